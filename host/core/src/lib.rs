@@ -1,0 +1,43 @@
+//! The model of Tidemill, and the traits that stand between its packages.
+//!
+//! A query runs in *micro-batches*. For each the engine fixes a [`BatchSpec`]: which ranges of
+//! its [`Source`]s it reads, at which watermark and at which time. Everything after that is a
+//! function of the spec, the state before it and the plugins' bytes.
+//!
+//! **Invariant:** this package reads no clock and no file, starts no thread and knows no async
+//! runtime. Time, state and bytes come in as arguments.
+
+#![warn(missing_docs)]
+
+mod failure;
+mod ids;
+mod interval;
+mod output_mode;
+mod plugin;
+mod progress;
+mod sink;
+mod source;
+mod spec;
+mod state;
+mod trigger;
+mod watermark;
+
+pub use failure::ConnectorError;
+pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
+pub use interval::{Interval, IntervalError};
+pub use output_mode::OutputMode;
+pub use plugin::{
+    BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle, FunctionInstance, FunctionKind,
+    FunctionSignature, PluginError, PluginFailure, PluginModule, PluginRows, PluginUsage,
+    RefusedRow,
+};
+pub use progress::{
+    EventTimeProgress, PluginProgress, Progress, SinkProgress, SourceProgress, StateProgress,
+    format_millis,
+};
+pub use sink::{Begin, Delivery, Sink};
+pub use source::{RangeReader, ReadAll, RowStream, Slice, Source, SourceRange};
+pub use spec::{AttemptSpec, BatchSpec};
+pub use state::{Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage};
+pub use trigger::Trigger;
+pub use watermark::{Watermark, WatermarkPolicy, WatermarkTracker};

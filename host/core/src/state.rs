@@ -14,6 +14,18 @@ pub struct OperatorId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ShardId(pub u32);
 
+impl ShardId {
+    /// The shard of a key: XXH3-64 of its bytes with seed 0, modulo `count`.
+    ///
+    /// Checkpoints depend on it, so it never changes (`schemas/checkpoint/v1/FORMAT.md` has test
+    /// vectors). `count` is the query's `shuffle_partitions`; 0 is taken as 1.
+    #[must_use]
+    pub fn of_key(key: &[u8], count: u32) -> ShardId {
+        let shard = xxhash_rust::xxh3::xxh3_64(key) % u64::from(count.max(1));
+        ShardId(shard as u32)
+    }
+}
+
 /// Event time by which an entry is evicted, in microseconds since 1970-01-01 UTC (a window's end,
 /// say). Entries that never leave have [`Bucket::FOREVER`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -70,4 +82,20 @@ pub trait ShardState: Send {
 pub trait StateStore: Send + Sync {
     /// The shard, empty if it never held anything. Two calls give the same shard.
     fn shard(&self, operator: OperatorId, shard: ShardId) -> Arc<Mutex<dyn ShardState>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shard_of_a_key_never_changes() {
+        assert_eq!(xxhash_rust::xxh3::xxh3_64(b""), 0x2d06_8005_38d3_94c2);
+        let shards = |key: &[u8]| [1, 4, 200].map(|count| ShardId::of_key(key, count).0);
+        assert_eq!(shards(b""), [0, 2, 138]);
+        assert_eq!(shards(b"books"), [0, 3, 19]);
+        assert_eq!(shards(&[0; 32]), [0, 1, 69]);
+        assert_eq!(shards(&[0xff; 300]), [0, 2, 190]);
+        assert_eq!(ShardId::of_key(b"books", 0), ShardId(0));
+    }
 }

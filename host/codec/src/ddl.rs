@@ -1,0 +1,385 @@
+//! Spark's schema text, both ways: `id STRING, y STRUCT<z: INT>` and the Arrow schema for it.
+//!
+//! Every field is nullable, as in Spark's sources: `NOT NULL` is read and dropped.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// The time zone of Spark's TIMESTAMP, which is an instant and shown in UTC.
+pub const UTC: &str = "UTC";
+
+/// Nested types deeper than this are refused, so that a schema cannot exhaust the stack. Spark's
+/// own parser gives up at a similar depth.
+const NESTING_MAX: usize = 100;
+
+/// Why a text is no schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{text}\" is not a schema: at character {position} there is {found}, expected {expected}"
+)]
+pub struct DdlError {
+    /// The text as it was given.
+    pub text: String,
+    /// The character where reading stopped, counted from 1.
+    pub position: usize,
+    /// What is there.
+    pub found: String,
+    /// What a schema would have there.
+    pub expected: String,
+}
+
+/// Parses a list of columns, `a INT, b STRING`, or one struct type, `STRUCT<a: INT, b: STRING>`.
+pub fn parse_schema(text: &str) -> Result<SchemaRef, DdlError> {
+    let columns = Parser::new(text).all(|parser| parser.columns(None, 0));
+    let fields = columns.or_else(|error| match parse_type(text) {
+        Ok(DataType::Struct(fields)) => Ok(fields),
+        _ => Err(error),
+    })?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Parses one type, `ARRAY<STRING>`.
+pub fn parse_type(text: &str) -> Result<DataType, DdlError> {
+    Parser::new(text).all(|parser| parser.data_type(0))
+}
+
+/// Parses what `from_json` takes: a list of columns (a struct) or one type of any kind.
+pub fn parse_schema_or_type(text: &str) -> Result<DataType, DdlError> {
+    match parse_schema(text) {
+        Ok(schema) => Ok(DataType::Struct(schema.fields().clone())),
+        Err(of_schema) => parse_type(text).map_err(|of_type| {
+            if of_type.position > of_schema.position { of_type } else { of_schema }
+        }),
+    }
+}
+
+/// The schema as Spark prints it: `id string, y struct<z:int>`.
+#[must_use]
+pub fn format_schema(schema: &Schema) -> String {
+    let columns = schema.fields().iter().map(|field| {
+        format!("{} {}", format_name(field.name()), format_type(field.data_type()))
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// The type as Spark prints it: `array<struct<id:string,n:int>>`. A type that Spark lacks is
+/// shown by Arrow's name for it.
+#[must_use]
+pub fn format_type(data_type: &DataType) -> String {
+    use DataType as T;
+    let name = match data_type {
+        T::Null => "void",
+        T::Boolean => "boolean",
+        T::Int8 => "tinyint",
+        T::Int16 | T::UInt8 => "smallint",
+        T::Int32 | T::UInt16 => "int",
+        T::Int64 | T::UInt32 => "bigint",
+        T::Float32 => "float",
+        T::Float64 => "double",
+        T::Utf8 | T::LargeUtf8 | T::Utf8View => "string",
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "binary",
+        T::Date32 | T::Date64 => "date",
+        T::Timestamp(_, Some(_)) => "timestamp",
+        T::Timestamp(_, None) => "timestamp_ntz",
+        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
+            return format!("decimal({p},{s})");
+        }
+        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => {
+            return format!("array<{}>", format_type(item.data_type()));
+        }
+        T::Struct(fields) => return format!("struct<{}>", format_members(fields)),
+        T::Map(entries, _) => match entries.data_type() {
+            T::Struct(pair) if pair.len() == 2 => {
+                let (key, value) = (pair[0].data_type(), pair[1].data_type());
+                return format!("map<{},{}>", format_type(key), format_type(value));
+            }
+            _ => return data_type.to_string(),
+        },
+        T::Dictionary(_, value) => return format_type(value),
+        _ => return data_type.to_string(),
+    };
+    name.to_owned()
+}
+
+fn format_members(fields: &Fields) -> String {
+    let mut text = String::new();
+    for field in fields {
+        let comma = if text.is_empty() { "" } else { "," };
+        let (name, of) = (format_name(field.name()), format_type(field.data_type()));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{name}:{of}");
+    }
+    text
+}
+
+fn format_name(name: &str) -> String {
+    if !name.is_empty() && name.chars().all(is_name_char) {
+        name.to_owned()
+    } else {
+        format!("`{}`", name.replace('`', "``"))
+    }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    /// Byte position of what comes next.
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Parser<'a> {
+        Parser { text, at: 0 }
+    }
+
+    /// Parses the whole text.
+    fn all<T>(
+        mut self,
+        parse: impl FnOnce(&mut Parser<'a>) -> Result<T, DdlError>,
+    ) -> Result<T, DdlError> {
+        let parsed = parse(&mut self)?;
+        match self.peek() {
+            None => Ok(parsed),
+            Some(_) => Err(self.error("the end or a comma")),
+        }
+    }
+
+    /// `name[:] type [NOT NULL] [COMMENT '…'], …`, up to `end` (not taken) or the text's end.
+    fn columns(&mut self, end: Option<char>, depth: usize) -> Result<Fields, DdlError> {
+        let mut fields = Vec::new();
+        loop {
+            let name = self.name()?;
+            self.take(':');
+            let data_type = self.data_type(depth)?;
+            self.attributes()?;
+            fields.push(Field::new(name, data_type, true));
+            if self.peek() == end {
+                return Ok(fields.into());
+            }
+            if !self.take(',') {
+                return Err(self.error(match end {
+                    None => "a comma or the end",
+                    Some(_) => "a comma or \">\"",
+                }));
+            }
+        }
+    }
+
+    fn attributes(&mut self) -> Result<(), DdlError> {
+        loop {
+            let before = self.at;
+            match self.word().to_ascii_uppercase().as_str() {
+                "" => return Ok(()),
+                "NOT" => {
+                    if !self.word().eq_ignore_ascii_case("NULL") {
+                        self.at = before;
+                        return Err(self.error("NOT NULL"));
+                    }
+                }
+                "COMMENT" => self.quoted_text()?,
+                _ => {
+                    self.at = before;
+                    return Err(self.error("a comma, NOT NULL or COMMENT"));
+                }
+            }
+        }
+    }
+
+    fn data_type(&mut self, depth: usize) -> Result<DataType, DdlError> {
+        let before = self.at;
+        if depth > NESTING_MAX {
+            return Err(self.error(&format!("at most {NESTING_MAX} nested types")));
+        }
+        let word = self.word().to_ascii_uppercase();
+        Ok(match word.as_str() {
+            "STRING" => DataType::Utf8,
+            "VARCHAR" | "CHAR" | "CHARACTER" => {
+                self.length()?;
+                DataType::Utf8
+            }
+            "BIGINT" | "LONG" => DataType::Int64,
+            "INT" | "INTEGER" => DataType::Int32,
+            "SMALLINT" | "SHORT" => DataType::Int16,
+            "TINYINT" | "BYTE" => DataType::Int8,
+            "DOUBLE" => DataType::Float64,
+            "FLOAT" | "REAL" => DataType::Float32,
+            "BOOLEAN" => DataType::Boolean,
+            "BINARY" => DataType::Binary,
+            "DATE" => DataType::Date32,
+            "TIMESTAMP" | "TIMESTAMP_LTZ" => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
+            }
+            "TIMESTAMP_NTZ" => DataType::Timestamp(TimeUnit::Microsecond, None),
+            "DECIMAL" | "DEC" | "NUMERIC" => self.decimal()?,
+            "ARRAY" => {
+                self.expect('<')?;
+                let item = self.data_type(depth + 1)?;
+                self.expect('>')?;
+                DataType::List(Arc::new(Field::new("item", item, true)))
+            }
+            "MAP" => {
+                self.expect('<')?;
+                let key = self.data_type(depth + 1)?;
+                self.expect(',')?;
+                let value = self.data_type(depth + 1)?;
+                self.expect('>')?;
+                map_type(key, value)
+            }
+            "STRUCT" => {
+                self.expect('<')?;
+                let fields = match self.peek() {
+                    Some('>') => Fields::empty(),
+                    _ => self.columns(Some('>'), depth + 1)?,
+                };
+                self.expect('>')?;
+                DataType::Struct(fields)
+            }
+            _ => {
+                self.at = before;
+                return Err(self.error(
+                    "a type (STRING, BIGINT, INT, SMALLINT, TINYINT, DOUBLE, FLOAT, BOOLEAN, BINARY, DATE, TIMESTAMP, TIMESTAMP_NTZ, DECIMAL(p,s), ARRAY<…>, MAP<…,…>, STRUCT<…>)",
+                ));
+            }
+        })
+    }
+
+    fn length(&mut self) -> Result<(), DdlError> {
+        self.expect('(')?;
+        self.number("a length")?;
+        self.expect(')')
+    }
+
+    /// `(p)`, `(p,s)` or nothing, which is (10,0).
+    fn decimal(&mut self) -> Result<DataType, DdlError> {
+        let (mut precision, mut scale) = (10, 0);
+        if self.take('(') {
+            self.peek();
+            let before = self.at;
+            precision = self.number("a precision")?;
+            if self.take(',') {
+                scale = self.number("a scale")?;
+            }
+            if !(1..=38).contains(&precision) || scale > precision {
+                self.at = before;
+                return Err(self.error("a precision of 1 to 38 and a scale not above it"));
+            }
+            self.expect(')')?;
+        }
+        Ok(DataType::Decimal128(precision, scale as i8))
+    }
+
+    fn number(&mut self, what: &str) -> Result<u8, DdlError> {
+        self.peek();
+        let before = self.at;
+        self.word().parse::<u32>().map(|n| u8::try_from(n).unwrap_or(u8::MAX)).map_err(|_| {
+            self.at = before;
+            self.error(what)
+        })
+    }
+
+    fn name(&mut self) -> Result<String, DdlError> {
+        if self.peek() != Some('`') {
+            let name = self.word();
+            return if name.is_empty() {
+                Err(self.error("a column name"))
+            } else {
+                Ok(name.to_owned())
+            };
+        }
+        let mut name = String::new();
+        let mut rest = self.text[self.at + 1..].char_indices().peekable();
+        while let Some((offset, c)) = rest.next() {
+            if c != '`' {
+                name.push(c);
+            } else if rest.next_if(|(_, next)| *next == '`').is_some() {
+                name.push('`');
+            } else {
+                self.at += 1 + offset + 1;
+                return Ok(name);
+            }
+        }
+        Err(self.error("a name that ends with a backtick"))
+    }
+
+    /// Passes over `'…'` or `"…"`, in which a backslash takes the next character along.
+    fn quoted_text(&mut self) -> Result<(), DdlError> {
+        let quote = match self.peek() {
+            Some(quote @ ('\'' | '"')) => quote,
+            _ => return Err(self.error("a quoted comment")),
+        };
+        let mut escaped = false;
+        for (offset, c) in self.text[self.at + 1..].char_indices() {
+            if escaped {
+                escaped = false;
+            } else if c == '\\' {
+                escaped = true;
+            } else if c == quote {
+                self.at += 1 + offset + 1;
+                return Ok(());
+            }
+        }
+        Err(self.error("a comment that ends with its quote"))
+    }
+
+    /// The letters, digits and underscores that come next.
+    fn word(&mut self) -> &'a str {
+        self.peek();
+        let rest = &self.text[self.at..];
+        let end = rest.find(|c| !is_name_char(c)).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    fn expect(&mut self, c: char) -> Result<(), DdlError> {
+        if self.take(c) { Ok(()) } else { Err(self.error(&format!("\"{c}\""))) }
+    }
+
+    fn take(&mut self, c: char) -> bool {
+        let found = self.peek() == Some(c);
+        if found {
+            self.at += c.len_utf8();
+        }
+        found
+    }
+
+    /// The next character that is no space.
+    fn peek(&mut self) -> Option<char> {
+        let rest = &self.text[self.at..];
+        let trimmed = rest.trim_start();
+        self.at += rest.len() - trimmed.len();
+        trimmed.chars().next()
+    }
+
+    fn error(&mut self, expected: &str) -> DdlError {
+        let found = match self.peek() {
+            None => "the end".to_owned(),
+            Some(c) if is_name_char(c) => {
+                let before = self.at;
+                let word = self.word();
+                self.at = before;
+                format!("\"{word}\"")
+            }
+            Some(c) => format!("\"{c}\""),
+        };
+        DdlError {
+            text: self.text.to_owned(),
+            position: self.text[..self.at].chars().count() + 1,
+            found,
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// A map with the field names that Arrow's own tools use.
+fn map_type(key: DataType, value: DataType) -> DataType {
+    let entries = Fields::from(vec![
+        Field::new("key", key, false),
+        Field::new("value", value, true),
+    ]);
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+}

@@ -1,0 +1,198 @@
+//! Spark's options for reading JSON, by Spark's names.
+//!
+//! What is not built is refused: an option that is silently ignored changes rows without a word.
+
+use std::collections::BTreeMap;
+
+use super::pattern::TimePattern;
+
+/// What happens to malformed text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ParseMode {
+    /// It is a row of nulls, or of the fields that could be read; the text goes to the corrupt
+    /// column where the schema has one.
+    #[default]
+    Permissive,
+    /// Its rows are left out.
+    DropMalformed,
+    /// It ends the query.
+    FailFast,
+}
+
+/// How JSON is read. `JsonOptions::default()` is what Spark does without options.
+#[derive(Clone, Debug)]
+pub struct JsonOptions {
+    /// `mode`
+    pub mode: ParseMode,
+    /// `columnNameOfCorruptRecord`
+    pub corrupt_column: String,
+    pub(crate) grammar: Grammar,
+    pub(crate) times: Times,
+}
+
+/// What the text may have that JSON has not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Grammar {
+    pub(crate) comments: bool,
+    pub(crate) unquoted_names: bool,
+    pub(crate) single_quotes: bool,
+    pub(crate) leading_zeros: bool,
+    pub(crate) non_numeric_numbers: bool,
+    pub(crate) any_escape: bool,
+    pub(crate) control_chars: bool,
+}
+
+/// How text is read as a time. Without a pattern it is read as `CAST` does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) timestamp: Option<TimePattern>,
+    pub(crate) timestamp_ntz: Option<TimePattern>,
+    pub(crate) date: Option<TimePattern>,
+    /// `enableDateTimeParsingFallback`: what a pattern does not match is read as `CAST` does.
+    pub(crate) fall_back: Option<bool>,
+}
+
+/// An option that cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the JSON option \"{key}\" is \"{value}\": {reason}")]
+pub struct JsonOptionError {
+    /// The option's name as it was given.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// What is wrong, and what would do.
+    pub reason: String,
+}
+
+impl Default for JsonOptions {
+    fn default() -> JsonOptions {
+        JsonOptions {
+            mode: ParseMode::Permissive,
+            corrupt_column: "_corrupt_record".to_owned(),
+            grammar: Grammar {
+                comments: false,
+                unquoted_names: false,
+                single_quotes: true,
+                leading_zeros: false,
+                non_numeric_numbers: true,
+                any_escape: false,
+                control_chars: false,
+            },
+            times: Times::default(),
+        }
+    }
+}
+
+impl JsonOptions {
+    /// Every option that [`JsonOptions::parse`] takes. Names count without case.
+    pub const KEYS: [&'static str; 24] = [
+        "mode",
+        "columnNameOfCorruptRecord",
+        "timestampFormat",
+        "timestampNTZFormat",
+        "dateFormat",
+        "enableDateTimeParsingFallback",
+        "allowComments",
+        "allowUnquotedFieldNames",
+        "allowSingleQuotes",
+        "allowNumericLeadingZeros",
+        "allowNonNumericNumbers",
+        "allowBackslashEscapingAnyCharacter",
+        "allowUnquotedControlChars",
+        "multiLine",
+        "encoding",
+        "charset",
+        "timeZone",
+        "locale",
+        "primitivesAsString",
+        "prefersDecimal",
+        "inferTimestamp",
+        "dropFieldIfAllNull",
+        "samplingRatio",
+        "preferDate",
+    ];
+
+    /// Whether `key` is an option for reading JSON, so that it may be given to
+    /// [`JsonOptions::parse`].
+    #[must_use]
+    pub fn has_key(key: &str) -> bool {
+        JsonOptions::KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
+    }
+
+    /// Reads options by Spark's names.
+    pub fn parse(options: &BTreeMap<String, String>) -> Result<JsonOptions, JsonOptionError> {
+        let mut parsed = JsonOptions::default();
+        for (key, value) in options {
+            parsed.set(key, value).map_err(|reason| JsonOptionError {
+                key: key.clone(),
+                value: value.clone(),
+                reason,
+            })?;
+        }
+        Ok(parsed)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let (grammar, times) = (&mut self.grammar, &mut self.times);
+        match key.to_ascii_lowercase().as_str() {
+            "mode" => self.mode = mode(value)?,
+            "columnnameofcorruptrecord" => self.corrupt_column = value.to_owned(),
+            "timestampformat" => times.timestamp = Some(TimePattern::parse(value)?),
+            "timestampntzformat" => times.timestamp_ntz = Some(TimePattern::parse(value)?),
+            "dateformat" => times.date = Some(TimePattern::parse(value)?),
+            "enabledatetimeparsingfallback" => times.fall_back = Some(boolean(value)?),
+            "allowcomments" => grammar.comments = boolean(value)?,
+            "allowunquotedfieldnames" => grammar.unquoted_names = boolean(value)?,
+            "allowsinglequotes" => grammar.single_quotes = boolean(value)?,
+            "allownumericleadingzeros" => grammar.leading_zeros = boolean(value)?,
+            "allownonnumericnumbers" => grammar.non_numeric_numbers = boolean(value)?,
+            "allowbackslashescapinganycharacter" => grammar.any_escape = boolean(value)?,
+            "allowunquotedcontrolchars" => grammar.control_chars = boolean(value)?,
+            "multiline" => only(!boolean(value)?, "one JSON value may not span lines here")?,
+            "encoding" | "charset" => {
+                let is_utf8 = ["UTF-8", "UTF8"].iter().any(|name| name.eq_ignore_ascii_case(value));
+                only(is_utf8, "only UTF-8 is read")?;
+            }
+            "timezone" => {
+                let is_utc = matches!(value, "UTC" | "Etc/UTC" | "Z" | "GMT" | "+00:00");
+                only(is_utc, "the time zone is always UTC; write an offset into the text")?;
+            }
+            "locale" => only(
+                value.eq_ignore_ascii_case("en-US"),
+                "names of months and numbers are always read as en-US has them",
+            )?,
+            // These are about inferring a schema. Here there always is one, and then Spark too
+            // does not look at them.
+            "primitivesasstring" | "prefersdecimal" | "infertimestamp" | "dropfieldifallnull"
+            | "preferdate" => {
+                boolean(value)?;
+            }
+            "samplingratio" => {
+                value.parse::<f64>().map_err(|_| "give a number".to_owned())?;
+            }
+            _ => return Err(format!("it is not known; known are {}", Self::KEYS.join(", "))),
+        }
+        Ok(())
+    }
+}
+
+fn mode(value: &str) -> Result<ParseMode, String> {
+    match value.to_ascii_uppercase().as_str() {
+        "PERMISSIVE" => Ok(ParseMode::Permissive),
+        "DROPMALFORMED" => Ok(ParseMode::DropMalformed),
+        "FAILFAST" => Ok(ParseMode::FailFast),
+        _ => Err("give PERMISSIVE, DROPMALFORMED or FAILFAST".to_owned()),
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("give true or false".to_owned()),
+    }
+}
+
+fn only(condition: bool, otherwise: &str) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(otherwise.to_owned()) }
+}

@@ -1,0 +1,249 @@
+//! Spark's text for times, as `CAST` reads it: `2026-01-01T10:00:00.123Z`, `2026-1-1 3:4`, `2026`.
+//!
+//! One thing of Spark's is left out on purpose: a time without a date (`10:00:00`), which Spark
+//! puts on the day of the wall clock. A row must read the same when its batch runs again.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, LocalResult, TimeZone};
+use chrono_tz::Tz;
+
+use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
+
+/// Microseconds since 1970-01-01 UTC. A text without a zone is in UTC.
+pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+    let (local, zone) = parse_local(text)?;
+    match zone {
+        None => Some(local),
+        Some(zone) => to_utc(local, zone),
+    }
+}
+
+/// Microseconds since 1970-01-01 of the wall clock. A text with a zone is none.
+pub(crate) fn parse_timestamp_ntz(text: &str) -> Option<i64> {
+    match parse_local(text)? {
+        (local, None) => Some(local),
+        _ => None,
+    }
+}
+
+/// Days since 1970-01-01. What follows a space or a `T` after the day is not looked at.
+pub(crate) fn parse_date(text: &str) -> Option<i32> {
+    const YEAR_DIGITS_MAX: usize = 7;
+    let text = trim(text);
+    let (negative, digits) = sign(text);
+    let mut parts = [1_u32; 3];
+    let mut rest = digits.as_bytes();
+    for (i, part) in parts.iter_mut().enumerate() {
+        let len = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        let lens = if i == 0 { 4..=YEAR_DIGITS_MAX } else { 1..=2 };
+        if !lens.contains(&len) {
+            return None;
+        }
+        *part = number(&rest[..len]);
+        rest = &rest[len..];
+        match rest.first() {
+            None => break,
+            Some(b'-') if i < 2 => rest = &rest[1..],
+            Some(b' ' | b'T') if i == 2 => break,
+            Some(_) => return None,
+        }
+    }
+    let year = i32::try_from(parts[0]).ok()?;
+    let year = if negative { -year } else { year };
+    i32::try_from(days_from_civil(year, parts[1], parts[2])?).ok()
+}
+
+/// Where a local time is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Zone {
+    /// Seconds east of UTC.
+    Offset(i32),
+    Region(Tz),
+}
+
+/// The instant of a local time. In the hour that a clock skips, the clock has not yet been put
+/// forward; in the hour that it repeats, the first one counts: Java's rule.
+pub(crate) fn to_utc(local_micros: i64, zone: Zone) -> Option<i64> {
+    let offset = match zone {
+        Zone::Offset(seconds) => i64::from(seconds),
+        Zone::Region(tz) => {
+            let local = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
+            match tz.from_local_datetime(&local) {
+                LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => {
+                    return Some(time.timestamp_micros());
+                }
+                LocalResult::None => {
+                    let day_before = local_micros - MICROS_PER_DAY;
+                    let before = DateTime::from_timestamp_micros(day_before)?.naive_utc();
+                    let utc = tz.from_local_datetime(&before).earliest()?.timestamp_micros();
+                    (day_before - utc) / MICROS_PER_SECOND
+                }
+            }
+        }
+    };
+    local_micros.checked_sub(offset * MICROS_PER_SECOND)
+}
+
+/// Year to microsecond, and the text of the zone: Spark's `parseTimestampString`, whose segments
+/// these are: 0 year, 1 month, 2 day, 3 hour, 4 minute, 5 second, 6 microsecond.
+fn parse_local(text: &str) -> Option<(i64, Option<Zone>)> {
+    const YEAR_DIGITS_MAX: usize = 6;
+    let text = trim(text);
+    let (negative, unsigned) = sign(text);
+    let bytes = unsigned.as_bytes();
+    let mut segments = [1, 1, 1, 0, 0, 0, 0];
+    let mut zone = None;
+    let (mut at, mut segment) = (0, 0);
+    loop {
+        let len = bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let lens = match segment {
+            0 => 4..=YEAR_DIGITS_MAX,
+            6 => 0..=usize::MAX,
+            _ => 1..=2,
+        };
+        if !lens.contains(&len) {
+            return None;
+        }
+        let digits = &bytes[at..at + len];
+        segments[segment] = if segment == 6 { micros(digits) } else { number(digits) };
+        at += len;
+        let Some(separator) = bytes.get(at) else { break };
+        match (segment, separator) {
+            (0 | 1, b'-') | (2, b' ' | b'T') | (3 | 4, b':') | (5, b'.') => {}
+            (5 | 6, _) => {
+                zone = Some(parse_zone(unsigned[at..].trim())?);
+                break;
+            }
+            _ => return None,
+        }
+        segment += 1;
+        at += 1;
+    }
+    let [year, month, day, hour, minute, second, micros] = segments;
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let year = i32::try_from(year).ok()?;
+    let days = days_from_civil(if negative { -year } else { year }, month, day)?;
+    let seconds = i64::from(hour * 3_600 + minute * 60 + second);
+    let local = days
+        .checked_mul(MICROS_PER_DAY)?
+        .checked_add(seconds * MICROS_PER_SECOND + i64::from(micros))?;
+    Some((local, zone))
+}
+
+/// Java's `ZoneId.of` with Spark's `+h:mm` and `+hh:m`, and the short names of `SHORT_IDS`.
+pub(crate) fn parse_zone(text: &str) -> Option<Zone> {
+    if text == "Z" {
+        return Some(Zone::Offset(0));
+    }
+    for prefix in ["UTC", "GMT", "UT"] {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            if rest.is_empty() {
+                return Some(Zone::Offset(0));
+            }
+            if rest.starts_with(['+', '-']) {
+                return parse_offset(rest).map(Zone::Offset);
+            }
+        }
+    }
+    if text.starts_with(['+', '-']) {
+        return parse_offset(text).map(Zone::Offset);
+    }
+    let short = SHORT_IDS.iter().find(|(name, _)| *name == text);
+    match short {
+        Some((_, of)) if of.starts_with(['+', '-']) => parse_offset(of).map(Zone::Offset),
+        Some((_, of)) => Tz::from_str(of).ok().map(Zone::Region),
+        None => Tz::from_str(text).ok().map(Zone::Region),
+    }
+}
+
+/// `+h`, `+hh`, `+hh:mm`, `+hhmm`, `+hh:mm:ss`, `+hhmmss`, at most 18 hours.
+fn parse_offset(text: &str) -> Option<i32> {
+    const SECONDS_MAX: u32 = 18 * 3_600;
+    let (negative, digits) = sign(text);
+    let parts: Vec<&str> = match digits.split(':').collect::<Vec<_>>() {
+        parts if parts.len() > 1 => parts,
+        _ => match (digits.len(), digits.is_ascii()) {
+            (1 | 2, true) => vec![digits],
+            (4, true) => vec![&digits[..2], &digits[2..]],
+            (6, true) => vec![&digits[..2], &digits[2..4], &digits[4..]],
+            _ => return None,
+        },
+    };
+    if parts.len() > 3 {
+        return None;
+    }
+    let mut seconds = 0;
+    for (i, unit) in [3_600, 60, 1].into_iter().enumerate() {
+        let part = parts.get(i).copied().unwrap_or("00");
+        let is_short = part.len() == 1 && (i == 0 || (i == 1 && parts.len() == 2));
+        let is_number = part.bytes().all(|b| b.is_ascii_digit());
+        if !is_number || !(part.len() == 2 || is_short) {
+            return None;
+        }
+        let value = number(part.as_bytes());
+        if i > 0 && value > 59 {
+            return None;
+        }
+        seconds += value * unit;
+    }
+    let signed = i32::try_from(seconds).ok()?;
+    (seconds <= SECONDS_MAX).then_some(if negative { -signed } else { signed })
+}
+
+/// Java's `ZoneId.SHORT_IDS`.
+const SHORT_IDS: [(&str, &str); 28] = [
+    ("ACT", "Australia/Darwin"),
+    ("AET", "Australia/Sydney"),
+    ("AGT", "America/Argentina/Buenos_Aires"),
+    ("ART", "Africa/Cairo"),
+    ("AST", "America/Anchorage"),
+    ("BET", "America/Sao_Paulo"),
+    ("BST", "Asia/Dhaka"),
+    ("CAT", "Africa/Harare"),
+    ("CNT", "America/St_Johns"),
+    ("CST", "America/Chicago"),
+    ("CTT", "Asia/Shanghai"),
+    ("EAT", "Africa/Addis_Ababa"),
+    ("ECT", "Europe/Paris"),
+    ("EST", "-05:00"),
+    ("HST", "-10:00"),
+    ("IET", "America/Indiana/Indianapolis"),
+    ("IST", "Asia/Kolkata"),
+    ("JST", "Asia/Tokyo"),
+    ("MIT", "Pacific/Apia"),
+    ("MST", "-07:00"),
+    ("NET", "Asia/Yerevan"),
+    ("NST", "Pacific/Auckland"),
+    ("PLT", "Asia/Karachi"),
+    ("PNT", "America/Phoenix"),
+    ("PRT", "America/Puerto_Rico"),
+    ("PST", "America/Los_Angeles"),
+    ("SST", "Pacific/Guadalcanal"),
+    ("VST", "Asia/Ho_Chi_Minh"),
+];
+
+/// Without the spaces and control characters at both ends.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c <= ' ' || c == '\u{7f}')
+}
+
+fn sign(text: &str) -> (bool, &str) {
+    match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    }
+}
+
+/// Of at most nine digits.
+fn number(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
+}
+
+/// Digits after the point as microseconds; what is finer is cut off.
+fn micros(digits: &[u8]) -> u32 {
+    (0..6).fold(0, |n, i| n * 10 + digits.get(i).map_or(0, |digit| u32::from(digit - b'0')))
+}

@@ -1,0 +1,93 @@
+//! Text of single values, as Java writes it.
+
+use std::fmt::{Display, LowerExp, Write as _};
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+
+/// Jackson's default: padding is required, stray bits at the end are not looked at.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    LENIENT.decode(text).ok()
+}
+
+pub(crate) fn encode_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// `Double.toString` with the fewest digits that read back: `1.5`, `100.0`, `1.0E10`, `NaN`.
+pub(crate) fn format_f64(value: f64) -> String {
+    format_float(value, value.abs())
+}
+
+/// `Float.toString`, likewise.
+pub(crate) fn format_f32(value: f32) -> String {
+    format_float(value, f64::from(value.abs()))
+}
+
+fn format_float<F: Display + LowerExp + std::fmt::Debug>(value: F, size: f64) -> String {
+    if size.is_nan() {
+        return "NaN".to_owned();
+    }
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = if size == 0.0 || (1e-3..1e7).contains(&size) {
+        write!(text, "{value:?}")
+    } else if size.is_infinite() {
+        write!(text, "{}Infinity", if format!("{value}").starts_with('-') { "-" } else { "" })
+    } else {
+        let scientific = format!("{value:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        let point = if digits.contains('.') { "" } else { ".0" };
+        write!(text, "{digits}{point}E{exponent}")
+    };
+    text
+}
+
+/// A number, or a string for what is none.
+pub(crate) fn write_json_f64(value: f64, out: &mut Vec<u8>) {
+    write_float_text(&format_f64(value), value.is_finite(), out);
+}
+
+/// As [`write_json_f64`], with the digits that a float has.
+pub(crate) fn write_json_f32(value: f32, out: &mut Vec<u8>) {
+    write_float_text(&format_f32(value), value.is_finite(), out);
+}
+
+fn write_float_text(text: &str, is_number: bool, out: &mut Vec<u8>) {
+    let quote: &[u8] = if is_number { b"" } else { b"\"" };
+    out.extend_from_slice(quote);
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(quote);
+}
+
+/// A JSON string with the escapes that Jackson writes: quote, backslash and control characters.
+pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            control => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "\\u{control:04X}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}

@@ -1,0 +1,367 @@
+//! The checkpoint of a query that runs.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::Value;
+use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, Digest, QueryId, Watermark};
+
+use crate::CheckpointError;
+use crate::disk::{Disk, Locked};
+use crate::log::LogSummary;
+use crate::log::record::{Committed, Created, Failed, Mark, Planned, Positions, Record, kind};
+use crate::log::segment::{Header, SegmentWriter};
+use crate::names::{Layout, TEMPORARY, segment_number, snapshot_number};
+use crate::plugins::Plugins;
+use crate::recover::{self, Leftover, Loaded, Recovered};
+use crate::snapshot::{Keep, RunningFlag, SnapshotTask};
+use crate::state::{CHUNK_BYTES, MemoryStateStore, StateBackend};
+
+/// Bytes after which [`Checkpoint::wants_roll`] asks for a new segment: what a start reads beside
+/// the snapshot, at most, and what a snapshot holds in memory.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of state that one batch may change, by default.
+pub const OVERLAY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How a checkpoint is opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenOptions {
+    /// Options that a new checkpoint fixes for good. What an existing one fixed is in
+    /// [`Recovered::pinned`].
+    pub pinned: BTreeMap<String, String>,
+    /// Bytes of state that one batch may change.
+    pub overlay_bytes_max: u64,
+    /// Bytes after which a segment is closed.
+    pub segment_bytes: u64,
+    /// What is kept for replays.
+    pub keep: Keep,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions {
+            pinned: BTreeMap::new(),
+            overlay_bytes_max: OVERLAY_BYTES,
+            segment_bytes: SEGMENT_BYTES,
+            keep: Keep::default(),
+        }
+    }
+}
+
+/// A checkpoint that was opened.
+pub struct Opened {
+    /// To write to.
+    pub checkpoint: Checkpoint,
+    /// What it said.
+    pub recovered: Recovered,
+    /// The state after the last committed batch.
+    pub state: Arc<MemoryStateStore>,
+}
+
+/// The checkpoint of a query that runs. Only one process has it at a time.
+///
+/// ```text
+/// append_planned(0) sync | run batch 0 | append_committed(0) append_planned(1) sync | run batch 1 | …
+/// ```
+///
+/// What was appended is durable when the next [`Checkpoint::sync`] has returned, and only then may
+/// anybody outside see anything of the batch. A record that does not follow from those before it
+/// is refused. After an error of the disk nothing more is taken: see
+/// [`CheckpointError::SyncFailed`].
+pub struct Checkpoint {
+    disk: Arc<dyn Disk>,
+    layout: Layout,
+    options: OpenOptions,
+    plugins: Plugins,
+    summary: LogSummary,
+    fencing: u64,
+    segment_number: u64,
+    segment: SegmentWriter,
+    /// Syncs of closed segments.
+    syncs_before: u64,
+    is_folding: Arc<AtomicBool>,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl Checkpoint {
+    /// What the checkpoint at `path` says, without its state; `None` if there is none. Makes
+    /// nothing, and takes no lock.
+    pub fn peek(disk: &dyn Disk, path: &Path) -> Result<Option<Recovered>, CheckpointError> {
+        let loaded = recover::load(disk, &Layout::new(path), &mut |_| {})?;
+        Ok(Recovered::of(&loaded.summary, false)?)
+    }
+
+    /// Opens the checkpoint at `path`, or makes it.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: OpenOptions,
+    ) -> Result<Opened, CheckpointError> {
+        let layout = Layout::new(path);
+        for dir in layout.directories() {
+            disk.create_dir(&dir).map_err(CheckpointError::io("create", &dir))?;
+        }
+        let lock = take_lock(&*disk, &layout)?;
+        remove_unfinished(&*disk, &layout)?;
+        let state = Arc::new(MemoryStateStore::new(options.overlay_bytes_max));
+        let loaded = recover::load(&*disk, &layout, &mut |change| state.load(change))?;
+        check_state(&layout, &loaded, &*state)?;
+        clear(&*disk, loaded.leftover.as_ref())?;
+        let (fencing, segment_number) = (loaded.fencing + 1, loaded.last_segment + 1);
+        let first_batch = loaded.summary.next_batch().0;
+        let header = Header { fencing, number: segment_number, first_batch };
+        let mut checkpoint = Checkpoint {
+            segment: SegmentWriter::create(&*disk, &layout, header)?,
+            plugins: Plugins::open(Arc::clone(&disk), layout.clone())?,
+            disk,
+            layout,
+            options,
+            summary: loaded.summary,
+            fencing,
+            segment_number,
+            syncs_before: 0,
+            is_folding: Arc::default(),
+            _lock: lock,
+        };
+        let is_new = checkpoint.summary.query_id.is_none();
+        if is_new {
+            checkpoint.create()?;
+        }
+        let recovered = Recovered::of(&checkpoint.summary, is_new)?
+            .expect("a log that lacked its first record has just been given one");
+        checkpoint.forget_ranges();
+        Ok(Opened { checkpoint, recovered, state })
+    }
+
+    /// Identity of the query.
+    #[must_use]
+    pub fn query_id(&self) -> &QueryId {
+        self.summary.query_id.as_ref().expect("an open log has its first record")
+    }
+
+    /// An attempt at a batch begins. Its plugins have to be in the checkpoint.
+    pub fn append_planned(
+        &mut self,
+        spec: &BatchSpec,
+        attempt: &AttemptSpec,
+    ) -> Result<(), CheckpointError> {
+        attempt.plugins.values().try_for_each(|digest| self.plugins.take_into_use(digest))?;
+        let planned = Planned { spec: spec.clone(), attempt: attempt.clone() };
+        self.append(Record::Planned(planned))
+    }
+
+    /// The attempt that runs has failed.
+    pub fn append_failed(
+        &mut self,
+        batch: BatchId,
+        attempt: Attempt,
+        reason: &str,
+    ) -> Result<(), CheckpointError> {
+        self.append(Record::Failed(Failed { batch, attempt, reason: reason.to_owned() }))
+    }
+
+    /// A handler calls the batch that runs processed, under a name of its choice.
+    pub fn append_mark(&mut self, batch: BatchId, name: &str) -> Result<(), CheckpointError> {
+        self.append(Record::Mark(Mark { batch, name: name.to_owned() }))
+    }
+
+    /// The batch that runs has ended, with the changes that it made in `state`. Call
+    /// [`StateBackend::apply`] next: should the changes not become durable, the process ends.
+    pub fn append_committed(
+        &mut self,
+        batch: BatchId,
+        next_watermark: Watermark,
+        state: &dyn StateBackend,
+    ) -> Result<(), CheckpointError> {
+        let state_rows = state.rows().into_iter().filter(|(_, rows)| *rows > 0);
+        let state_rows = state_rows.map(|(operator, rows)| (operator.0, rows)).collect();
+        let mut committed = Committed { batch, next_watermark, chunks: 0, state_rows };
+        // Checked before the changes go out, so that a refusal leaves the log as it was.
+        self.summary.check(&Record::Committed(committed.clone()))?;
+        committed.chunks = self.append_changes(state).inspect_err(|_| self.segment.give_up())?;
+        self.append(Record::Committed(committed))
+    }
+
+    /// Makes everything durable that was appended. Does nothing if nothing was.
+    pub fn sync(&mut self) -> Result<(), CheckpointError> {
+        self.segment.sync()
+    }
+
+    /// Syncs of the log since it was opened, those of rolls included.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.syncs_before + self.segment.syncs()
+    }
+
+    /// Whether `batch` was marked under `name`. A mark names one batch, so only the batch that
+    /// runs can have any.
+    #[must_use]
+    pub fn is_processed(&self, batch: BatchId, name: &str) -> bool {
+        self.summary.open_batch().is_some_and(|open| open.spec.batch == batch)
+            && self.summary.marks.contains(name)
+    }
+
+    /// Whether the segment has grown so long that the next batch should begin a new one.
+    #[must_use]
+    pub fn wants_roll(&self) -> bool {
+        self.segment.len() >= self.options.segment_bytes
+    }
+
+    /// Closes the segment and begins the next. `positions` are those of all sources after the
+    /// last batch that was planned. Syncs.
+    pub fn roll(&mut self, positions: BTreeMap<String, Value>) -> Result<(), CheckpointError> {
+        let after = self.summary.planned.as_ref().map(|planned| planned.spec.batch);
+        self.append(Record::Positions(Positions { after, positions }))?;
+        self.segment.sync()?;
+        let number = self.segment_number + 1;
+        let first_batch = self.summary.next_batch().0;
+        let header = Header { fencing: self.fencing, number, first_batch };
+        let next = SegmentWriter::create(&*self.disk, &self.layout, header);
+        let next = next.inspect_err(|_| self.segment.give_up())?;
+        self.syncs_before += self.segment.syncs();
+        self.segment = next;
+        self.segment_number = number;
+        Ok(())
+    }
+
+    /// A task that makes a snapshot, when enough segments were closed since the last one: as many
+    /// bytes as a segment has, and half as many as the last snapshot, so that snapshots write at
+    /// most about three times what the log does. `None` too while one is at work. To be asked
+    /// after a roll.
+    pub fn snapshot_task(&self) -> Result<Option<SnapshotTask>, CheckpointError> {
+        let Some(running) = RunningFlag::raise(&self.is_folding) else {
+            return Ok(None);
+        };
+        let list = |dir: &Path| self.disk.list(dir).map_err(CheckpointError::io("list", dir));
+        let snapshots = list(&self.layout.snapshots())?;
+        let snapshots = snapshots.iter().filter_map(|file| {
+            Some((snapshot_number(&file.name)?, file.len))
+        });
+        let (base, base_bytes) = snapshots.max().unwrap_or((0, 0));
+        let closed = list(&self.layout.log())?.into_iter().filter(|file| {
+            segment_number(&file.name).is_some_and(|at| base < at && at < self.segment_number)
+        });
+        let closed: u64 = closed.map(|file| file.len).sum();
+        if closed < self.options.segment_bytes.max(base_bytes / 2) {
+            return Ok(None);
+        }
+        Ok(Some(SnapshotTask {
+            disk: Arc::clone(&self.disk),
+            layout: self.layout.clone(),
+            plugins: self.plugins.clone(),
+            keep: self.options.keep,
+            base,
+            through: self.segment_number - 1,
+            running,
+        }))
+    }
+
+    /// Keeps the bytes of a plugin, durably. To be called before an attempt names it; does
+    /// nothing if the checkpoint has them.
+    pub fn store_plugin(&self, digest: Digest, bytes: &[u8]) -> Result<(), CheckpointError> {
+        self.plugins.store(digest, bytes)
+    }
+
+    /// The bytes of a plugin that some attempt named.
+    pub fn plugin_bytes(&self, digest: Digest) -> Result<Vec<u8>, CheckpointError> {
+        self.plugins.bytes(digest)
+    }
+
+    fn create(&mut self) -> Result<(), CheckpointError> {
+        let query_id = QueryId(uuid::Uuid::new_v4().to_string());
+        let pinned = self.options.pinned.clone();
+        self.append(Record::Created(Created { query_id, pinned }))?;
+        self.segment.sync()
+    }
+
+    fn append(&mut self, record: Record) -> Result<(), CheckpointError> {
+        let (kind, payload) = (record.kind(), record.payload());
+        self.summary.check(&record)?;
+        self.segment.append(kind, |bytes| bytes.extend(payload))?;
+        self.summary.fold(record)?;
+        self.forget_ranges();
+        Ok(())
+    }
+
+    /// Appends the changes of the running batch in chunks, and gives their number.
+    fn append_changes(&mut self, state: &dyn StateBackend) -> Result<u64, CheckpointError> {
+        let segment = &mut self.segment;
+        let mut chunk = Vec::new();
+        let mut chunks = 0;
+        let mut close = |chunk: &mut Vec<u8>| {
+            chunks += 1;
+            segment.append(kind::STATE_CHANGES, |bytes| bytes.append(chunk))
+        };
+        state.changes(&mut |change| {
+            change.encode(&mut chunk);
+            if chunk.len() < CHUNK_BYTES { Ok(()) } else { close(&mut chunk) }
+        })?;
+        if !chunk.is_empty() {
+            close(&mut chunk)?;
+        }
+        Ok(chunks)
+    }
+
+    /// Ranges are for who opens the log; kept here they would grow until the next roll.
+    fn forget_ranges(&mut self) {
+        self.summary.ranges_since.clear();
+    }
+}
+
+fn take_lock(
+    disk: &dyn Disk,
+    layout: &Layout,
+) -> Result<Box<dyn Any + Send + Sync>, CheckpointError> {
+    let path = layout.lock();
+    match disk.lock(&path).map_err(CheckpointError::io("lock", &path))? {
+        Locked::Ours(lock) => Ok(lock),
+        Locked::Others(pid) => Err(CheckpointError::Locked { path: layout.root.clone(), pid }),
+    }
+}
+
+/// Removes files that a crash left half written.
+fn remove_unfinished(disk: &dyn Disk, layout: &Layout) -> Result<(), CheckpointError> {
+    for dir in layout.directories() {
+        for file in disk.list(&dir).map_err(CheckpointError::io("list", &dir))? {
+            if file.name.ends_with(TEMPORARY) {
+                let path = dir.join(file.name);
+                disk.remove(&path).map_err(CheckpointError::io("remove", &path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn clear(disk: &dyn Disk, leftover: Option<&Leftover>) -> Result<(), CheckpointError> {
+    match leftover {
+        None => Ok(()),
+        Some(Leftover::Torn(path, at)) => {
+            disk.truncate(path, *at).map_err(CheckpointError::io("truncate", path))
+        }
+        Some(Leftover::Unbegun(path)) => {
+            disk.remove(path).map_err(CheckpointError::io("remove", path))
+        }
+    }
+}
+
+/// The last commit says how many entries each operator has.
+fn check_state(
+    layout: &Layout,
+    loaded: &Loaded,
+    state: &dyn StateBackend,
+) -> Result<(), CheckpointError> {
+    let rows = state.rows().into_iter().filter(|(_, rows)| *rows > 0);
+    let rows: BTreeMap<u32, u64> = rows.map(|(operator, rows)| (operator.0, rows)).collect();
+    if rows == loaded.summary.state_rows {
+        return Ok(());
+    }
+    let found = format!(
+        "the state has {rows:?} entries by operator, and the last commit says {:?}",
+        loaded.summary.state_rows
+    );
+    Err(CheckpointError::damaged(&layout.segment(loaded.last_segment), 0, found))
+}

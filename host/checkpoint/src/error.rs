@@ -1,0 +1,172 @@
+//! What can go wrong with a checkpoint.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tidemill_core::{Attempt, BatchId, Digest};
+
+/// A checkpoint could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file system refused.
+    #[error("could not {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// With which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody knows what of the log is on the disk now. **The process must end**; the next start
+    /// reads what is there. A sync is never repeated: a second one may succeed without having
+    /// written what the first one lost.
+    #[error(
+        "could not make {} durable; the query has to end, and its next start goes on from what the disk holds",
+        path.display()
+    )]
+    SyncFailed {
+        /// The log's segment.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The checkpoint was used after it failed.
+    #[error("{} failed before and takes nothing more; start the query again", path.display())]
+    Ended {
+        /// The log's segment.
+        path: PathBuf,
+    },
+    /// Another process runs the query.
+    #[error(
+        "{} is in use by {}; stop that one first, or give this job another checkpoint",
+        path.display(), holder(.pid)
+    )]
+    Locked {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The other process, if it said so.
+        pid: Option<u32>,
+    },
+    /// Another process wrote to the log although this one holds the lock (a file system without
+    /// locks, or a checkpoint that two machines share).
+    #[error(
+        "{} was made by another process while this one ran; make sure that only one process uses the checkpoint, and start the query again",
+        path.display()
+    )]
+    Fenced {
+        /// The file that should not be there.
+        path: PathBuf,
+    },
+    /// A file is not what was written.
+    #[error(
+        "{} is damaged at byte {offset}: {found}; restore the checkpoint from a copy, or start with a new one",
+        file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where the bad part begins.
+        offset: u64,
+        /// What is wrong.
+        found: String,
+    },
+    /// A file that must be there is not.
+    #[error(
+        "{} is missing: the log holds {found}; restore the checkpoint from a copy, or start with a new one",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// Written by a later Tidemill.
+    #[error(
+        "{} has format version {found}, and this program knows version {known}; use the program that wrote it",
+        file.display()
+    )]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A record does not follow from those before it. To go on would be to guess.
+    #[error(transparent)]
+    Gap(#[from] LogGap),
+    /// A record is larger than any reader would believe.
+    #[error(
+        "a log record of {bytes} bytes is larger than the {limit} that the log takes; lower the source's read limit (maxFilesPerTrigger, maxOffsetsPerTrigger)"
+    )]
+    RecordTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The bytes of a plugin are not in the checkpoint.
+    #[error(
+        "the bytes of plugin {digest} are not in the checkpoint ({} is missing)", path.display()
+    )]
+    NoPlugin {
+        /// The plugin.
+        digest: Digest,
+        /// Where they should be.
+        path: PathBuf,
+    },
+    /// Bytes and digest of a plugin differ.
+    #[error("the bytes of plugin {wanted} in {} have the digest {found}", path.display())]
+    WrongPlugin {
+        /// The digest asked for.
+        wanted: Digest,
+        /// That of the bytes.
+        found: Digest,
+        /// Where they are.
+        path: PathBuf,
+    },
+}
+
+impl CheckpointError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
+        let path = path.to_owned();
+        move |source| CheckpointError::Io { action, path, source }
+    }
+
+    pub(crate) fn damaged(file: &Path, offset: u64, found: impl Into<String>) -> CheckpointError {
+        CheckpointError::Damaged { file: file.to_owned(), offset, found: found.into() }
+    }
+}
+
+/// A record does not follow from what the log holds: records were lost, or the caller broke the
+/// order `Planned -> (Mark | Failed -> Planned)* -> Committed` of a batch.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "{record} does not follow: the log is {}, {}",
+    planned_to(.planned), committed_to(.committed)
+)]
+pub struct LogGap {
+    /// The record that does not fit.
+    pub record: String,
+    /// The last batch and attempt that was planned.
+    pub planned: Option<(BatchId, Attempt)>,
+    /// The last batch that was committed.
+    pub committed: Option<BatchId>,
+}
+
+fn planned_to(planned: &Option<(BatchId, Attempt)>) -> String {
+    planned.map_or("never planned".to_owned(), |(batch, attempt)| {
+        format!("planned to batch {batch}, attempt {attempt}")
+    })
+}
+
+fn committed_to(committed: &Option<BatchId>) -> String {
+    committed.map_or("never committed".to_owned(), |batch| format!("committed to batch {batch}"))
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+}

@@ -1,0 +1,10 @@
+//! The write-ahead log: segments of frames, each a record.
+
+pub(crate) mod frame;
+mod fold;
+pub(crate) mod record;
+pub(crate) mod segment;
+mod summary;
+
+pub(crate) use fold::fold_segment;
+pub(crate) use summary::LogSummary;

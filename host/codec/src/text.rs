@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
+use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
+
 /// Jackson's default: padding is required, stray bits at the end are not looked at.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -90,4 +92,63 @@ pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Digits with `scale` of them after the point: `12.50`.
+pub(crate) fn write_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
+    let sign = if value < 0 { "-" } else { "" };
+    let size = value.unsigned_abs();
+    // Writing to a Vec cannot fail.
+    let _ = match usize::try_from(scale) {
+        Ok(0) => write!(out, "{value}"),
+        Ok(scale) => {
+            let digits = format!("{size:0width$}", width = scale + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - scale);
+            write!(out, "{sign}{whole}.{fraction}")
+        }
+        Err(_) if value == 0 => write!(out, "0"),
+        Err(_) => write!(out, "{value}{:0<width$}", "", width = usize::from(scale.unsigned_abs())),
+    };
+}
+
+/// `2026-01-01`; a year above 9999 has a plus sign, as in Java.
+pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
+    let (year, month, day) = civil_from_days(days);
+    let sign = match year {
+        ..0 => "-",
+        0..=9_999 => "",
+        _ => "+",
+    };
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{sign}{:04}-{month:02}-{day:02}", year.unsigned_abs());
+}
+
+/// How a fraction of a second is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fraction {
+    /// Milliseconds, or microseconds where there are any.
+    ThreeOrSix,
+    /// Up to its last digit that is not 0; without such a digit not at all.
+    AsNeeded,
+}
+
+/// `2026-01-01T10:00:00.123`.
+pub(crate) fn write_time(micros: i64, separator: u8, fraction: Fraction, out: &mut Vec<u8>) {
+    write_date(micros.div_euclid(MICROS_PER_DAY), out);
+    out.push(separator);
+    let of_day = micros.rem_euclid(MICROS_PER_DAY);
+    let (seconds, micros) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{hour:02}:{minute:02}:{second:02}");
+    let six = format!("{micros:06}");
+    let digits = match fraction {
+        Fraction::AsNeeded => six.trim_end_matches('0'),
+        Fraction::ThreeOrSix if micros % 1_000 == 0 => &six[..3],
+        Fraction::ThreeOrSix => &six,
+    };
+    if !digits.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(digits.as_bytes());
+    }
 }

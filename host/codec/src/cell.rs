@@ -1,0 +1,110 @@
+//! A value as Spark's `show()` prints it: `{a, 1}`, `[1, 2]`, `{k -> v}`, `NULL`,
+//! `2026-01-01 10:00:00.5`.
+
+use std::fmt::Write as _;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, TimestampMicrosecondType,
+};
+use arrow::util::display::array_value_to_string;
+
+use crate::ddl::UTC;
+use crate::text::{Fraction, format_f32, format_f64, write_date, write_decimal, write_time};
+
+/// The text of one value.
+#[must_use]
+pub fn format_cell(array: &dyn Array, row: usize) -> String {
+    let mut text = String::new();
+    write_cell(array, row, &mut text);
+    text
+}
+
+fn write_cell(array: &dyn Array, row: usize, out: &mut String) {
+    if array.is_null(row) || array.data_type() == &DataType::Null {
+        out.push_str("NULL");
+        return;
+    }
+    match array.data_type() {
+        DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
+        DataType::Float64 => out.push_str(&format_f64(array.as_primitive::<Float64Type>().value(row))),
+        DataType::Float32 => out.push_str(&format_f32(array.as_primitive::<Float32Type>().value(row))),
+        DataType::Decimal128(_, scale) => {
+            let value = array.as_primitive::<Decimal128Type>().value(row);
+            push_bytes(out, |bytes| write_decimal(value, *scale, bytes));
+        }
+        DataType::Date32 => {
+            let days = i64::from(array.as_primitive::<Date32Type>().value(row));
+            push_bytes(out, |bytes| write_date(days, bytes));
+        }
+        DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            push_bytes(out, |bytes| write_time(micros, b' ', Fraction::AsNeeded, bytes));
+        }
+        DataType::Timestamp(_, zone) => {
+            let zone = zone.as_ref().map(|_| UTC.into());
+            let wanted = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, zone);
+            write_as(array, row, &wanted, out);
+        }
+        DataType::Binary => {
+            let bytes = array.as_binary::<i32>().value(row);
+            let digits = bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>();
+            // Writing to a String cannot fail.
+            let _ = write!(out, "[{}]", digits.join(" "));
+        }
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            write_as(array, row, &DataType::Binary, out);
+        }
+        DataType::Dictionary(_, value) => write_as(array, row, value, out),
+        DataType::Struct(_) => {
+            let fields = array.as_struct().columns();
+            write_items(out, ('{', '}'), fields.len(), |i, out| write_cell(&fields[i], row, out));
+        }
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            write_items(out, ('[', ']'), items.len(), |i, out| write_cell(&items, i, out));
+        }
+        DataType::Map(..) => {
+            let entries = array.as_map().value(row);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            write_items(out, ('{', '}'), entries.len(), |i, out| {
+                write_cell(keys, i, out);
+                out.push_str(" -> ");
+                write_cell(values, i, out);
+            });
+        }
+        // Whole numbers, booleans and strings of other layouts look the same everywhere.
+        _ => out.push_str(&array_value_to_string(array, row).unwrap_or_default()),
+    }
+}
+
+fn write_items(
+    out: &mut String,
+    (open, close): (char, char),
+    len: usize,
+    mut write: impl FnMut(usize, &mut String),
+) {
+    out.push(open);
+    for i in 0..len {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        write(i, out);
+    }
+    out.push(close);
+}
+
+/// Writes the value by way of another type.
+fn write_as(array: &dyn Array, row: usize, wanted: &DataType, out: &mut String) {
+    match cast(&array.slice(row, 1), wanted) {
+        Ok(one) => write_cell(&one, 0, out),
+        Err(_) => out.push_str(&array_value_to_string(array, row).unwrap_or_default()),
+    }
+}
+
+fn push_bytes(out: &mut String, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = Vec::new();
+    write(&mut bytes);
+    out.push_str(&String::from_utf8_lossy(&bytes));
+}

@@ -1,0 +1,303 @@
+//! Rows to JSON text, as Spark's `to_json` writes them with the formats that scripts rely on:
+//! timestamps in UTC with milliseconds and `Z` (microseconds where there are any), TIMESTAMP_NTZ
+//! without the `Z`, NaN and infinities as strings, DECIMAL as a number with its scale, BINARY as
+//! base64, MAP as an object.
+
+use std::io::Write as _;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, new_null_array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Fields, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
+};
+
+use crate::ddl::{UTC, format_type};
+use crate::text::{
+    Fraction, encode_base64, write_date, write_decimal, write_json_f32, write_json_f64, write_json_string,
+    write_time,
+};
+
+/// What may be chosen about the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EncodeOptions {
+    /// Leave out fields that are null (`ignoreNullFields`), as `to_json` does without options.
+    pub ignore_null_fields: bool,
+}
+
+/// The type has no JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column \"{column}\" is {data_type}, which cannot be written as JSON")]
+pub struct EncodeError {
+    /// The column.
+    pub column: String,
+    /// Its type.
+    pub data_type: String,
+}
+
+/// Writes rows of one schema.
+#[derive(Debug)]
+pub struct JsonEncoder {
+    options: EncodeOptions,
+    /// Each column's name with quotes and colon, and the type that it is written from.
+    columns: Vec<(Vec<u8>, DataType)>,
+}
+
+impl JsonEncoder {
+    /// An encoder for batches with these columns.
+    pub fn new(schema: &Schema, options: EncodeOptions) -> Result<JsonEncoder, EncodeError> {
+        let columns = schema.fields().iter().map(|field| {
+            let written = written_type(field.data_type()).ok_or_else(|| EncodeError {
+                column: field.name().clone(),
+                data_type: format_type(field.data_type()),
+            })?;
+            Ok((written_name(field.name()), written))
+        });
+        Ok(JsonEncoder { options, columns: columns.collect::<Result<_, EncodeError>>()? })
+    }
+
+    /// Appends the rows, one line each. `batch` has the encoder's columns.
+    pub fn encode_rows(&self, batch: &RecordBatch, out: &mut Vec<u8>) {
+        let rows = self.rows(batch);
+        for row in 0..batch.num_rows() {
+            rows.write(row, out);
+            out.push(b'\n');
+        }
+    }
+
+    /// The rows of a batch, to be written one by one. `batch` has the encoder's columns.
+    #[must_use]
+    pub fn rows<'a>(&'a self, batch: &RecordBatch) -> EncodeRows<'a> {
+        let columns = self.columns.iter().zip(batch.columns());
+        let writers = columns.map(|((name, written), array)| {
+            (name.as_slice(), Writer::new(&normalised(array, written), self.options))
+        });
+        EncodeRows { options: self.options, columns: writers.collect() }
+    }
+}
+
+/// Rows of one batch that can be written.
+pub struct EncodeRows<'a> {
+    options: EncodeOptions,
+    columns: Vec<(&'a [u8], Writer)>,
+}
+
+impl EncodeRows<'_> {
+    /// Appends row `row` as an object.
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) {
+        let fields = self.columns.iter().map(|(name, writer)| (*name, writer));
+        write_fields(fields, row, self.options, out);
+    }
+}
+
+/// Spark's `to_json` of one column: text, or null where the value is null.
+pub fn to_json(
+    values: &ArrayRef,
+    options: EncodeOptions,
+) -> Result<arrow::array::StringArray, EncodeError> {
+    let written = written_type(values.data_type()).ok_or_else(|| EncodeError {
+        column: "value".to_owned(),
+        data_type: format_type(values.data_type()),
+    })?;
+    let writer = Writer::new(&normalised(values, &written), options);
+    let mut text = Vec::new();
+    let rows = (0..values.len()).map(|row| {
+        text.clear();
+        writer.is_valid(row).then(|| {
+            writer.write(row, &mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    });
+    Ok(rows.collect())
+}
+
+/// The type of a column once it is one of the few that values are written from, or `None` where
+/// it has no JSON.
+fn written_type(data_type: &DataType) -> Option<DataType> {
+    use DataType as T;
+    let field = |field: &arrow::datatypes::FieldRef| {
+        let written = written_type(field.data_type())?;
+        Some(std::sync::Arc::new(field.as_ref().clone().with_data_type(written)))
+    };
+    Some(match data_type {
+        T::Utf8View | T::LargeUtf8 => T::Utf8,
+        T::BinaryView | T::LargeBinary | T::FixedSizeBinary(_) => T::Binary,
+        T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => T::Int64,
+        T::Date64 => T::Date32,
+        T::Timestamp(_, None) => T::Timestamp(TimeUnit::Microsecond, None),
+        T::Timestamp(_, Some(_)) => T::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+        T::Decimal32(p, s) | T::Decimal64(p, s) => T::Decimal128(*p, *s),
+        T::Dictionary(_, value) => written_type(value)?,
+        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => T::List(field(item)?),
+        T::Struct(fields) => T::Struct(fields.iter().map(field).collect::<Option<Fields>>()?),
+        T::Map(entries, ordered) => T::Map(field(entries)?, *ordered),
+        T::Null | T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 => data_type.clone(),
+        T::Float32 | T::Float64 | T::Utf8 | T::Binary | T::Date32 | T::Decimal128(..) => {
+            data_type.clone()
+        }
+        _ => return None,
+    })
+}
+
+/// The array as an array of its written type. Where Arrow cannot cast a value it is null.
+fn normalised(array: &ArrayRef, written: &DataType) -> ArrayRef {
+    if array.data_type() == written {
+        return array.clone();
+    }
+    cast(array, written).unwrap_or_else(|_| new_null_array(written, array.len()))
+}
+
+fn written_name(name: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_json_string(name, &mut text);
+    text.push(b':');
+    text
+}
+
+/// Writes the values of one array: its type is found out once, not for each row.
+struct Writer {
+    array: ArrayRef,
+    options: EncodeOptions,
+    children: Vec<(Vec<u8>, Writer)>,
+}
+
+impl Writer {
+    fn new(array: &ArrayRef, options: EncodeOptions) -> Writer {
+        let of_struct = |array: &StructArray| {
+            let fields = array.fields().iter().zip(array.columns());
+            let children = fields
+                .map(|(field, array)| (written_name(field.name()), Writer::new(array, options)));
+            children.collect()
+        };
+        let children = match array.data_type() {
+            DataType::Struct(_) => of_struct(array.as_struct()),
+            DataType::Map(..) => of_struct(array.as_map().entries()),
+            DataType::List(_) => {
+                vec![(Vec::new(), Writer::new(array.as_list::<i32>().values(), options))]
+            }
+            _ => Vec::new(),
+        };
+        Writer { array: array.clone(), options, children }
+    }
+
+    fn is_valid(&self, row: usize) -> bool {
+        !self.array.is_null(row) && self.array.data_type() != &DataType::Null
+    }
+
+    fn write(&self, row: usize, out: &mut Vec<u8>) {
+        if !self.is_valid(row) {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        let array = &self.array;
+        match array.data_type() {
+            DataType::Boolean => write_bool(array.as_boolean(), row, out),
+            DataType::Int8 => write_int(array.as_primitive::<Int8Type>().value(row), out),
+            DataType::Int16 => write_int(array.as_primitive::<Int16Type>().value(row), out),
+            DataType::Int32 => write_int(array.as_primitive::<Int32Type>().value(row), out),
+            DataType::Int64 => write_int(array.as_primitive::<Int64Type>().value(row), out),
+            DataType::Float32 => {
+                write_json_f32(array.as_primitive::<Float32Type>().value(row), out);
+            }
+            DataType::Float64 => {
+                write_json_f64(array.as_primitive::<Float64Type>().value(row), out);
+            }
+            DataType::Decimal128(_, scale) => {
+                write_decimal(array.as_primitive::<Decimal128Type>().value(row), *scale, out);
+            }
+            DataType::Utf8 => write_json_string(array.as_string::<i32>().value(row), out),
+            DataType::Binary => {
+                out.push(b'"');
+                out.extend(encode_base64(array.as_binary::<i32>().value(row)).into_bytes());
+                out.push(b'"');
+            }
+            DataType::Date32 => {
+                out.push(b'"');
+                write_date(i64::from(array.as_primitive::<Date32Type>().value(row)), out);
+                out.push(b'"');
+            }
+            DataType::Timestamp(_, zone) => {
+                out.push(b'"');
+                let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+                write_time(micros, b'T', Fraction::ThreeOrSix, out);
+                out.extend_from_slice(if zone.is_some() { b"Z\"" } else { b"\"" });
+            }
+            DataType::List(_) => self.write_list(row, out),
+            DataType::Map(..) => self.write_map(row, out),
+            _ => {
+                let fields = self.children.iter().map(|(name, child)| (name.as_slice(), child));
+                write_fields(fields, row, self.options, out);
+            }
+        }
+    }
+
+    fn write_list(&self, row: usize, out: &mut Vec<u8>) {
+        let range = range(self.array.as_list::<i32>().value_offsets(), row);
+        let [(_, items)] = self.children.as_slice() else { return };
+        out.push(b'[');
+        for (i, item) in range.enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            items.write(item, out);
+        }
+        out.push(b']');
+    }
+
+    /// An object. A null value stays, whatever the options say: the entry is data.
+    fn write_map(&self, row: usize, out: &mut Vec<u8>) {
+        let range = range(self.array.as_map().value_offsets(), row);
+        let [(_, keys), (_, values)] = self.children.as_slice() else { return };
+        out.push(b'{');
+        for (i, entry) in range.enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            if keys.array.data_type() == &DataType::Utf8 {
+                keys.write(entry, out);
+            } else {
+                write_json_string(&crate::cell::format_cell(&keys.array, entry), out);
+            }
+            out.push(b':');
+            values.write(entry, out);
+        }
+        out.push(b'}');
+    }
+}
+
+fn write_fields<'a>(
+    fields: impl Iterator<Item = (&'a [u8], &'a Writer)>,
+    row: usize,
+    options: EncodeOptions,
+    out: &mut Vec<u8>,
+) {
+    out.push(b'{');
+    let mut is_first = true;
+    for (name, writer) in fields {
+        if options.ignore_null_fields && !writer.is_valid(row) {
+            continue;
+        }
+        if !is_first {
+            out.push(b',');
+        }
+        is_first = false;
+        out.extend_from_slice(name);
+        writer.write(row, out);
+    }
+    out.push(b'}');
+}
+
+fn write_bool(array: &BooleanArray, row: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(if array.value(row) { b"true" } else { b"false" });
+}
+
+fn write_int(value: impl std::fmt::Display, out: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+    offsets[row] as usize..offsets[row + 1] as usize
+}

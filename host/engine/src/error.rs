@@ -1,0 +1,100 @@
+//! Why a query ended badly.
+
+use std::error::Error;
+
+use tidemill_checkpoint::CheckpointError;
+use tidemill_core::{BatchId, ConnectorError, PluginError, StateError};
+use tidemill_plan::PlanError;
+
+/// Why a batch, and with it the query, could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A batch failed. The state is as before it, and a new start tries it again.
+    #[error("batch {batch} failed: {}", chain(.reason.as_ref()))]
+    Batch {
+        /// The batch.
+        batch: BatchId,
+        /// What failed.
+        #[source]
+        reason: Box<EngineError>,
+    },
+    /// A source, a sink or a target.
+    #[error("{}", chain(.0))]
+    Connector(#[from] ConnectorError),
+    /// A plugin.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The checkpoint.
+    #[error("{}", chain(.0))]
+    Checkpoint(#[from] CheckpointError),
+    /// The plan could not be made again, or not be run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An expression failed on the data.
+    #[error("{0}")]
+    Execution(String),
+    /// Rows could not be kept aside.
+    #[error("the batch's output could not be written to a temporary file: {0}")]
+    Spill(String),
+    /// The checkpoint belongs to another query than this job describes.
+    #[error("{0}")]
+    Incompatible(String),
+}
+
+impl EngineError {
+    /// Whether the same work may succeed later. The match is exhaustive on purpose.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            EngineError::Batch { reason, .. } => reason.is_retryable(),
+            EngineError::Connector(error) => error.is_retryable(),
+            EngineError::Plugin(error) => error.failure.is_retryable(),
+            EngineError::State(_)
+            | EngineError::Checkpoint(_)
+            | EngineError::Plan(_)
+            | EngineError::Execution(_)
+            | EngineError::Spill(_)
+            | EngineError::Incompatible(_) => false,
+        }
+    }
+
+    /// Finds what lies at the ground of an error of the plan.
+    pub(crate) fn from_plan(error: &(dyn Error + 'static)) -> EngineError {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(plugin) = error.downcast_ref::<PluginError>() {
+                return EngineError::Plugin(plugin.clone());
+            }
+            if let Some(state) = error.downcast_ref::<StateError>() {
+                return EngineError::State(state.clone());
+            }
+            if let Some(connector) = error.downcast_ref::<ConnectorError>() {
+                let message = chain(connector);
+                return EngineError::Connector(if connector.is_retryable() {
+                    ConnectorError::retryable(message)
+                } else {
+                    ConnectorError::fatal(message)
+                });
+            }
+            cause = error.source();
+        }
+        EngineError::Execution(error.to_string())
+    }
+}
+
+/// An error and what lies beneath it, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let below = error.to_string();
+        if !text.contains(&below) {
+            text = format!("{text}: {below}");
+        }
+        cause = error.source();
+    }
+    text
+}

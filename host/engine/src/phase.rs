@@ -1,0 +1,47 @@
+//! How far the current micro-batch has come.
+
+use std::sync::Arc;
+
+use tidemill_core::{AttemptSpec, BatchSpec};
+use tidemill_plan::RunningBatch;
+
+/// `Idle -> Constructed -> Logged -> Executed -> Delivered -> Idle`
+///
+/// One effect leads from each phase to the next. A crash between two is repaired by running the
+/// batch again from `Logged`, so every effect after that has to tolerate a second run.
+///
+/// When the next batch is due by the time that one is delivered, its plan goes into the same
+/// append as the commit: `Delivered -> Logged`, with one sync of the log for both.
+pub enum Phase {
+    /// Between two batches. Everything is durable.
+    Idle,
+    /// What the batch will read is fixed, and nobody knows yet.
+    Constructed(Planned),
+    /// The plan is durable: from here on the batch happens.
+    Logged(Planned),
+    /// All rows are computed and handed to the sink, which shows none of them.
+    Executed(Executed),
+    /// The sink shows the batch; the log does not know.
+    Delivered(Executed),
+}
+
+/// A batch and the attempt at it.
+#[derive(Clone)]
+pub struct Planned {
+    /// Ranges, watermarks, time.
+    pub spec: BatchSpec,
+    /// Plugins and job.
+    pub attempt: AttemptSpec,
+    /// Whether the plan is in the log already, from an earlier run.
+    pub is_replay: bool,
+}
+
+/// A batch that was run.
+pub struct Executed {
+    pub(crate) planned: Planned,
+    pub(crate) batch: Arc<RunningBatch>,
+    pub(crate) rows: u64,
+    /// The place held the batch already, so its output is dropped.
+    pub(crate) has_landed: bool,
+    pub(crate) rows_for_handler: Option<Arc<crate::rows::StoredRows>>,
+}

@@ -1,0 +1,67 @@
+//! Where the engine gets plugins from, without knowing what they are made of.
+
+use std::sync::Arc;
+
+use tidemill_core::{Digest, PluginModule};
+
+/// The plugins of a query: their present generations, and others from kept bytes.
+pub trait Plugins: Send {
+    /// The present generation of each plugin.
+    fn current(&self) -> Vec<Arc<dyn PluginModule>>;
+
+    /// The bytes of a present generation.
+    fn bytes(&self, digest: Digest) -> Option<Arc<[u8]>>;
+
+    /// A generation from bytes that the checkpoint kept.
+    fn load(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<dyn PluginModule>, String>;
+
+    /// What happened to the plugins' files since the last call. Does not wait. An accepted module
+    /// is the present generation from then on, unless [`Plugins::refuse`] takes it back.
+    fn changes(&mut self) -> Vec<PluginChange>;
+
+    /// The query cannot be planned with the module that was just accepted: the one before it
+    /// stays.
+    fn refuse(&mut self, name: &str);
+}
+
+/// What happened to a plugin's file.
+pub enum PluginChange {
+    /// New bytes were checked and compiled.
+    Accepted {
+        /// The job's name for the plugin.
+        name: String,
+        /// Their digest.
+        digest: Digest,
+    },
+    /// New bytes cannot be used; the old ones stay.
+    Refused {
+        /// The job's name for the plugin.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A query without plugins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPlugins;
+
+impl Plugins for NoPlugins {
+    fn current(&self) -> Vec<Arc<dyn PluginModule>> {
+        Vec::new()
+    }
+
+    fn bytes(&self, _: Digest) -> Option<Arc<[u8]>> {
+        None
+    }
+
+    fn load(&mut self, name: &str, _: &[u8]) -> Result<Arc<dyn PluginModule>, String> {
+        Err(format!("the job has no plugin \"{name}\""))
+    }
+
+    fn changes(&mut self) -> Vec<PluginChange> {
+        Vec::new()
+    }
+
+    fn refuse(&mut self, _: &str) {}
+}

@@ -1,0 +1,188 @@
+//! All that differs from batch to batch, as the operators of a kept plan see it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use datafusion::common::internal_datafusion_err;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use tidemill_core::{
+    Attempt, BatchContext, BatchSpec, QueryId, StateProgress, StateStore, Watermark,
+};
+
+/// One attempt at a micro-batch while it runs. Operators find it in their task context, so that
+/// two batches may run on one plan without seeing each other.
+pub struct RunningBatch {
+    query: String,
+    query_id: QueryId,
+    spec: BatchSpec,
+    attempt: Attempt,
+    has_watermark: bool,
+    state: Arc<dyn StateStore>,
+    rows_by_source: BTreeMap<String, AtomicU64>,
+    event_times: Vec<AtomicEventTimes>,
+    operators: Mutex<BTreeMap<u32, StateProgress>>,
+}
+
+impl RunningBatch {
+    /// A batch of a plan that has these sources and so many watermarks.
+    pub(crate) fn new(
+        query: &str,
+        query_id: &QueryId,
+        spec: BatchSpec,
+        attempt: Attempt,
+        state: Arc<dyn StateStore>,
+        sources: impl Iterator<Item = String>,
+        watermarks: usize,
+    ) -> RunningBatch {
+        RunningBatch {
+            query: query.to_owned(),
+            query_id: query_id.clone(),
+            spec,
+            attempt,
+            has_watermark: watermarks > 0,
+            state,
+            rows_by_source: sources.map(|name| (name, AtomicU64::new(0))).collect(),
+            event_times: (0..watermarks).map(|_| AtomicEventTimes::new()).collect(),
+            operators: Mutex::default(),
+        }
+    }
+
+    /// The batch that a task works for.
+    pub(crate) fn of(context: &TaskContext) -> Result<Arc<RunningBatch>> {
+        context
+            .session_config()
+            .get_extension::<RunningBatch>()
+            .ok_or_else(|| internal_datafusion_err!("a streaming operator ran outside a batch"))
+    }
+
+    /// What is fixed for the batch.
+    #[must_use]
+    pub fn spec(&self) -> &BatchSpec {
+        &self.spec
+    }
+
+    /// What plugins are told, for one partition.
+    #[must_use]
+    pub fn context(&self, partition: u32) -> BatchContext {
+        BatchContext {
+            query: self.query.clone(),
+            query_id: self.query_id.clone(),
+            batch: self.spec.batch,
+            attempt: self.attempt,
+            partition,
+            batch_time_ms: self.spec.batch_time_ms,
+            watermark: self.watermark(),
+        }
+    }
+
+    /// The watermark, where the query has one.
+    #[must_use]
+    pub fn watermark(&self) -> Option<Watermark> {
+        self.has_watermark.then_some(self.spec.watermark)
+    }
+
+    pub(crate) fn state(&self) -> &dyn StateStore {
+        self.state.as_ref()
+    }
+
+    pub(crate) fn count_rows(&self, source: &str, rows: u64) {
+        if let Some(counter) = self.rows_by_source.get(source) {
+            counter.fetch_add(rows, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn observe_event_times(&self, watermark: usize, seen: EventTimes) {
+        if let Some(times) = self.event_times.get(watermark) {
+            times.add(seen);
+        }
+    }
+
+    pub(crate) fn report_operator(&self, operator: u32, progress: StateProgress) {
+        let mut operators = self.operators.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        operators.insert(operator, progress);
+    }
+
+    /// What the batch's run showed. Complete once its output was read to the end.
+    #[must_use]
+    pub fn report(&self) -> BatchReport {
+        let operators = self.operators.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        BatchReport {
+            rows_by_source: self
+                .rows_by_source
+                .iter()
+                .map(|(name, rows)| (name.clone(), rows.load(Ordering::Relaxed)))
+                .collect(),
+            event_times: self.event_times.iter().map(AtomicEventTimes::get).collect(),
+            state_operators: operators.values().cloned().collect(),
+        }
+    }
+}
+
+/// Figures of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct BatchReport {
+    /// Rows that each source gave.
+    pub rows_by_source: BTreeMap<String, u64>,
+    /// Event times that each watermark of the plan saw.
+    pub event_times: Vec<EventTimes>,
+    /// Stateful operators, the sink's side first.
+    pub state_operators: Vec<StateProgress>,
+}
+
+/// Event times that passed a watermark, in microseconds since 1970-01-01 UTC. Nulls do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTimes {
+    /// How many.
+    pub count: u64,
+    /// The smallest; meaningless where `count` is 0.
+    pub min: i64,
+    /// The largest; meaningless where `count` is 0.
+    pub max: i64,
+    /// Their sum in milliseconds, for the mean.
+    pub sum_ms: i64,
+}
+
+impl EventTimes {
+    /// The largest, if there was any.
+    #[must_use]
+    pub fn largest(&self) -> Option<i64> {
+        (self.count > 0).then_some(self.max)
+    }
+}
+
+struct AtomicEventTimes {
+    count: AtomicU64,
+    min: AtomicI64,
+    max: AtomicI64,
+    sum_ms: AtomicI64,
+}
+
+impl AtomicEventTimes {
+    fn new() -> AtomicEventTimes {
+        AtomicEventTimes {
+            count: AtomicU64::new(0),
+            min: AtomicI64::new(i64::MAX),
+            max: AtomicI64::new(i64::MIN),
+            sum_ms: AtomicI64::new(0),
+        }
+    }
+
+    fn add(&self, seen: EventTimes) {
+        self.count.fetch_add(seen.count, Ordering::Relaxed);
+        self.min.fetch_min(seen.min, Ordering::Relaxed);
+        self.max.fetch_max(seen.max, Ordering::Relaxed);
+        // Wrapping: a mean for people to read, not a result.
+        self.sum_ms.fetch_add(seen.sum_ms, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> EventTimes {
+        EventTimes {
+            count: self.count.load(Ordering::Relaxed),
+            min: self.min.load(Ordering::Relaxed),
+            max: self.max.load(Ordering::Relaxed),
+            sum_ms: self.sum_ms.load(Ordering::Relaxed),
+        }
+    }
+}

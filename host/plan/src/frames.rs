@@ -1,0 +1,232 @@
+//! Batch SQL over the rows of one micro-batch, for foreach_batch handlers.
+//!
+//! A handler sends the same text every batch. So a plan is kept by (text, tables and schemas), and
+//! run again over the rows of the day.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::internal_datafusion_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream, collect,
+};
+use datafusion::physical_expr::EquivalenceProperties;
+
+use crate::sql::{self, Names};
+use crate::{PlanError, counters, session};
+
+/// Plans that are kept; a handler that makes up its texts must not fill the memory.
+const KEPT_PLANS: usize = 64;
+
+/// A table that batch SQL may read.
+#[derive(Clone)]
+pub struct FrameTable {
+    /// Its name in the text.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its rows.
+    pub rows: Arc<dyn FrameRows>,
+}
+
+/// Rows that can be read any number of times.
+pub trait FrameRows: Send + Sync {
+    /// All rows, in order.
+    fn read(&self) -> Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>> + Send>;
+}
+
+/// Runs batch SQL, and keeps what it planned.
+#[derive(Default)]
+pub struct Frames {
+    plans: Mutex<HashMap<PlanKey, Arc<dyn ExecutionPlan>>>,
+}
+
+#[derive(PartialEq, Eq, Hash, Clone)]
+struct PlanKey {
+    text: String,
+    tables: Vec<(String, SchemaRef)>,
+}
+
+impl Frames {
+    /// Runs one SELECT over these tables.
+    pub async fn sql(
+        &self,
+        text: &str,
+        tables: &[FrameTable],
+    ) -> std::result::Result<(SchemaRef, Vec<RecordBatch>), PlanError> {
+        let wrong = |error: datafusion::error::DataFusionError| {
+            PlanError::Invalid(format!("batch SQL: {}", error.strip_backtrace()))
+        };
+        let key = PlanKey {
+            text: text.to_owned(),
+            tables: tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.schema))).collect(),
+        };
+        let kept = self.kept(&key);
+        let plan = match kept {
+            Some(plan) => plan,
+            None => {
+                let plan = plan(text, tables).await.map_err(wrong)?;
+                self.keep(key, &plan);
+                plan
+            }
+        };
+        let rows = tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.rows))).collect();
+        let config = datafusion::prelude::SessionConfig::new().with_extension(Arc::new(Rows(rows)));
+        let task = Arc::new(TaskContext::default().with_session_config(config));
+        let plan = reset_plan_states(plan).map_err(wrong)?;
+        let schema = plan.schema();
+        Ok((schema, collect(plan, task).await.map_err(wrong)?))
+    }
+
+    fn kept(&self, key: &PlanKey) -> Option<Arc<dyn ExecutionPlan>> {
+        let plans = self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        plans.get(key).cloned()
+    }
+
+    fn keep(&self, key: PlanKey, plan: &Arc<dyn ExecutionPlan>) {
+        let mut plans = self.plans.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if plans.len() >= KEPT_PLANS {
+            plans.clear();
+        }
+        plans.insert(key, Arc::clone(plan));
+    }
+}
+
+async fn plan(text: &str, tables: &[FrameTable]) -> Result<Arc<dyn ExecutionPlan>> {
+    let context = session::batch();
+    let mut names = Names::default();
+    for table in tables {
+        names.add_table(&table.name, &table.schema);
+        let provider = FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
+        context.register_table(table.name.as_str(), Arc::new(provider))?;
+    }
+    let statement = sql::parse_query(text, &names)?;
+    let plan = context.state().statement_to_plan(statement).await?;
+    counters::count_optimised();
+    counters::count_planned();
+    context.state().create_physical_plan(&plan).await
+}
+
+/// The rows of the day, in the task's context.
+struct Rows(HashMap<String, Arc<dyn FrameRows>>);
+
+#[derive(Debug)]
+struct FrameProvider {
+    name: String,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for FrameProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        Ok(Arc::new(FrameScanExec {
+            name: self.name.clone(),
+            projection: projection.cloned(),
+            properties: Arc::new(PlanProperties::new(
+                EquivalenceProperties::new(schema),
+                Partitioning::UnknownPartitioning(1),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            )),
+        }))
+    }
+}
+
+struct FrameScanExec {
+    name: String,
+    projection: Option<Vec<usize>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl fmt::Debug for FrameScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FrameScan({})", self.name)
+    }
+}
+
+impl DisplayAs for FrameScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FrameScan: table={}", self.name)
+    }
+}
+
+impl ExecutionPlan for FrameScanExec {
+    fn name(&self) -> &str {
+        "FrameScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        _: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let rows = context
+            .session_config()
+            .get_extension::<Rows>()
+            .and_then(|rows| rows.0.get(&self.name).cloned())
+            .ok_or_else(|| internal_datafusion_err!("there are no rows for \"{}\"", self.name))?;
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        let projection = self.projection.clone();
+        let rows = rows.read().map(move |rows| {
+            let rows = rows?;
+            Ok(match &projection {
+                Some(columns) => rows.project(columns)?,
+                None => rows,
+            })
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows))))
+    }
+}

@@ -1,0 +1,247 @@
+//! Calls that an expression cannot make itself: a plugin's scalars, and the batch's time.
+//!
+//! Both need to know for which batch and partition they run, and a plugin wants one call for many
+//! rows. So after optimisation each call is taken out of its expression into an [`Evaluate`] node
+//! below, which adds a column with the result (as Spark does with Python functions,
+//! ExtractPythonUDFs).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, not_impl_err};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, Extension, Filter, LogicalPlan, Projection, Sort,
+    UserDefinedLogicalNodeCore, col,
+};
+use tidemill_core::PluginModule;
+
+use crate::sql::{BatchTime, PluginScalar};
+
+/// One call, the same for all rows of the input.
+#[derive(Clone)]
+pub(crate) enum Call {
+    /// A plugin's scalar function over these columns.
+    Plugin { module: Arc<dyn PluginModule>, function: String, arguments: Vec<Expr> },
+    /// `current_timestamp()` and its kin.
+    BatchTime(BatchTime),
+}
+
+impl Call {
+    fn of(expression: &Expr) -> Option<Call> {
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = expression else {
+            return None;
+        };
+        let inner: &dyn std::any::Any = func.inner().as_ref();
+        if let Some(scalar) = inner.downcast_ref::<PluginScalar>() {
+            return Some(Call::Plugin {
+                module: Arc::clone(scalar.module()),
+                function: func.name().to_owned(),
+                arguments: args.clone(),
+            });
+        }
+        inner.downcast_ref::<BatchTime>().map(|time| Call::BatchTime(time.clone()))
+    }
+
+    fn arguments(&self) -> &[Expr] {
+        match self {
+            Call::Plugin { arguments, .. } => arguments,
+            Call::BatchTime(_) => &[],
+        }
+    }
+
+    fn with_arguments(&self, new: Vec<Expr>) -> Call {
+        match self {
+            Call::Plugin { module, function, .. } => Call::Plugin {
+                module: Arc::clone(module),
+                function: function.clone(),
+                arguments: new,
+            },
+            Call::BatchTime(time) => Call::BatchTime(time.clone()),
+        }
+    }
+
+    fn identity(&self) -> String {
+        match self {
+            Call::Plugin { module, function, .. } => {
+                format!("{} {} {function}", module.name(), module.digest())
+            }
+            Call::BatchTime(time) => format!("{time:?}"),
+        }
+    }
+}
+
+/// Adds a column for each call.
+pub(crate) struct Evaluate {
+    pub(crate) input: LogicalPlan,
+    pub(crate) calls: Vec<Call>,
+    outputs: Vec<FieldRef>,
+    schema: DFSchemaRef,
+}
+
+impl Evaluate {
+    fn try_new(input: LogicalPlan, calls: Vec<Call>, outputs: Vec<FieldRef>) -> Result<Evaluate> {
+        let mut fields: Vec<_> =
+            input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
+        fields.extend(outputs.iter().map(|field| (None, Arc::clone(field))));
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
+        Ok(Evaluate { input, calls, outputs, schema })
+    }
+}
+
+/// Takes the calls out of all expressions of an optimised plan.
+pub(crate) fn extract_calls(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut counter = 0;
+    plan.transform_up(|node| {
+        let mut node = node;
+        let mut changed = false;
+        // Inner calls first: `f(g(x))` needs g's column before f can be called.
+        while let Some(next) = extract_innermost(&node, &mut counter)? {
+            node = next;
+            changed = true;
+        }
+        Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
+    })
+    .map(|transformed| transformed.data)
+}
+
+fn extract_innermost(node: &LogicalPlan, counter: &mut usize) -> Result<Option<LogicalPlan>> {
+    let mut found: Vec<Expr> = Vec::new();
+    node.apply_expressions(|expression| {
+        expression.apply(|e| {
+            if let Some(call) = Call::of(e)
+                && !call.arguments().iter().any(contains_call)
+                && !found.contains(e)
+            {
+                found.push(e.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let input = match node {
+        LogicalPlan::Projection(Projection { input, .. })
+        | LogicalPlan::Filter(Filter { input, .. })
+        | LogicalPlan::Aggregate(Aggregate { input, .. })
+        | LogicalPlan::Sort(Sort { input, .. }) => input.as_ref().clone(),
+        other => return not_impl_err!("{} in {}", found[0], other.display()),
+    };
+    let mut outputs = Vec::new();
+    for expression in &found {
+        let (_, field) = expression.to_field(input.schema())?;
+        outputs.push(Arc::new(field.as_ref().clone().with_name(format!("__call_{counter}"))));
+        *counter += 1;
+    }
+    let calls = found.iter().filter_map(Call::of).collect();
+    let evaluate = Evaluate::try_new(input, calls, outputs.clone())?;
+    let input = LogicalPlan::Extension(Extension { node: Arc::new(evaluate) });
+    replace(node, &found, &outputs, input).map(Some)
+}
+
+fn contains_call(expression: &Expr) -> bool {
+    expression.exists(|e| Ok(Call::of(e).is_some())).unwrap_or(false)
+}
+
+/// The node over its new input, with each call replaced by its column. Columns and their names
+/// stay as they were.
+fn replace(
+    node: &LogicalPlan,
+    calls: &[Expr],
+    outputs: &[FieldRef],
+    input: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let names = NamePreserver::new(node);
+    let columns = node.schema().columns();
+    let mut expressions = Vec::new();
+    for expression in node.expressions() {
+        let name = names.save(&expression);
+        let rewritten = expression.transform_down(|e| {
+            Ok(match calls.iter().position(|call| *call == e) {
+                Some(i) => Transformed::yes(col(outputs[i].name())),
+                None => Transformed::no(e),
+            })
+        })?;
+        expressions.push(name.restore(rewritten.data));
+    }
+    let keeps_input_columns = matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Sort(_));
+    let replaced = node.with_new_exprs(expressions, vec![input])?;
+    if !keeps_input_columns {
+        return Ok(replaced);
+    }
+    let kept = columns.into_iter().map(Expr::Column).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(kept, Arc::new(replaced))?))
+}
+
+impl PartialEq for Evaluate {
+    fn eq(&self, other: &Evaluate) -> bool {
+        self.schema == other.schema && self.input == other.input
+    }
+}
+
+impl Eq for Evaluate {}
+
+impl Hash for Evaluate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.calls.iter().for_each(|call| call.identity().hash(state));
+        self.input.hash(state);
+    }
+}
+
+impl PartialOrd for Evaluate {
+    fn partial_cmp(&self, other: &Evaluate) -> Option<std::cmp::Ordering> {
+        self.calls.len().partial_cmp(&other.calls.len())
+    }
+}
+
+impl fmt::Debug for Evaluate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_for_explain(f)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Evaluate {
+    fn name(&self) -> &str {
+        "Evaluate"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.calls.iter().flat_map(|call| call.arguments().to_vec()).collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls: Vec<String> = self.calls.iter().map(Call::identity).collect();
+        write!(f, "Evaluate: {}", calls.join(", "))
+    }
+
+    fn with_exprs_and_inputs(
+        &self,
+        exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> Result<Evaluate> {
+        let mut exprs = exprs.into_iter();
+        let calls = self
+            .calls
+            .iter()
+            .map(|call| {
+                let arguments = exprs.by_ref().take(call.arguments().len()).collect();
+                call.with_arguments(arguments)
+            })
+            .collect();
+        Evaluate::try_new(inputs.swap_remove(0), calls, self.outputs.clone())
+    }
+}

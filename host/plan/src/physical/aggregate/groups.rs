@@ -1,0 +1,163 @@
+//! How groups and their states are laid out: as columns in the plan, as bytes in the state.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::row::{RowConverter, Rows, SortField};
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::Result;
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use tidemill_core::Bucket;
+
+use super::event_time_of;
+
+/// Columns of a partial aggregation: first the keys, then the states of each aggregate.
+pub(super) struct GroupLayout {
+    pub(super) keys: SchemaRef,
+    pub(super) states: SchemaRef,
+    /// Number of the key column that holds event time, and what to add to it.
+    pub(super) event_time: Option<(usize, i64)>,
+    aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    key_rows: RowConverter,
+    state_rows: RowConverter,
+}
+
+/// Running states of all groups of a batch, one accumulator an aggregate.
+pub(super) struct Accumulators {
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    widths: Vec<usize>,
+}
+
+impl GroupLayout {
+    pub(super) fn try_new(partial: &AggregateExec, last: &AggregateExec) -> Result<GroupLayout> {
+        let schema = partial.schema();
+        let key_count = partial.group_expr().expr().len();
+        let (keys, states) = schema.fields().split_at(key_count);
+        let keys = Arc::new(Schema::new(keys.to_vec()));
+        let states = Arc::new(Schema::new(states.to_vec()));
+        Ok(GroupLayout {
+            event_time: event_time_of(&keys)?,
+            key_rows: row_converter(keys.fields())?,
+            state_rows: row_converter(states.fields())?,
+            keys,
+            states,
+            aggregates: last.aggr_expr().to_vec(),
+        })
+    }
+
+    /// The keys of a partial block, as bytes.
+    pub(super) fn key_bytes(&self, block: &RecordBatch) -> Result<Rows> {
+        let columns = &block.columns()[..self.keys.fields().len()];
+        if columns.is_empty() {
+            // A global aggregate has one group, whose key is empty.
+            let mut rows = self.key_rows.empty_rows(block.num_rows(), 0);
+            let empty = self.key_rows.parser();
+            for _ in 0..block.num_rows() {
+                rows.push(empty.parse(&[]));
+            }
+            return Ok(rows);
+        }
+        Ok(self.key_rows.convert_columns(columns)?)
+    }
+
+    /// The buckets of a partial block's groups: their event times, where they have one.
+    pub(super) fn buckets(&self, block: &RecordBatch) -> Result<Vec<Bucket>> {
+        let Some((column, add)) = self.event_time else {
+            return Ok(vec![Bucket::FOREVER; block.num_rows()]);
+        };
+        let times = block
+            .column(column)
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
+        Ok(times
+            .iter()
+            .map(|time| time.map_or(Bucket::FOREVER, |time| Bucket(time.saturating_add(add))))
+            .collect())
+    }
+
+    /// The state columns of a partial block.
+    pub(super) fn state_columns<'a>(&self, block: &'a RecordBatch) -> &'a [ArrayRef] {
+        &block.columns()[self.keys.fields().len()..]
+    }
+
+    pub(super) fn keys_from_bytes<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>> {
+        let parser = self.key_rows.parser();
+        Ok(self.key_rows.convert_rows(keys.map(|key| parser.parse(key)))?)
+    }
+
+    pub(super) fn states_from_bytes<'a>(
+        &self,
+        states: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>> {
+        let parser = self.state_rows.parser();
+        Ok(self.state_rows.convert_rows(states.map(|state| parser.parse(state)))?)
+    }
+
+    pub(super) fn states_to_bytes(&self, states: &[ArrayRef]) -> Result<Rows> {
+        Ok(self.state_rows.convert_columns(states)?)
+    }
+
+    /// Accumulators without a group.
+    pub(super) fn accumulators(&self) -> Result<Accumulators> {
+        let mut accumulators: Vec<Box<dyn GroupsAccumulator>> = Vec::new();
+        let mut widths = Vec::new();
+        for aggregate in &self.aggregates {
+            accumulators.push(if aggregate.groups_accumulator_supported() {
+                aggregate.create_groups_accumulator()?
+            } else {
+                let aggregate = Arc::clone(aggregate);
+                Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator()))
+            });
+            widths.push(aggregate.state_fields()?.len());
+        }
+        Ok(Accumulators { accumulators, widths })
+    }
+
+    /// The results of groups in these states, one column an aggregate.
+    pub(super) fn evaluate(&self, states: &[ArrayRef], groups: usize) -> Result<Vec<ArrayRef>> {
+        let mut accumulators = self.accumulators()?;
+        let each: Vec<usize> = (0..groups).collect();
+        accumulators.merge(states, &each, groups)?;
+        accumulators.accumulators.iter_mut().map(|a| a.evaluate(EmitTo::All)).collect()
+    }
+}
+
+impl Accumulators {
+    /// Merges states into groups: row i belongs to group `groups[i]`, of `total`.
+    pub(super) fn merge(
+        &mut self,
+        states: &[ArrayRef],
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
+        let mut rest = states;
+        for (accumulator, width) in self.accumulators.iter_mut().zip(&self.widths) {
+            let (mine, others) = rest.split_at(*width);
+            accumulator.merge_batch(mine, groups, total)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// The states of all groups.
+    pub(super) fn into_states(mut self) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::new();
+        for accumulator in &mut self.accumulators {
+            columns.extend(accumulator.state(EmitTo::All)?);
+        }
+        Ok(columns)
+    }
+}
+
+fn row_converter(fields: &[FieldRef]) -> Result<RowConverter> {
+    let fields = fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    Ok(RowConverter::new(fields)?)
+}

@@ -1,0 +1,283 @@
+//! One batch of a stateful aggregation: partial groups and state in, new state and rows out.
+//!
+//! The order of things is Spark's (statefulOperators.scala): drop late groups, merge with the
+//! state, emit, evict. Late is what ended at or before the watermark of the *previous* batch;
+//! evicted is what ended at or before this batch's.
+
+use std::sync::{Arc, MutexGuard};
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::compute::{cast, take_arrays};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::{DataFusionError, Result};
+use hashbrown::HashMap;
+use tidemill_core::{
+    Bucket, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress, Watermark,
+};
+
+use super::StatefulSettings;
+use super::groups::GroupLayout;
+use crate::RunningBatch;
+
+/// Spark's name for the operator.
+pub(super) const OPERATOR_NAME: &str = "stateStoreSave";
+
+/// Rows of a record batch that leaves.
+const OUTPUT_ROWS: usize = 8_192;
+
+pub(super) struct Merge {
+    layout: Arc<GroupLayout>,
+    operator: OperatorId,
+    settings: StatefulSettings,
+}
+
+/// The groups that the batch touches.
+#[derive(Default)]
+struct Touched {
+    index: HashMap<Box<[u8]>, usize>,
+    groups: Vec<Group>,
+    /// For each partial block: its rows that count, and the group of each.
+    blocks: Vec<(Vec<u64>, Vec<usize>)>,
+    dropped: u64,
+}
+
+struct Group {
+    shard: ShardId,
+    bucket: Bucket,
+    key: Box<[u8]>,
+}
+
+/// Groups with their states, on their way out.
+#[derive(Default)]
+struct Emitted {
+    keys: Vec<Box<[u8]>>,
+    states: Vec<Box<[u8]>>,
+}
+
+impl Merge {
+    pub(super) fn new(
+        layout: Arc<GroupLayout>,
+        operator: OperatorId,
+        settings: StatefulSettings,
+    ) -> Merge {
+        Merge { layout, operator, settings }
+    }
+
+    pub(super) fn run(
+        &self,
+        batch: &RunningBatch,
+        blocks: &[RecordBatch],
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let spec = batch.spec();
+        let touched = self.touch(blocks, spec.late_watermark)?;
+        let new_states = self.merge(batch, &touched, blocks)?;
+        let states = self.layout.states_to_bytes(&new_states)?;
+        for (i, group) in touched.groups.iter().enumerate() {
+            let value = states.row(i);
+            self.shard(batch, group.shard, |shard| {
+                shard.put(group.bucket, &group.key, value.as_ref())
+            })?;
+        }
+        let expired = self.evict(batch, spec.watermark)?;
+        let removed = expired.keys.len() as u64;
+        let rows = match self.settings.mode {
+            OutputMode::Update => self.emit_touched(&touched, &new_states, schema)?,
+            OutputMode::Append => self.emit(&expired, schema)?,
+            OutputMode::Complete => self.emit(&self.everything(batch)?, schema)?,
+        };
+        self.report(batch, &touched, removed)?;
+        Ok(rows)
+    }
+
+    /// Finds the groups of all partial blocks, and leaves out those that are late.
+    fn touch(&self, blocks: &[RecordBatch], late: Watermark) -> Result<Touched> {
+        let filters = self.settings.mode != OutputMode::Complete && self.layout.event_time.is_some();
+        let mut touched = Touched::default();
+        for block in blocks {
+            let keys = self.layout.key_bytes(block)?;
+            let buckets = self.layout.buckets(block)?;
+            let mut rows = Vec::with_capacity(block.num_rows());
+            let mut groups = Vec::with_capacity(block.num_rows());
+            for (row, (key, bucket)) in keys.iter().zip(buckets).enumerate() {
+                if filters && bucket.0 <= late.micros() {
+                    touched.dropped += 1;
+                    continue;
+                }
+                rows.push(row as u64);
+                groups.push(touched.group(key.as_ref(), bucket, self.settings.shards));
+            }
+            touched.blocks.push((rows, groups));
+        }
+        Ok(touched)
+    }
+
+    /// The new states of the touched groups: their old ones, then the partials in order.
+    fn merge(
+        &self,
+        batch: &RunningBatch,
+        touched: &Touched,
+        blocks: &[RecordBatch],
+    ) -> Result<Vec<ArrayRef>> {
+        let total = touched.groups.len();
+        let mut accumulators = self.layout.accumulators()?;
+        let mut old_states: Vec<Box<[u8]>> = Vec::new();
+        let mut old_groups = Vec::new();
+        for (i, group) in touched.groups.iter().enumerate() {
+            self.shard(batch, group.shard, |shard| {
+                if let Some(value) = shard.get(group.bucket, &group.key) {
+                    old_states.push(value.into());
+                    old_groups.push(i);
+                }
+                Ok(())
+            })?;
+        }
+        let old = self.layout.states_from_bytes(old_states.iter().map(AsRef::as_ref))?;
+        accumulators.merge(&old, &old_groups, total)?;
+        for (block, (rows, groups)) in blocks.iter().zip(&touched.blocks) {
+            let states = self.layout.state_columns(block);
+            if rows.len() == block.num_rows() {
+                accumulators.merge(states, groups, total)?;
+            } else {
+                let kept = take_arrays(states, &UInt64Array::from(rows.clone()), None)?;
+                accumulators.merge(&kept, groups, total)?;
+            }
+        }
+        accumulators.into_states()
+    }
+
+    /// Removes what the watermark has passed.
+    fn evict(&self, batch: &RunningBatch, watermark: Watermark) -> Result<Emitted> {
+        let mut expired = Emitted::default();
+        if self.settings.mode == OutputMode::Complete || self.layout.event_time.is_none() {
+            return Ok(expired);
+        }
+        for shard in self.shards() {
+            self.shard(batch, shard, |state| {
+                let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
+                state.scan(Bucket(watermark.micros()), &mut |bucket, key, value| {
+                    leaving.push((bucket, key.into()));
+                    expired.keys.push(key.into());
+                    expired.states.push(value.into());
+                });
+                leaving.iter().try_for_each(|(bucket, key)| state.remove(*bucket, key).map(drop))
+            })?;
+        }
+        Ok(expired)
+    }
+
+    fn everything(&self, batch: &RunningBatch) -> Result<Emitted> {
+        let mut all = Emitted::default();
+        for shard in self.shards() {
+            self.shard(batch, shard, |state| {
+                state.scan(Bucket::FOREVER, &mut |_, key, value| {
+                    all.keys.push(key.into());
+                    all.states.push(value.into());
+                });
+                Ok(())
+            })?;
+        }
+        Ok(all)
+    }
+
+    fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        let states = self.layout.states_from_bytes(emitted.states.iter().map(AsRef::as_ref))?;
+        let keys = emitted.keys.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>();
+        self.rows(&keys, &states, schema)
+    }
+
+    /// The touched groups in (shard, key) order.
+    fn emit_touched(
+        &self,
+        touched: &Touched,
+        states: &[ArrayRef],
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut order: Vec<usize> = (0..touched.groups.len()).collect();
+        order.sort_unstable_by_key(|i| {
+            let group = &touched.groups[*i];
+            (group.shard, group.bucket, &group.key)
+        });
+        let indices = UInt64Array::from_iter_values(order.iter().map(|i| *i as u64));
+        let states = take_arrays(states, &indices, None)?;
+        let keys: Vec<&[u8]> = order.iter().map(|i| touched.groups[*i].key.as_ref()).collect();
+        self.rows(&keys, &states, schema)
+    }
+
+    /// Groups and states as rows of the result.
+    fn rows(
+        &self,
+        keys: &[&[u8]],
+        states: &[ArrayRef],
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut columns = self.layout.keys_from_bytes(keys.iter().copied())?;
+        columns.extend(self.layout.evaluate(states, keys.len())?);
+        for (column, field) in columns.iter_mut().zip(schema.fields()) {
+            if column.data_type() != field.data_type() {
+                *column = cast(column, field.data_type())?;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
+        let all = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
+        Ok((0..keys.len())
+            .step_by(OUTPUT_ROWS)
+            .map(|from| all.slice(from, OUTPUT_ROWS.min(keys.len() - from)))
+            .collect())
+    }
+
+    fn report(&self, batch: &RunningBatch, touched: &Touched, removed: u64) -> Result<()> {
+        let mut progress = StateProgress {
+            operator_name: OPERATOR_NAME.to_owned(),
+            num_rows_updated: touched.groups.len() as u64,
+            num_rows_removed: removed,
+            num_rows_dropped_by_watermark: touched.dropped,
+            num_shuffle_partitions: u64::from(self.settings.shards),
+            num_state_store_instances: u64::from(self.settings.shards),
+            ..StateProgress::default()
+        };
+        for shard in self.shards() {
+            self.shard(batch, shard, |state| {
+                let usage = state.usage();
+                progress.num_rows_total += usage.rows;
+                progress.memory_used_bytes += usage.bytes;
+                Ok(())
+            })?;
+        }
+        batch.report_operator(self.operator.0, progress);
+        Ok(())
+    }
+
+    fn shards(&self) -> impl Iterator<Item = ShardId> {
+        (0..self.settings.shards).map(ShardId)
+    }
+
+    fn shard<T>(
+        &self,
+        batch: &RunningBatch,
+        shard: ShardId,
+        work: impl FnOnce(&mut (dyn ShardState + 'static)) -> Result<T, StateError>,
+    ) -> Result<T> {
+        let shard = batch.state().shard(self.operator, shard);
+        let mut state: MutexGuard<'_, _> =
+            shard.lock().map_err(|_| exec_datafusion_err!("the state of a shard is broken"))?;
+        work(&mut *state).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+}
+
+impl Touched {
+    fn group(&mut self, key: &[u8], bucket: Bucket, shards: u32) -> usize {
+        if let Some(group) = self.index.get(key) {
+            return *group;
+        }
+        let group = self.groups.len();
+        let shard = ShardId::of_key(key, shards);
+        self.groups.push(Group { shard, bucket, key: key.into() });
+        self.index.insert(key.into(), group);
+        group
+    }
+}

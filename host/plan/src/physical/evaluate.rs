@@ -1,0 +1,179 @@
+//! Adds the results of calls as columns.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
+    PlanProperties, SendableRecordBatchStream,
+};
+use futures::StreamExt;
+use tidemill_core::PluginModule;
+
+use super::properties::{one_input, plain};
+use super::transform::Opened;
+use crate::RunningBatch;
+use crate::sql::BatchTime;
+
+/// A call, ready to run.
+#[derive(Clone)]
+pub(super) enum Callee {
+    /// A plugin's scalar.
+    Plugin {
+        module: Arc<dyn PluginModule>,
+        function: String,
+        arguments: Vec<Arc<dyn PhysicalExpr>>,
+    },
+    /// A constant of the batch.
+    BatchTime(BatchTime),
+}
+
+/// The input's columns, and one for each call.
+pub(super) struct EvaluateExec {
+    input: Arc<dyn ExecutionPlan>,
+    callees: Vec<Callee>,
+    properties: Arc<PlanProperties>,
+}
+
+impl EvaluateExec {
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        schema: SchemaRef,
+        callees: Vec<Callee>,
+    ) -> EvaluateExec {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = plain(schema, partitions, EmissionType::Incremental);
+        EvaluateExec { input, callees, properties }
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> EvaluateExec {
+        EvaluateExec::new(input, self.schema(), self.callees.clone())
+    }
+}
+
+/// A call in one partition of one batch. Plugins are opened at their first rows.
+struct Running {
+    callee: Callee,
+    opened: Option<Opened>,
+    partition: usize,
+    context: Arc<TaskContext>,
+}
+
+impl Running {
+    fn column(&mut self, rows: &RecordBatch, batch: &RunningBatch) -> Result<ArrayRef> {
+        match &self.callee {
+            Callee::BatchTime(time) => {
+                time.value(batch.spec().batch_time_ms).to_array_of_size(rows.num_rows())
+            }
+            Callee::Plugin { module, function, arguments } => {
+                let arguments = argument_rows(rows, arguments, module, function)?;
+                if self.opened.is_none() {
+                    let schema = arguments.schema();
+                    self.opened =
+                        Some(Opened::open(module, function, schema, self.partition, &self.context)?);
+                }
+                let results = match &mut self.opened {
+                    Some(opened) => opened.call(&arguments)?,
+                    None => Vec::new(),
+                };
+                match results.as_slice() {
+                    [result] if result.num_rows() == rows.num_rows() => {
+                        Ok(Arc::clone(result.column(0)))
+                    }
+                    _ => Err(exec_datafusion_err!(
+                        "plugin \"{}\": {function}() did not give one value a row",
+                        module.name()
+                    )),
+                }
+            }
+        }
+    }
+}
+
+/// The arguments as the plugin named them.
+fn argument_rows(
+    rows: &RecordBatch,
+    arguments: &[Arc<dyn PhysicalExpr>],
+    module: &Arc<dyn PluginModule>,
+    function: &str,
+) -> Result<RecordBatch> {
+    let declared = module
+        .functions()
+        .iter()
+        .find(|signature| signature.name == function)
+        .and_then(|signature| signature.input.clone());
+    let mut columns = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        columns.push(argument.evaluate(rows)?.into_array(rows.num_rows())?);
+    }
+    let schema = declared.unwrap_or_else(|| {
+        let fields: Vec<Field> = columns
+            .iter()
+            .enumerate()
+            .map(|(i, column)| Field::new(format!("_{i}"), column.data_type().clone(), true))
+            .collect();
+        Arc::new(Schema::new(fields))
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+impl fmt::Debug for EvaluateExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for EvaluateExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls: Vec<String> = self
+            .callees
+            .iter()
+            .map(|callee| match callee {
+                Callee::Plugin { module, function, .. } => format!("{}.{function}", module.name()),
+                Callee::BatchTime(time) => format!("{time:?}"),
+            })
+            .collect();
+        write!(f, "Evaluate: {}", calls.join(", "))
+    }
+}
+
+impl ExecutionPlan for EvaluateExec {
+    one_input!("Evaluate");
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let batch = RunningBatch::of(&context)?;
+        let mut running: Vec<Running> = self
+            .callees
+            .iter()
+            .map(|callee| Running {
+                callee: callee.clone(),
+                opened: None,
+                partition,
+                context: Arc::clone(&context),
+            })
+            .collect();
+        let schema = self.schema();
+        let output = Arc::clone(&schema);
+        let stream = self.input.execute(partition, context)?.map(move |rows| {
+            let rows = rows?;
+            let mut columns = rows.columns().to_vec();
+            for call in &mut running {
+                columns.push(call.column(&rows, &batch)?);
+            }
+            Ok(RecordBatch::try_new(Arc::clone(&output), columns)?)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+}

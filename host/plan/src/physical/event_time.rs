@@ -1,0 +1,98 @@
+//! Notes the event times that pass.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{max, min};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+    SendableRecordBatchStream,
+};
+use futures::StreamExt;
+
+use super::properties::{one_input, plain};
+use crate::{EventTimes, RunningBatch};
+
+/// Lets rows pass and reports the event times of each partition to the batch.
+pub(super) struct EventTimeWatermarkExec {
+    input: Arc<dyn ExecutionPlan>,
+    column: usize,
+    number: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl EventTimeWatermarkExec {
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        schema: SchemaRef,
+        column: usize,
+        number: usize,
+    ) -> EventTimeWatermarkExec {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = plain(schema, partitions, EmissionType::Incremental);
+        EventTimeWatermarkExec { input, column, number, properties }
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> EventTimeWatermarkExec {
+        EventTimeWatermarkExec::new(input, self.schema(), self.column, self.number)
+    }
+}
+
+fn event_times(rows: &RecordBatch, column: usize) -> Result<Option<EventTimes>> {
+    let times = rows
+        .column(column)
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
+    let (Some(min), Some(max)) = (min(times), max(times)) else {
+        return Ok(None);
+    };
+    let count = (times.len() - times.null_count()) as u64;
+    let sum_ms = if times.null_count() == 0 {
+        times.values().iter().fold(0_i64, |sum, time| sum.wrapping_add(time / 1_000))
+    } else {
+        times.iter().flatten().fold(0_i64, |sum, time| sum.wrapping_add(time / 1_000))
+    };
+    Ok(Some(EventTimes { count, min, max, sum_ms }))
+}
+
+impl fmt::Debug for EventTimeWatermarkExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for EventTimeWatermarkExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventTimeWatermark: column={}", self.schema().field(self.column).name())
+    }
+}
+
+impl ExecutionPlan for EventTimeWatermarkExec {
+    one_input!("EventTimeWatermark");
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let batch = RunningBatch::of(&context)?;
+        let (column, number, schema) = (self.column, self.number, self.schema());
+        let input = self.input.execute(partition, context)?;
+        let marked = Arc::clone(&schema);
+        let stream = input.map(move |rows| {
+            let rows = rows?;
+            if let Some(seen) = event_times(&rows, column)? {
+                batch.observe_event_times(number, seen);
+            }
+            Ok(RecordBatch::try_new(Arc::clone(&marked), rows.columns().to_vec())?)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+}

@@ -1,0 +1,190 @@
+//! A source as a table: its columns, and the operator that reads the running batch's range.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
+};
+use tidemill_core::{RangeReader, Slice};
+
+use super::decode::Decode;
+use super::properties::plain;
+use crate::definition::ValueFormat;
+use crate::{PlanError, RunningBatch, SourceTable};
+
+/// A source, with its `value` column taken apart if the job says so.
+pub(crate) struct StreamTable {
+    source: SourceTable,
+    slices: usize,
+    schema: SchemaRef,
+}
+
+impl StreamTable {
+    pub(crate) fn try_new(source: SourceTable, slices: usize) -> Result<StreamTable, PlanError> {
+        let schema = match &source.value {
+            Some(value) => decoded_schema(&source, value)?,
+            None => Arc::clone(&source.schema),
+        };
+        Ok(StreamTable { source, slices, schema })
+    }
+
+    fn scan_columns(&self, projection: Vec<usize>) -> Result<StreamScanExec> {
+        let schema = Arc::new(self.source.schema.project(&projection)?);
+        Ok(StreamScanExec {
+            properties: plain(schema, self.slices, EmissionType::Incremental),
+            source: self.source.name.clone(),
+            reader: Arc::clone(&self.source.reader),
+            projection,
+            slices: self.slices,
+        })
+    }
+}
+
+fn decoded_schema(source: &SourceTable, value: &ValueFormat) -> Result<SchemaRef, PlanError> {
+    let mut fields = value.schema.fields().to_vec();
+    for name in value.keep.iter().map(String::as_str).chain(["value"]) {
+        let Some((_, field)) = source.schema.fields().find(name) else {
+            let known: Vec<&str> =
+                source.schema.fields().iter().map(|field| field.name().as_str()).collect();
+            return Err(PlanError::Invalid(format!(
+                "source \"{}\": there is no column \"{name}\" among {}",
+                source.name,
+                known.join(", ")
+            )));
+        };
+        if value.keep.iter().any(|keep| keep == name) {
+            fields.push(Arc::clone(field));
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+impl fmt::Debug for StreamTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamTable({})", self.source.name)
+    }
+}
+
+#[async_trait]
+impl TableProvider for StreamTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wanted =
+            projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let Some(value) = &self.source.value else {
+            return Ok(Arc::new(self.scan_columns(wanted)?));
+        };
+        let payload = self.source.schema.index_of("value")?;
+        let mut columns = vec![payload];
+        for name in &value.keep {
+            columns.push(self.source.schema.index_of(name)?);
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        let scan = self.scan_columns(columns)?;
+        Ok(Arc::new(Decode::try_new(Arc::new(scan), value, &self.schema, &wanted)?))
+    }
+}
+
+/// Reads the running batch's range of one source, a slice a partition.
+pub(crate) struct StreamScanExec {
+    source: String,
+    reader: Arc<dyn RangeReader>,
+    projection: Vec<usize>,
+    slices: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl fmt::Debug for StreamScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamScanExec({})", self.source)
+    }
+}
+
+impl DisplayAs for StreamScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schema = self.properties.eq_properties.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "StreamScan: source={}, columns=[{}]", self.source, columns.join(", "))
+    }
+}
+
+impl ExecutionPlan for StreamScanExec {
+    fn name(&self) -> &str {
+        "StreamScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let batch = RunningBatch::of(&context)?;
+        let external = |error| DataFusionError::External(Box::new(error));
+        let slice = Slice { index: partition, count: self.slices };
+        let rows: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
+            match batch.spec().ranges.get(&self.source) {
+                Some(range) => {
+                    let rows =
+                        self.reader.read(range, slice, &self.projection).map_err(external)?;
+                    Box::new(rows.map(move |rows| rows.map_err(external)))
+                }
+                None => Box::new(std::iter::empty()),
+            };
+        let source = self.source.clone();
+        let counted = rows.inspect(move |rows| {
+            if let Ok(rows) = rows {
+                batch.count_rows(&source, rows.num_rows() as u64);
+            }
+        });
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(counted))))
+    }
+}

@@ -1,0 +1,140 @@
+//! Adds the starts of the windows that rows fall into.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::take_arrays;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
+    PlanProperties, SendableRecordBatchStream,
+};
+use futures::StreamExt;
+
+use super::properties::{one_input, plain};
+use crate::logical::WindowShape;
+
+/// A row a window: rows without a time vanish, rows in several windows multiply.
+pub(super) struct TimeWindowExec {
+    input: Arc<dyn ExecutionPlan>,
+    time: Arc<dyn PhysicalExpr>,
+    shape: WindowShape,
+    properties: Arc<PlanProperties>,
+}
+
+impl TimeWindowExec {
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        schema: SchemaRef,
+        time: Arc<dyn PhysicalExpr>,
+        shape: WindowShape,
+    ) -> TimeWindowExec {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = plain(schema, partitions, EmissionType::Incremental);
+        TimeWindowExec { input, time, shape, properties }
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> TimeWindowExec {
+        TimeWindowExec::new(input, self.schema(), Arc::clone(&self.time), self.shape)
+    }
+}
+
+impl fmt::Debug for TimeWindowExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for TimeWindowExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TimeWindow: {}, {:?}", self.time, self.shape)
+    }
+}
+
+impl ExecutionPlan for TimeWindowExec {
+    one_input!("TimeWindow");
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (time, shape, schema) = (Arc::clone(&self.time), self.shape, self.schema());
+        let output = Arc::clone(&schema);
+        let stream = self.input.execute(partition, context)?.map(move |rows| {
+            let rows = rows?;
+            let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
+            expand(&rows, &times, shape, &output)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+}
+
+fn expand(
+    rows: &RecordBatch,
+    times: &ArrayRef,
+    shape: WindowShape,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let times = times
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| exec_datafusion_err!("window(): times have to be microseconds"))?;
+    if shape.slide == shape.size && times.null_count() == 0 {
+        // Every row is in exactly one window: nothing moves.
+        let starts: TimestampMicrosecondArray = times.unary(|time| last_start(time, shape));
+        let mut columns = rows.columns().to_vec();
+        columns.push(Arc::new(starts.with_data_type(times.data_type().clone())));
+        return Ok(RecordBatch::try_new(Arc::clone(schema), columns)?);
+    }
+    let windows_a_row = shape.size.div_euclid(shape.slide) + 1;
+    let capacity = times.len() * usize::try_from(windows_a_row).unwrap_or(1).min(16);
+    let mut origins = Vec::with_capacity(capacity);
+    let mut starts = Vec::with_capacity(capacity);
+    for (row, time) in times.iter().enumerate() {
+        let Some(time) = time else { continue };
+        let mut start = last_start(time, shape);
+        while start.saturating_add(shape.size) > time {
+            origins.push(row as u32);
+            starts.push(start);
+            start = start.saturating_sub(shape.slide);
+        }
+    }
+    let mut columns = take_arrays(rows.columns(), &UInt32Array::from(origins), None)?;
+    let starts = TimestampMicrosecondArray::from(starts);
+    columns.push(Arc::new(starts.with_data_type(times.data_type().clone())));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// Start of the last window that contains `time` (ResolveTimeWindows: `time - (time - start) mod
+/// slide`, where mod is never negative).
+fn last_start(time: i64, shape: WindowShape) -> i64 {
+    time - (time - shape.start).rem_euclid(shape.slide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_aligned_to_1970_also_before_it() {
+        let shape = WindowShape { size: 10, slide: 10, start: 0 };
+        assert_eq!(last_start(25, shape), 20);
+        assert_eq!(last_start(-1, shape), -10);
+        assert_eq!(last_start(-10, shape), -10);
+    }
+
+    #[test]
+    fn the_start_offset_moves_the_grid() {
+        let shape = WindowShape { size: 10, slide: 10, start: 3 };
+        assert_eq!(last_start(25, shape), 23);
+        assert_eq!(last_start(22, shape), 13);
+        let shape = WindowShape { size: 10, slide: 10, start: -2 };
+        assert_eq!(last_start(25, shape), 18);
+    }
+}

@@ -1,0 +1,328 @@
+//! From a definition to a plan that is kept, and a run of it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::{Extension, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, displayable,
+};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionContext;
+use tidemill_core::{Attempt, BatchSpec, PluginModule, QueryId, StateStore};
+
+use crate::definition::{Step, StepKind, WatermarkSpec};
+use crate::logical::{EventTimeWatermark, PluginTransform, expand_windows, extract_calls};
+use crate::physical::{Extensions, StatefulSettings, StreamTable, make_stateful};
+use crate::sql::{self, Names};
+use crate::{
+    PlanError, QueryDefinition, RunningBatch, SourceTable, StatefulOperator, analysis, counters,
+    session,
+};
+
+/// A query, ready to run any number of micro-batches.
+pub struct PlannedQuery {
+    context: SessionContext,
+    plan: Arc<dyn ExecutionPlan>,
+    logical: LogicalPlan,
+    sources: Vec<String>,
+    watermarks: Vec<WatermarkSpec>,
+    operators: Vec<StatefulOperator>,
+    key: Vec<String>,
+}
+
+impl PlannedQuery {
+    /// Plans a query. Starts nothing and reads no row.
+    pub async fn plan(definition: &QueryDefinition) -> Result<PlannedQuery, PlanError> {
+        let mut planner = Planner::new(definition.scan_partitions);
+        for module in &definition.plugins {
+            planner.add_plugin(module)?;
+        }
+        for source in &definition.sources {
+            planner.add_source(source)?;
+        }
+        for step in &definition.steps {
+            planner.add_step(step, &definition.plugins).await?;
+        }
+        let result = planner.output(definition)?;
+        analysis::check(&result, definition.output_mode)?;
+        let key = grouping_columns(&result);
+        let settings =
+            StatefulSettings { mode: definition.output_mode, shards: definition.shuffle_partitions };
+        let state = session::state(&planner.context);
+        let logical = optimise(&state, &result)?;
+        let (plan, operators) = make_physical(&state, &logical, settings).await?;
+        Ok(PlannedQuery {
+            context: planner.context,
+            plan,
+            logical,
+            sources: definition.sources.iter().map(|source| source.name.clone()).collect(),
+            watermarks: planner.watermarks,
+            operators,
+            key,
+        })
+    }
+
+    /// Schema of the result.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        let plain: Vec<_> = self.plan.schema().fields().iter().map(without_marks).collect();
+        Arc::new(Schema::new(plain))
+    }
+
+    /// Columns of the result that identify a row over batches: those that the query groups by.
+    /// Empty where it does not group, or does not keep the groups in its result.
+    #[must_use]
+    pub fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// The plan's watermarks, in the order of [`crate::BatchReport::event_times`].
+    #[must_use]
+    pub fn watermarks(&self) -> &[WatermarkSpec] {
+        &self.watermarks
+    }
+
+    /// The plan's stateful operators, the sink's side first.
+    #[must_use]
+    pub fn operators(&self) -> &[StatefulOperator] {
+        &self.operators
+    }
+
+    /// Both plans as text.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        format!(
+            "{}\n\n{}",
+            self.logical.display_indent(),
+            displayable(self.plan.as_ref()).indent(false)
+        )
+    }
+
+    /// A batch to run on this plan.
+    #[must_use]
+    pub fn batch(
+        &self,
+        query: &str,
+        query_id: &QueryId,
+        spec: BatchSpec,
+        attempt: Attempt,
+        state: Arc<dyn StateStore>,
+    ) -> Arc<RunningBatch> {
+        Arc::new(RunningBatch::new(
+            query,
+            query_id,
+            spec,
+            attempt,
+            state,
+            self.sources.iter().cloned(),
+            self.watermarks.len(),
+        ))
+    }
+
+    /// Starts a batch. Gives one stream a partition of the result; rows are in the query's order
+    /// when the partitions are read one after the other.
+    pub fn run(
+        &self,
+        batch: &Arc<RunningBatch>,
+    ) -> Result<Vec<SendableRecordBatchStream>, PlanError> {
+        let plan = reset_plan_states(Arc::clone(&self.plan))?;
+        let state = self.context.task_ctx();
+        let config = state.session_config().clone().with_extension(Arc::clone(batch));
+        let task = Arc::new(TaskContext::default().with_session_config(config));
+        let partitions = plan.output_partitioning().partition_count();
+        Ok((0..partitions)
+            .map(|partition| plan.execute(partition, Arc::clone(&task)))
+            .collect::<Result<_, _>>()?)
+    }
+}
+
+/// Builds the tables of a query, one on the other.
+struct Planner {
+    context: SessionContext,
+    names: Names,
+    watermarks: Vec<WatermarkSpec>,
+    last: Option<String>,
+}
+
+impl Planner {
+    fn new(scan_partitions: usize) -> Planner {
+        let context = session::streaming(scan_partitions);
+        session::register_functions(&context);
+        Planner { context, names: Names::default(), watermarks: Vec::new(), last: None }
+    }
+
+    fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
+        for function in sql::plugin_functions(module)? {
+            self.context.register_udf(function);
+        }
+        Ok(())
+    }
+
+    fn add_source(&mut self, source: &SourceTable) -> Result<(), PlanError> {
+        let table = StreamTable::try_new(source.clone(), self.context.state().config().target_partitions())?;
+        let scan = LogicalPlanBuilder::scan(
+            source.name.as_str(),
+            provider_as_source(Arc::new(table)),
+            None,
+        )?
+        .build()?;
+        let place = format!("source \"{}\"", source.name);
+        self.add_table(&source.name, scan, source.watermark.as_ref(), &place)
+    }
+
+    async fn add_step(
+        &mut self,
+        step: &Step,
+        plugins: &[Arc<dyn PluginModule>],
+    ) -> Result<(), PlanError> {
+        let plan = match &step.kind {
+            StepKind::Sql(text) => self.sql(&step.name, text).await?,
+            StepKind::Same { from } => self.table(from, &step.name)?,
+            StepKind::Transform { from, plugin, function } => {
+                let input = self.table(from, &step.name)?;
+                let Some(module) = plugins.iter().find(|module| module.name() == plugin) else {
+                    return Err(PlanError::Invalid(format!(
+                        "step \"{}\": there is no plugin \"{plugin}\"",
+                        step.name
+                    )));
+                };
+                let node = PluginTransform::try_new(input, Arc::clone(module), function)?;
+                LogicalPlan::Extension(Extension { node: Arc::new(node) })
+            }
+        };
+        let place = format!("step \"{}\"", step.name);
+        self.add_table(&step.name, plan, step.watermark.as_ref(), &place)
+    }
+
+    async fn sql(&self, step: &str, text: &str) -> Result<LogicalPlan, PlanError> {
+        let in_step = |error| PlanError::in_step(step, &error);
+        let statement = sql::parse_query(text, &self.names).map_err(in_step)?;
+        let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
+        expand_windows(plan).map_err(in_step)
+    }
+
+    fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {
+        let missing = || PlanError::Invalid(format!("step \"{step}\": there is no table \"{name}\""));
+        let state = self.context.state();
+        let schema = state.schema_for_ref(name)?;
+        let provider = futures::executor::block_on(schema.table(name))?.ok_or_else(missing)?;
+        Ok(LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?)
+    }
+
+    fn add_table(
+        &mut self,
+        name: &str,
+        plan: LogicalPlan,
+        watermark: Option<&WatermarkSpec>,
+        place: &str,
+    ) -> Result<(), PlanError> {
+        let plan = match watermark {
+            None => plan,
+            Some(watermark) => {
+                let number = self.watermarks.len();
+                let node = EventTimeWatermark::try_new(plan, &watermark.column, number)
+                    .map_err(|error| PlanError::Invalid(format!("{place}: {}", error.strip_backtrace())))?;
+                self.watermarks.push(watermark.clone());
+                LogicalPlan::Extension(Extension { node: Arc::new(node) })
+            }
+        };
+        self.names.add_table(name, plan.schema().as_arrow());
+        let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
+        self.context.register_table(name, view)?;
+        self.last = Some(name.to_owned());
+        Ok(())
+    }
+
+    fn output(&self, definition: &QueryDefinition) -> Result<LogicalPlan, PlanError> {
+        let name = definition.output.as_ref().or(self.last.as_ref());
+        let Some(name) = name else {
+            return Err(PlanError::Invalid("the query has no source".to_owned()));
+        };
+        self.table(name, "sink")
+    }
+}
+
+/// Columns of the result that hold what the topmost aggregation groups by.
+fn grouping_columns(plan: &LogicalPlan) -> Vec<String> {
+    let mut groups: Option<Vec<String>> = None;
+    let mut node = plan;
+    loop {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            let names = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
+            groups = Some(names.map(|field| field.name().clone()).collect());
+            break;
+        }
+        match node.inputs().as_slice() {
+            [input] => node = input,
+            _ => break,
+        }
+    }
+    let Some(groups) = groups else {
+        return Vec::new();
+    };
+    // A column of the result stands for a group where it is computed from nothing but groups. A
+    // window counts by its start.
+    let mut found = Vec::new();
+    let mut covered = Vec::new();
+    for (column, field) in plan.schema().fields().iter().enumerate() {
+        let origins = origins_of(plan, column);
+        if !origins.is_empty() && origins.iter().all(|origin| groups.contains(origin)) {
+            covered.extend(origins);
+            found.push(field.name().clone());
+        }
+    }
+    if groups.iter().all(|group| covered.contains(group)) { found } else { Vec::new() }
+}
+
+/// Names of the columns of the topmost aggregation that a column is computed from.
+fn origins_of(plan: &LogicalPlan, column: usize) -> Vec<String> {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            vec![aggregate.schema.field(column).name().clone()]
+        }
+        LogicalPlan::Projection(projection) => projection.expr[column]
+            .column_refs()
+            .into_iter()
+            .filter_map(|origin| projection.input.schema().maybe_index_of_column(origin))
+            .flat_map(|origin| origins_of(&projection.input, origin))
+            .collect(),
+        other => match other.inputs().as_slice() {
+            [input] if input.schema().fields().len() == other.schema().fields().len() => {
+                origins_of(input, column)
+            }
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn optimise(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {
+    counters::count_optimised();
+    let optimised = state.optimize(plan).map_err(|error| match error.find_root() {
+        datafusion::error::DataFusionError::Plan(reason) => PlanError::Invalid(reason.clone()),
+        _ => PlanError::from(error),
+    })?;
+    Ok(extract_calls(optimised)?)
+}
+
+async fn make_physical(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    settings: StatefulSettings,
+) -> Result<(Arc<dyn ExecutionPlan>, Vec<StatefulOperator>), PlanError> {
+    counters::count_planned();
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
+    let plan = planner.create_physical_plan(plan, state).await?;
+    make_stateful(plan, settings).map_err(|error| match error {
+        datafusion::error::DataFusionError::Plan(reason) => PlanError::Refused(reason),
+        other => PlanError::from(other),
+    })
+}
+
+fn without_marks(field: &arrow::datatypes::FieldRef) -> arrow::datatypes::FieldRef {
+    Arc::new(field.as_ref().clone().with_metadata(std::collections::HashMap::new()))
+}

@@ -1,0 +1,33 @@
+//! Spark's SQL: its syntax, and the functions that DataFusion lacks.
+
+mod batch_time;
+mod from_json;
+mod parse;
+mod plugin_scalar;
+mod window;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+
+pub(crate) use batch_time::BatchTime;
+pub(crate) use parse::{Names, parse_query};
+pub(crate) use plugin_scalar::PluginScalar;
+pub(crate) use window::{WINDOW, window_struct};
+
+/// The functions of ours that every session knows.
+pub(crate) fn functions() -> Vec<ScalarUDF> {
+    let mut functions = vec![
+        ScalarUDF::new_from_impl(window::WindowCall::default()),
+        ScalarUDF::new_from_impl(from_json::FromJson::default()),
+    ];
+    functions.extend(BatchTime::all().into_iter().map(ScalarUDF::new_from_impl));
+    functions
+}
+
+/// A plugin's scalar functions under their own names.
+pub(crate) fn plugin_functions(
+    module: &Arc<dyn tidemill_core::PluginModule>,
+) -> Result<Vec<ScalarUDF>, crate::PlanError> {
+    plugin_scalar::functions_of(module)
+}

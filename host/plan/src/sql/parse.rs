@@ -1,0 +1,261 @@
+//! Spark SQL text to a syntax tree that DataFusion plans.
+//!
+//! What DataFusion has no words for, or names otherwise, is rewritten here on the tree:
+//!
+//! - `GROUP BY window(…)` lets `window`, `window.start` and `window.end` stand for it;
+//! - columns without an alias are named as Spark names them;
+//! - names of tables and columns are matched without regard to case.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::common::{Result, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement,
+    VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::WINDOW;
+use crate::counters;
+
+/// Names that the text may mean, as they are written where they are defined.
+#[derive(Default, Clone)]
+pub(crate) struct Names {
+    tables: BTreeSet<String>,
+    columns: BTreeSet<String>,
+}
+
+impl Names {
+    /// Adds a table with its columns and their fields.
+    pub(crate) fn add_table(&mut self, name: &str, schema: &arrow::datatypes::Schema) {
+        self.tables.insert(name.to_owned());
+        for field in schema.fields() {
+            self.add_field(field);
+        }
+    }
+
+    fn add_field(&mut self, field: &arrow::datatypes::Field) {
+        self.columns.insert(field.name().clone());
+        if let arrow::datatypes::DataType::Struct(fields) = field.data_type() {
+            fields.iter().for_each(|field| self.add_field(field));
+        }
+    }
+}
+
+/// The known name that differs from `ident` in case only, if there is just one.
+fn as_written(known: &BTreeSet<String>, ident: &mut Ident) {
+    if known.contains(&ident.value) {
+        return;
+    }
+    let mut alike = known.iter().filter(|name| name.eq_ignore_ascii_case(&ident.value));
+    if let (Some(name), None) = (alike.next(), alike.next()) {
+        ident.value.clone_from(name);
+    }
+}
+
+/// Parses one SELECT.
+pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStatement> {
+    counters::count_parsed();
+    let mut statements = Parser::parse_sql(&SparkSqlDialect {}, text)
+        .map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    let (Some(Statement::Query(mut query)), None) = (statements.pop(), statements.pop()) else {
+        return plan_err!("a step is one SELECT, and nothing else");
+    };
+    let outcome = query.visit(&mut Rewrite { names });
+    if let ControlFlow::Break(error) = outcome {
+        return Err(error);
+    }
+    Ok(DataFusionStatement::Statement(Box::new(Statement::Query(query))))
+}
+
+struct Rewrite<'a> {
+    names: &'a Names,
+}
+
+impl VisitorMut for Rewrite<'_> {
+    type Break = DataFusionError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<DataFusionError> {
+        match rewrite_body(&mut query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<DataFusionError> {
+        for part in &mut relation.0 {
+            if let datafusion::sql::sqlparser::ast::ObjectNamePart::Identifier(ident) = part {
+                as_written(&self.names.tables, ident);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        match expr {
+            Expr::Identifier(ident) => as_written(&self.names.columns, ident),
+            Expr::CompoundIdentifier(idents) => {
+                for ident in idents {
+                    as_written(&self.names.columns, ident);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewrite_body(body: &mut SetExpr) -> Result<()> {
+    match body {
+        SetExpr::Select(select) => rewrite_select(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            rewrite_body(left)?;
+            rewrite_body(right)
+        }
+        // A nested query is visited on its own.
+        _ => Ok(()),
+    }
+}
+
+fn rewrite_select(select: &mut Select) -> Result<()> {
+    for item in &mut select.projection {
+        name_as_spark_does(item);
+    }
+    let Some(window) = grouping_window(&select.group_by) else {
+        return Ok(());
+    };
+    let mut replace = WindowNames { window: &window };
+    let mut outcome = select.projection.visit(&mut replace);
+    if let (ControlFlow::Continue(()), Some(having)) = (&outcome, &mut select.having) {
+        outcome = having.visit(&mut replace);
+    }
+    match outcome {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// The call of window() that a SELECT groups by.
+fn grouping_window(group_by: &GroupByExpr) -> Option<Expr> {
+    let GroupByExpr::Expressions(expressions, _) = group_by else {
+        return None;
+    };
+    expressions.iter().find(|expression| is_window_call(expression)).cloned()
+}
+
+fn is_window_call(expression: &Expr) -> bool {
+    matches!(expression, Expr::Function(Function { name, .. })
+        if name.to_string().eq_ignore_ascii_case(WINDOW))
+}
+
+/// Replaces `window`, `window.start` and `window.end`.
+struct WindowNames<'a> {
+    window: &'a Expr,
+}
+
+impl VisitorMut for WindowNames<'_> {
+    type Break = DataFusionError;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        let is_window = |ident: &Ident| ident.value.eq_ignore_ascii_case(WINDOW);
+        let replacement = match expr {
+            Expr::Identifier(ident) if is_window(ident) => self.window.clone(),
+            Expr::CompoundIdentifier(idents) if idents.len() == 2 && is_window(&idents[0]) => {
+                let field = idents[1].value.to_ascii_lowercase();
+                match parse_expr(&format!("get_field({}, '{field}')", self.window)) {
+                    Ok(expression) => expression,
+                    Err(error) => return ControlFlow::Break(error),
+                }
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        *expr = replacement;
+        ControlFlow::Continue(())
+    }
+}
+
+fn parse_expr(text: &str) -> Result<Expr> {
+    let error = |error: datafusion::sql::sqlparser::parser::ParserError| {
+        DataFusionError::Plan(error.to_string())
+    };
+    Parser::new(&SparkSqlDialect {})
+        .try_with_sql(text)
+        .map_err(error)?
+        .parse_expr()
+        .map_err(error)
+}
+
+/// Gives a column without an alias the name that Spark would give it.
+fn name_as_spark_does(item: &mut SelectItem) {
+    let SelectItem::UnnamedExpr(expr) = item else {
+        return;
+    };
+    let name = match &*expr {
+        // After the rewrite the identifier is gone, and its name with it.
+        Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(WINDOW) => WINDOW.to_owned(),
+        Expr::Identifier(_) => return,
+        Expr::CompoundIdentifier(idents) => match idents.last() {
+            Some(last) => last.value.clone(),
+            None => return,
+        },
+        call if is_window_call(call) => WINDOW.to_owned(),
+        other => spark_text(other),
+    };
+    *item = SelectItem::ExprWithAlias {
+        expr: expr.clone(),
+        alias: Ident::with_quote('`', name),
+    };
+}
+
+/// The text by which Spark names an expression, for the common cases.
+fn spark_text(expression: &Expr) -> String {
+    let text = expression.to_string();
+    match text.to_ascii_lowercase().as_str() {
+        "count(*)" => "count(1)".to_owned(),
+        _ => match text.split_once('(') {
+            Some((function, rest)) if function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+                format!("{}({rest}", function.to_ascii_lowercase())
+            }
+            _ => text,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use super::*;
+
+    fn rewritten(text: &str) -> String {
+        let mut names = Names::default();
+        let column = arrow::datatypes::Field::new("orderTime", arrow::datatypes::DataType::Utf8, true);
+        names.add_table("Orders", &arrow::datatypes::Schema::new(vec![column]));
+        parse_query(text, &names).unwrap().to_string()
+    }
+
+    #[test]
+    fn window_and_its_fields_stand_for_the_grouping() {
+        assert_eq!(
+            rewritten("SELECT window.start AS s, window FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING window.end > '2026'"),
+            "SELECT get_field(window(orderTime, '5 minutes'), 'start') AS s, window(orderTime, '5 minutes') AS `window` FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING get_field(window(orderTime, '5 minutes'), 'end') > '2026'"
+        );
+    }
+
+    #[test]
+    fn names_are_matched_without_regard_to_case() {
+        assert_eq!(rewritten("SELECT ordertime AS t FROM ORDERS"), "SELECT orderTime AS t FROM Orders");
+    }
+
+    #[test]
+    fn columns_without_an_alias_are_named_as_spark_names_them() {
+        assert_eq!(
+            rewritten("SELECT COUNT(*), SUM(x), t.y FROM t"),
+            "SELECT COUNT(*) AS `count(1)`, SUM(x) AS `sum(x)`, t.y AS `y` FROM t"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The checkpoint, through its public door.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod crash;
+mod disk;
+mod log;
+mod snapshot;
+mod state;
+mod support;

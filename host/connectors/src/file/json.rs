@@ -1,0 +1,112 @@
+//! JSON lines files.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tidemill_codec::{DecodeError, JsonDecoder, JsonOptions};
+use tidemill_core::ConnectorError;
+
+use super::lines::LineBlocks;
+use super::parts::FileSpan;
+use crate::ConfigError;
+use crate::rows::BATCH_ROWS;
+
+/// Text that goes into one record batch. Long lines make smaller batches, so that 8,192 of them
+/// are never in memory at once.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// The decoder's options out of all options of a source; the names were checked already.
+pub(crate) fn options(
+    given: &BTreeMap<String, String>,
+    place: &str,
+) -> Result<JsonOptions, ConfigError> {
+    let of_json = given
+        .iter()
+        .filter(|(name, _)| JsonOptions::has_key(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    JsonOptions::parse(&of_json).map_err(|error| ConfigError::BadValue {
+        place: place.to_owned(),
+        option: error.key,
+        value: error.value,
+        wanted: error.reason,
+    })
+}
+
+/// Refuses columns that JSON cannot be read as.
+pub(crate) fn check_schema(
+    schema: &SchemaRef,
+    options: &JsonOptions,
+    place: &str,
+) -> Result<(), ConfigError> {
+    match JsonDecoder::new(schema.clone(), options.clone()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ConfigError::Schema {
+            place: place.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// The rows of some spans.
+pub(crate) struct JsonRows {
+    blocks: LineBlocks,
+    decoder: JsonDecoder,
+    /// Bytes that the decoder took for the batch in progress.
+    pending_bytes: usize,
+}
+
+impl JsonRows {
+    pub(crate) fn new(
+        spans: Vec<FileSpan>,
+        schema: SchemaRef,
+        options: &JsonOptions,
+    ) -> Result<JsonRows, ConnectorError> {
+        let decoder = JsonDecoder::new(schema, options.clone()).map_err(failed)?;
+        Ok(JsonRows {
+            blocks: LineBlocks::new(spans),
+            decoder,
+            pending_bytes: 0,
+        })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        while self.decoder.len() < BATCH_ROWS && self.pending_bytes < BATCH_BYTES_MAX {
+            if !self.blocks.fill()? {
+                break;
+            }
+            let lines = self.blocks.lines();
+            let taken = first_lines(
+                lines,
+                BATCH_ROWS - self.decoder.len(),
+                BATCH_BYTES_MAX - self.pending_bytes,
+            );
+            self.decoder.decode_lines(&lines[..taken]).map_err(failed)?;
+            self.pending_bytes += taken;
+            self.blocks.take(taken);
+        }
+        self.pending_bytes = 0;
+        Ok((!self.decoder.is_empty()).then(|| self.decoder.finish()))
+    }
+}
+
+impl Iterator for JsonRows {
+    type Item = Result<RecordBatch, ConnectorError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
+}
+
+/// Length of the first `count` lines, or of fewer once `bytes` are reached. At least one line.
+fn first_lines(lines: &[u8], count: usize, bytes: usize) -> usize {
+    memchr::memchr_iter(b'\n', lines)
+        .enumerate()
+        .find(|(before, newline)| before + 1 == count || newline + 1 >= bytes)
+        .map_or(lines.len(), |(_, newline)| newline + 1)
+}
+
+fn failed(error: DecodeError) -> ConnectorError {
+    ConnectorError::fatal(error.to_string())
+}

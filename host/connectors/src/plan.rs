@@ -1,0 +1,233 @@
+//! From a job's words to sources and sinks that could be opened.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tidemill_core::{ConnectorError, QueryId, Sink, Source};
+
+use crate::console::{ConsoleOutput, ConsolePlan};
+use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
+use crate::memory::{MemoryPlan, MemoryTables};
+use crate::noop::NoopPlan;
+use crate::options::suggestion;
+use crate::rate::{RateMicroBatchPlan, RatePlan};
+use crate::sqlite::SqlitePlan;
+use crate::{Clock, ConfigError, SinkConfig, SourceConfig};
+
+const SOURCES: [&str; 6] = ["json", "csv", "parquet", "text", "rate", "rate-micro-batch"];
+const SOURCES_LATER: [&str; 8] = [
+    "kafka",
+    "socket",
+    "orc",
+    "xml",
+    "avro",
+    "delta",
+    "statestore",
+    "state-metadata",
+];
+const SINKS: [&str; 6] = ["console", "json", "parquet", "sqlite", "memory", "noop"];
+const SINKS_LATER: [&str; 12] = [
+    "kafka",
+    "postgres",
+    "elasticsearch",
+    "redis",
+    "csv",
+    "text",
+    "orc",
+    "xml",
+    "avro",
+    "delta",
+    "jdbc",
+    "foreach",
+];
+
+/// A source whose configuration was checked. Nothing runs yet.
+pub struct PlannedSource {
+    name: String,
+    kind: SourceKind,
+}
+
+enum SourceKind {
+    File(Arc<FilePlan>),
+    Rate(RatePlan),
+    RateMicroBatch(RateMicroBatchPlan),
+}
+
+/// Checks a source of a job.
+pub fn plan_source(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
+    let place = format!("source \"{}\"", config.name);
+    let file = |format| {
+        FilePlan::new(format, &config, &place)
+            .map(Arc::new)
+            .map(SourceKind::File)
+    };
+    let kind = match config.format.to_lowercase().as_str() {
+        "json" => file(FileFormat::Json)?,
+        "csv" => file(FileFormat::Csv)?,
+        "parquet" => file(FileFormat::Parquet)?,
+        "text" => file(FileFormat::Text)?,
+        "rate" => SourceKind::Rate(RatePlan::new(&config, &place)?),
+        "rate-micro-batch" => SourceKind::RateMicroBatch(RateMicroBatchPlan::new(&config, &place)?),
+        other => return Err(no_format(place, other, &SOURCES, &SOURCES_LATER)),
+    };
+    Ok(PlannedSource {
+        name: config.name,
+        kind,
+    })
+}
+
+impl PlannedSource {
+    /// Its name in the job.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All columns that it has.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        match &self.kind {
+            SourceKind::File(plan) => Arc::clone(&plan.schema),
+            SourceKind::Rate(_) | SourceKind::RateMicroBatch(_) => crate::rate::schema(),
+        }
+    }
+
+    /// Starts it, before its first row. `clock` tells `rate` the time.
+    pub fn open(&self, clock: Clock) -> Result<Box<dyn Source>, ConnectorError> {
+        Ok(match &self.kind {
+            SourceKind::File(plan) => Box::new(FileSource::new(Arc::clone(plan))),
+            SourceKind::Rate(plan) => Box::new(plan.open(clock)),
+            SourceKind::RateMicroBatch(plan) => Box::new(plan.open()),
+        })
+    }
+}
+
+/// What sinks share with the process around them.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// Names the query's marks in the places it writes to.
+    pub query_id: QueryId,
+    /// Where console sinks print.
+    pub console: ConsoleOutput,
+    /// Where memory sinks keep their tables.
+    pub tables: MemoryTables,
+}
+
+impl SinkContext {
+    /// Printing on standard output, with no memory tables yet.
+    #[must_use]
+    pub fn new(query_id: QueryId) -> SinkContext {
+        SinkContext {
+            query_id,
+            console: ConsoleOutput::stdout(),
+            tables: MemoryTables::default(),
+        }
+    }
+}
+
+/// A sink or target whose configuration was checked. Nothing is created yet.
+pub struct PlannedSink {
+    name: String,
+    kind: SinkKind,
+}
+
+enum SinkKind {
+    Console(ConsolePlan),
+    File(FileSinkPlan),
+    Sqlite(SqlitePlan),
+    Memory(MemoryPlan),
+    Noop(NoopPlan),
+}
+
+/// Checks a sink or a target of a job.
+pub fn plan_sink(config: SinkConfig) -> Result<PlannedSink, ConfigError> {
+    let place = format!("sink \"{}\"", config.name);
+    let kind = match config.format.to_lowercase().as_str() {
+        "console" => SinkKind::Console(ConsolePlan::new(&config, &place)?),
+        "json" => SinkKind::File(FileSinkPlan::new(FileFormat::Json, &config, &place)?),
+        "parquet" => SinkKind::File(FileSinkPlan::new(FileFormat::Parquet, &config, &place)?),
+        "sqlite" => SinkKind::Sqlite(SqlitePlan::new(&config, &place)?),
+        "memory" => SinkKind::Memory(MemoryPlan::new(&config, &place)?),
+        "noop" => SinkKind::Noop(NoopPlan::new(&config, &place)?),
+        other => return Err(no_format(place, other, &SINKS, &SINKS_LATER)),
+    };
+    Ok(PlannedSink {
+        name: config.name,
+        kind,
+    })
+}
+
+impl PlannedSink {
+    /// Its name in the job.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the place could be written, without writing or creating anything.
+    pub fn check(&self) -> Result<(), ConnectorError> {
+        match &self.kind {
+            SinkKind::File(plan) => plan.check(),
+            SinkKind::Sqlite(plan) => plan.check(),
+            SinkKind::Console(_) | SinkKind::Memory(_) | SinkKind::Noop(_) => Ok(()),
+        }
+    }
+
+    /// Opens the place, and finishes or undoes what a crash left there.
+    pub fn open(&self, context: &SinkContext) -> Result<Box<dyn Sink>, ConnectorError> {
+        Ok(match &self.kind {
+            SinkKind::Console(plan) => Box::new(plan.open(context.console.clone())),
+            SinkKind::File(plan) => Box::new(plan.open(&context.query_id)?),
+            SinkKind::Sqlite(plan) => Box::new(plan.open(&context.query_id)?),
+            SinkKind::Memory(plan) => Box::new(plan.open(&context.query_id, &context.tables)),
+            SinkKind::Noop(plan) => Box::new(plan.open()),
+        })
+    }
+
+    /// Opens the place for a handler's own statements; `None` where it takes none.
+    pub fn open_sql(&self) -> Option<Result<Box<dyn SqlTarget>, ConnectorError>> {
+        match &self.kind {
+            SinkKind::Sqlite(plan) => Some(
+                plan.open_sql()
+                    .map(|target| Box::new(target) as Box<dyn SqlTarget>),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// A place that takes SQL statements. What they do has no guarantee beyond the place's own: a
+/// batch that runs again runs them again.
+pub trait SqlTarget: Send {
+    /// Runs a statement once, or once for each row of `parameters` (then all or none), whose
+    /// columns are bound by position. Gives the number of rows that it changed.
+    fn execute(
+        &mut self,
+        statement: &str,
+        parameters: Option<&RecordBatch>,
+    ) -> Result<u64, ConnectorError>;
+}
+
+fn no_format(place: String, format: &str, built: &[&str], later: &[&str]) -> ConfigError {
+    let formats = format!("supported are {}", built.join(", "));
+    if later.contains(&format) {
+        return ConfigError::FormatNotSupportedYet {
+            place,
+            format: format.to_owned(),
+            built: formats,
+        };
+    }
+    let nearest = suggestion(format, built.iter().copied(), "formats");
+    let nearest = if nearest.starts_with("did") {
+        format!("{nearest} ")
+    } else {
+        String::new()
+    };
+    ConfigError::UnknownFormat {
+        place,
+        format: format.to_owned(),
+        nearest,
+        built: formats,
+    }
+}

@@ -8,6 +8,8 @@
 //! What is malformed depends on the columns: a field of the wrong type does no harm to a decoder
 //! that does not read it (Spark prunes columns and has the same rule).
 
+#[cfg(test)]
+mod agreement;
 mod columns;
 mod fast;
 mod number;
@@ -19,7 +21,6 @@ mod slow;
 mod time;
 mod tokens;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -209,17 +210,20 @@ impl JsonDecoder {
         if self.root != Root::Value && self.take_fast(text.as_bytes(), Text::Value) {
             return Ok(());
         }
-        let rows =
-            slow::read(text.as_bytes(), Text::Value, self.root, &self.fields, &self.options);
-        match rows {
+        self.decode_value_slowly(&text)
+    }
+
+    fn decode_value_slowly(&mut self, text: &str) -> Result<(), DecodeError> {
+        let bytes = text.as_bytes();
+        match slow::read(bytes, Text::Value, self.root, &self.fields, &self.options) {
             Rows::None => self.push_absent(),
             Rows::Good(rows) => self.push_row(rows.into_iter().next(), None),
             Rows::Bad(rows) => {
-                self.refuse_if_failing(&text)?;
+                self.refuse_if_failing(text)?;
                 if self.root == Root::Value && rows.is_empty() {
                     self.push_absent();
                 } else {
-                    self.push_row(rows.into_iter().next(), Some(&text));
+                    self.push_row(rows.into_iter().next(), Some(text));
                 }
             }
         }
@@ -264,11 +268,15 @@ impl JsonDecoder {
     }
 
     fn decode_line(&mut self, line: &[u8], is_utf8: bool) -> Result<(), DecodeError> {
-        const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         let is_utf8 = is_utf8 || std::str::from_utf8(line).is_ok();
         if line.is_empty() || (is_utf8 && self.take_fast(line, Text::Line)) {
             return Ok(());
         }
+        self.decode_line_slowly(line)
+    }
+
+    fn decode_line_slowly(&mut self, line: &[u8]) -> Result<(), DecodeError> {
+        const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         let root = Root::ObjectOrArray;
         match slow::read(text, Text::Line, root, &self.fields, &self.options) {
@@ -373,7 +381,7 @@ impl JsonDecoder {
         Ok(())
     }
 
-    fn refuse_if_failing(&self, text: &Cow<'_, str>) -> Result<(), DecodeError> {
+    fn refuse_if_failing(&self, text: &str) -> Result<(), DecodeError> {
         if self.options.mode != ParseMode::FailFast {
             return Ok(());
         }

@@ -283,7 +283,7 @@ impl JsonDecoder {
             Rows::None => {}
             Rows::Good(rows) => rows.into_iter().for_each(|row| self.push_row(Some(row), None)),
             Rows::Bad(rows) => {
-                let line = String::from_utf8_lossy(line);
+                let line = String::from_utf8_lossy(text);
                 self.refuse_if_failing(&line)?;
                 if self.options.mode == ParseMode::DropMalformed {
                     return Ok(());

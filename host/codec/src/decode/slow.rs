@@ -246,6 +246,7 @@ impl Reader<'_> {
             (_, Token::Int | Token::Float) => {
                 number(self.tokens.number(), token, data_type).ok_or(Failure::Bad)
             }
+            (DataType::Binary, Token::String) => Ok(Value::Bytes(self.tokens.binary()?)),
             (_, Token::String) => {
                 let options = self.options;
                 let text = self.tokens.string()?;
@@ -370,7 +371,6 @@ fn from_text(text: &str, data_type: &DataType, options: &JsonOptions) -> Option<
         DataType::Decimal128(precision, scale) => {
             parse_decimal(&text.replace(',', ""), *precision, *scale).map(Value::Decimal)
         }
-        DataType::Binary => text::decode_base64(text).map(Value::Bytes),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => options.times.timestamp(text).map(Value::Int),
         DataType::Timestamp(TimeUnit::Microsecond, None) => options.times.timestamp_ntz(text).map(Value::Int),
         DataType::Date32 => options.times.date(text).map(|days| Value::Int(i64::from(days))),

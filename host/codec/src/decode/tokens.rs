@@ -8,6 +8,7 @@
 //!   asks for the next token, so where that is decides which later fields are found.
 
 use super::options::Grammar;
+use crate::text::decode_base64;
 
 /// Values nested deeper than this are an error. Jackson's limit.
 pub(super) const NESTING_MAX: usize = 1_000;
@@ -115,6 +116,73 @@ impl<'a> Tokens<'a> {
         Ok(&self.string)
     }
 
+    /// The current string, which is base64. Where it is not, reading goes on inside the string.
+    pub(super) fn binary(&mut self) -> Result<Vec<u8>> {
+        if !self.is_pending {
+            return decode_base64(&self.string).ok_or(SyntaxError);
+        }
+        let mut out = Vec::new();
+        loop {
+            let first = loop {
+                match self.take().ok_or(SyntaxError)? {
+                    0..=b' ' => {}
+                    b'"' => {
+                        self.is_pending = false;
+                        return Ok(out);
+                    }
+                    byte => break self.sextet(byte)?.ok_or(SyntaxError)?,
+                }
+            };
+            let second = self.take().ok_or(SyntaxError)?;
+            let bits = first << 6 | self.sextet(second)?.ok_or(SyntaxError)?;
+            let third = self.take_unless_quote()?;
+            let Some(third) = self.sextet(third)? else {
+                if self.take().ok_or(SyntaxError)? != b'=' {
+                    return Err(SyntaxError);
+                }
+                out.push((bits >> 4) as u8);
+                continue;
+            };
+            let bits = bits << 6 | third;
+            let fourth = self.take_unless_quote()?;
+            match self.sextet(fourth)? {
+                Some(fourth) => {
+                    let bits = bits << 6 | fourth;
+                    out.extend_from_slice(&[(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]);
+                }
+                None => out.extend_from_slice(&[(bits >> 10) as u8, (bits >> 2) as u8]),
+            }
+        }
+    }
+
+    /// A quote here means that padding is missing. It is left to end the string.
+    fn take_unless_quote(&mut self) -> Result<u8> {
+        match self.peek() {
+            Some(b'"') => Err(SyntaxError),
+            _ => self.take().ok_or(SyntaxError),
+        }
+    }
+
+    /// Six bits of base64, or `None` for padding.
+    fn sextet(&mut self, byte: u8) -> Result<Option<u32>> {
+        let byte = match byte {
+            b'\\' => match self.escape()? {
+                Unit::Char(c) => u8::try_from(c).map_err(|_| SyntaxError)?,
+                Unit::Escaped(code) => u8::try_from(code).map_err(|_| SyntaxError)?,
+            },
+            byte => byte,
+        };
+        Ok(Some(match byte {
+            b'A'..=b'Z' => u32::from(byte - b'A'),
+            b'a'..=b'z' => u32::from(byte - b'a') + 26,
+            b'0'..=b'9' => u32::from(byte - b'0') + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => return Ok(None),
+            _ => return Err(self.unexpected()),
+        }))
+    }
+
     /// The current number as it is written, or `NaN`, `Infinity`, `-Infinity`.
     pub(super) fn number(&self) -> &str {
         &self.number
@@ -157,7 +225,7 @@ impl<'a> Tokens<'a> {
         context.values += 1;
         if context.kind != Kind::Root && context.values > 1 {
             if byte != b',' {
-                return Err(SyntaxError);
+                return Err(self.unexpected());
             }
             byte = self.skip_space()?.ok_or(SyntaxError)?;
         }
@@ -166,7 +234,7 @@ impl<'a> Tokens<'a> {
             self.read_name(byte)?;
             self.current = Some(Token::FieldName);
             if self.skip_space()? != Some(b':') {
-                return Err(SyntaxError);
+                return Err(self.unexpected());
             }
             byte = self.skip_space()?.ok_or(SyntaxError)?;
         }
@@ -322,14 +390,30 @@ impl<'a> Tokens<'a> {
             b'N' => self.non_number("NaN", 1, "NaN"),
             b'I' => self.non_number("Infinity", 1, "Infinity"),
             b'+' => self.infinity("Infinity"),
-            _ => {
-                if first.is_ascii_alphabetic() || matches!(first, b'_' | b'$') || first >= 0x80 {
-                    self.at -= 1;
-                    self.skip_word();
-                }
-                Err(SyntaxError)
-            }
+            _ => Err(self.unexpected_value(first)),
         }
+    }
+
+    fn unexpected_value(&mut self, first: u8) -> SyntaxError {
+        if !first.is_ascii() && self.text == Text::Line {
+            // Jackson takes the byte for a letter, and the next one for no character at all.
+            self.at = (self.at + 1).min(self.bytes.len());
+            return SyntaxError;
+        }
+        self.at -= 1;
+        match self.peek_char() {
+            Some(c) if c.is_alphabetic() || c == '_' || c == '$' => self.skip_word(),
+            c => self.at += c.map_or(1, char::len_utf8),
+        }
+        SyntaxError
+    }
+
+    /// The byte that was taken last fits nowhere. Goes on after its character.
+    fn unexpected(&mut self) -> SyntaxError {
+        while self.text == Text::Value && matches!(self.peek(), Some(0x80..=0xbf)) {
+            self.at += 1;
+        }
+        SyntaxError
     }
 
     /// `INF` or `Infinity` after a sign.
@@ -412,7 +496,19 @@ impl<'a> Tokens<'a> {
                 self.at += 1;
             }
         }
+        let starts_with_zero = self.peek() == Some(b'0');
         self.digits()?;
+        let after_whole = self.at + 1;
+        let token = self.fraction_and_exponent();
+        // Jackson has a faster way for numbers in characters, and stops elsewhere in it.
+        if token.is_err() && self.text == Text::Value && !starts_with_zero {
+            self.at = after_whole;
+        }
+        let token = token?;
+        if self.number.len() > NUMBER_LEN_MAX { Err(SyntaxError) } else { Ok(token) }
+    }
+
+    fn fraction_and_exponent(&mut self) -> Result<Token> {
         let mut token = Token::Int;
         if self.peek() == Some(b'.') {
             token = Token::Float;
@@ -427,7 +523,7 @@ impl<'a> Tokens<'a> {
             }
             self.digits()?;
         }
-        if self.number.len() > NUMBER_LEN_MAX { Err(SyntaxError) } else { Ok(token) }
+        Ok(token)
     }
 
     fn push_number_byte(&mut self) {
@@ -523,7 +619,12 @@ enum Unit {
 
 /// Java's `isJavaIdentifierPart`, nearly.
 fn is_identifier_part(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '$' || c.is_control() && !('\t'..='\r').contains(&c)
+    let is_ignorable = match c {
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' => true,
+        '\u{feff}' => true,
+        _ => c.is_control() && !('\t'..='\r').contains(&c),
+    };
+    c.is_alphanumeric() || c == '_' || c == '$' || is_ignorable
 }
 
 /// Characters of a name without quotes.

@@ -1,0 +1,145 @@
+//! Compiled plugins on disk, by the digest of their bytes: the second start does not compile.
+//!
+//! The files are machine code that this process will run. So they lie in a directory that is the
+//! user's alone, appear by a rename, and carry a checksum against torn writes. Anything that is
+//! not as it should be is compiled again, with a warning and never with an error.
+
+use std::fs::{self, DirBuilder, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+use tidemill_core::Digest;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::trusted;
+
+/// Modules to keep. One of 2 MB takes about 8 MB here, so this is some 250 MB at most.
+const FILES_MAX: usize = 32;
+
+const CHECKSUM: usize = 32;
+
+/// A directory of compiled modules; without one, every start compiles.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeCache {
+    directory: Option<PathBuf>,
+}
+
+impl CodeCache {
+    /// A cache in `directory`, if that is the user's alone.
+    pub(crate) fn open(directory: Option<PathBuf>) -> CodeCache {
+        let usable = directory.filter(|directory| match own(directory) {
+            Ok(()) => true,
+            Err(error) => {
+                let path = directory.display();
+                tracing::warn!("compiled plugins are not kept in {path}: {error}");
+                false
+            }
+        });
+        CodeCache { directory: usable }
+    }
+
+    /// The directory that is used unless another is named.
+    pub(crate) fn default_directory() -> Option<PathBuf> {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let base = variable("XDG_CACHE_HOME").map(PathBuf::from);
+        let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")))?;
+        Some(base.join("tidemill").join("plugins"))
+    }
+
+    pub(crate) fn get(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let path = self.path(engine, digest)?;
+        let bytes = fs::read(&path).ok()?;
+        let code = checked(&bytes)?;
+        match trusted::deserialize(engine, code) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!("{} is compiled again: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    pub(crate) fn put(&self, engine: &Engine, digest: Digest, component: &Component) {
+        let Some(path) = self.path(engine, digest) else {
+            return;
+        };
+        if let Err(error) = write(&path, component) {
+            tracing::warn!(
+                "the compiled plugin is not kept in {}: {error}",
+                path.display()
+            );
+        }
+    }
+
+    /// Code for another engine or another processor has another name.
+    fn path(&self, engine: &Engine, digest: Digest) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?;
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Some(directory.join(format!("{digest}-{:016x}.cwasm", hasher.finish())))
+    }
+}
+
+/// The code, if it is what was written.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (checksum, code) = bytes.split_at_checked(CHECKSUM)?;
+    (Sha256::digest(code).as_slice() == checksum).then_some(code)
+}
+
+fn write(path: &Path, component: &Component) -> io::Result<()> {
+    let code = component.serialize().map_err(io::Error::other)?;
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    // A temporary file is readable by its owner only, and keeps that when it is renamed.
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(&Sha256::digest(&code))?;
+    file.write_all(&code)?;
+    file.persist(path)?;
+    remove_oldest(directory)
+}
+
+fn remove_oldest(directory: &Path) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        files.push((written.unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+    }
+    files.sort();
+    let excess = files.len().saturating_sub(FILES_MAX);
+    files
+        .iter()
+        .take(excess)
+        .try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+/// Makes the directory, and makes sure that nobody else can put code into it.
+fn own(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)?;
+    let probe = tempfile::tempfile_in(directory)?;
+    check_owner(&fs::metadata(directory)?, &probe.metadata()?)
+}
+
+#[cfg(unix)]
+fn check_owner(directory: &Metadata, mine: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+
+    const WRITE_FOR_OTHERS: u32 = 0o022;
+    if directory.uid() != mine.uid() || directory.mode() & WRITE_FOR_OTHERS != 0 {
+        return Err(io::Error::other("others can write there; `chmod 700` it"));
+    }
+    Ok(())
+}
+
+/// Elsewhere the user's profile directory is the user's alone already.
+#[cfg(not(unix))]
+fn check_owner(_directory: &Metadata, _mine: &Metadata) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! What a plugin can call in the host.
+//!
+//! Two sets of the same functions. A scalar or transform runs on a plan's thread by plain calls:
+//! there the tables, targets and marks are stubs that fail, which is also what keeps such a
+//! function a function of its rows. A foreach_batch handler runs on a fibre and reaches its batch.
+
+use std::sync::Arc;
+
+use tidemill_core::{BatchHost, FrameHandle};
+use wasmtime::component::{Linker, LinkerInstance};
+use wasmtime::{Engine, StoreContextMut};
+
+use crate::abi::{DATAFRAME, Failure, LEDGER, LOG, Level, Response, TARGET};
+use crate::ipc;
+use crate::limits::COLLECT_BYTES_MAX;
+use crate::schema::Input;
+use crate::state::{Bridge, CallState};
+
+type Store<'a> = StoreContextMut<'a, CallState>;
+type Answer<T> = Result<T, Failure>;
+type Headers = Vec<(String, String)>;
+
+/// The imports of a scalar or a transform.
+pub(crate) fn for_rows(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
+    macro_rules! stub {
+        ($instance:ident, $name:literal, ($($parameter:ty),*) -> $result:ty) => {
+            $instance.func_wrap($name, |_: Store<'_>, _: ($($parameter,)*)| {
+                Ok((Err::<$result, _>(not_here()),))
+            })?;
+        };
+    }
+    let mut linker = Linker::new(engine);
+    log(linker.instance(LOG)?)?;
+
+    let mut dataframe = linker.instance(DATAFRAME)?;
+    stub!(dataframe, "schema", (u64) -> Vec<u8>);
+    stub!(dataframe, "count", (u64) -> u64);
+    stub!(dataframe, "sql", (String, Vec<(String, u64)>) -> u64);
+    stub!(dataframe, "from-rows", (Vec<u8>, Vec<Vec<u8>>) -> u64);
+    stub!(dataframe, "collect", (u64, u32, u64) -> Vec<Vec<u8>>);
+    stub!(dataframe, "write", (u64, String) -> u64);
+    dataframe.func_wrap("release", |_: Store<'_>, _: (u64,)| Ok(()))?;
+
+    let mut target = linker.instance(TARGET)?;
+    stub!(target, "execute", (String, String, Option<Vec<u8>>) -> u64);
+    stub!(target, "command", (String, Vec<Vec<u8>>) -> String);
+    stub!(target, "request", (String, String, String, Headers, Vec<u8>) -> Response);
+
+    let mut ledger = linker.instance(LEDGER)?;
+    stub!(ledger, "is-processed", (String) -> bool);
+    stub!(ledger, "mark-processed", (String) -> ());
+    Ok(linker)
+}
+
+/// The imports of a foreach_batch handler.
+pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
+    macro_rules! bridge {
+        ($instance:ident, $name:literal, $function:ident) => {
+            $instance.func_wrap_async($name, |store: Store<'_>, parameters| {
+                Box::new(async move { Ok(($function(store, parameters).await,)) })
+            })?;
+        };
+    }
+    let mut linker = Linker::new(engine);
+    log(linker.instance(LOG)?)?;
+
+    let mut dataframe = linker.instance(DATAFRAME)?;
+    dataframe.func_wrap("schema", |store: Store<'_>, parameters| {
+        Ok((schema(&store, parameters),))
+    })?;
+    bridge!(dataframe, "count", count);
+    bridge!(dataframe, "sql", sql);
+    dataframe.func_wrap("from-rows", |mut store: Store<'_>, parameters| {
+        Ok((from_rows(&mut store, parameters),))
+    })?;
+    bridge!(dataframe, "collect", collect);
+    bridge!(dataframe, "write", write);
+    dataframe.func_wrap("release", |mut store: Store<'_>, (of,): (u64,)| {
+        if let Some(bridge) = &mut store.data_mut().bridge {
+            bridge.release(of);
+        }
+        Ok(())
+    })?;
+
+    let mut target = linker.instance(TARGET)?;
+    bridge!(target, "execute", execute);
+    target.func_wrap(
+        "command",
+        |store: Store<'_>, (name, _): (String, Vec<Vec<u8>>)| {
+            Ok((no_direct_use::<String>(&store, "command", "Redis", &name),))
+        },
+    )?;
+    target.func_wrap(
+        "request",
+        |store: Store<'_>, (name, _, _, _, _): (String, String, String, Headers, Vec<u8>)| {
+            Ok((no_direct_use::<Response>(&store, "request", "HTTP", &name),))
+        },
+    )?;
+
+    let mut ledger = linker.instance(LEDGER)?;
+    ledger.func_wrap("is-processed", |store: Store<'_>, (name,): (String,)| {
+        let marked = |bridge: &Bridge| Ok(bridge.host.is_processed(&name)?);
+        Ok((bridge(&store).and_then(marked),))
+    })?;
+    bridge!(ledger, "mark-processed", mark_processed);
+    Ok(linker)
+}
+
+fn log(mut log: LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
+    log.func_wrap(
+        "write",
+        |mut store: Store<'_>, (level, target, message): (Level, String, String)| {
+            store.data_mut().log.write(level, &target, &message);
+            Ok(())
+        },
+    )
+}
+
+fn not_here() -> Failure {
+    Failure::Fatal("only a foreach_batch handler has tables, targets and marks".to_owned())
+}
+
+fn bridge<'a>(store: &'a Store<'_>) -> Answer<&'a Bridge> {
+    store.data().bridge.as_ref().ok_or_else(not_here)
+}
+
+fn bridge_mut<'a>(store: &'a mut Store<'_>) -> Answer<&'a mut Bridge> {
+    store.data_mut().bridge.as_mut().ok_or_else(not_here)
+}
+
+/// The host of a table that the call was given.
+fn host_of(store: &Store<'_>, frame: FrameHandle) -> Answer<Arc<dyn BatchHost>> {
+    let bridge = bridge(store)?;
+    bridge.check_frame(frame)?;
+    Ok(Arc::clone(&bridge.host))
+}
+
+fn schema(store: &Store<'_>, (of,): (u64,)) -> Answer<Vec<u8>> {
+    let input = shown(&*host_of(store, of)?, of)?;
+    Ok(encoder(&input)?.schema_message())
+}
+
+/// The table as the handler is shown it.
+fn shown(host: &dyn BatchHost, of: FrameHandle) -> Answer<Input> {
+    Input::any(&*host.schema(of)?).map_err(Failure::BadInput)
+}
+
+fn encoder(input: &Input) -> Answer<ipc::Encoder> {
+    ipc::Encoder::new(&input.schema).map_err(|error| Failure::Fatal(error.to_string()))
+}
+
+async fn count(store: Store<'_>, (of,): (u64,)) -> Answer<u64> {
+    Ok(host_of(&store, of)?.count(of).await?)
+}
+
+async fn sql(
+    mut store: Store<'_>,
+    (query, tables): (String, Vec<(String, u64)>),
+) -> Answer<FrameHandle> {
+    let host = {
+        let bridge = bridge(&store)?;
+        bridge.check_room()?;
+        tables
+            .iter()
+            .try_for_each(|(_, frame)| bridge.check_frame(*frame))?;
+        Arc::clone(&bridge.host)
+    };
+    let frame = host.sql(query, tables).await?;
+    Ok(bridge_mut(&mut store)?.made(frame))
+}
+
+fn from_rows(
+    store: &mut Store<'_>,
+    (schema, messages): (Vec<u8>, Vec<Vec<u8>>),
+) -> Answer<FrameHandle> {
+    let bridge = bridge_mut(store)?;
+    bridge.check_room()?;
+    let schema = ipc::decode_schema(&schema).map_err(Failure::BadInput)?;
+    let batches = messages
+        .into_iter()
+        .map(|message| ipc::decode(&schema, message));
+    let batches = batches
+        .collect::<Result<_, _>>()
+        .map_err(Failure::BadInput)?;
+    let frame = bridge.host.from_rows(schema, batches)?;
+    Ok(bridge.made(frame))
+}
+
+async fn collect(
+    store: Store<'_>,
+    (of, first, max_bytes): (u64, u32, u64),
+) -> Answer<Vec<Vec<u8>>> {
+    let host = host_of(&store, of)?;
+    let input = shown(&*host, of)?;
+    let mut encoder = encoder(&input)?;
+    let batches = host
+        .collect(of, first, max_bytes.min(COLLECT_BYTES_MAX))
+        .await?;
+    let encode = |batch| {
+        let rows = input.rows(batch).map_err(Failure::Fatal)?;
+        encoder
+            .encode(&rows)
+            .map_err(|error| Failure::Fatal(error.to_string()))
+    };
+    batches.iter().map(encode).collect()
+}
+
+async fn write(store: Store<'_>, (of, target): (u64, String)) -> Answer<u64> {
+    let host = host_of(&store, of)?;
+    bridge(&store)?.check_target(&target)?;
+    Ok(host.write(of, target).await?)
+}
+
+async fn execute(
+    store: Store<'_>,
+    (target, statement, parameters): (String, String, Option<Vec<u8>>),
+) -> Answer<u64> {
+    let bridge = bridge(&store)?;
+    bridge.check_target(&target)?;
+    let host = Arc::clone(&bridge.host);
+    let parameters = parameters.as_deref().map(ipc::decode_stream).transpose();
+    let parameters = parameters.map_err(Failure::BadInput)?;
+    Ok(host.execute(target, statement, parameters).await?)
+}
+
+async fn mark_processed(store: Store<'_>, (name,): (String,)) -> Answer<()> {
+    let host = Arc::clone(&bridge(&store)?.host);
+    Ok(host.mark_processed(name).await?)
+}
+
+/// No target of this host takes commands or requests; those that are not granted say so first.
+fn no_direct_use<T>(store: &Store<'_>, call: &str, kind: &str, target: &str) -> Answer<T> {
+    bridge(store)?.check_target(target)?;
+    Err(Failure::BadInput(format!(
+        "`{call}` is for {kind} targets, and target \"{target}\" is none; use `write`, or `execute` \
+         on a SQL target"
+    )))
+}

@@ -1,0 +1,252 @@
+//! Takes a new version of a plugin when its file changes.
+//!
+//! 1. The file's directory is watched: an editor or a build replaces the file by a rename as often
+//!    as it writes into it.
+//! 2. One thread of low priority waits for the file to be quiet, reads it, and goes on if its
+//!    digest is a new one. Batches go on with the old module.
+//! 3. It checks and compiles the bytes, and compares the functions with what the query uses.
+//! 4. The result lies ready. The engine takes it between two batches; a module that is no good is
+//!    taken as an error, and the old one stays.
+//!
+//! A change during step 3 is seen after it. A newer result replaces one that nobody has taken.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::{Condvar, Mutex};
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
+use tidemill_core::{Digest, FunctionKind, PluginModule};
+
+use crate::error::{LoadError, LoadProblem};
+use crate::host::PluginHost;
+use crate::load::{PluginConfig, digest};
+use crate::module::Module;
+use crate::schema::{ddl, same_columns};
+
+/// How long the file has to be quiet. A linker writes a module in one go of a few milliseconds.
+const QUIET: Duration = Duration::from_millis(30);
+
+/// Of 100, the usual being 50: gets about a tenth of a processor that others want too.
+const COMPILE_PRIORITY: u8 = 25;
+
+/// What a query uses of a plugin, and must find in its next version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UsedFunction {
+    /// Its name.
+    pub name: String,
+    /// What it is used as.
+    pub kind: FunctionKind,
+    /// The columns that the plan gives it.
+    pub input: SchemaRef,
+    /// The columns that the plan takes from it; `None` for a foreach_batch handler.
+    pub output: Option<SchemaRef>,
+}
+
+/// Watches one plugin's file.
+pub struct Reloader {
+    ready: Arc<Ready>,
+    /// Dropping it closes the channel that the thread waits at.
+    _watcher: RecommendedWatcher,
+}
+
+type Outcome = Result<Arc<Module>, LoadError>;
+
+#[derive(Default)]
+struct Ready {
+    outcome: Mutex<Option<Outcome>>,
+    filled: Condvar,
+}
+
+impl Reloader {
+    /// Watches the file at `path`, from which `current` was loaded with `config`.
+    pub fn new(
+        host: &PluginHost,
+        path: &Path,
+        config: PluginConfig,
+        current: &Module,
+        uses: Vec<UsedFunction>,
+    ) -> Result<Reloader, LoadError> {
+        let plugin = current.name().to_owned();
+        let failed = |reason: &dyn std::fmt::Display| LoadError {
+            plugin: plugin.clone(),
+            problem: LoadProblem::Read {
+                path: path.to_owned(),
+                reason: format!("it cannot be watched: {reason}"),
+            },
+        };
+        let path = std::path::absolute(path).map_err(|error| failed(&error))?;
+        let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
+            return Err(failed(&"it is not a file"));
+        };
+        // Room for one: it says that there was a change, not how many.
+        let (changed, changes) = sync_channel(1);
+        let watcher = notify::recommended_watcher(notifier(file.to_owned(), changed));
+        let mut watcher = watcher.map_err(|error| failed(&error))?;
+        let watching = watcher.watch(directory, RecursiveMode::NonRecursive);
+        watching.map_err(|error| failed(&error))?;
+
+        let ready = Arc::new(Ready::default());
+        let worker = Worker {
+            host: host.clone(),
+            plugin: plugin.clone(),
+            path: path.clone(),
+            config,
+            uses,
+            seen: current.digest(),
+            ready: Arc::clone(&ready),
+        };
+        let thread = thread::Builder::new().name(format!("tidemill-reload-{plugin}"));
+        thread
+            .spawn(move || worker.run(&changes))
+            .map_err(|error| failed(&error))?;
+        Ok(Reloader {
+            ready,
+            _watcher: watcher,
+        })
+    }
+
+    /// The newest version since the last call, or why it was refused. Never waits.
+    pub fn take_ready(&self) -> Option<Outcome> {
+        self.ready.outcome.lock().take()
+    }
+
+    /// As [`take_ready`](Self::take_ready), and waits for as long as `timeout`. For whoever has no
+    /// batch to run meanwhile.
+    pub fn wait_ready(&self, timeout: Duration) -> Option<Outcome> {
+        let until = Instant::now() + timeout;
+        let mut outcome = self.ready.outcome.lock();
+        while outcome.is_none() {
+            if self
+                .ready
+                .filled
+                .wait_until(&mut outcome, until)
+                .timed_out()
+            {
+                break;
+            }
+        }
+        outcome.take()
+    }
+}
+
+/// Passes on that `file` has changed.
+fn notifier(
+    file: OsString,
+    changed: SyncSender<()>,
+) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
+    move |event| match event {
+        // Reading the file is an event too, and would have no end.
+        Ok(event) if is_read(event.kind) => {}
+        Ok(event)
+            if !event
+                .paths
+                .iter()
+                .any(|path| path.file_name() == Some(&file)) => {}
+        // Events may have been lost: the digest tells whether there was a change.
+        Ok(_) | Err(_) => drop(changed.try_send(())),
+    }
+}
+
+fn is_read(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+struct Worker {
+    host: PluginHost,
+    plugin: String,
+    path: PathBuf,
+    config: PluginConfig,
+    uses: Vec<UsedFunction>,
+    seen: Digest,
+    ready: Arc<Ready>,
+}
+
+impl Worker {
+    fn run(mut self, changes: &Receiver<()>) {
+        let priority =
+            ThreadPriorityValue::try_from(COMPILE_PRIORITY).map(ThreadPriority::Crossplatform);
+        if let Err(error) = priority
+            .map_err(|error| error.to_string())
+            .and_then(|priority| {
+                set_current_thread_priority(priority).map_err(|error| error.to_string())
+            })
+        {
+            tracing::debug!("plugins are compiled at the usual priority: {error}");
+        }
+        // wasmtime compiles in the pool that it is called in: one thread, this one.
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .use_current_thread()
+            .build();
+        while changes.recv().is_ok() {
+            while changes.recv_timeout(QUIET).is_ok() {}
+            let outcome = match &pool {
+                Ok(pool) => pool.install(|| self.next()),
+                Err(_) => self.next(),
+            };
+            if let Some(outcome) = outcome {
+                *self.ready.outcome.lock() = Some(outcome);
+                self.ready.filled.notify_all();
+            }
+        }
+    }
+
+    /// The file's module, if the file is another one than before.
+    fn next(&mut self) -> Option<Outcome> {
+        // Between a removal and a rename there is no file. Its return is another event.
+        let bytes = std::fs::read(&self.path).ok()?;
+        let digest = digest(&bytes);
+        if digest == self.seen {
+            return None;
+        }
+        self.seen = digest;
+        let module = self.host.load(&self.plugin, &bytes, self.config.clone());
+        Some(module.and_then(|module| {
+            check_uses(&module, &self.uses).map_err(|reason| LoadError {
+                plugin: self.plugin.clone(),
+                problem: LoadProblem::Unfit(reason),
+            })?;
+            Ok(module)
+        }))
+    }
+}
+
+/// Compares the functions of a module with what a query uses.
+fn check_uses(module: &Module, uses: &[UsedFunction]) -> Result<(), String> {
+    for used in uses {
+        let name = &used.name;
+        module
+            .inner
+            .function(name, &[used.kind])
+            .map_err(|failure| {
+                format!("the new version does not fit the query's use of \"{name}\": {failure}")
+            })?;
+        let Some(expected) = &used.output else {
+            continue;
+        };
+        let output = module
+            .output_schema(name, Arc::clone(&used.input))
+            .map_err(|error| {
+                format!(
+                    "the new version does not fit the query's use of \"{name}\": {}",
+                    error.failure
+                )
+            })?;
+        if !same_columns(expected, &output) {
+            return Err(format!(
+                "\"{name}\" of the new version gives the columns ({}), and the query was planned \
+                 for ({}); restart the query to plan it anew",
+                ddl(&output),
+                ddl(expected)
+            ));
+        }
+    }
+    Ok(())
+}

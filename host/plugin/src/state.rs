@@ -1,0 +1,231 @@
+//! What the host keeps for one instance: its limits, its log lines, its tables.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use tidemill_core::{BatchHost, BatchId, FrameHandle, PluginFailure};
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+use crate::abi::{Failure, Level};
+use crate::limits::{
+    FRAMES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, Limits, MemoryLimit, OUTPUT_BYTES_MAX,
+    OutOfMemory,
+};
+
+/// Target of the log line by which the SDK tells of a panic: the place, a line break, the message.
+const PANIC_TARGET: &str = "tidemill::panic";
+
+/// Data of a store.
+pub(crate) struct CallState {
+    memory: MemoryLimit,
+    limits: Limits,
+    pub(crate) log: GuestLog,
+    pub(crate) bridge: Option<Bridge>,
+}
+
+impl CallState {
+    pub(crate) fn new(limits: Limits, log: GuestLog, bridge: Option<Bridge>) -> CallState {
+        CallState {
+            memory: MemoryLimit(limits.memory),
+            limits,
+            log,
+            bridge,
+        }
+    }
+}
+
+/// A store for one instance.
+pub(crate) fn store(engine: &wasmtime::Engine, state: CallState) -> Store<CallState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(OUTPUT_BYTES_MAX);
+    store
+}
+
+/// What it means that a call did not end as calls do.
+pub(crate) fn failure(store: &mut Store<CallState>, error: &wasmtime::Error) -> PluginFailure {
+    let state = store.data_mut();
+    if error.downcast_ref::<OutOfMemory>().is_some() {
+        return PluginFailure::Memory {
+            limit: state.limits.memory,
+        };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => deadline(state.limits),
+        Some(trap) => match state.log.panic.take() {
+            Some((place, message)) => PluginFailure::Panic { message, place },
+            None => PluginFailure::Trap(format!("{trap}{}", innermost(error))),
+        },
+        None => PluginFailure::BadOutput(error.root_cause().to_string()),
+    }
+}
+
+pub(crate) fn deadline(limits: Limits) -> PluginFailure {
+    let limit_ms = u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX);
+    PluginFailure::Deadline { limit_ms }
+}
+
+/// The function that trapped, if the module has kept its names.
+fn innermost(error: &wasmtime::Error) -> String {
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map_or(&[][..], WasmBacktrace::frames);
+    let name = frames.first().and_then(|frame| frame.func_name());
+    name.map_or_else(String::new, |name| {
+        format!(" in {:#}", rustc_demangle::demangle(name))
+    })
+}
+
+/// Lines of one instance, on their way to the host's log.
+pub(crate) struct GuestLog {
+    plugin: Arc<str>,
+    function: String,
+    batch: Option<BatchId>,
+    lines: u32,
+    panic: Option<(String, String)>,
+}
+
+impl GuestLog {
+    pub(crate) fn new(plugin: &Arc<str>, function: &str, batch: Option<BatchId>) -> GuestLog {
+        let (plugin, function) = (Arc::clone(plugin), function.to_owned());
+        GuestLog {
+            plugin,
+            function,
+            batch,
+            lines: 0,
+            panic: None,
+        }
+    }
+
+    /// Counts from the beginning again: a call begins.
+    pub(crate) fn restart(&mut self) {
+        self.lines = 0;
+    }
+
+    pub(crate) fn write(&mut self, level: Level, target: &str, message: &str) {
+        if target == PANIC_TARGET {
+            let (place, message) = message.split_once('\n').unwrap_or(("", message));
+            self.panic = Some((place.to_owned(), cut(message).to_owned()));
+            return;
+        }
+        self.lines = self.lines.saturating_add(1);
+        match self.lines.cmp(&(LOG_LINES_MAX + 1)) {
+            std::cmp::Ordering::Less => self.emit(level, target, cut(message)),
+            std::cmp::Ordering::Equal => self.emit(
+                Level::Warn,
+                target,
+                &format!("more than {LOG_LINES_MAX} lines in one call; the others are dropped"),
+            ),
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+
+    fn emit(&self, level: Level, place: &str, message: &str) {
+        let (plugin, function) = (&*self.plugin, &*self.function);
+        let batch = self.batch.map(|batch| batch.0);
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::$level!(target: "tidemill::plugin", plugin, function, batch, place, "{message}")
+            };
+        }
+        match level {
+            Level::Trace => emit!(trace),
+            Level::Debug => emit!(debug),
+            Level::Info => emit!(info),
+            Level::Warn => emit!(warn),
+            Level::Error => emit!(error),
+        }
+    }
+}
+
+/// At most the bytes that a line may have.
+fn cut(message: &str) -> &str {
+    let mut end = message.len().min(LOG_LINE_BYTES_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
+
+/// The way from a foreach_batch handler to what the host does for it.
+pub(crate) struct Bridge {
+    pub(crate) host: Arc<dyn BatchHost>,
+    plugin: Arc<str>,
+    targets: Arc<BTreeSet<String>>,
+    batch: FrameHandle,
+    /// Tables that the handler made and has not released.
+    made: HashSet<FrameHandle>,
+}
+
+impl Bridge {
+    pub(crate) fn new(
+        host: Arc<dyn BatchHost>,
+        plugin: &Arc<str>,
+        targets: &Arc<BTreeSet<String>>,
+        batch: FrameHandle,
+    ) -> Bridge {
+        let (plugin, targets) = (Arc::clone(plugin), Arc::clone(targets));
+        Bridge {
+            host,
+            plugin,
+            targets,
+            batch,
+            made: HashSet::new(),
+        }
+    }
+
+    /// Refuses a handle that this call was not given.
+    pub(crate) fn check_frame(&self, frame: FrameHandle) -> Result<(), Failure> {
+        if frame == self.batch || self.made.contains(&frame) {
+            return Ok(());
+        }
+        Err(Failure::BadInput(format!(
+            "there is no table with the handle {frame} in this call"
+        )))
+    }
+
+    /// Refuses a target that the job does not grant.
+    pub(crate) fn check_target(&self, target: &str) -> Result<(), Failure> {
+        if self.targets.contains(target) {
+            return Ok(());
+        }
+        let plugin = &self.plugin;
+        let granted = self
+            .targets
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let granted = if granted.is_empty() {
+            "none".to_owned()
+        } else {
+            granted
+        };
+        Err(Failure::BadInput(format!(
+            "target \"{target}\" is not granted to plugin \"{plugin}\" (granted: {granted}); add \
+             it to `targets` of [plugin.{plugin}] in the job"
+        )))
+    }
+
+    /// Refuses to hold one table too many.
+    pub(crate) fn check_room(&self) -> Result<(), Failure> {
+        if self.made.len() < FRAMES_MAX {
+            return Ok(());
+        }
+        Err(Failure::Fatal(format!(
+            "the handler holds {FRAMES_MAX} tables, which is the limit; drop those that it no \
+             longer needs"
+        )))
+    }
+
+    pub(crate) fn made(&mut self, frame: FrameHandle) -> FrameHandle {
+        self.made.insert(frame);
+        frame
+    }
+
+    pub(crate) fn release(&mut self, frame: FrameHandle) {
+        if self.made.remove(&frame) {
+            self.host.release(frame);
+        }
+    }
+}

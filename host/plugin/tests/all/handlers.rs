@@ -1,0 +1,298 @@
+//! foreach_batch handlers, against a host that keeps everything in memory.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use tidemill_core::{
+    BatchHost, BoxFuture, CallFailure, FrameHandle, PluginError, PluginFailure, PluginModule,
+};
+use tidemill_plugin_host::{Limits, PluginConfig};
+
+use crate::support::{configured, context, load, table};
+
+/// Frames by handle, and what handlers did.
+#[derive(Default)]
+struct Memory {
+    frames: Mutex<Vec<Vec<RecordBatch>>>,
+    written: Mutex<Vec<(String, Vec<i64>)>>,
+    executed: Mutex<Vec<(String, usize)>>,
+    marks: Mutex<BTreeSet<String>>,
+    released: Mutex<Vec<FrameHandle>>,
+}
+
+impl Memory {
+    /// With the frame 0: the numbers 1, 2 and 3 in two record batches.
+    fn with_batch() -> Arc<Memory> {
+        let batch =
+            |numbers: Vec<i64>| table([("n", Arc::new(Int64Array::from(numbers)) as ArrayRef)]);
+        let memory = Memory::default();
+        memory
+            .frames
+            .lock()
+            .unwrap()
+            .push(vec![batch(vec![1, 2]), batch(vec![3])]);
+        Arc::new(memory)
+    }
+
+    fn frame(&self, of: FrameHandle) -> Vec<RecordBatch> {
+        self.frames.lock().unwrap()[usize::try_from(of).unwrap()].clone()
+    }
+
+    fn add(&self, batches: Vec<RecordBatch>) -> FrameHandle {
+        let mut frames = self.frames.lock().unwrap();
+        frames.push(batches);
+        frames.len() as u64 - 1
+    }
+}
+
+impl BatchHost for Memory {
+    fn schema(&self, of: FrameHandle) -> Result<SchemaRef, CallFailure> {
+        Ok(self.frame(of)[0].schema())
+    }
+
+    fn count(&self, of: FrameHandle) -> BoxFuture<'_, Result<u64, CallFailure>> {
+        let rows: usize = self.frame(of).iter().map(RecordBatch::num_rows).sum();
+        Box::pin(async move { Ok(rows as u64) })
+    }
+
+    fn sql(
+        &self,
+        _query: String,
+        tables: Vec<(String, FrameHandle)>,
+    ) -> BoxFuture<'_, Result<FrameHandle, CallFailure>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok(self.add(self.frame(tables[0].1)))
+        })
+    }
+
+    fn from_rows(
+        &self,
+        _schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<FrameHandle, CallFailure> {
+        Ok(self.add(batches))
+    }
+
+    fn collect(
+        &self,
+        of: FrameHandle,
+        first: u32,
+        _max_bytes: u64,
+    ) -> BoxFuture<'_, Result<Vec<RecordBatch>, CallFailure>> {
+        let one = self
+            .frame(of)
+            .into_iter()
+            .skip(first as usize)
+            .take(1)
+            .collect();
+        Box::pin(async move { Ok(one) })
+    }
+
+    fn write(&self, of: FrameHandle, target: String) -> BoxFuture<'_, Result<u64, CallFailure>> {
+        Box::pin(async move {
+            if target == "stalled" {
+                pending::<()>().await;
+            }
+            let numbers: Vec<i64> = self
+                .frame(of)
+                .iter()
+                .flat_map(|batch| {
+                    batch
+                        .column(0)
+                        .as_primitive::<Int64Type>()
+                        .values()
+                        .to_vec()
+                })
+                .collect();
+            let count = numbers.len() as u64;
+            self.written.lock().unwrap().push((target, numbers));
+            Ok(count)
+        })
+    }
+
+    fn release(&self, of: FrameHandle) {
+        self.released.lock().unwrap().push(of);
+    }
+
+    fn execute(
+        &self,
+        target: String,
+        statement: String,
+        parameters: Option<RecordBatch>,
+    ) -> BoxFuture<'_, Result<u64, CallFailure>> {
+        Box::pin(async move {
+            assert_eq!(target, "place");
+            let rows = parameters.map_or(0, |rows| rows.num_rows());
+            self.executed.lock().unwrap().push((statement, rows));
+            Ok(rows as u64)
+        })
+    }
+
+    fn is_processed(&self, name: &str) -> Result<bool, CallFailure> {
+        Ok(self.marks.lock().unwrap().contains(name))
+    }
+
+    fn mark_processed(&self, name: String) -> BoxFuture<'_, Result<(), CallFailure>> {
+        Box::pin(async move {
+            self.marks.lock().unwrap().insert(name);
+            Ok(())
+        })
+    }
+}
+
+/// Calls the handler of "faulty" that does what `mode` says.
+async fn handle(host: &Arc<Memory>, mode: &str) -> Result<(), PluginError> {
+    let config = configured(&format!(r#"{{"mode": "{mode}"}}"#));
+    let limits = Limits {
+        deadline: Duration::from_secs(5),
+        ..Limits::default()
+    };
+    handle_with(host, PluginConfig { limits, ..config }).await
+}
+
+async fn handle_with(host: &Arc<Memory>, config: PluginConfig) -> Result<(), PluginError> {
+    let module = load("faulty", config);
+    let host: Arc<dyn BatchHost> = Arc::clone(host) as Arc<dyn BatchHost>;
+    module.foreach_batch("handles", &context(4), host, 0).await
+}
+
+async fn failure(mode: &str) -> PluginFailure {
+    handle(&Memory::with_batch(), mode)
+        .await
+        .unwrap_err()
+        .failure
+}
+
+fn soon(config: PluginConfig) -> PluginConfig {
+    let limits = Limits {
+        deadline: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    PluginConfig { limits, ..config }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_delivers_a_batch_once() {
+    let host = Memory::with_batch();
+    let config = PluginConfig {
+        config_json: r#"{"screen": true}"#.to_owned(),
+        targets: ["summary".to_owned(), "screen".to_owned()].into(),
+        ..PluginConfig::default()
+    };
+    let module = load("orders", config);
+    for _ in 0..2 {
+        let shared: Arc<dyn BatchHost> = Arc::clone(&host) as Arc<dyn BatchHost>;
+        module
+            .foreach_batch("deliver", &context(4), shared, 0)
+            .await
+            .unwrap();
+    }
+    let all = vec![1, 2, 3];
+    let expected = [
+        ("screen".to_owned(), all.clone()),
+        ("summary".to_owned(), all),
+    ];
+    assert_eq!(*host.written.lock().unwrap(), expected);
+    assert!(host.is_processed("deliver").unwrap());
+    assert_eq!((module.usage().calls, module.usage().rows), (2, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_queries_collects_and_makes_tables() {
+    let host = Memory::with_batch();
+    handle(&host, "query").await.unwrap();
+    assert_eq!(
+        *host.written.lock().unwrap(),
+        [("place".to_owned(), vec![6, 3])]
+    );
+    assert!(host.is_processed("handles").unwrap());
+    // The tables that it made were released, the batch is the host's own.
+    assert_eq!(*host.released.lock().unwrap(), [2, 1]);
+}
+
+#[tokio::test]
+async fn a_single_threaded_runtime_will_do() {
+    handle(&Memory::with_batch(), "query").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_gets_its_parameters() {
+    let host = Memory::with_batch();
+    handle(&host, "execute").await.unwrap();
+    assert_eq!(
+        *host.executed.lock().unwrap(),
+        [("INSERT INTO t VALUES (?)".to_owned(), 2)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_not_granted_is_named() {
+    let told = "target \"elsewhere\" is not granted to plugin \"faulty\" (granted: place); add it to \
+                `targets` of [plugin.faulty] in the job";
+    assert_eq!(
+        failure("ungranted").await,
+        PluginFailure::BadInput(told.to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_a_handler_says_whether_to_try_again() {
+    assert_eq!(
+        failure("retry").await,
+        PluginFailure::Retryable("the place is busy".to_owned())
+    );
+    let told = "there is no mode \"other\"";
+    assert_eq!(
+        failure("other").await,
+        PluginFailure::Fatal(told.to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handlers_panic_is_told_with_its_place() {
+    match failure("panic").await {
+        PluginFailure::Panic { message, place } => {
+            assert_eq!(message, "in batch 4");
+            assert!(place.contains("faulty/src/lib.rs:"), "{place}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_counts_the_guests_time_and_the_hosts() {
+    let deadline = PluginFailure::Deadline { limit_ms: 50 };
+    let spin = soon(configured(r#"{"mode": "spin"}"#));
+    let error = handle_with(&Memory::with_batch(), spin).await.unwrap_err();
+    assert_eq!(error.failure, deadline);
+    let stall = soon(configured(r#"{"mode": "stall"}"#));
+    let stall = PluginConfig {
+        targets: ["stalled".to_owned()].into(),
+        ..stall
+    };
+    let error = handle_with(&Memory::with_batch(), stall).await.unwrap_err();
+    assert_eq!(error.failure, deadline);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_cannot_hold_tables_without_end() {
+    let failure = failure("frames").await;
+    assert!(
+        matches!(&failure, PluginFailure::Fatal(told) if told.contains("holds 256 tables")),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_wants_a_target_that_takes_it() {
+    let failure = failure("command").await;
+    assert!(
+        matches!(&failure, PluginFailure::BadInput(told) if told.contains("Redis")),
+        "{failure:?}"
+    );
+}

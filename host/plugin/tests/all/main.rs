@@ -1,0 +1,10 @@
+//! Plugins through the public door. The guests are the packages under `plugins/`.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod calls;
+mod faults;
+mod handlers;
+mod loading;
+mod reloading;
+mod support;

@@ -1,0 +1,295 @@
+//! The three kinds of function.
+
+use proc_macro2::{Group, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Pat, Result};
+use syn::{ReturnType, Token, Type};
+
+use crate::ddl;
+
+pub(crate) fn scalar(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream> {
+    no_arguments(arguments, "scalar")?;
+    plain(function)?;
+    let mut parameters = parameters(function)?;
+    let context = parameters
+        .pop_if(|(_, ty)| is_context(ty))
+        .map(|_| quote!(context));
+    let names: Vec<String> = parameters
+        .iter()
+        .map(|(name, _)| name.to_string())
+        .collect();
+    let types: Vec<TokenStream> = parameters
+        .iter()
+        .map(|(_, ty)| with_elided_lifetimes(ty))
+        .collect();
+    let columns: Vec<Ident> = (0..types.len())
+        .map(|i| format_ident!("column_{i}"))
+        .collect();
+    let index = 0..types.len();
+    let index_again = index.clone();
+    let ReturnType::Type(_, output) = &function.sig.output else {
+        return Err(Error::new_spanned(
+            &function.sig,
+            "a scalar gives a value for each row; add a result, such as `-> f64`",
+        ));
+    };
+    let output = with_elided_lifetimes(output);
+    let call = &function.sig.ident;
+    let name = call.to_string();
+    // Spans of the author's types, so that an unusable one is underlined and not the attribute.
+    let fields = types
+        .iter()
+        .zip(&names)
+        .map(|(ty, name)| quote_spanned!(ty.span()=> private::parameter::<#ty>(#name)));
+    let values = types.iter().zip(&columns).map(|(ty, column)| {
+        quote_spanned!(ty.span()=> <#ty as ::tidemill_plugin::FromColumn>::get(#column, row))
+    });
+    let result = quote_spanned!(output.span()=> private::result::<#output>(#name));
+    let evaluate =
+        quote_spanned!(output.span()=> private::evaluate(rows, nulls.as_ref(), evaluate));
+    let values = values.chain(context);
+    let body = quote! {
+        private::Body::Scalar(|arguments, context| {
+            let _ = context;
+            let rows = arguments.num_rows();
+            let nulls = ::std::option::Option::None;
+            #(
+                let #columns = private::argument::<#types>(arguments, #index)?;
+                let nulls = private::nulls::<#types>(arguments, #index_again, nulls);
+            )*
+            let evaluate = |row: usize| {
+                let _ = row;
+                #call(#(#values),*)
+            };
+            #evaluate
+        })
+    };
+    let input = quote! {
+        ::std::option::Option::Some(private::arrow::datatypes::Schema::new(
+            ::std::vec::Vec::<private::arrow::datatypes::Field>::from([#(#fields),*])
+        ))
+    };
+    Ok(exported(
+        function,
+        &input,
+        &quote!(::std::option::Option::Some(#result)),
+        &body,
+    ))
+}
+
+/// `input = "…", output = "…"`.
+#[derive(Default)]
+pub(crate) struct Schemas {
+    input: Option<LitStr>,
+    output: Option<LitStr>,
+}
+
+impl Parse for Schemas {
+    fn parse(tokens: ParseStream<'_>) -> Result<Schemas> {
+        let mut schemas = Schemas::default();
+        while !tokens.is_empty() {
+            let key: Ident = tokens.parse()?;
+            let place = match key.to_string().as_str() {
+                "input" => &mut schemas.input,
+                "output" => &mut schemas.output,
+                other => {
+                    let message = format!(
+                        "there is no `{other}` here; a transform takes `input = \"…\"` and \
+                         `output = \"…\"`, each with columns such as \"id STRING, amount DOUBLE\""
+                    );
+                    return Err(Error::new_spanned(key, message));
+                }
+            };
+            tokens.parse::<Token![=]>()?;
+            if place.replace(tokens.parse()?).is_some() {
+                return Err(Error::new_spanned(key, "given twice"));
+            }
+            if !tokens.is_empty() {
+                tokens.parse::<Token![,]>()?;
+            }
+        }
+        Ok(schemas)
+    }
+}
+
+pub(crate) fn transform(schemas: Schemas, function: &ItemFn) -> Result<TokenStream> {
+    const SHAPE: &str = "fn(RecordBatch, &BatchContext) -> Result<RecordBatch>";
+    two_arguments(function, "a transform", SHAPE)?;
+    let call = &function.sig.ident;
+    let body = quote_spanned!(call.span()=> private::Body::Transform(#call));
+    let schema = |ddl: Option<LitStr>| match ddl {
+        Some(ddl) => ddl::schema(&ddl).map(|schema| quote!(::std::option::Option::Some(#schema))),
+        None => Ok(quote!(::std::option::Option::None)),
+    };
+    Ok(exported(
+        function,
+        &schema(schemas.input)?,
+        &schema(schemas.output)?,
+        &body,
+    ))
+}
+
+pub(crate) fn foreach_batch(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream> {
+    const SHAPE: &str = "fn(DataFrame, &BatchContext) -> Result<()>";
+    no_arguments(arguments, "foreach_batch")?;
+    two_arguments(function, "a foreach_batch handler", SHAPE)?;
+    let call = &function.sig.ident;
+    let handler = quote_spanned! {call.span()=>
+        let handler: fn(::tidemill_plugin::DataFrame, &::tidemill_plugin::BatchContext)
+            -> ::tidemill_plugin::Result<()> = #call;
+    };
+    let body = quote! {
+        private::Body::ForeachBatch(|batch, context| {
+            #handler
+            handler(::tidemill_plugin::DataFrame::of_batch(batch), context)
+        })
+    };
+    let none = quote!(::std::option::Option::None);
+    Ok(exported(function, &none, &none, &body))
+}
+
+/// The function, and the type of the same name that describes it.
+fn exported(
+    function: &ItemFn,
+    input: &TokenStream,
+    output: &TokenStream,
+    body: &TokenStream,
+) -> TokenStream {
+    let (visibility, ident) = (&function.vis, &function.sig.ident);
+    let name = ident.to_string();
+    let documentation = documentation(&function.attrs);
+    quote! {
+        #[allow(dead_code, reason = "`plugin!` calls it through the type of its name")]
+        #function
+
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, reason = "named as the function, for `plugin!` to find")]
+        #visibility struct #ident {}
+
+        const _: () = {
+            use ::tidemill_plugin::__private as private;
+
+            impl private::Exported for #ident {
+                fn function() -> private::Function {
+                    private::Function {
+                        name: #name,
+                        documentation: #documentation,
+                        input: #input,
+                        output: #output,
+                        body: #body,
+                    }
+                }
+            }
+        };
+    }
+}
+
+fn no_arguments(arguments: &TokenStream, attribute: &str) -> Result<()> {
+    if arguments.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new_spanned(
+        arguments,
+        format!("#[{attribute}] takes no arguments"),
+    ))
+}
+
+fn two_arguments(function: &ItemFn, what: &str, shape: &str) -> Result<()> {
+    plain(function)?;
+    if function.sig.inputs.len() == 2 && !matches!(function.sig.output, ReturnType::Default) {
+        return Ok(());
+    }
+    Err(Error::new_spanned(
+        &function.sig,
+        format!("{what} is a `{shape}`"),
+    ))
+}
+
+/// Refuses what the host could not call.
+fn plain(function: &ItemFn) -> Result<()> {
+    let signature = &function.sig;
+    if let Some(token) = &signature.asyncness {
+        let message = "the host waits for the plugin: remove `async`, every call here blocks";
+        return Err(Error::new_spanned(token, message));
+    }
+    if let Some(generic) = signature.generics.type_params().next() {
+        let message = "the host needs to know the types: write concrete ones";
+        return Err(Error::new_spanned(generic, message));
+    }
+    Ok(())
+}
+
+fn parameters(function: &ItemFn) -> Result<Vec<(Ident, Type)>> {
+    let parameter = |argument: &FnArg| match argument {
+        FnArg::Receiver(this) => Err(Error::new_spanned(
+            this,
+            "a plugin's function stands alone: it has no `self`",
+        )),
+        FnArg::Typed(argument) => match &*argument.pat {
+            Pat::Ident(name) => Ok((name.ident.clone(), (*argument.ty).clone())),
+            other => Err(Error::new_spanned(
+                other,
+                "give the argument a name: SQL shows it",
+            )),
+        },
+    };
+    function.sig.inputs.iter().map(parameter).collect()
+}
+
+fn is_context(ty: &Type) -> bool {
+    let Type::Reference(reference) = ty else {
+        return false;
+    };
+    let Type::Path(path) = &*reference.elem else {
+        return false;
+    };
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "BatchContext")
+}
+
+/// The type with every lifetime left open, as the function's own names mean nothing outside it.
+fn with_elided_lifetimes(ty: &Type) -> TokenStream {
+    fn elide(tokens: TokenStream) -> TokenStream {
+        let mut after_quote = false;
+        let elided = tokens.into_iter().map(|token| match token {
+            TokenTree::Group(group) => {
+                let mut elided = Group::new(group.delimiter(), elide(group.stream()));
+                elided.set_span(group.span());
+                TokenTree::Group(elided)
+            }
+            TokenTree::Punct(punct) => {
+                after_quote = punct.as_char() == '\'';
+                TokenTree::Punct(punct)
+            }
+            TokenTree::Ident(name) if std::mem::take(&mut after_quote) && name != "static" => {
+                TokenTree::Ident(Ident::new("_", name.span()))
+            }
+            other => other,
+        });
+        elided.collect()
+    }
+    elide(ty.to_token_stream())
+}
+
+/// The text of the doc comment.
+fn documentation(attributes: &[Attribute]) -> String {
+    let line = |attribute: &Attribute| match &attribute.meta {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => {
+                let text = text.value();
+                Some(text.strip_prefix(' ').unwrap_or(&text).to_owned())
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let lines: Vec<String> = attributes.iter().filter_map(line).collect();
+    lines.join("\n").trim().to_owned()
+}

@@ -1,0 +1,74 @@
+//! What a call knows of the batch that it is made for.
+
+use std::cell::RefCell;
+
+use crate::bindings::tidemill::plugin::{ledger, types};
+use crate::{Error, Result, Timestamp};
+
+/// Fixed for one attempt at one micro-batch: the same values on every replay of it.
+///
+/// Whatever has to differ from batch to batch should come from here, and not from a counter of the
+/// plugin's own: each batch gets a fresh instance, which remembers nothing.
+#[derive(Clone, Default, Debug)]
+#[non_exhaustive]
+pub struct BatchContext {
+    /// Name of the query.
+    pub query: String,
+    /// Identity of the query, constant over restarts.
+    pub query_id: String,
+    /// Number of the micro-batch, from 0 on without gaps.
+    pub batch_id: u64,
+    /// The try at it: 0 for the first.
+    pub attempt: u32,
+    /// Source partition or state shard that the rows belong to; 0 in a `foreach_batch`.
+    pub partition: u32,
+    /// What `current_timestamp()` is in this batch.
+    pub batch_time: Timestamp,
+    /// The query's watermark, if it has one.
+    pub watermark: Option<Timestamp>,
+    refused: RefCell<Vec<types::RowError>>,
+}
+
+impl BatchContext {
+    /// Whether this query has marked this batch under `name`, in this run or before a crash.
+    ///
+    /// Together with [`mark_processed`](Self::mark_processed) it makes a handler skip work that it
+    /// has already done. Only in a `foreach_batch`.
+    pub fn is_processed(&self, name: &str) -> Result<bool> {
+        ledger::is_processed(name).map_err(Error::from_host)
+    }
+
+    /// Marks this batch under `name`. The mark is durable when the call returns. Only in a
+    /// `foreach_batch`.
+    pub fn mark_processed(&self, name: &str) -> Result<()> {
+        ledger::mark_processed(name).map_err(Error::from_host)
+    }
+
+    /// Sends row number `row` of the input to the dead letters, with the reason, instead of failing
+    /// the batch. Only in a `transform`, which should leave the row out of what it gives back.
+    pub fn refuse(&self, row: usize, reason: impl std::fmt::Display) {
+        // A record batch has fewer than 2^32 rows: it came through 32-bit memory.
+        let row = u32::try_from(row).unwrap_or(u32::MAX);
+        self.refused.borrow_mut().push(types::RowError {
+            row,
+            reason: reason.to_string(),
+        });
+    }
+
+    pub(crate) fn from_host(context: types::BatchContext) -> BatchContext {
+        BatchContext {
+            query: context.query,
+            query_id: context.query_id,
+            batch_id: context.batch_id,
+            attempt: context.attempt,
+            partition: context.partition,
+            batch_time: Timestamp(context.batch_time),
+            watermark: context.watermark.map(Timestamp),
+            refused: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn take_refused(&self) -> Vec<types::RowError> {
+        self.refused.take()
+    }
+}

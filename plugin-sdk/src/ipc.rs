@@ -1,0 +1,70 @@
+//! Rows as they cross the boundary: Arrow IPC, the schema once, then bare record-batch messages.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::convert::try_schema_from_ipc_buffer;
+use arrow::ipc::reader::FileDecoder;
+use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::{Block, MetadataVersion};
+
+use crate::{Error, Result};
+
+/// Turns record batches of one schema into messages.
+pub(crate) struct Encoder {
+    writer: StreamWriter<Vec<u8>>,
+    schema_message: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new(schema: &Schema) -> Result<Encoder> {
+        let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
+        // The writer begins with the schema; what follows are the bare messages.
+        let schema_message = std::mem::take(writer.get_mut());
+        Ok(Encoder {
+            writer,
+            schema_message,
+        })
+    }
+
+    pub(crate) fn schema_message(&self) -> Vec<u8> {
+        self.schema_message.clone()
+    }
+
+    pub(crate) fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
+        self.writer.get_mut().reserve(batch.get_array_memory_size());
+        self.writer.write(batch)?;
+        Ok(std::mem::take(self.writer.get_mut()))
+    }
+}
+
+/// A schema as the message that announces it.
+pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
+    Ok(Encoder::new(schema)?.schema_message)
+}
+
+pub(crate) fn decode_schema(message: &[u8]) -> Result<SchemaRef> {
+    Ok(Arc::new(try_schema_from_ipc_buffer(message)?))
+}
+
+/// Rows of a message, without copying them.
+pub(crate) fn decode(schema: &SchemaRef, message: Vec<u8>) -> Result<RecordBatch> {
+    let short = || Error::bad_input("the host sent a message that is not Arrow IPC");
+    let length = message
+        .get(4..8)
+        .and_then(|length| length.try_into().ok())
+        .ok_or_else(short)?;
+    let metadata = i32::from_le_bytes(length)
+        .checked_add(8)
+        .ok_or_else(short)?;
+    let body = message
+        .len()
+        .checked_sub(metadata as usize)
+        .ok_or_else(short)?;
+    let block = Block::new(0, metadata, body as i64);
+    FileDecoder::new(Arc::clone(schema), MetadataVersion::V5)
+        .read_record_batch(&block, &Buffer::from_vec(message))?
+        .ok_or_else(short)
+}

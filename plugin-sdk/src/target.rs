@@ -1,0 +1,79 @@
+//! Direct use of the places that a job grants to the plugin.
+
+use arrow::ipc::writer::StreamWriter;
+
+use crate::bindings::tidemill::plugin::target as host;
+use crate::{Error, Result, Row};
+
+/// The target that the job names `name`, for what [`DataFrame::write`](crate::DataFrame::write)
+/// has no words for.
+///
+/// These calls have no guarantee beyond what the target gives: a batch that runs again makes them
+/// again. Guard them with [`BatchContext::is_processed`](crate::BatchContext::is_processed) where
+/// that matters.
+#[must_use]
+pub fn target(name: &str) -> Target {
+    Target {
+        name: name.to_owned(),
+    }
+}
+
+/// A place by the job's name for it. Addresses and secrets stay in the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    name: String,
+}
+
+/// Answer to [`Target::request`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, in the order that they came.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Target {
+    /// Runs a statement on a SQL target, and gives the number of rows that it changed.
+    pub fn execute(&self, statement: &str) -> Result<u64> {
+        host::execute(&self.name, statement, None).map_err(Error::from_host)
+    }
+
+    /// Runs a statement once for each of `rows`, whose fields are the statement's parameters in
+    /// their order.
+    pub fn execute_with<T: Row>(&self, statement: &str, rows: &[T]) -> Result<u64> {
+        let mut writer = StreamWriter::try_new(Vec::new(), &T::schema())?;
+        writer.write(&T::to_batch(rows)?)?;
+        let parameters = writer.into_inner()?;
+        host::execute(&self.name, statement, Some(&parameters)).map_err(Error::from_host)
+    }
+
+    /// Runs one command on a Redis target, and gives its reply as JSON.
+    pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<String> {
+        let arguments: Vec<Vec<u8>> = arguments.iter().map(|a| a.as_ref().to_vec()).collect();
+        host::command(&self.name, &arguments).map_err(Error::from_host)
+    }
+
+    /// Makes a request to an HTTP target. `path` is below the target's address.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        let response =
+            host::request(&self.name, method, path, &headers, body).map_err(Error::from_host)?;
+        Ok(Response {
+            status: response.status,
+            headers: response.headers,
+            body: response.body,
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! Everything that a plugin can do wrong, one function each. For the host's tests.
+
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "only a guest exports")
+)]
+mod garbage;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::Int64Array;
+use serde::Deserialize;
+use tidemill_plugin::__private::{Exported, Function, Functions};
+use tidemill_plugin::prelude::*;
+
+/// All column types there and back, with the nulls that each passes on.
+#[transform]
+fn echo(rows: RecordBatch, _ctx: &BatchContext) -> Result<RecordBatch> {
+    Ok(rows)
+}
+
+/// Each argument's type once.
+#[scalar]
+fn describe_all(
+    double: f64,
+    float: f32,
+    long: i64,
+    int: i32,
+    short: i16,
+    byte: i8,
+    truth: bool,
+    text: &str,
+    binary: &[u8],
+    at: Timestamp,
+    on: Date,
+) -> String {
+    format!(
+        "{double} {float} {long} {int} {short} {byte} {truth} {text} {binary:?} {} {}",
+        at.0, on.0
+    )
+}
+
+/// Nulls on both sides.
+#[scalar]
+fn first_of(left: Option<String>, right: Option<String>) -> Option<String> {
+    left.or(right)
+}
+
+/// Fails a row.
+#[scalar]
+fn parsed(text: &str) -> Result<i64> {
+    text.parse()
+        .map_err(|_| Error::bad_input(format!("\"{text}\" is not a number")))
+}
+
+/// Sends rows to the dead letters.
+#[transform(input = "n BIGINT")]
+fn only_even(rows: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
+    let numbers: &Int64Array = rows["n"].as_primitive();
+    let mut even = Vec::new();
+    for (row, n) in numbers.values().iter().enumerate() {
+        if n % 2 == 0 {
+            even.push(*n)
+        } else {
+            ctx.refuse(row, format!("{n} is odd"))
+        }
+    }
+    Ok(RecordBatch::try_new(
+        rows.schema(),
+        vec![Arc::new(Int64Array::from(even))],
+    )?)
+}
+
+/// Panics on a negative number.
+#[scalar]
+fn panics(n: i64) -> i64 {
+    assert!(n >= 0, "{n} is negative");
+    n
+}
+
+/// Never comes back.
+#[scalar]
+fn spins(n: i64) -> i64 {
+    let mut n = n;
+    while std::hint::black_box(n) != i64::MIN {
+        n = n.wrapping_add(2) | 1;
+    }
+    n
+}
+
+/// Keeps everything.
+#[scalar]
+fn hoards(n: i64) -> i64 {
+    let mut kept = Vec::new();
+    loop {
+        kept.push(vec![n; 1 << 16]);
+        std::hint::black_box(&kept);
+    }
+}
+
+/// Calls itself until the stack ends.
+#[scalar]
+fn recurses(n: i64) -> i64 {
+    fn deeper(n: i64) -> i64 {
+        if std::hint::black_box(n) == i64::MIN {
+            0
+        } else {
+            deeper(n.wrapping_add(1) | 1) + 1
+        }
+    }
+    deeper(n)
+}
+
+/// Gives other columns than it declares.
+#[transform(output = "n BIGINT")]
+fn breaks_its_word(rows: RecordBatch, _ctx: &BatchContext) -> Result<RecordBatch> {
+    Ok(rows)
+}
+
+/// Talks too much.
+#[scalar]
+fn chatters(n: i64) -> i64 {
+    for line in 0..n {
+        log::info!("line {line}");
+    }
+    n
+}
+
+/// Divides; 0 by 0 is a NaN, whose bits differ from machine to machine.
+#[scalar]
+fn divided(x: f64, y: f64) -> f64 {
+    x / y
+}
+
+/// Depends on the order of a hash map: the same in every instance.
+#[scalar]
+fn map_order(n: i64) -> String {
+    let map: HashMap<i64, i64> = (0..n).map(|i| (i, i)).collect();
+    map.into_keys()
+        .map(|key| key.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Reads the job's settings.
+#[scalar]
+fn configured(key: &str) -> Result<Option<String>> {
+    Ok(config::<HashMap<String, String>>()?.remove(key))
+}
+
+#[derive(Deserialize)]
+struct Mode {
+    mode: String,
+}
+
+#[derive(Row)]
+struct Count {
+    n: i64,
+}
+
+/// Does what the config's `mode` says.
+#[foreach_batch]
+fn handles(batch: DataFrame, ctx: &BatchContext) -> Result<()> {
+    match config::<Mode>()?.mode.as_str() {
+        "spin" => {
+            spins(0);
+        }
+        "panic" => panic!("in batch {}", ctx.batch_id),
+        "retry" => return Err(Error::retryable("the place is busy")),
+        "ungranted" => {
+            batch.write("elsewhere")?;
+        }
+        "frames" => {
+            let mut frames = Vec::new();
+            loop {
+                frames.push(batch.sql("SELECT 1")?);
+            }
+        }
+        "query" => {
+            let top = batch.sql("SELECT n FROM batch")?;
+            let sum: i64 = top.collect::<Count>()?.iter().map(|row| row.n).sum();
+            let made = DataFrame::from_rows(&[
+                Count { n: sum },
+                Count {
+                    n: top.count()? as i64,
+                },
+            ])?;
+            made.write("place")?;
+            ctx.mark_processed("handles")?;
+        }
+        "execute" => {
+            let rows = [Count { n: 1 }, Count { n: 2 }];
+            target("place").execute_with("INSERT INTO t VALUES (?)", &rows)?;
+        }
+        "command" => {
+            target("place").command(&["GET", "key"])?;
+        }
+        "stall" => {
+            batch.write("stalled")?;
+        }
+        other => return Err(Error::fatal(format!("there is no mode \"{other}\""))),
+    }
+    Ok(())
+}
+
+/// Rows whose bytes are spoilt on their way out; see the module `garbage`.
+#[transform]
+fn spoilt(rows: RecordBatch, _ctx: &BatchContext) -> Result<RecordBatch> {
+    Ok(rows)
+}
+
+/// As `spoilt`, for a scalar.
+#[scalar]
+fn spoilt_scalar(n: i64) -> i64 {
+    n
+}
+
+struct Listed;
+
+macro_rules! list {
+    ($($function:ident),* $(,)?) => {
+        impl Functions for Listed {
+            fn functions() -> Vec<Function> {
+                vec![$(<$function as Exported>::function()),*]
+            }
+        }
+    };
+}
+
+// Not `plugin!`: the exports are made by hand.
+list! {
+    echo, describe_all, first_of, parsed, only_even, panics, spins, hoards, recurses,
+    breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
+    spoilt_scalar,
+}

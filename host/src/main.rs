@@ -1,1 +1,5 @@
-fn main() {}
+//! The `tidemill` command.
+
+fn main() -> std::process::ExitCode {
+    tidemill::cli::main()
+}

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use tidemill_core::{AttemptSpec, BatchSpec};
+use tidemill_core::{AttemptSpec, BatchSpec, PluginModule};
 use tidemill_plan::RunningBatch;
+
+use crate::rows::StoredRows;
 
 /// `Idle -> Constructed -> Logged -> Executed -> Delivered -> Idle`
 ///
@@ -43,5 +45,8 @@ pub struct Executed {
     pub(crate) rows: u64,
     /// The place held the batch already, so its output is dropped.
     pub(crate) has_landed: bool,
-    pub(crate) rows_for_handler: Option<Arc<crate::rows::StoredRows>>,
+    /// Kept for the handler, where the sink is one.
+    pub(crate) kept: Option<Arc<StoredRows>>,
+    /// The plugins that it ran.
+    pub(crate) modules: Vec<Arc<dyn PluginModule>>,
 }

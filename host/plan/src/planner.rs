@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{Extension, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -13,10 +15,12 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionContext;
-use tidemill_core::{Attempt, BatchSpec, PluginModule, QueryId, StateStore};
+use tidemill_core::{Attempt, BatchSpec, FunctionKind, PluginModule, QueryId, StateStore};
 
 use crate::definition::{Step, StepKind, WatermarkSpec};
-use crate::logical::{EventTimeWatermark, PluginTransform, expand_windows, extract_calls};
+use crate::logical::{
+    Call, Evaluate, EventTimeWatermark, PluginTransform, expand_windows, extract_calls,
+};
 use crate::physical::{Extensions, StatefulSettings, StreamTable, make_stateful};
 use crate::sql::{self, Names};
 use crate::{
@@ -91,6 +95,16 @@ impl PlannedQuery {
     #[must_use]
     pub fn operators(&self) -> &[StatefulOperator] {
         &self.operators
+    }
+
+    /// The plugins' functions that the plan calls.
+    pub fn uses(&self) -> Result<Vec<PluginUse>, PlanError> {
+        let mut uses = Vec::new();
+        self.logical.apply(|node| {
+            uses.extend(uses_of(node)?);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(uses)
     }
 
     /// Both plans as text.
@@ -300,10 +314,56 @@ fn origins_of(plan: &LogicalPlan, column: usize) -> Vec<String> {
     }
 }
 
+/// A plugin's function as a plan calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginUse {
+    /// The plugin.
+    pub plugin: String,
+    /// The function.
+    pub function: String,
+    /// What it is used as.
+    pub kind: FunctionKind,
+    /// Columns that go in.
+    pub input: SchemaRef,
+    /// Columns that the plan relies on.
+    pub output: SchemaRef,
+}
+
+fn uses_of(node: &LogicalPlan) -> Result<Vec<PluginUse>, DataFusionError> {
+    let LogicalPlan::Extension(Extension { node }) = node else {
+        return Ok(Vec::new());
+    };
+    if let Some(step) = node.as_any().downcast_ref::<PluginTransform>() {
+        return Ok(vec![PluginUse {
+            plugin: step.module.name().to_owned(),
+            function: step.function.clone(),
+            kind: FunctionKind::Transform,
+            input: Arc::new(step.input.schema().as_arrow().clone()),
+            output: step.declared(),
+        }]);
+    }
+    let Some(evaluate) = node.as_any().downcast_ref::<Evaluate>() else {
+        return Ok(Vec::new());
+    };
+    let mut uses = Vec::new();
+    for call in &evaluate.calls {
+        let Call::Plugin { module, function, .. } = call else { continue };
+        let signature = module.functions().iter().find(|f| f.name == *function);
+        let Some((input, output)) =
+            signature.and_then(|f| Some((f.input.clone()?, f.output.clone()?)))
+        else {
+            continue;
+        };
+        let (plugin, function) = (module.name().to_owned(), function.clone());
+        uses.push(PluginUse { plugin, function, kind: FunctionKind::Scalar, input, output });
+    }
+    Ok(uses)
+}
+
 fn optimise(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {
     counters::count_optimised();
     let optimised = state.optimize(plan).map_err(|error| match error.find_root() {
-        datafusion::error::DataFusionError::Plan(reason) => PlanError::Invalid(reason.clone()),
+        DataFusionError::Plan(reason) => PlanError::Invalid(reason.clone()),
         _ => PlanError::from(error),
     })?;
     Ok(extract_calls(optimised)?)
@@ -318,7 +378,7 @@ async fn make_physical(
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
     let plan = planner.create_physical_plan(plan, state).await?;
     make_stateful(plan, settings).map_err(|error| match error {
-        datafusion::error::DataFusionError::Plan(reason) => PlanError::Refused(reason),
+        DataFusionError::Plan(reason) => PlanError::Refused(reason),
         other => PlanError::from(other),
     })
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use tidemill_core::PluginModule;
@@ -47,6 +48,17 @@ impl PluginTransform {
             .collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
         Ok(PluginTransform { input, module, function: function.to_owned(), schema })
+    }
+
+    /// What the function gives, without the marks of event time.
+    pub(crate) fn declared(&self) -> SchemaRef {
+        let fields: Vec<Field> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_metadata(HashMap::new()))
+            .collect();
+        Arc::new(Schema::new(fields))
     }
 
     fn identity(&self) -> (&str, tidemill_core::Digest, &str) {

@@ -1,0 +1,92 @@
+//! Fixes what a batch will read.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidemill_core::{BatchId, BatchSpec, ReadAll, SourceRange, Watermark};
+
+use crate::{EngineError, NamedSource};
+
+/// What is known of the next batch before its sources are asked.
+pub(crate) struct Constructed {
+    pub(crate) batch: BatchId,
+    pub(crate) batch_time_ms: i64,
+    pub(crate) watermark: Watermark,
+    pub(crate) late_watermark: Watermark,
+    pub(crate) is_unlimited: bool,
+    /// Whether the batch is worth running without rows: the watermark moved, and some operator
+    /// would emit or evict by it (Spark's constructNextBatch).
+    pub(crate) may_have_no_data: bool,
+}
+
+/// The query's sources, and where they stand.
+pub(crate) struct Reading {
+    sources: Vec<NamedSource>,
+    /// Where the last range of each source ended, for progress records.
+    ends: BTreeMap<String, Value>,
+}
+
+impl Reading {
+    pub(crate) fn new(sources: Vec<NamedSource>) -> Reading {
+        Reading { sources, ends: BTreeMap::new() }
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        positions: &BTreeMap<String, Value>,
+        ranges: &[BTreeMap<String, SourceRange>],
+    ) -> Result<(), EngineError> {
+        for NamedSource { name, source } in &mut self.sources {
+            if let Some(position) = positions.get(name) {
+                source.restore(position)?;
+            }
+            for range in ranges.iter().filter_map(|ranges| ranges.get(name)) {
+                source.advance(range)?;
+                self.ends.insert(name.clone(), range.end.clone());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop_at_present_end(&mut self) -> Result<(), EngineError> {
+        Ok(self.sources.iter_mut().try_for_each(|named| named.source.stop_at_present_end())?)
+    }
+
+    pub(crate) fn positions(&self) -> BTreeMap<String, Value> {
+        self.sources.iter().map(|named| (named.name.clone(), named.source.position())).collect()
+    }
+
+    pub(crate) fn sources(&self) -> &[NamedSource] {
+        &self.sources
+    }
+
+    /// Where a source stood after its last range.
+    pub(crate) fn end(&self, name: &str) -> Value {
+        self.ends.get(name).cloned().unwrap_or(Value::Null)
+    }
+
+    /// The next batch, or `None` when there is nothing to do.
+    pub(crate) fn construct(
+        &mut self,
+        next: &Constructed,
+    ) -> Result<Option<BatchSpec>, EngineError> {
+        let bound = if next.is_unlimited { ReadAll::Unlimited } else { ReadAll::Limited };
+        let mut ranges = BTreeMap::new();
+        for NamedSource { name, source } in &mut self.sources {
+            if let Some(range) = source.next_range(bound)? {
+                self.ends.insert(name.clone(), range.end.clone());
+                ranges.insert(name.clone(), range);
+            }
+        }
+        if ranges.is_empty() && !next.may_have_no_data {
+            return Ok(None);
+        }
+        Ok(Some(BatchSpec {
+            batch: next.batch,
+            batch_time_ms: next.batch_time_ms,
+            watermark: next.watermark,
+            late_watermark: next.late_watermark,
+            ranges,
+        }))
+    }
+}

@@ -1,0 +1,113 @@
+//! Runs the plan of a batch and hands its rows to the sink.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use tidemill_core::{Begin, Delivery};
+
+use crate::clock::Stopwatch;
+use crate::handler::HandlerCall;
+use crate::partitions::Partitions;
+use crate::phase::{Executed, Planned};
+use crate::query::Query;
+use crate::rows::RowsBuilder;
+use crate::{EngineError, Output};
+
+impl Query {
+    /// Computes all rows of a batch. The sink has them, and shows none.
+    pub(crate) fn execute(&mut self, planned: &Planned) -> Result<Executed, EngineError> {
+        let watch = Stopwatch::start();
+        let batch = self.plan.batch(
+            &self.name,
+            &self.query_id,
+            planned.spec.clone(),
+            planned.attempt.attempt,
+            Arc::clone(&self.state) as Arc<dyn tidemill_core::StateStore>,
+        );
+        let delivery = delivery(planned);
+        let streams = self.plan.run(&batch).map_err(|error| EngineError::from_plan(&error))?;
+        let mut partitions = Partitions::spawn(&self.runtime, streams);
+        let schema = self.plan.schema();
+        let mut rows = 0;
+        let mut kept = None;
+        let mut has_landed = false;
+        match &mut self.output {
+            Output::Sink(sink) => {
+                has_landed = sink.begin(delivery)? == Begin::Landed;
+                while let Some(block) = partitions.next() {
+                    let block = plain(&schema, &block?)?;
+                    rows += block.num_rows() as u64;
+                    if !has_landed {
+                        sink.write(&block)?;
+                    }
+                }
+            }
+            Output::Handler { .. } => {
+                let mut builder = RowsBuilder::new(Arc::clone(&schema));
+                while let Some(block) = partitions.next() {
+                    builder.push(plain(&schema, &block?)?)?;
+                }
+                let stored = builder.finish()?;
+                rows = stored.count();
+                kept = Some(Arc::new(stored));
+            }
+        }
+        if has_landed && planned.attempt.attempt.0 > 0 {
+            tracing::warn!(
+                batch = planned.spec.batch.0,
+                "the sink holds this batch from an earlier attempt, and keeps what it has"
+            );
+        }
+        self.laps.execute += watch.elapsed();
+        let planned = planned.clone();
+        let modules = self.in_use.clone();
+        Ok(Executed { planned, batch, rows, has_landed, kept, modules })
+    }
+
+    /// Makes the rows of a batch visible.
+    pub(crate) fn deliver(&mut self, executed: &Executed) -> Result<(), EngineError> {
+        match &mut self.output {
+            Output::Sink(_) if executed.has_landed => Ok(()),
+            Output::Sink(sink) => {
+                sink.prepare()?;
+                Ok(sink.commit()?)
+            }
+            Output::Handler { plugin, function, targets } => {
+                let Some(rows) = executed.kept.clone() else {
+                    return Ok(());
+                };
+                let call = HandlerCall {
+                    batch: executed.planned.spec.batch,
+                    attempt: executed.planned.attempt.attempt,
+                    targets: targets.clone(),
+                    checkpoint: Arc::clone(&self.checkpoint),
+                    frames: Arc::clone(&self.frames),
+                };
+                let module = self
+                    .in_use
+                    .iter()
+                    .find(|module| module.name() == plugin)
+                    .ok_or_else(|| EngineError::Execution(format!("there is no plugin \"{plugin}\"")))?;
+                let context = executed.batch.context(0);
+                let (host, frame) = call.start(rows);
+                let called = module.foreach_batch(function, &context, host, frame);
+                Ok(self.runtime.block_on(called)?)
+            }
+        }
+    }
+}
+
+fn delivery(planned: &Planned) -> Delivery {
+    Delivery { batch: planned.spec.batch, attempt: planned.attempt.attempt, call: 1 }
+}
+
+/// The block under the schema that outsiders are shown.
+fn plain(
+    schema: &arrow::datatypes::SchemaRef,
+    block: &RecordBatch,
+) -> Result<RecordBatch, EngineError> {
+    block
+        .clone()
+        .with_schema(Arc::clone(schema))
+        .map_err(|error| EngineError::Execution(error.to_string()))
+}

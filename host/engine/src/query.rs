@@ -1,0 +1,599 @@
+//! A query that runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::Value;
+use tidemill_checkpoint::{
+    Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend,
+};
+use tidemill_core::{
+    Attempt, AttemptSpec, BatchId, BatchSpec, Digest, Progress, QueryId, Source, Trigger,
+    Watermark, WatermarkPolicy, WatermarkTracker,
+};
+use tidemill_plan::{Frames, PlannedQuery, QueryDefinition};
+use tokio::runtime::Runtime;
+
+use crate::clock::Stopwatch;
+use crate::construct::{Constructed, Reading};
+use crate::phase::{Executed, Phase, Planned};
+use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
+use crate::{Clock, EngineError, Output, PluginChange, Plugins, StopSignal};
+
+/// How long an idle query waits before it asks its sources again: short after rows, longer the
+/// longer there were none. A source in memory of the machine (a directory) answers in microseconds.
+const IDLE_WAIT_MIN: Duration = Duration::from_millis(10);
+const IDLE_WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// A source and the name of its table.
+pub struct NamedSource {
+    /// The name in the plan.
+    pub name: String,
+    /// The source.
+    pub source: Box<dyn Source>,
+}
+
+/// What a job may set of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// When a batch starts.
+    pub trigger: Trigger,
+    /// Whether a batch may run without rows, to emit and evict by a watermark that moved.
+    pub no_data_batches: bool,
+    /// How several watermarks make one.
+    pub watermark_policy: WatermarkPolicy,
+    /// How often a batch whose failure may pass is tried again before it counts as failed. The
+    /// first wait is a second, each further one twice as long.
+    pub retries: u32,
+}
+
+/// Everything that a query is made of.
+pub struct QueryConfig {
+    /// Its name.
+    pub name: String,
+    /// Digest of the job's text.
+    pub job: Digest,
+    /// What the engine may be set to.
+    pub settings: Settings,
+    /// What is planned. Its plugins are the present generations.
+    pub definition: QueryDefinition,
+    /// The plan of `definition`.
+    pub plan: PlannedQuery,
+    /// Its sources, opened.
+    pub sources: Vec<NamedSource>,
+    /// Its plugins.
+    pub plugins: Box<dyn Plugins>,
+    /// Where its checkpoint is.
+    pub disk: Arc<dyn Disk>,
+    /// The checkpoint's directory.
+    pub checkpoint: PathBuf,
+    /// How it is opened.
+    pub checkpoint_options: OpenOptions,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Is told of what happens.
+    pub on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+}
+
+/// Opens the sink of a query, which names its marks by the query's id.
+pub type OpenOutput = Box<dyn FnOnce(&QueryId) -> Result<Output, EngineError> + Send>;
+
+/// What a query tells while it runs.
+#[derive(Debug)]
+pub enum QueryEvent<'a> {
+    /// The checkpoint is open, and this is the first thing to do.
+    Started {
+        /// The batch that comes first.
+        next: BatchId,
+        /// It was planned by an earlier run.
+        is_replay: bool,
+    },
+    /// A batch ended.
+    Progress(&'a Progress),
+    /// A plugin's new bytes are in use from this batch on.
+    Reloaded {
+        /// The plugin.
+        plugin: &'a str,
+        /// Digest of the bytes.
+        digest: Digest,
+        /// The first batch that runs them.
+        batch: BatchId,
+    },
+    /// A plugin's new bytes cannot be used; the old ones stay.
+    ReloadRefused {
+        /// The plugin.
+        plugin: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A batch failed and is tried again.
+    Retrying {
+        /// The batch.
+        batch: BatchId,
+        /// What failed.
+        reason: &'a EngineError,
+        /// How long it waits.
+        wait: Duration,
+    },
+}
+
+/// How a query ended, when it ended well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was asked to.
+    Stopped,
+    /// Everything that its trigger asked for is done.
+    Finished,
+}
+
+/// A query, from its checkpoint on.
+pub struct Query {
+    pub(crate) name: String,
+    pub(crate) query_id: QueryId,
+    pub(crate) job: Digest,
+    pub(crate) settings: Settings,
+    definition: QueryDefinition,
+    pub(crate) plan: PlannedQuery,
+    /// The plan of a replayed batch runs plugins from the checkpoint; the next one does not.
+    runs_logged_plugins: bool,
+    pub(crate) reading: Reading,
+    pub(crate) output: Output,
+    plugins: Box<dyn Plugins>,
+    /// What the plan was made with.
+    pub(crate) in_use: Vec<Arc<dyn tidemill_core::PluginModule>>,
+    pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
+    pub(crate) state: Arc<MemoryStateStore>,
+    pub(crate) tracker: WatermarkTracker,
+    /// Of the last batch.
+    pub(crate) last_watermark: Watermark,
+    pub(crate) next_batch: BatchId,
+    /// Whether a batch has run since the start: only then may one without rows follow.
+    pub(crate) has_run: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: Runtime,
+    pub(crate) frames: Arc<Frames>,
+    pub(crate) reporter: ProgressReporter,
+    pub(crate) laps: Laps,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+    stop: StopSignal,
+    resume: Option<Resume>,
+}
+
+impl Query {
+    /// Opens the checkpoint, or makes it, opens the sink, and sets the sources to where the query
+    /// goes on.
+    pub fn open(
+        config: QueryConfig,
+        open_output: OpenOutput,
+        stop: StopSignal,
+    ) -> Result<Query, EngineError> {
+        let opened = Checkpoint::open(
+            config.disk,
+            &config.checkpoint,
+            config.checkpoint_options,
+        )?;
+        let recovered = opened.recovered;
+        let output = open_output(&recovered.query_id)?;
+        let mut reading = Reading::new(config.sources);
+        reading.restore(&recovered.positions, &recovered.ranges_since)?;
+        let delays = config.plan.watermarks().iter().map(|w| w.delay.millis()).collect();
+        let tracker =
+            WatermarkTracker::new(config.settings.watermark_policy, delays, recovered.watermark);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.definition.scan_partitions.max(2))
+            .thread_name("tidemill-plan")
+            .enable_all()
+            .build()
+            .map_err(|error| EngineError::Execution(format!("no threads to run on: {error}")))?;
+        let in_use = config.plugins.current();
+        let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
+        Ok(Query {
+            name: config.name,
+            query_id: recovered.query_id,
+            job: config.job,
+            settings: config.settings,
+            definition: config.definition,
+            plan: config.plan,
+            runs_logged_plugins: false,
+            reading,
+            output,
+            plugins: config.plugins,
+            in_use,
+            checkpoint: Arc::new(Mutex::new(opened.checkpoint)),
+            state: opened.state,
+            tracker,
+            last_watermark: recovered.late_watermark,
+            next_batch: BatchId::FIRST,
+            has_run: false,
+            clock: config.clock,
+            runtime,
+            frames: Arc::default(),
+            reporter,
+            laps: Laps::default(),
+            on_event: config.on_event,
+            stop,
+            resume: Some(recovered.next),
+        })
+    }
+
+    /// Constant over restarts.
+    #[must_use]
+    pub fn id(&self) -> &QueryId {
+        &self.query_id
+    }
+
+    /// Runs batches until the query is asked to stop, its trigger is satisfied, or one fails.
+    pub fn run(&mut self) -> Result<Outcome, EngineError> {
+        self.store_plugins()?;
+        let mut phase = self.first_phase()?;
+        if self.settings.trigger == Trigger::AvailableNow {
+            self.reading.stop_at_present_end()?;
+        }
+        let mut wait = IDLE_WAIT_MIN;
+        let mut triggered_at = self.clock.now_ms();
+        loop {
+            if let Phase::Idle = phase {
+                if self.stop.is_set() {
+                    return Ok(Outcome::Stopped);
+                }
+                if self.has_run && self.settings.trigger == Trigger::Once {
+                    return Ok(Outcome::Finished);
+                }
+                if self.has_run && !self.wait_until_due(triggered_at) {
+                    return Ok(Outcome::Stopped);
+                }
+                self.take_plugin_changes()?;
+                triggered_at = self.clock.now_ms();
+                match self.construct(triggered_at)? {
+                    Some(planned) => phase = Phase::Constructed(planned),
+                    None if self.settings.trigger.is_bounded() => return Ok(Outcome::Finished),
+                    None => {
+                        if self.stop.wait(wait) {
+                            return Ok(Outcome::Stopped);
+                        }
+                        wait = (wait * 2).min(IDLE_WAIT_MAX);
+                        continue;
+                    }
+                }
+            }
+            wait = IDLE_WAIT_MIN;
+            phase = match phase {
+                Phase::Delivered(done) => self.commit(done, &mut triggered_at)?,
+                phase => self.advance(phase)?,
+            };
+        }
+    }
+
+    /// Performs one effect and gives the phase that it reached.
+    fn advance(&mut self, phase: Phase) -> Result<Phase, EngineError> {
+        match phase {
+            Phase::Idle => Ok(Phase::Idle),
+            Phase::Constructed(planned) => {
+                let watch = Stopwatch::start();
+                {
+                    let mut checkpoint = self.checkpoint();
+                    checkpoint.append_planned(&planned.spec, &planned.attempt)?;
+                    checkpoint.sync()?;
+                }
+                self.laps.wal_commit += watch.elapsed();
+                Ok(Phase::Logged(planned))
+            }
+            Phase::Logged(planned) => self.execute_with_retries(planned),
+            Phase::Executed(executed) => {
+                let batch = executed.planned.spec.batch;
+                let attempt = executed.planned.attempt.attempt;
+                let watch = Stopwatch::start();
+                match self.deliver(&executed) {
+                    Ok(()) => {
+                        self.laps.deliver += watch.elapsed();
+                        Ok(Phase::Delivered(executed))
+                    }
+                    Err(reason) => Err(self.fail(batch, attempt, reason)),
+                }
+            }
+            Phase::Delivered(done) => Ok(Phase::Delivered(done)),
+        }
+    }
+
+    fn execute_with_retries(&mut self, planned: Planned) -> Result<Phase, EngineError> {
+        let (batch, attempt) = (planned.spec.batch, planned.attempt.attempt);
+        let mut wait = Duration::from_secs(1);
+        for retries_left in (0..=self.settings.retries).rev() {
+            let outcome = self.execute(&planned);
+            match outcome {
+                Ok(executed) => return Ok(Phase::Executed(executed)),
+                Err(reason) if reason.is_retryable() && retries_left > 0 => {
+                    self.state.discard();
+                    (self.on_event)(QueryEvent::Retrying { batch, reason: &reason, wait });
+                    if self.stop.wait(wait) {
+                        return Err(self.fail(batch, attempt, reason));
+                    }
+                    wait *= 2;
+                }
+                Err(reason) => return Err(self.fail(batch, attempt, reason)),
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Logs that an attempt failed. State is as before it.
+    fn fail(&mut self, batch: BatchId, attempt: Attempt, reason: EngineError) -> EngineError {
+        self.state.discard();
+        if let Output::Sink(sink) = &mut self.output
+            && let Err(error) = sink.abort()
+        {
+            tracing::warn!(%error, "the sink could not drop the failed batch");
+        }
+        // A checkpoint that cannot be written to is the reason itself.
+        if !matches!(reason, EngineError::Checkpoint(_)) {
+            let logged = {
+                let mut checkpoint = self.checkpoint();
+                checkpoint
+                    .append_failed(batch, attempt, &reason.to_string())
+                    .and_then(|()| checkpoint.sync())
+            };
+            if let Err(error) = logged {
+                tracing::error!(%error, "the failure of the batch could not be logged");
+            }
+        }
+        EngineError::Batch { batch, reason: Box::new(reason) }
+    }
+
+    /// Ends a batch. If the next is due, its plan is made durable by the same sync.
+    fn commit(&mut self, done: Executed, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+        let spec = &done.planned.spec;
+        let report = done.batch.report();
+        let largest: Vec<Option<i64>> = report.event_times.iter().map(|t| t.largest()).collect();
+        let next_watermark = self.tracker.observe(&largest);
+        let watch = Stopwatch::start();
+        let mut laps = std::mem::take(&mut self.laps);
+        let sources = self.reader_progress(&done);
+        let state = Arc::clone(&self.state);
+        self.checkpoint().append_committed(spec.batch, next_watermark, state.as_ref())?;
+        self.last_watermark = spec.watermark;
+        self.next_batch = spec.batch.next();
+        self.has_run = true;
+        // The commit has to become durable whatever comes of the next batch.
+        let next = self.construct_if_due(triggered_at);
+        let appended = match &next {
+            Ok(Some(next)) => self.checkpoint().append_planned(&next.spec, &next.attempt),
+            _ => Ok(()),
+        };
+        self.checkpoint().sync()?;
+        self.state.apply();
+        appended?;
+        laps.commit_offsets += watch.elapsed();
+        self.roll_if_long()?;
+        let finished = Finished {
+            done: &done,
+            report: &report,
+            sources,
+            sink: self.output.description(),
+            plugins: &done.modules,
+            laps,
+            has_watermark: self.tracker.is_tracking(),
+        };
+        let progress = self.reporter.report(finished);
+        (self.on_event)(QueryEvent::Progress(&progress));
+        Ok(next?.map_or(Phase::Idle, Phase::Logged))
+    }
+
+    /// What is known of the sources of a batch before the next one moves them on.
+    fn reader_progress(&self, done: &Executed) -> Vec<SourceMoved> {
+        let ranges = &done.planned.spec.ranges;
+        self.reading
+            .sources()
+            .iter()
+            .map(|named| {
+                let end = self.reading.end(&named.name);
+                let range = ranges.get(&named.name);
+                SourceMoved {
+                    name: named.name.clone(),
+                    description: named.source.description(),
+                    start: range.map_or_else(|| end.clone(), |range| range.start.clone()),
+                    end: range.map_or(end, |range| range.end.clone()),
+                }
+            })
+            .collect()
+    }
+
+    /// The next batch, if its time has come while the last one ran.
+    fn construct_if_due(&mut self, triggered_at: &mut i64) -> Result<Option<Planned>, EngineError> {
+        let now = self.clock.now_ms();
+        let is_due = self.settings.trigger.next_due_ms(*triggered_at).is_none_or(|due| due <= now);
+        if self.stop.is_set() || self.settings.trigger == Trigger::Once || !is_due {
+            return Ok(None);
+        }
+        self.take_plugin_changes()?;
+        *triggered_at = now;
+        self.construct(now)
+    }
+
+    /// Waits for the trigger. False: the query was asked to stop meanwhile.
+    fn wait_until_due(&self, triggered_at: i64) -> bool {
+        let Some(due) = self.settings.trigger.next_due_ms(triggered_at) else {
+            return true;
+        };
+        let wait = due.saturating_sub(self.clock.now_ms());
+        wait <= 0 || !self.stop.wait(Duration::from_millis(wait.unsigned_abs()))
+    }
+
+    /// Where an earlier run stopped.
+    fn first_phase(&mut self) -> Result<Phase, EngineError> {
+        let (next, is_replay, phase) = match self.resume.take() {
+            None => (self.next_batch, false, Phase::Idle),
+            Some(Resume::Start(batch)) => (batch, false, Phase::Idle),
+            Some(Resume::Replay { spec, attempt }) => {
+                let batch = spec.batch;
+                self.plan_for_replay(&attempt)?;
+                (batch, true, Phase::Logged(Planned { spec, attempt, is_replay: true }))
+            }
+            Some(Resume::Retry { spec, last_attempt }) => {
+                let batch = spec.batch;
+                let attempt = self.attempt(last_attempt.next());
+                (batch, true, Phase::Constructed(Planned { spec, attempt, is_replay: true }))
+            }
+        };
+        self.next_batch = next;
+        (self.on_event)(QueryEvent::Started { next, is_replay });
+        Ok(phase)
+    }
+
+    /// A batch is replayed with the plugin bytes that its plan names.
+    fn plan_for_replay(&mut self, attempt: &AttemptSpec) -> Result<(), EngineError> {
+        if attempt.job != self.job {
+            tracing::warn!(
+                "the job changed while a batch was in flight; the batch is replayed with the job as it is now"
+            );
+        }
+        let mut modules = Vec::new();
+        for module in self.plugins.current() {
+            let Some(digest) = attempt.plugins.get(module.name()).copied() else {
+                modules.push(module);
+                continue;
+            };
+            if digest == module.digest() {
+                modules.push(module);
+                continue;
+            }
+            let bytes = self.checkpoint().plugin_bytes(digest)?;
+            let name = module.name().to_owned();
+            let logged = self.plugins.load(&name, &bytes).map_err(|reason| {
+                EngineError::Incompatible(format!(
+                    "the batch in flight ran plugin \"{name}\" as {}, which cannot be loaded any more: {reason}",
+                    digest.short()
+                ))
+            })?;
+            self.runs_logged_plugins = true;
+            modules.push(logged);
+        }
+        if self.runs_logged_plugins {
+            self.use_modules(modules)?;
+        }
+        Ok(())
+    }
+
+    /// Plans anew with the plugins' changed generations, between two batches.
+    fn take_plugin_changes(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.runs_logged_plugins) {
+            self.use_modules(self.plugins.current())?;
+        }
+        for change in self.plugins.changes() {
+            match change {
+                PluginChange::Refused { name, reason } => {
+                    (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
+                }
+                PluginChange::Accepted { name, digest } => {
+                    if let Err(error) = self.use_modules(self.plugins.current()) {
+                        self.plugins.refuse(&name);
+                        let reason = error.to_string();
+                        (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
+                        continue;
+                    }
+                    self.store_plugins()?;
+                    self.reporter.count_reload(&name);
+                    let batch = self.next_batch;
+                    (self.on_event)(QueryEvent::Reloaded { plugin: &name, digest, batch });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn use_modules(
+        &mut self,
+        modules: Vec<Arc<dyn tidemill_core::PluginModule>>,
+    ) -> Result<(), EngineError> {
+        let mut definition = self.definition.clone();
+        definition.plugins.clone_from(&modules);
+        let plan = self.runtime.block_on(PlannedQuery::plan(&definition))?;
+        if plan.schema() != self.plan.schema() || plan.operators() != self.plan.operators() {
+            return Err(EngineError::Incompatible(
+                "the query's result or state would have other columns; stop it, and start it anew"
+                    .to_owned(),
+            ));
+        }
+        self.definition = definition;
+        self.plan = plan;
+        self.in_use = modules;
+        // Kept plans of batch SQL belong to the generation that sent the text.
+        self.frames = Arc::default();
+        Ok(())
+    }
+
+    /// What the next attempts run is kept, so that it can be run again.
+    fn store_plugins(&mut self) -> Result<(), EngineError> {
+        for module in self.plugins.current() {
+            if let Some(bytes) = self.plugins.bytes(module.digest()) {
+                self.checkpoint().store_plugin(module.digest(), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {
+        let plugins =
+            self.in_use.iter().map(|m| (m.name().to_owned(), m.digest())).collect();
+        AttemptSpec { attempt, plugins, job: self.job, statics: BTreeMap::new() }
+    }
+
+    fn construct(&mut self, now_ms: i64) -> Result<Option<Planned>, EngineError> {
+        let mut watch = Stopwatch::start();
+        let constructed = self.reading.construct(&self.constructing(now_ms))?;
+        self.laps.latest_offset += watch.lap();
+        Ok(constructed.map(|spec: BatchSpec| Planned {
+            attempt: self.attempt(Attempt::FIRST),
+            spec,
+            is_replay: false,
+        }))
+    }
+
+    fn constructing(&self, now_ms: i64) -> Constructed {
+        let follows_watermark = self.plan.operators().iter().any(|op| op.follows_watermark);
+        let watermark = self.tracker.current();
+        Constructed {
+            batch: self.next_batch,
+            batch_time_ms: now_ms,
+            watermark,
+            late_watermark: self.last_watermark,
+            is_unlimited: self.settings.trigger == Trigger::Once,
+            may_have_no_data: self.settings.no_data_batches
+                && self.settings.trigger != Trigger::Once
+                && self.has_run
+                && follows_watermark
+                && watermark > self.last_watermark,
+        }
+    }
+
+    /// Begins a new segment of the log when the present one is long, and folds the closed ones in
+    /// the background.
+    fn roll_if_long(&mut self) -> Result<(), EngineError> {
+        if !self.checkpoint().wants_roll() {
+            return Ok(());
+        }
+        let positions: BTreeMap<String, Value> = self.reading.positions();
+        let task = {
+            let mut checkpoint = self.checkpoint();
+            checkpoint.roll(positions)?;
+            checkpoint.snapshot_task()?
+        };
+        if let Some(task) = task {
+            std::thread::Builder::new()
+                .name("tidemill-snapshot".to_owned())
+                .spawn(move || match task.run() {
+                    Ok(report) => tracing::debug!(?report, "made a snapshot"),
+                    Err(error) => tracing::warn!(%error, "could not make a snapshot; the log stays"),
+                })
+                .map_err(|error| {
+                    EngineError::Execution(format!("no thread for the snapshot: {error}"))
+                })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn checkpoint(&self) -> MutexGuard<'_, Checkpoint> {
+        self.checkpoint.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

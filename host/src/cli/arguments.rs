@@ -1,0 +1,104 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::job::Override;
+
+/// Runs streaming jobs by the rules of Spark Structured Streaming, with WebAssembly plugins.
+#[derive(Parser)]
+#[command(name = "tidemill", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  tidemill check job.toml                         is the job right?
+  tidemill run job.toml                           run it until Ctrl-C
+  tidemill run job.toml --trigger available-now   process what is there, then end
+
+Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
+Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Runs queries until they end or are stopped.
+    #[command(after_help = "Examples:
+  tidemill run examples/orders/job.toml
+  tidemill run job.toml --trigger available-now --progress json
+  tidemill run job.toml --set 'source.orders.options.maxFilesPerTrigger=1'
+  tidemill run a.toml b.toml
+
+Ctrl-C or SIGTERM finishes the batch in flight, commits it and ends with status 0; a second one
+ends at once (the batch is replayed at the next start).")]
+    Run(RunArguments),
+    /// Checks jobs without starting or creating anything: keys, schemas, SQL, plugins, places.
+    #[command(after_help = "Examples:
+  tidemill check examples/orders/job.toml
+  tidemill check job.toml --set output_mode=append")]
+    Check(JobArguments),
+}
+
+#[derive(Args)]
+pub(super) struct JobArguments {
+    /// Job files; each is one query with a checkpoint of its own.
+    #[arg(required = true, value_name = "JOB")]
+    pub(super) jobs: Vec<PathBuf>,
+    /// Changes a value of the jobs before they are read, like `options.retries=0`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) overrides: Vec<Override>,
+}
+
+#[derive(Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) job: JobArguments,
+    /// Overrides the jobs' trigger.
+    #[arg(long, value_enum)]
+    pub(super) trigger: Option<TriggerArgument>,
+    /// What is said of each batch on standard error.
+    #[arg(long, value_enum, default_value_t = ProgressArgument::Auto)]
+    pub(super) progress: ProgressArgument,
+    /// Reloads plugins when their files change, where the job does not say.
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TriggerArgument {
+    /// All that is there now, in batches by the sources' limits; then end.
+    AvailableNow,
+    /// One batch of all that is there; then end.
+    Once,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressArgument {
+    /// One readable line a batch, on a terminal.
+    Auto,
+    /// One line a batch with Spark's StreamingQueryProgress as JSON.
+    Json,
+    /// Nothing.
+    None,
+}
+
+impl RunArguments {
+    /// All changes to the jobs, those of `--trigger` included.
+    pub(super) fn overrides(&self) -> Vec<Override> {
+        let mut overrides = self.job.overrides.clone();
+        let trigger = self.trigger.map(|trigger| match trigger {
+            TriggerArgument::AvailableNow => "trigger.available_now=true",
+            TriggerArgument::Once => "trigger.once=true",
+        });
+        overrides.extend(trigger.and_then(|text| text.parse().ok()));
+        overrides
+    }
+}
+
+/// The command, for its reference.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}

@@ -1,0 +1,19 @@
+//! `job.toml`: what the file says ([`raw`]), and what the program may rely on ([`Job`]).
+//!
+//! The file is checked once, here. Unknown keys are errors with line, column and the nearest known
+//! key; what is part of the format and not built yet is refused as such, and nothing is ignored.
+
+mod environment;
+mod error;
+pub mod raw;
+mod read;
+mod resolve;
+mod schema;
+
+pub use error::{JobError, Location};
+pub use read::Override;
+pub use resolve::{
+    Job, JobOptions, JobPlugin, JobSink, JobSource, JobStep, JobTarget, JobValue, JobWatermark,
+    StepWork,
+};
+pub use schema::json_schema;

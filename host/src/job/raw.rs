@@ -1,0 +1,250 @@
+//! The job as the file has it. Only [`super::Job`] leaves this module's neighbourhood.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::environment::{OptionValue, Text};
+
+/// A streaming query.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Tidemill job")]
+pub struct RawJob {
+    /// Name of the query. Default: the file's stem.
+    pub name: Option<Text>,
+    /// Directory of the checkpoint, relative to the job file. Default: `.tidemill/<name>`.
+    pub checkpoint: Option<Text>,
+    /// Which rows of the result each batch gives. Default: `append`.
+    pub output_mode: Option<RawOutputMode>,
+    /// When a batch starts. Default: as soon as the last one has ended.
+    pub trigger: Option<RawTrigger>,
+    /// Options of the engine.
+    #[serde(default)]
+    pub options: RawOptions,
+    /// Streaming tables, by name.
+    #[serde(default)]
+    pub source: BTreeMap<String, RawSource>,
+    /// Batch tables for stream-static joins, by name. Not supported yet.
+    #[serde(default, rename = "static")]
+    pub statics: BTreeMap<String, RawSource>,
+    /// Plugins, by name.
+    #[serde(default)]
+    pub plugin: BTreeMap<String, RawPlugin>,
+    /// Steps, run in order; each names a table for the later ones.
+    #[serde(default)]
+    pub step: Vec<RawStep>,
+    /// Where the result goes.
+    pub sink: RawSink,
+    /// Named places that foreach_batch handlers may write to.
+    #[serde(default)]
+    pub target: BTreeMap<String, RawTarget>,
+}
+
+/// Spark's output modes.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawOutputMode {
+    /// Rows that will never change again.
+    Append,
+    /// Rows that changed in the batch.
+    Update,
+    /// The whole result.
+    Complete,
+}
+
+/// Exactly one of these.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTrigger {
+    /// A batch every so often: `"10 seconds"`.
+    pub processing_time: Option<Text>,
+    /// Everything that is there at the start, then end.
+    pub available_now: Option<bool>,
+    /// One batch, then end.
+    pub once: Option<bool>,
+    /// Row by row, with a checkpoint every so often. Not supported yet.
+    pub continuous: Option<Text>,
+}
+
+/// Options of the engine.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawOptions {
+    /// Shards of state. Fixed in the checkpoint once chosen. Default: 4.
+    #[schemars(range(min = 1, max = 1024))]
+    pub shuffle_partitions: Option<u32>,
+    /// Slices into which each source's range is cut, to be read side by side. Fixed in the
+    /// checkpoint once chosen, as the last digits of sums depend on it. Default: the processors.
+    #[schemars(range(min = 1, max = 256))]
+    pub scan_partitions: Option<usize>,
+    /// Whether a batch may run without rows, to emit and evict by a watermark that moved.
+    /// Default: true.
+    pub no_data_batches: Option<bool>,
+    /// Which of several watermarks counts: `min` (default) or `max`. Fixed in the checkpoint.
+    pub multiple_watermark_policy: Option<RawWatermarkPolicy>,
+    /// Memory for the changes of one batch to the state: `"256 MiB"` (default).
+    pub state_overlay_memory: Option<Text>,
+    /// How often a batch whose failure may pass is tried again. Default: 3.
+    pub retries: Option<u32>,
+}
+
+/// Which of several watermarks counts.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawWatermarkPolicy {
+    /// The slowest.
+    Min,
+    /// The fastest.
+    Max,
+}
+
+/// A streaming table.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    /// `json`, `csv`, `parquet`, `text`, `rate`, `rate-micro-batch`; later `kafka`, `socket`.
+    pub format: Text,
+    /// Directory, file or glob of a file source, relative to the job file.
+    pub path: Option<Text>,
+    /// Columns in Spark's DDL: `"id STRING, at TIMESTAMP"`.
+    pub schema: Option<Text>,
+    /// Spark's options, by Spark's names.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionValue>,
+    /// Takes the column `value` apart.
+    pub value: Option<RawValue>,
+    /// Event time.
+    pub watermark: Option<RawWatermark>,
+}
+
+/// Short for `from_json(value, schema)` and `data.*`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawValue {
+    /// `json`.
+    pub format: Text,
+    /// Columns in Spark's DDL.
+    pub schema: Text,
+    /// Columns of the source that stay beside them.
+    #[serde(default)]
+    pub keep: Vec<Text>,
+    /// Spark's JSON options.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionValue>,
+}
+
+/// Spark's `withWatermark`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWatermark {
+    /// A TIMESTAMP column.
+    pub column: Text,
+    /// How late rows may be: `"5 minutes"`.
+    pub delay: Text,
+    /// A source without rows for so long no longer holds the watermark back. Not supported yet.
+    pub idle: Option<Text>,
+}
+
+/// A plugin.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPlugin {
+    /// A core module with an embedded component type, or a component; relative to the job file.
+    pub path: Text,
+    /// Hot reload. Default: false under `tidemill run`.
+    pub watch: Option<bool>,
+    /// Given to the plugin as JSON.
+    #[serde(default)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub config: toml::Table,
+    /// What the plugin may use.
+    #[serde(default)]
+    pub limits: RawLimits,
+    /// Targets that its foreach_batch handlers may reach. Default: none.
+    #[serde(default)]
+    pub targets: Vec<Text>,
+    /// Keeps instances over batches. Not supported yet.
+    pub reuse: Option<bool>,
+}
+
+/// What a plugin may use.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimits {
+    /// Memory of one instance. Default: `"256 MiB"`.
+    pub memory: Option<Text>,
+    /// Time of one call. Default: `"30 seconds"`.
+    pub deadline: Option<Text>,
+}
+
+/// One table made of earlier ones: by `sql`, by a plugin's `function`, or by `drop_duplicates`; or
+/// just a table with a `watermark`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawStep {
+    /// Name of the table that the step makes.
+    pub name: Text,
+    /// The table that a plugin's step reads. Default: the step before, or the only source.
+    pub from: Option<Text>,
+    /// Spark SQL over the earlier tables.
+    pub sql: Option<Text>,
+    /// Name of a plugin.
+    pub plugin: Option<Text>,
+    /// Name of the plugin's transform.
+    pub function: Option<Text>,
+    /// Spark's dropDuplicates. Not supported yet.
+    pub drop_duplicates: Option<RawDropDuplicates>,
+    /// Event time of the result.
+    pub watermark: Option<RawWatermark>,
+    /// Key columns of a stateful plugin. Not supported yet.
+    pub key: Option<Vec<Text>>,
+    /// Timers of a stateful plugin. Not supported yet.
+    pub time_mode: Option<Text>,
+}
+
+/// Spark's dropDuplicates.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDropDuplicates {
+    /// Columns that make rows equal. Default: all.
+    #[serde(default)]
+    pub columns: Vec<Text>,
+    /// dropDuplicatesWithinWatermark.
+    #[serde(default)]
+    pub within_watermark: bool,
+}
+
+/// Where the result goes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSink {
+    /// `console`, `json`, `parquet`, `sqlite`, `memory`, `noop`, `foreach_batch`; later `csv`,
+    /// `kafka`, `postgres`, `elasticsearch`, `redis`.
+    pub format: Text,
+    /// The table. Default: the last step's.
+    pub from: Option<Text>,
+    /// Where a file sink writes, or a database file; relative to the job file.
+    pub path: Option<Text>,
+    /// Options of the format.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionValue>,
+    /// Plugin of a `foreach_batch` sink.
+    pub plugin: Option<Text>,
+    /// Its handler.
+    pub function: Option<Text>,
+}
+
+/// A named place.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTarget {
+    /// As of a sink.
+    pub format: Text,
+    /// As of a sink.
+    pub path: Option<Text>,
+    /// Options of the format.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionValue>,
+}

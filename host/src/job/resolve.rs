@@ -1,0 +1,553 @@
+//! The job as the program relies on it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use tidemill_checkpoint::digest_of;
+use tidemill_codec::parse_schema;
+use tidemill_core::{Digest, Interval, OutputMode, Trigger, WatermarkPolicy};
+
+use super::environment::{OptionValue, Text};
+use super::error::JobError;
+use super::raw::{
+    RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget, RawTrigger,
+    RawValue, RawWatermark, RawWatermarkPolicy,
+};
+use super::read::{Override, read};
+
+/// Default of `options.shuffle_partitions`.
+const SHUFFLE_PARTITIONS: u32 = 4;
+/// Default of `options.retries`.
+const RETRIES: u32 = 3;
+
+/// A checked job. Paths are absolute or relative to the process's directory.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The file.
+    pub path: PathBuf,
+    /// Name of the query.
+    pub name: String,
+    /// Digest of the text that was read, overrides included.
+    pub digest: Digest,
+    /// Directory of the checkpoint.
+    pub checkpoint: PathBuf,
+    /// Which rows of the result each batch gives.
+    pub output_mode: OutputMode,
+    /// When a batch starts.
+    pub trigger: Trigger,
+    /// Options of the engine.
+    pub options: JobOptions,
+    /// Streaming tables.
+    pub sources: Vec<JobSource>,
+    /// Plugins.
+    pub plugins: Vec<JobPlugin>,
+    /// Steps in order.
+    pub steps: Vec<JobStep>,
+    /// Where the result goes.
+    pub sink: JobSink,
+    /// The table that goes there; `None`: the last.
+    pub from: Option<String>,
+    /// Named places.
+    pub targets: BTreeMap<String, JobTarget>,
+}
+
+/// Options of the engine.
+#[derive(Clone, Debug)]
+pub struct JobOptions {
+    /// Shards of state. `None`: the default, or what the checkpoint has.
+    pub shuffle_partitions: Option<u32>,
+    /// Slices of a source's range. `None`: the processors, or what the checkpoint has.
+    pub scan_partitions: Option<usize>,
+    /// Whether a batch may run without rows.
+    pub no_data_batches: bool,
+    /// Which of several watermarks counts. `None`: `min`, or what the checkpoint has.
+    pub watermark_policy: Option<WatermarkPolicy>,
+    /// Bytes for the changes of one batch to the state.
+    pub state_overlay_memory: Option<u64>,
+    /// Tries after the first.
+    pub retries: u32,
+}
+
+impl JobOptions {
+    /// Shards where neither the job nor the checkpoint says.
+    pub const SHUFFLE_PARTITIONS: u32 = SHUFFLE_PARTITIONS;
+}
+
+/// A streaming table.
+#[derive(Clone, Debug)]
+pub struct JobSource {
+    /// The table.
+    pub name: String,
+    /// The format.
+    pub format: String,
+    /// Where files are.
+    pub path: Option<PathBuf>,
+    /// Its columns.
+    pub schema: Option<SchemaRef>,
+    /// Spark's options.
+    pub options: BTreeMap<String, String>,
+    /// How `value` is taken apart.
+    pub value: Option<JobValue>,
+    /// Event time.
+    pub watermark: Option<JobWatermark>,
+}
+
+/// How the column `value` is taken apart.
+#[derive(Clone, Debug)]
+pub struct JobValue {
+    /// Columns of the JSON objects.
+    pub schema: SchemaRef,
+    /// Columns that stay.
+    pub keep: Vec<String>,
+    /// JSON options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Event time.
+#[derive(Clone, Debug)]
+pub struct JobWatermark {
+    /// The column.
+    pub column: String,
+    /// The delay; not negative.
+    pub delay: Interval,
+}
+
+/// A plugin.
+#[derive(Clone, Debug)]
+pub struct JobPlugin {
+    /// The job's name for it.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Hot reload; `None`: as the command says.
+    pub watch: Option<bool>,
+    /// JSON object.
+    pub config: String,
+    /// Bytes an instance may hold.
+    pub memory: Option<u64>,
+    /// Time a call may take.
+    pub deadline: Option<Duration>,
+    /// Targets that it may reach.
+    pub targets: Vec<String>,
+}
+
+/// One table made of earlier ones.
+#[derive(Clone, Debug)]
+pub struct JobStep {
+    /// The table.
+    pub name: String,
+    /// What it does.
+    pub work: StepWork,
+    /// Event time of the result.
+    pub watermark: Option<JobWatermark>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum StepWork {
+    /// Spark SQL.
+    Sql(String),
+    /// A plugin's transform.
+    Transform {
+        /// The table that goes in.
+        from: String,
+        /// The plugin.
+        plugin: String,
+        /// The function.
+        function: String,
+    },
+    /// The table as it is.
+    Same {
+        /// The table.
+        from: String,
+    },
+}
+
+/// Where the result goes.
+#[derive(Clone, Debug)]
+pub enum JobSink {
+    /// To a place.
+    Place(JobTarget),
+    /// To a plugin's handler.
+    ForeachBatch {
+        /// The plugin.
+        plugin: String,
+        /// The handler.
+        function: String,
+    },
+}
+
+/// A place.
+#[derive(Clone, Debug)]
+pub struct JobTarget {
+    /// The format.
+    pub format: String,
+    /// A file or directory.
+    pub path: Option<PathBuf>,
+    /// Options.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Job {
+    /// Reads and checks a job file. Looks at nothing but the file and the environment.
+    pub fn read(path: &Path, overrides: &[Override]) -> Result<Job, JobError> {
+        let (text, raw) = read(path, overrides)?;
+        Resolver { path }.job(&text, raw)
+    }
+}
+
+struct Resolver<'a> {
+    path: &'a Path,
+}
+
+impl Resolver<'_> {
+    fn job(&self, text: &str, raw: RawJob) -> Result<Job, JobError> {
+        if let Some(name) = raw.statics.keys().next() {
+            return Err(self.not_yet(format!("[static.{name}]")));
+        }
+        let name = match raw.name {
+            Some(name) => name.0,
+            None => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        if raw.source.is_empty() {
+            return Err(self.invalid("the job has no source; add a [source.NAME]"));
+        }
+        let checkpoint = raw.checkpoint.map_or_else(|| format!(".tidemill/{name}"), |text| text.0);
+        if checkpoint.contains("://") {
+            return Err(self.not_yet(format!("a checkpoint at a URL (\"{checkpoint}\")")));
+        }
+        let sources = raw
+            .source
+            .into_iter()
+            .map(|(name, source)| self.source(name, source))
+            .collect::<Result<Vec<_>, _>>()?;
+        let steps = self.steps(raw.step, &sources)?;
+        let targets: BTreeMap<String, JobTarget> =
+            raw.target.into_iter().map(|(name, target)| (name, self.target(target))).collect();
+        let plugins = raw
+            .plugin
+            .into_iter()
+            .map(|(name, plugin)| self.plugin(name, plugin, &targets))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Job {
+            path: self.path.to_owned(),
+            digest: digest_of(text.as_bytes()),
+            checkpoint: self.beside(&checkpoint),
+            output_mode: match raw.output_mode {
+                None | Some(RawOutputMode::Append) => OutputMode::Append,
+                Some(RawOutputMode::Update) => OutputMode::Update,
+                Some(RawOutputMode::Complete) => OutputMode::Complete,
+            },
+            trigger: raw.trigger.map_or(Ok(Trigger::default()), |t| self.trigger(&t))?,
+            options: self.options(&raw.options)?,
+            sources,
+            plugins,
+            steps,
+            from: raw.sink.from.as_ref().map(|from| from.0.clone()),
+            sink: self.sink(raw.sink)?,
+            targets,
+            name,
+        })
+    }
+
+    fn trigger(&self, raw: &RawTrigger) -> Result<Trigger, JobError> {
+        if raw.continuous.is_some() {
+            return Err(self.not_yet("trigger.continuous".to_owned()));
+        }
+        let is_set = |flag: Option<bool>, key: &str| match flag {
+            Some(false) => Err(self.invalid(format!("trigger.{key} = false means nothing; leave it out"))),
+            flag => Ok(flag.is_some()),
+        };
+        let now = is_set(raw.available_now, "available_now")?;
+        let once = is_set(raw.once, "once")?;
+        match (&raw.processing_time, now, once) {
+            (Some(interval), false, false) => {
+                let interval = self.interval("trigger.processing_time", interval)?;
+                Ok(Trigger::ProcessingTime(interval))
+            }
+            (None, true, false) => Ok(Trigger::AvailableNow),
+            (None, false, true) => Ok(Trigger::Once),
+            _ => Err(self.invalid(
+                "trigger takes exactly one of processing_time, available_now, once and continuous",
+            )),
+        }
+    }
+
+    fn options(&self, raw: &RawOptions) -> Result<JobOptions, JobError> {
+        let range = |key: &str, value: u64, max: u64| {
+            if (1..=max).contains(&value) {
+                return Ok(());
+            }
+            Err(self.invalid(format!("options.{key} is {value}, and has to be in 1..={max}")))
+        };
+        raw.shuffle_partitions
+            .map_or(Ok(()), |n| range("shuffle_partitions", u64::from(n), 1_024))?;
+        raw.scan_partitions.map_or(Ok(()), |n| range("scan_partitions", n as u64, 256))?;
+        Ok(JobOptions {
+            shuffle_partitions: raw.shuffle_partitions,
+            scan_partitions: raw.scan_partitions,
+            no_data_batches: raw.no_data_batches.unwrap_or(true),
+            watermark_policy: raw.multiple_watermark_policy.map(|policy| match policy {
+                RawWatermarkPolicy::Min => WatermarkPolicy::Min,
+                RawWatermarkPolicy::Max => WatermarkPolicy::Max,
+            }),
+            state_overlay_memory: self
+                .optional_bytes("options.state_overlay_memory", raw.state_overlay_memory.as_ref())?,
+            retries: raw.retries.unwrap_or(RETRIES),
+        })
+    }
+
+    fn source(&self, name: String, raw: RawSource) -> Result<JobSource, JobError> {
+        let place = format!("source.{name}");
+        let schema = |key: &str, text: &Text| {
+            parse_schema(text).map_err(|error| self.invalid(format!("{place}.{key}: {error}")))
+        };
+        let value = match raw.value {
+            None => None,
+            Some(RawValue { format, .. }) if &*format != "json" => {
+                return Err(self.not_yet(format!("{place}.value.format = \"{}\"", &*format)));
+            }
+            Some(value) => Some(JobValue {
+                schema: schema("value.schema", &value.schema)?,
+                keep: value.keep.into_iter().map(|text| text.0).collect(),
+                options: plain(value.options),
+            }),
+        };
+        Ok(JobSource {
+            schema: raw.schema.as_ref().map(|text| schema("schema", text)).transpose()?,
+            watermark: self.watermark(&place, raw.watermark)?,
+            format: raw.format.0,
+            path: raw.path.map(|path| self.beside(&path)),
+            options: plain(raw.options),
+            value,
+            name,
+        })
+    }
+
+    fn watermark(
+        &self,
+        place: &str,
+        raw: Option<RawWatermark>,
+    ) -> Result<Option<JobWatermark>, JobError> {
+        let Some(raw) = raw else {
+            return Ok(None);
+        };
+        if raw.idle.is_some() {
+            return Err(self.not_yet(format!("{place}.watermark.idle")));
+        }
+        let delay = self.interval(&format!("{place}.watermark.delay"), &raw.delay)?;
+        if delay.micros < 0 {
+            return Err(self.invalid(format!(
+                "{place}.watermark.delay is \"{}\", and must not be negative",
+                &*raw.delay
+            )));
+        }
+        Ok(Some(JobWatermark { column: raw.column.0, delay }))
+    }
+
+    fn steps(&self, raw: Vec<RawStep>, sources: &[JobSource]) -> Result<Vec<JobStep>, JobError> {
+        let mut last = match sources {
+            [only] => Some(only.name.clone()),
+            _ => None,
+        };
+        let mut names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+        let mut steps = Vec::new();
+        for step in raw {
+            let name = step.name.0.clone();
+            if names.contains(&name) {
+                return Err(self.invalid(format!("there are two tables \"{name}\"")));
+            }
+            steps.push(self.step(step, last.take(), &names)?);
+            names.push(name.clone());
+            last = Some(name);
+        }
+        Ok(steps)
+    }
+
+    fn step(
+        &self,
+        raw: RawStep,
+        before: Option<String>,
+        tables: &[String],
+    ) -> Result<JobStep, JobError> {
+        let place = format!("step \"{}\"", &*raw.name);
+        let not_yet = [
+            ("drop_duplicates", raw.drop_duplicates.is_some()),
+            ("key", raw.key.is_some()),
+            ("time_mode", raw.time_mode.is_some()),
+        ];
+        if let Some((key, _)) = not_yet.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(self.not_yet(format!("{place}: {key}")));
+        }
+        let from = || -> Result<String, JobError> {
+            let named = raw.from.as_ref().map(|from| from.0.clone());
+            let from = named.or_else(|| before.clone()).ok_or_else(|| {
+                self.invalid(format!("{place}: there are several sources; say which with `from`"))
+            })?;
+            if tables.contains(&from) {
+                return Ok(from);
+            }
+            Err(self.invalid(format!(
+                "{place}: from = \"{from}\" names no earlier table; there are {}",
+                tables.join(", ")
+            )))
+        };
+        let work = match (&raw.sql, &raw.plugin, &raw.function) {
+            (Some(sql), None, None) if raw.from.is_none() => StepWork::Sql(sql.0.clone()),
+            (Some(_), None, None) => {
+                return Err(self.invalid(format!("{place}: SQL names its tables itself; leave out `from`")));
+            }
+            (None, Some(plugin), Some(function)) => StepWork::Transform {
+                from: from()?,
+                plugin: plugin.0.clone(),
+                function: function.0.clone(),
+            },
+            (None, None, None) if raw.watermark.is_some() => StepWork::Same { from: from()? },
+            _ => {
+                return Err(self.invalid(format!(
+                    "{place} takes either `sql`, or `plugin` and `function`, or a `watermark`"
+                )));
+            }
+        };
+        let watermark = self.watermark(&place, raw.watermark)?;
+        Ok(JobStep { name: raw.name.0, work, watermark })
+    }
+
+    fn plugin(
+        &self,
+        name: String,
+        raw: RawPlugin,
+        targets: &BTreeMap<String, JobTarget>,
+    ) -> Result<JobPlugin, JobError> {
+        let place = format!("plugin.{name}");
+        if raw.reuse.is_some() {
+            return Err(self.not_yet(format!("{place}.reuse")));
+        }
+        let granted: Vec<String> = raw.targets.into_iter().map(|text| text.0).collect();
+        if let Some(unknown) = granted.iter().find(|target| !targets.contains_key(*target)) {
+            return Err(self.invalid(format!(
+                "{place}.targets names \"{unknown}\", and there is no [target.{unknown}]"
+            )));
+        }
+        let config = serde_json::to_string(&raw.config)
+            .map_err(|error| self.invalid(format!("{place}.config: {error}")))?;
+        let deadline = raw
+            .limits
+            .deadline
+            .map(|text| self.interval(&format!("{place}.limits.deadline"), &text))
+            .transpose()?;
+        let deadline = deadline.map(|limit| Duration::from_micros(limit.micros.unsigned_abs()));
+        Ok(JobPlugin {
+            path: self.beside(&raw.path),
+            watch: raw.watch,
+            config,
+            memory: self
+                .optional_bytes(&format!("{place}.limits.memory"), raw.limits.memory.as_ref())?,
+            deadline,
+            targets: granted,
+            name,
+        })
+    }
+
+    fn sink(&self, raw: super::raw::RawSink) -> Result<JobSink, JobError> {
+        if &*raw.format != "foreach_batch" {
+            if raw.plugin.is_some() || raw.function.is_some() {
+                return Err(self.invalid(
+                    "sink: `plugin` and `function` belong to format = \"foreach_batch\"",
+                ));
+            }
+            return Ok(JobSink::Place(self.target(RawTarget {
+                format: raw.format,
+                path: raw.path,
+                options: raw.options,
+            })));
+        }
+        if raw.path.is_some() || !raw.options.is_empty() {
+            return Err(self.invalid(
+                "sink: format = \"foreach_batch\" takes `plugin` and `function`; places that the handler writes to are [target.NAME]",
+            ));
+        }
+        match (raw.plugin, raw.function) {
+            (Some(plugin), Some(function)) => {
+                Ok(JobSink::ForeachBatch { plugin: plugin.0, function: function.0 })
+            }
+            _ => Err(self.invalid(
+                "sink: format = \"foreach_batch\" needs `plugin` and `function`",
+            )),
+        }
+    }
+
+    fn target(&self, raw: RawTarget) -> JobTarget {
+        JobTarget {
+            format: raw.format.0,
+            path: raw.path.map(|path| self.beside(&path)),
+            options: plain(raw.options),
+        }
+    }
+
+    fn interval(&self, key: &str, text: &Text) -> Result<Interval, JobError> {
+        text.parse().map_err(|error| self.invalid(format!("{key}: {error}")))
+    }
+
+    fn optional_bytes(&self, key: &str, text: Option<&Text>) -> Result<Option<u64>, JobError> {
+        text.map(|text| {
+            parse_bytes(text).ok_or_else(|| {
+                self.invalid(format!(
+                    "{key}: \"{}\" is not a size; write a number and a unit, like \"256 MiB\"",
+                    &**text
+                ))
+            })
+        })
+        .transpose()
+    }
+
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn not_yet(&self, what: String) -> JobError {
+        JobError::NotSupportedYet { path: self.path.to_owned(), what }
+    }
+
+    fn invalid(&self, reason: impl Into<String>) -> JobError {
+        JobError::Invalid { path: self.path.to_owned(), reason: reason.into() }
+    }
+}
+
+fn plain(options: BTreeMap<String, OptionValue>) -> BTreeMap<String, String> {
+    options.into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+/// `"256 MiB"`, `"64 KiB"`, `"1 GiB"`, `"1000 B"`; kB, MB and GB are powers of 1,000.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("256 MiB"), Some(256 << 20));
+        assert_eq!(parse_bytes("1GB"), Some(1_000_000_000));
+        assert_eq!(parse_bytes("17"), Some(17));
+        assert_eq!(parse_bytes("1 parsec"), None);
+        assert_eq!(parse_bytes("-1 MiB"), None);
+    }
+}

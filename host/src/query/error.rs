@@ -1,0 +1,42 @@
+//! Why a job cannot be started. Nothing was created.
+
+use tidemill_checkpoint::CheckpointError;
+use tidemill_connectors::ConfigError;
+use tidemill_core::{ConnectorError, PluginError};
+use tidemill_plan::PlanError;
+use tidemill_plugin_host::LoadError;
+
+use crate::job::JobError;
+
+/// The job, a plugin or a place is wrong, or is not what the checkpoint was made with.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The file.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A source or sink.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A plugin's file.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A plugin's function.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The SQL, or what it asks for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A place that cannot be reached.
+    #[error("{0}{}", cause(.0))]
+    Place(#[from] ConnectorError),
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Names within the job do not fit together.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn cause(error: &ConnectorError) -> String {
+    std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"))
+}

@@ -1,0 +1,12 @@
+//! From a job to a query: everything is checked and planned first ([`Prepared`]), and only then is
+//! anything created ([`Prepared::start`]).
+
+mod error;
+mod late;
+mod pinned;
+mod plugins;
+mod prepare;
+mod targets;
+
+pub use error::PrepareError;
+pub use prepare::{Prepared, Shared, StartError};

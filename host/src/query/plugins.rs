@@ -1,0 +1,135 @@
+//! A job's plugins: loaded, watched, and swapped between batches.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidemill_core::{Digest, PluginModule};
+use tidemill_engine::{PluginChange, Plugins};
+use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, UsedFunction};
+
+use super::error::PrepareError;
+use crate::job::JobPlugin;
+
+/// All plugins of a query.
+pub(super) struct JobPlugins {
+    host: PluginHost,
+    plugins: Vec<Loaded>,
+}
+
+struct Loaded {
+    name: String,
+    path: PathBuf,
+    config: PluginConfig,
+    watch: bool,
+    current: Arc<Module>,
+    /// The generation before, until the engine has planned with the present one.
+    previous: Option<Arc<Module>>,
+    reloader: Option<Reloader>,
+}
+
+impl JobPlugins {
+    pub(super) fn load(
+        host: PluginHost,
+        plugins: &[JobPlugin],
+        watch: bool,
+    ) -> Result<JobPlugins, PrepareError> {
+        let mut loaded = Vec::new();
+        for plugin in plugins {
+            let config = config_of(plugin);
+            let current = host.load_file(&plugin.name, &plugin.path, config.clone())?;
+            loaded.push(Loaded {
+                name: plugin.name.clone(),
+                path: plugin.path.clone(),
+                config,
+                watch: plugin.watch.unwrap_or(watch),
+                current,
+                previous: None,
+                reloader: None,
+            });
+        }
+        Ok(JobPlugins { host, plugins: loaded })
+    }
+
+    /// Starts to watch the files of the plugins that are to be reloaded.
+    pub(super) fn watch(&mut self, uses: &[(String, UsedFunction)]) -> Result<(), PrepareError> {
+        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.watch) {
+            let mine = uses.iter().filter(|(name, _)| *name == plugin.name);
+            plugin.reloader = Some(Reloader::new(
+                &self.host,
+                &plugin.path,
+                plugin.config.clone(),
+                &plugin.current,
+                mine.map(|(_, function)| function.clone()).collect(),
+            )?);
+        }
+        Ok(())
+    }
+}
+
+fn config_of(plugin: &JobPlugin) -> PluginConfig {
+    let default = Limits::default();
+    PluginConfig {
+        config_json: plugin.config.clone(),
+        limits: Limits {
+            memory: plugin.memory.unwrap_or(default.memory),
+            deadline: plugin.deadline.unwrap_or(default.deadline),
+        },
+        targets: plugin.targets.iter().cloned().collect::<BTreeSet<String>>(),
+    }
+}
+
+impl Plugins for JobPlugins {
+    fn current(&self) -> Vec<Arc<dyn PluginModule>> {
+        self.plugins
+            .iter()
+            .map(|plugin| Arc::clone(&plugin.current) as Arc<dyn PluginModule>)
+            .collect()
+    }
+
+    fn bytes(&self, digest: Digest) -> Option<Arc<[u8]>> {
+        let plugin = self.plugins.iter().find(|plugin| plugin.current.digest() == digest)?;
+        Some(plugin.current.bytes())
+    }
+
+    fn load(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<dyn PluginModule>, String> {
+        let plugin = self
+            .plugins
+            .iter()
+            .find(|plugin| plugin.name == name)
+            .ok_or_else(|| format!("the job has no plugin \"{name}\""))?;
+        let module = self
+            .host
+            .load(name, bytes, plugin.config.clone())
+            .map_err(|error| error.to_string())?;
+        Ok(module)
+    }
+
+    fn changes(&mut self) -> Vec<PluginChange> {
+        let mut changes = Vec::new();
+        for plugin in &mut self.plugins {
+            let Some(outcome) = plugin.reloader.as_ref().and_then(Reloader::take_ready) else {
+                continue;
+            };
+            let name = plugin.name.clone();
+            changes.push(match outcome {
+                Ok(module) => {
+                    let digest = module.digest();
+                    plugin.previous = Some(std::mem::replace(&mut plugin.current, module));
+                    PluginChange::Accepted { name, digest }
+                }
+                Err(error) => PluginChange::Refused { name, reason: error.to_string() },
+            });
+        }
+        changes
+    }
+
+    fn refuse(&mut self, name: &str) {
+        let plugin = self.plugins.iter_mut().find(|plugin| plugin.name == name);
+        if let Some(plugin) = plugin
+            && let Some(previous) = plugin.previous.take()
+        {
+            plugin.current = previous;
+        }
+    }
+}

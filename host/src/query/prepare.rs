@@ -1,0 +1,345 @@
+//! Checks and plans a job, then starts it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk};
+use tidemill_connectors::{
+    PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig, plan_sink, plan_source,
+};
+use tidemill_core::{FunctionKind, PluginModule, QueryId};
+use tidemill_engine::{
+    Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
+    Settings, StopSignal, SystemClock, TargetFactory,
+};
+use tidemill_plan::{
+    PlannedQuery, QueryDefinition, SourceTable, Step, StepKind, ValueFormat, WatermarkSpec,
+};
+use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
+
+use super::error::PrepareError;
+use super::late::LateReader;
+use super::pinned::Pinned;
+use super::plugins::JobPlugins;
+use super::targets::Target;
+use crate::job::{Job, JobSink, JobSource, JobStep, JobTarget, JobWatermark, StepWork};
+
+/// Name of the query's sink in the marks that places keep.
+const SINK: &str = "sink";
+
+/// What the queries of a process share: compiled plugins.
+#[derive(Default)]
+pub struct Shared {
+    /// Whether plugins are watched where the job does not say.
+    pub watch: bool,
+    host: OnceLock<PluginHost>,
+}
+
+impl Shared {
+    /// Plugins are compiled once for all queries.
+    #[must_use]
+    pub fn new(watch: bool) -> Shared {
+        Shared { watch, host: OnceLock::new() }
+    }
+
+    fn host(&self) -> Result<PluginHost, PrepareError> {
+        if let Some(host) = self.host.get() {
+            return Ok(host.clone());
+        }
+        let host = PluginHost::new(&HostOptions::default())?;
+        Ok(self.host.get_or_init(|| host).clone())
+    }
+}
+
+/// A job that can be started. Nothing has been created for it.
+pub struct Prepared {
+    job: Job,
+    definition: QueryDefinition,
+    plan: PlannedQuery,
+    sources: Vec<(PlannedSource, Arc<LateReader>)>,
+    sink: Option<PlannedSink>,
+    plugins: Option<JobPlugins>,
+    pinned: Pinned,
+    pins: BTreeMap<String, String>,
+    key: Vec<String>,
+}
+
+impl Prepared {
+    /// Checks everything that can be checked without creating anything: sources and sinks, the
+    /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
+    pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
+        let recovered = Checkpoint::peek(&RealDisk, &job.checkpoint)?;
+        let pinned = Pinned::of(&job, recovered.map(|recovered| recovered.pinned));
+        let mut sources = Vec::new();
+        let mut tables = Vec::new();
+        for source in &job.sources {
+            let planned = plan_source(source_config(source))?;
+            let reader = Arc::new(LateReader::default());
+            tables.push(table(source, &planned, &reader));
+            sources.push((planned, reader));
+        }
+        let plugins = if job.plugins.is_empty() {
+            None
+        } else {
+            Some(JobPlugins::load(shared.host()?, &job.plugins, shared.watch)?)
+        };
+        let definition = QueryDefinition {
+            output_mode: job.output_mode,
+            shuffle_partitions: pinned.shuffle_partitions,
+            scan_partitions: pinned.scan_partitions,
+            sources: tables,
+            steps: job.steps.iter().map(step).collect(),
+            output: job.from.clone(),
+            plugins: plugins.as_ref().map(Plugins::current).unwrap_or_default(),
+        };
+        let plan = PlannedQuery::plan(&definition).await?;
+        let pins = pinned.check(&job, plan.operators())?;
+        let key = plan.key().to_vec();
+        let mut prepared =
+            Prepared { job, definition, plan, sources, sink: None, plugins, pinned, pins, key };
+        prepared.check_places()?;
+        Ok(prepared)
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &PlannedQuery {
+        &self.plan
+    }
+
+    fn check_places(&mut self) -> Result<(), PrepareError> {
+        match &self.job.sink {
+            JobSink::Place(place) => {
+                let schema = Some(self.plan.schema());
+                let config = SinkConfig { schema, ..self.sink_config(SINK, place) };
+                let planned = plan_sink(config)?;
+                planned.check()?;
+                self.sink = Some(planned);
+            }
+            JobSink::ForeachBatch { plugin, function } => self.check_handler(plugin, function)?,
+        }
+        for (name, target) in &self.job.targets {
+            plan_sink(self.sink_config(name, target))?.check()?;
+        }
+        Ok(())
+    }
+
+    fn check_handler(&self, plugin: &str, function: &str) -> Result<(), PrepareError> {
+        let module = self.definition.plugins.iter().find(|module| module.name() == plugin);
+        let Some(module) = module else {
+            return Err(PrepareError::Invalid(format!(
+                "sink: there is no [plugin.{plugin}] in the job"
+            )));
+        };
+        let handlers: Vec<&str> = module
+            .functions()
+            .iter()
+            .filter(|f| f.kind == FunctionKind::ForeachBatch)
+            .map(|f| f.name.as_str())
+            .collect();
+        if handlers.contains(&function) {
+            return Ok(());
+        }
+        let known = if handlers.is_empty() { "none".to_owned() } else { handlers.join(", ") };
+        Err(PrepareError::Invalid(format!(
+            "sink: plugin \"{plugin}\" has no foreach_batch handler \"{function}\" (it has: {known})"
+        )))
+    }
+
+    fn sink_config(&self, name: &str, place: &JobTarget) -> SinkConfig {
+        SinkConfig {
+            name: name.to_owned(),
+            format: place.format.clone(),
+            path: place.path.clone(),
+            options: place.options.clone(),
+            schema: None,
+            output_mode: self.job.output_mode,
+            key: self.key.clone(),
+            query_name: self.job.name.clone(),
+        }
+    }
+
+    /// Opens the checkpoint, the sources and the sink.
+    pub fn start(
+        mut self,
+        stop: StopSignal,
+        on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+    ) -> Result<Query, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut sources = Vec::new();
+        for (planned, reader) in &self.sources {
+            let clock = Arc::clone(&clock);
+            let source = planned
+                .open(Arc::new(move || clock.now_ms()))
+                .map_err(|error| StartError::Engine(error.into()))?;
+            reader.fill(source.reader());
+            sources.push(NamedSource { name: planned.name().to_owned(), source });
+        }
+        let plugins: Box<dyn Plugins> = match self.plugins.take() {
+            None => Box::new(NoPlugins),
+            Some(mut plugins) => {
+                plugins.watch(&self.uses()?)?;
+                Box::new(plugins)
+            }
+        };
+        let options = &self.job.options;
+        let mut checkpoint_options =
+            OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
+        if let Some(bytes) = options.state_overlay_memory {
+            checkpoint_options.overlay_bytes_max = bytes;
+        }
+        let settings = Settings {
+            trigger: self.job.trigger,
+            no_data_batches: options.no_data_batches,
+            watermark_policy: self.pinned.watermark_policy,
+            retries: options.retries,
+        };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let output = OutputOpener {
+            sink: self.sink.take(),
+            targets: self
+                .job
+                .targets
+                .iter()
+                .map(|(name, target)| (name.clone(), self.sink_config(name, target)))
+                .collect(),
+            handler: match &self.job.sink {
+                JobSink::ForeachBatch { plugin, function } => {
+                    Some((plugin.clone(), function.clone(), self.granted(plugin)))
+                }
+                JobSink::Place(_) => None,
+            },
+        };
+        let config = QueryConfig {
+            name: self.job.name.clone(),
+            job: self.job.digest,
+            settings,
+            definition: self.definition,
+            plan: self.plan,
+            sources,
+            plugins,
+            disk,
+            checkpoint: self.job.checkpoint.clone(),
+            checkpoint_options,
+            clock,
+            on_event,
+        };
+        let open_output = move |query_id: &QueryId| output.open(query_id);
+        Ok(Query::open(config, Box::new(open_output), stop)?)
+    }
+
+    fn granted(&self, plugin: &str) -> Vec<String> {
+        let plugin = self.job.plugins.iter().find(|granted| granted.name == plugin);
+        plugin.map(|plugin| plugin.targets.clone()).unwrap_or_default()
+    }
+
+    /// What the query must find in the next generation of each plugin.
+    fn uses(&self) -> Result<Vec<(String, UsedFunction)>, PrepareError> {
+        let mut uses: Vec<(String, UsedFunction)> = self
+            .plan
+            .uses()?
+            .into_iter()
+            .map(|used| {
+                let function = UsedFunction {
+                    name: used.function,
+                    kind: used.kind,
+                    input: used.input,
+                    output: Some(used.output),
+                };
+                (used.plugin, function)
+            })
+            .collect();
+        if let JobSink::ForeachBatch { plugin, function } = &self.job.sink {
+            let input = self.plan.schema();
+            let kind = FunctionKind::ForeachBatch;
+            let function = UsedFunction { name: function.clone(), kind, input, output: None };
+            uses.push((plugin.clone(), function));
+        }
+        Ok(uses)
+    }
+}
+
+/// Opens the sink when the query has an id.
+struct OutputOpener {
+    sink: Option<PlannedSink>,
+    targets: BTreeMap<String, SinkConfig>,
+    handler: Option<(String, String, Vec<String>)>,
+}
+
+impl OutputOpener {
+    fn open(self, query_id: &QueryId) -> Result<Output, EngineError> {
+        let context = SinkContext::new(query_id.clone());
+        if let Some(sink) = self.sink {
+            return Ok(Output::Sink(sink.open(&context)?));
+        }
+        let (plugin, function, granted) = self.handler.unwrap_or_default();
+        let targets = self
+            .targets
+            .into_iter()
+            .filter(|(name, _)| granted.contains(name))
+            .map(|(name, config)| {
+                let target = Target { config, context: context.clone() };
+                (name, Arc::new(target) as Arc<dyn TargetFactory>)
+            })
+            .collect();
+        Ok(Output::Handler { plugin, function, targets })
+    }
+}
+
+/// Why a prepared job did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The job or a plugin.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The checkpoint, a source or the sink.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+fn source_config(source: &JobSource) -> SourceConfig {
+    SourceConfig {
+        name: source.name.clone(),
+        format: source.format.clone(),
+        path: source.path.clone(),
+        schema: source.schema.clone(),
+        options: source.options.clone(),
+    }
+}
+
+fn table(source: &JobSource, planned: &PlannedSource, reader: &Arc<LateReader>) -> SourceTable {
+    SourceTable {
+        name: source.name.clone(),
+        schema: planned.schema(),
+        reader: Arc::clone(reader) as Arc<dyn tidemill_core::RangeReader>,
+        value: source.value.as_ref().map(|value| ValueFormat {
+            schema: Arc::clone(&value.schema),
+            keep: value.keep.clone(),
+            options: value.options.clone(),
+        }),
+        watermark: source.watermark.as_ref().map(watermark),
+    }
+}
+
+fn step(step: &JobStep) -> Step {
+    let kind = match &step.work {
+        StepWork::Sql(text) => StepKind::Sql(text.clone()),
+        StepWork::Same { from } => StepKind::Same { from: from.clone() },
+        StepWork::Transform { from, plugin, function } => StepKind::Transform {
+            from: from.clone(),
+            plugin: plugin.clone(),
+            function: function.clone(),
+        },
+    };
+    Step { name: step.name.clone(), kind, watermark: step.watermark.as_ref().map(watermark) }
+}
+
+fn watermark(watermark: &JobWatermark) -> WatermarkSpec {
+    WatermarkSpec { column: watermark.column.clone(), delay: watermark.delay }
+}

@@ -238,9 +238,8 @@ impl Checkpoint {
         };
         let list = |dir: &Path| self.disk.list(dir).map_err(CheckpointError::io("list", dir));
         let snapshots = list(&self.layout.snapshots())?;
-        let snapshots = snapshots.iter().filter_map(|file| {
-            Some((snapshot_number(&file.name)?, file.len))
-        });
+        let snapshots =
+            snapshots.iter().filter_map(|file| Some((snapshot_number(&file.name)?, file.len)));
         let (base, base_bytes) = snapshots.max().unwrap_or((0, 0));
         let closed = list(&self.layout.log())?.into_iter().filter(|file| {
             segment_number(&file.name).is_some_and(|at| base < at && at < self.segment_number)

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tidemill_core::Digest;
 
 use crate::CheckpointError;
-use crate::disk::Disk;
+use crate::disk::{Disk, create_unfinished};
 use crate::names::{Layout, plugin_digest, temporary};
 
 /// SHA-256 of some bytes.
@@ -114,7 +114,7 @@ fn write_durably(
     bytes: &[u8],
 ) -> Result<(), CheckpointError> {
     let unfinished = temporary(path);
-    let mut file = disk.create(&unfinished).map_err(CheckpointError::io("create", &unfinished))?;
+    let mut file = create_unfinished(disk, &unfinished)?;
     file.append(bytes).map_err(CheckpointError::io("write", &unfinished))?;
     file.sync_data().map_err(CheckpointError::io("sync", &unfinished))?;
     disk.rename(&unfinished, path).map_err(CheckpointError::io("rename", &unfinished))?;

@@ -116,9 +116,7 @@ impl MemoryDisk {
     }
 
     fn change<T>(&self, run: impl FnOnce(&mut Images) -> io::Result<T>) -> io::Result<T> {
-        self.with(|images| {
-            if images.step() { run(images) } else { Err(power_is_off()) }
-        })
+        self.with(|images| if images.step() { run(images) } else { Err(power_is_off()) })
     }
 }
 
@@ -211,9 +209,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change(|images| {
-            images.live.remove(path).map(drop).ok_or_else(|| not_found(path))
-        })
+        self.change(|images| images.live.remove(path).map(drop).ok_or_else(|| not_found(path)))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

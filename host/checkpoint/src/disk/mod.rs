@@ -11,6 +11,8 @@ use std::any::Any;
 use std::io;
 use std::path::Path;
 
+use crate::CheckpointError;
+
 #[cfg(any(test, feature = "test-util"))]
 pub use memory::{Crash, MemoryDisk};
 pub use real::RealDisk;
@@ -56,6 +58,20 @@ pub trait DiskFile: Send {
     /// Makes everything written so far durable. After a failure nobody knows what is on the disk:
     /// it must not be called again, and the process has to end.
     fn sync_data(&mut self) -> io::Result<()>;
+}
+
+/// Makes a file that gets its real name when it is finished. One that an earlier try left goes.
+pub(crate) fn create_unfinished(
+    disk: &dyn Disk,
+    path: &Path,
+) -> Result<Box<dyn DiskFile>, CheckpointError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(CheckpointError::io("remove", path)(error));
+        }
+        _ => {}
+    }
+    disk.create(path).map_err(CheckpointError::io("create", path))
 }
 
 /// One file of a directory.

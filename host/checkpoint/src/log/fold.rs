@@ -88,7 +88,11 @@ impl SegmentFold<'_> {
         for chunk in std::mem::take(&mut self.chunks) {
             for change in decode_changes(&chunk.payload) {
                 let bad = || {
-                    CheckpointError::damaged(&self.path, chunk.offset, "its state changes do not add up")
+                    CheckpointError::damaged(
+                        &self.path,
+                        chunk.offset,
+                        "its state changes do not add up",
+                    )
                 };
                 (self.apply)(change.ok_or_else(bad)?);
             }
@@ -96,4 +100,3 @@ impl SegmentFold<'_> {
         Ok(())
     }
 }
-

@@ -1,7 +1,7 @@
 //! The write-ahead log: segments of frames, each a record.
 
-pub(crate) mod frame;
 mod fold;
+pub(crate) mod frame;
 pub(crate) mod record;
 pub(crate) mod segment;
 mod summary;

@@ -54,9 +54,7 @@ impl Header {
         if checked[..8] != MAGIC {
             return Err(CheckpointError::damaged(path, 0, "it is not a segment of a log"));
         }
-        let u64_at = |at: usize| {
-            u64::from_le_bytes(std::array::from_fn(|i| checked[at + i]))
-        };
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| checked[at + i]));
         let version = u32::from_le_bytes(std::array::from_fn(|i| checked[8 + i]));
         if version != FORMAT_VERSION {
             let (file, known) = (path.to_owned(), FORMAT_VERSION);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::CheckpointError;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, create_unfinished};
 use crate::log::LogSummary;
 use crate::log::frame::{self, FrameReader};
 use crate::log::record::{self, kind};
@@ -34,10 +34,9 @@ impl<'a> SnapshotWriter<'a> {
     ) -> Result<SnapshotWriter<'a>, CheckpointError> {
         let path = layout.snapshot(through);
         let unfinished = temporary(&path);
-        let file = disk.create(&unfinished).map_err(CheckpointError::io("create", &unfinished))?;
+        let file = create_unfinished(disk, &unfinished)?;
         let (chunk, entries) = (Vec::with_capacity(CHUNK_BYTES), 0);
-        let mut writer =
-            SnapshotWriter { disk, layout, path, unfinished, file, chunk, entries };
+        let mut writer = SnapshotWriter { disk, layout, path, unfinished, file, chunk, entries };
         let mut header = MAGIC.to_vec();
         header.extend(FORMAT_VERSION.to_le_bytes());
         frame::encode(&mut header, kind::SUMMARY, |bytes| bytes.extend(record::json(summary)))?;
@@ -137,4 +136,3 @@ impl SnapshotReader {
 pub(crate) fn read_summary(disk: &dyn Disk, path: &Path) -> Result<LogSummary, CheckpointError> {
     Ok(SnapshotReader::open(disk, path)?.0)
 }
-

@@ -51,6 +51,8 @@ pub(crate) fn oldest_to_keep(bases: &[Base], keep: &Keep) -> Option<Base> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     const KEEP: Keep = Keep { batches: 100, age_ms: 1_000, bytes: 50 };

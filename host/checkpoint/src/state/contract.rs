@@ -226,7 +226,8 @@ fn put_at(
     key: &str,
     value: &str,
 ) {
-    let put = |shard: &mut dyn ShardState| shard.put(Bucket(bucket), key.as_bytes(), value.as_bytes());
+    let put =
+        |shard: &mut dyn ShardState| shard.put(Bucket(bucket), key.as_bytes(), value.as_bytes());
     assert_eq!(with_shard_of(store, operator, shard, put), Ok(()));
 }
 

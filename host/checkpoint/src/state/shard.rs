@@ -130,9 +130,8 @@ impl Shard {
     ) -> Result<bool, StateError> {
         let size = entry_bytes(key.len(), value.map_or(0, <[u8]>::len));
         let changed = self.overlay.get(&bucket).and_then(|changed| changed.get(key));
-        let replaced = changed.map_or(0, |old| {
-            entry_bytes(key.len(), old.as_ref().map_or(0, |old| old.len()))
-        });
+        let replaced = changed
+            .map_or(0, |old| entry_bytes(key.len(), old.as_ref().map_or(0, |old| old.len())));
         let before = match changed {
             Some(old) => old.as_ref().map(|old| old.len()),
             None => self.committed(bucket, key).map(<[u8]>::len),

@@ -120,7 +120,8 @@ fn plugins_stay_for_as_long_as_a_batch_that_can_be_replayed_names_them() {
     drop(query);
 
     let mut query = open(&disk, options);
-    let is_kept = || disk.paths().iter().any(|path| path.to_string_lossy().contains(&old.to_string()));
+    let is_kept =
+        || disk.paths().iter().any(|path| path.to_string_lossy().contains(&old.to_string()));
     for batch in 1..5 {
         assert!(is_kept() || batch > 3, "batch {batch}");
         query.run_through(batch).unwrap();

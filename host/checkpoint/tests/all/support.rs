@@ -53,7 +53,10 @@ impl Query {
         Query::open_with(disk, options())
     }
 
-    pub(crate) fn open_with(disk: &MemoryDisk, options: OpenOptions) -> Result<Query, CheckpointError> {
+    pub(crate) fn open_with(
+        disk: &MemoryDisk,
+        options: OpenOptions,
+    ) -> Result<Query, CheckpointError> {
         let Opened { checkpoint, recovered, state } =
             Checkpoint::open(Arc::new(disk.clone()), root(), options)?;
         checkpoint.store_plugin(digest_of(PLUGIN), PLUGIN)?;
@@ -71,7 +74,12 @@ impl Query {
     pub(crate) fn run_through(&mut self, last: u64) -> Result<(), CheckpointError> {
         let mut spec = match self.recovered.next.clone() {
             Resume::Start(batch) => self.plan(batch)?,
-            Resume::Replay { spec, .. } => spec,
+            Resume::Replay { spec, attempt } => {
+                for &digest in attempt.plugins.values() {
+                    self.checkpoint.plugin_bytes(digest)?;
+                }
+                spec
+            }
             Resume::Retry { spec, last_attempt } => {
                 self.checkpoint.append_planned(&spec, &attempt(last_attempt.next().0))?;
                 spec
@@ -210,5 +218,8 @@ pub(crate) fn last_segment(disk: &MemoryDisk) -> PathBuf {
 }
 
 pub(crate) fn segments(disk: &MemoryDisk) -> Vec<PathBuf> {
-    disk.paths().into_iter().filter(|path| path.extension().is_some_and(|end| end == "log")).collect()
+    disk.paths()
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .collect()
 }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
 
 const ROWS: usize = 1_000_000;
@@ -89,7 +89,13 @@ fn lines(block: &str, schema: &SchemaRef) -> Result<usize, Box<dyn Error>> {
 }
 
 fn arrow_json_reader(block: &str, schema: &SchemaRef) -> Result<usize, Box<dyn Error>> {
-    let reader = arrow_json::ReaderBuilder::new(Arc::clone(schema))
+    // Without its table of time zones, arrow-json knows UTC by its offset only.
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Timestamp(..) => field.as_ref().clone().with_data_type(utc.clone()),
+        _ => field.as_ref().clone(),
+    });
+    let reader = arrow_json::ReaderBuilder::new(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
         .with_batch_size(ROWS_PER_BATCH)
         .build(block.as_bytes())?;
     let mut count = 0;

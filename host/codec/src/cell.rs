@@ -28,8 +28,12 @@ fn write_cell(array: &dyn Array, row: usize, out: &mut String) {
     }
     match array.data_type() {
         DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
-        DataType::Float64 => out.push_str(&format_f64(array.as_primitive::<Float64Type>().value(row))),
-        DataType::Float32 => out.push_str(&format_f32(array.as_primitive::<Float32Type>().value(row))),
+        DataType::Float64 => {
+            out.push_str(&format_f64(array.as_primitive::<Float64Type>().value(row)))
+        }
+        DataType::Float32 => {
+            out.push_str(&format_f32(array.as_primitive::<Float32Type>().value(row)))
+        }
         DataType::Decimal128(_, scale) => {
             let value = array.as_primitive::<Decimal128Type>().value(row);
             push_bytes(out, |bytes| write_decimal(value, *scale, bytes));

@@ -58,9 +58,10 @@ pub fn parse_schema_or_type(text: &str) -> Result<DataType, DdlError> {
 /// The schema as Spark prints it: `id string, y struct<z:int>`.
 #[must_use]
 pub fn format_schema(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| {
-        format!("{} {}", format_name(field.name()), format_type(field.data_type()))
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", format_name(field.name()), format_type(field.data_type())));
     columns.collect::<Vec<_>>().join(", ")
 }
 
@@ -306,19 +307,18 @@ impl<'a> Parser<'a> {
         Err(self.error("a name that ends with a backtick"))
     }
 
-    /// Passes over `'…'` or `"…"`, in which a backslash takes the next character along.
+    /// Passes over `'…'` or `"…"`, in which a backslash takes the next character along and a quote
+    /// is written twice.
     fn quoted_text(&mut self) -> Result<(), DdlError> {
         let quote = match self.peek() {
             Some(quote @ ('\'' | '"')) => quote,
             _ => return Err(self.error("a quoted comment")),
         };
-        let mut escaped = false;
-        for (offset, c) in self.text[self.at + 1..].char_indices() {
-            if escaped {
-                escaped = false;
-            } else if c == '\\' {
-                escaped = true;
-            } else if c == quote {
+        let mut rest = self.text[self.at + 1..].char_indices().peekable();
+        while let Some((offset, c)) = rest.next() {
+            if c == '\\' {
+                rest.next();
+            } else if c == quote && rest.next_if(|(_, next)| *next == quote).is_none() {
                 self.at += 1 + offset + 1;
                 return Ok(());
             }
@@ -377,9 +377,7 @@ impl<'a> Parser<'a> {
 
 /// A map with the field names that Arrow's own tools use.
 fn map_type(key: DataType, value: DataType) -> DataType {
-    let entries = Fields::from(vec![
-        Field::new("key", key, false),
-        Field::new("value", value, true),
-    ]);
+    let entries =
+        Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
 }

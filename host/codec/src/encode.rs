@@ -16,8 +16,8 @@ use arrow::datatypes::{
 
 use crate::ddl::{UTC, format_type};
 use crate::text::{
-    Fraction, encode_base64, write_date, write_decimal, write_json_f32, write_json_f64, write_json_string,
-    write_time,
+    Fraction, encode_base64, write_date, write_decimal, write_json_f32, write_json_f64,
+    write_json_string, write_time,
 };
 
 /// What may be chosen about the text.

@@ -113,8 +113,10 @@ type Options<'a> = &'a [(&'a str, &'a str)];
 /// Reads every recorded value as each of `columns` (name, schema, options).
 #[track_caller]
 fn check_values(expected: &str, columns: &[(&str, &str, Options<'_>)]) {
-    let values: Vec<Option<String>> =
-        recorded("from-json.values").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let values: Vec<Option<String>> = recorded("from-json.values")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let values = StringArray::from(values);
     for (name, schema, options) in columns {
         let data_type = parse_schema_or_type(schema).unwrap();
@@ -122,7 +124,8 @@ fn check_values(expected: &str, columns: &[(&str, &str, Options<'_>)]) {
         let found = to_json(&array, WITH_NULLS).unwrap();
         for (i, line) in recorded(expected).lines().enumerate() {
             let expected: Value = serde_json::from_str(line).unwrap();
-            let found = text_of(&found, i).map_or(Value::Null, |t| serde_json::from_str(&t).unwrap());
+            let found =
+                text_of(&found, i).map_or(Value::Null, |t| serde_json::from_str(&t).unwrap());
             assert_eq!(found, expected[name], "{name} of {}", values.value(i));
         }
     }

@@ -28,9 +28,40 @@ const ROWS: [&str; 10] = [
 
 /// What damage is made of.
 const PIECES: [&str; 34] = [
-    "\"", "{", "}", "[", "]", ",", ":", "\\", "0", "9", "-", "+", ".", "e", "E", " ", "\t", "\n",
-    "\u{1}", "'", "null", "true", "NaN", "\\u00", "\\n", "\"id\":", "\"n\":", "1.5", "99999999999",
-    "/*", "é", "Z", "T", "\u{feff}",
+    "\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\\",
+    "0",
+    "9",
+    "-",
+    "+",
+    ".",
+    "e",
+    "E",
+    " ",
+    "\t",
+    "\n",
+    "\u{1}",
+    "'",
+    "null",
+    "true",
+    "NaN",
+    "\\u00",
+    "\\n",
+    "\"id\":",
+    "\"n\":",
+    "1.5",
+    "99999999999",
+    "/*",
+    "é",
+    "Z",
+    "T",
+    "\u{feff}",
 ];
 
 #[test]
@@ -71,8 +102,7 @@ fn clean_rows_take_the_fast_path() {
 }
 
 fn damage(text: &mut String, random: &mut StdRng) {
-    let boundaries: Vec<usize> =
-        (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
+    let boundaries: Vec<usize> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
     let mut place = || *boundaries.choose(random).unwrap();
     let (a, b) = (place(), place());
     let (from, to) = (a.min(b), a.max(b));

@@ -71,9 +71,7 @@ pub enum DecodeError {
     )]
     DropMalformed,
     /// Malformed text in mode FAILFAST.
-    #[error(
-        "malformed JSON in mode FAILFAST: {0}; use mode PERMISSIVE to read such rows as nulls"
-    )]
+    #[error("malformed JSON in mode FAILFAST: {0}; use mode PERMISSIVE to read such rows as nulls")]
     Malformed(String),
     /// Too much text at once.
     #[error(
@@ -114,17 +112,12 @@ impl JsonDecoder {
 
     /// A decoder for `from_json` with a schema of any type: a struct, an array or a map. Its rows
     /// are got by [`JsonDecoder::finish_array`].
-    pub fn of_type(
-        data_type: &DataType,
-        options: JsonOptions,
-    ) -> Result<JsonDecoder, DecodeError> {
+    pub fn of_type(data_type: &DataType, options: JsonOptions) -> Result<JsonDecoder, DecodeError> {
         if options.mode == ParseMode::DropMalformed {
             return Err(DecodeError::DropMalformed);
         }
-        let unsupported = || DecodeError::Type {
-            column: "value".to_owned(),
-            data_type: format_type(data_type),
-        };
+        let unsupported =
+            || DecodeError::Type { column: "value".to_owned(), data_type: format_type(data_type) };
         match data_type {
             DataType::Struct(fields) => {
                 JsonDecoder::with_root(Arc::new(Schema::new(fields.clone())), options, Root::Object)
@@ -206,11 +199,14 @@ impl JsonDecoder {
             return Ok(());
         };
         self.count_bytes(bytes.len())?;
-        let text = String::from_utf8_lossy(bytes);
-        if self.root != Root::Value && self.take_fast(text.as_bytes(), Text::Value) {
+        // Java puts a replacement character where bytes are not UTF-8.
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return self.decode_value_slowly(&String::from_utf8_lossy(bytes));
+        };
+        if self.root != Root::Value && self.take_fast(bytes, Text::Value) {
             return Ok(());
         }
-        self.decode_value_slowly(&text)
+        self.decode_value_slowly(text)
     }
 
     fn decode_value_slowly(&mut self, text: &str) -> Result<(), DecodeError> {

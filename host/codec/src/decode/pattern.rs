@@ -15,14 +15,23 @@ pub(crate) struct TimePattern {
 enum Part {
     Literal(char),
     /// Exactly `digits` digits, or any number of them (up to 9) for 0.
-    Number { field: Field, digits: usize },
+    Number {
+        field: Field,
+        digits: usize,
+    },
     /// The last two digits of a year of this century.
     ShortYear,
     /// Up to so many digits of a fraction of a second.
     Fraction(usize),
-    MonthName { full: bool },
+    MonthName {
+        full: bool,
+    },
     AmPm,
-    Offset { zero_is_z: bool, colon: bool, minutes: bool },
+    Offset {
+        zero_is_z: bool,
+        colon: bool,
+        minutes: bool,
+    },
     Zone,
     Optional(Vec<Part>),
 }
@@ -106,7 +115,11 @@ impl TimePattern {
                 c => parts.push(Part::Literal(c)),
             }
         }
-        if outer.is_empty() { Ok(TimePattern { parts }) } else { Err("a \"[\" is not closed".to_owned()) }
+        if outer.is_empty() {
+            Ok(TimePattern { parts })
+        } else {
+            Err("a \"[\" is not closed".to_owned())
+        }
     }
 
     /// Microseconds since 1970-01-01 UTC. Without a zone in the text it is in UTC.
@@ -149,11 +162,9 @@ fn part(letter: char, count: usize) -> Result<Part, String> {
         ('s', 1 | 2) => number(Field::Second),
         ('S', 1..=9) => Ok(Part::Fraction(count)),
         ('a', 1) => Ok(Part::AmPm),
-        ('X' | 'x', 1..=3) => Ok(Part::Offset {
-            zero_is_z: letter == 'X',
-            colon: count == 3,
-            minutes: count > 1,
-        }),
+        ('X' | 'x', 1..=3) => {
+            Ok(Part::Offset { zero_is_z: letter == 'X', colon: count == 3, minutes: count > 1 })
+        }
         ('Z', 1..=3) => Ok(Part::Offset { zero_is_z: false, colon: false, minutes: true }),
         ('V', 2) => Ok(Part::Zone),
         _ => {

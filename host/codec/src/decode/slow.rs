@@ -371,8 +371,12 @@ fn from_text(text: &str, data_type: &DataType, options: &JsonOptions) -> Option<
         DataType::Decimal128(precision, scale) => {
             parse_decimal(&text.replace(',', ""), *precision, *scale).map(Value::Decimal)
         }
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => options.times.timestamp(text).map(Value::Int),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => options.times.timestamp_ntz(text).map(Value::Int),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+            options.times.timestamp(text).map(Value::Int)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            options.times.timestamp_ntz(text).map(Value::Int)
+        }
         DataType::Date32 => options.times.date(text).map(|days| Value::Int(i64::from(days))),
         _ => None,
     }

@@ -492,7 +492,9 @@ impl<'a> Tokens<'a> {
             if !self.grammar.leading_zeros {
                 return Err(SyntaxError);
             }
-            while self.peek() == Some(b'0') && matches!(self.bytes.get(self.at + 1), Some(b'0'..=b'9')) {
+            while self.peek() == Some(b'0')
+                && matches!(self.bytes.get(self.at + 1), Some(b'0'..=b'9'))
+            {
                 self.at += 1;
             }
         }
@@ -576,7 +578,9 @@ impl<'a> Tokens<'a> {
                     match unit {
                         Unit::Char(c) => self.string.push(c),
                         Unit::Escaped(code @ 0xd800..=0xdbff) => high = Some(code),
-                        Unit::Escaped(code) => self.string.push(char::from_u32(code).unwrap_or('?')),
+                        Unit::Escaped(code) => {
+                            self.string.push(char::from_u32(code).unwrap_or('?'))
+                        }
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use tidemill_core::{Begin, Delivery};
 
 use crate::clock::Stopwatch;
@@ -25,6 +25,8 @@ impl Query {
             Arc::clone(&self.state) as Arc<dyn tidemill_core::StateStore>,
         );
         let delivery = delivery(planned);
+        // Operators start tasks of their own.
+        let _inside = self.runtime.enter();
         let streams = self.plan.run(&batch).map_err(|error| EngineError::from_plan(&error))?;
         let mut partitions = Partitions::spawn(&self.runtime, streams);
         let schema = self.plan.schema();
@@ -106,8 +108,7 @@ fn plain(
     schema: &arrow::datatypes::SchemaRef,
     block: &RecordBatch,
 ) -> Result<RecordBatch, EngineError> {
-    block
-        .clone()
-        .with_schema(Arc::clone(schema))
+    let options = RecordBatchOptions::new().with_row_count(Some(block.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), block.columns().to_vec(), &options)
         .map_err(|error| EngineError::Execution(error.to_string()))
 }

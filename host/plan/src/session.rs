@@ -38,6 +38,8 @@ fn config() -> SessionConfig {
         .with_collect_statistics(false);
     let options = config.options_mut();
     options.optimizer.enable_dynamic_filter_pushdown = false;
+    // Moves field accesses below projections, where they may meet a column of the same name.
+    options.optimizer.enable_leaf_expression_pushdown = false;
     // Spark compares names without regard to case, and keeps how they are written.
     options.sql_parser.enable_ident_normalization = false;
     // Rows cross to plugins and sinks as plain strings.

@@ -27,7 +27,7 @@ pub enum PrepareError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// A place that cannot be reached.
-    #[error("{0}{}", cause(.0))]
+    #[error("{}", with_cause(.0))]
     Place(#[from] ConnectorError),
     /// The checkpoint cannot be read.
     #[error(transparent)]
@@ -37,6 +37,9 @@ pub enum PrepareError {
     Invalid(String),
 }
 
-fn cause(error: &ConnectorError) -> String {
-    std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"))
+fn with_cause(error: &ConnectorError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }

@@ -7,7 +7,7 @@ use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk};
 use tidemill_connectors::{
     PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig, plan_sink, plan_source,
 };
-use tidemill_core::{FunctionKind, PluginModule, QueryId};
+use tidemill_core::{FunctionKind, QueryId};
 use tidemill_engine::{
     Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
     Settings, StopSignal, SystemClock, TargetFactory,

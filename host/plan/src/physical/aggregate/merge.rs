@@ -71,8 +71,9 @@ impl Merge {
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
         let spec = batch.spec();
-        let touched = self.touch(blocks, spec.late_watermark)?;
-        let new_states = self.merge(batch, &touched, blocks)?;
+        let mut touched = self.touch(blocks, spec.late_watermark)?;
+        let old_states = self.old_states(batch, &mut touched)?;
+        let new_states = self.merge(&old_states, &touched, blocks)?;
         let states = self.layout.states_to_bytes(&new_states)?;
         for (i, group) in touched.groups.iter().enumerate() {
             let value = states.row(i);
@@ -113,29 +114,43 @@ impl Merge {
         Ok(touched)
     }
 
-    /// The new states of the touched groups: their old ones, then the partials in order.
-    fn merge(
-        &self,
-        batch: &RunningBatch,
-        touched: &Touched,
-        blocks: &[RecordBatch],
-    ) -> Result<Vec<ArrayRef>> {
-        let total = touched.groups.len();
-        let mut accumulators = self.layout.accumulators()?;
-        let mut old_states: Vec<Box<[u8]>> = Vec::new();
-        let mut old_groups = Vec::new();
-        for (i, group) in touched.groups.iter().enumerate() {
+    /// The states of the touched groups that had one. These groups come first from here on.
+    fn old_states(&self, batch: &RunningBatch, touched: &mut Touched) -> Result<Vec<Box<[u8]>>> {
+        let mut states: Vec<Box<[u8]>> = Vec::new();
+        let mut is_old = vec![false; touched.groups.len()];
+        for (is_old, group) in is_old.iter_mut().zip(&touched.groups) {
             self.shard(batch, group.shard, |shard| {
                 if let Some(value) = shard.get(group.bucket, &group.key) {
-                    old_states.push(value.into());
-                    old_groups.push(i);
+                    states.push(value.into());
+                    *is_old = true;
                 }
                 Ok(())
             })?;
         }
-        let old = self.layout.states_from_bytes(old_states.iter().map(AsRef::as_ref))?;
-        accumulators.merge(&old, &old_groups, total)?;
+        touched.put_first(&is_old);
+        Ok(states)
+    }
+
+    /// The new states of the touched groups: their old ones, then the partials in order.
+    ///
+    /// Accumulators take it that all groups below the total of a call were in it or in an earlier
+    /// one, so the total grows as groups appear.
+    fn merge(
+        &self,
+        old_states: &[Box<[u8]>],
+        touched: &Touched,
+        blocks: &[RecordBatch],
+    ) -> Result<Vec<ArrayRef>> {
+        let mut accumulators = self.layout.accumulators()?;
+        let mut total = old_states.len();
+        if total > 0 {
+            let old = self.layout.states_from_bytes(old_states.iter().map(AsRef::as_ref))?;
+            let groups: Vec<usize> = (0..total).collect();
+            accumulators.merge(&old, &groups, total)?;
+        }
         for (block, (rows, groups)) in blocks.iter().zip(&touched.blocks) {
+            let Some(last) = groups.iter().max() else { continue };
+            total = total.max(last + 1);
             let states = self.layout.state_columns(block);
             if rows.len() == block.num_rows() {
                 accumulators.merge(states, groups, total)?;
@@ -270,6 +285,26 @@ impl Merge {
 }
 
 impl Touched {
+    /// Renumbers the groups: those with the flag first, each kind in the order that it was in.
+    fn put_first(&mut self, flags: &[bool]) {
+        let mut renumbered = vec![0; flags.len()];
+        let first = flags.iter().filter(|flag| **flag).count();
+        let (mut next_first, mut next_other) = (0, first);
+        for (number, flag) in renumbered.iter_mut().zip(flags) {
+            let next = if *flag { &mut next_first } else { &mut next_other };
+            *number = *next;
+            *next += 1;
+        }
+        let mut groups: Vec<(usize, Group)> =
+            renumbered.iter().copied().zip(self.groups.drain(..)).collect();
+        groups.sort_unstable_by_key(|(number, _)| *number);
+        self.groups.extend(groups.into_iter().map(|(_, group)| group));
+        for (_, groups) in &mut self.blocks {
+            groups.iter_mut().for_each(|group| *group = renumbered[*group]);
+        }
+        self.index.clear();
+    }
+
     fn group(&mut self, key: &[u8], bucket: Bucket, shards: u32) -> usize {
         if let Some(group) = self.index.get(key) {
             return *group;

@@ -1,0 +1,57 @@
+//! An attempt is a function: run twice, it gives the same rows in the same order, byte for byte;
+//! and it plans nothing.
+
+use tidemill_tests::{Workbench, write_orders};
+
+use crate::orders::{JOB, bench};
+
+fn printing(mode: &str) -> Workbench {
+    let bench = bench();
+    let (head, _) = JOB.split_once("[sink]").unwrap();
+    let head = head.replace("output_mode = \"update\"", &format!("output_mode = \"{mode}\""));
+    let head = head.replace("targets = [\"summary\"]\n", "");
+    bench.write("job.toml", format!("{head}[sink]\nformat = \"console\"\noptions = {{ format = \"json\" }}\n"));
+    write_orders(&bench, 0, 6, 2_000);
+    bench
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_whatever_the_threads_do() {
+    for mode in ["append", "update", "complete"] {
+        let outputs: Vec<String> = (0..3)
+            .map(|_| {
+                let bench = printing(mode);
+                bench.run(&["run", "job.toml", "--set", "options.scan_partitions=3"])
+                    .expect_success()
+                    .stdout
+            })
+            .collect();
+        assert!(outputs[0].lines().count() > 5, "{mode}");
+        assert!(outputs.iter().all(|output| *output == outputs[0]), "{mode}");
+    }
+}
+
+#[test]
+fn batches_are_run_on_the_plan_that_was_made_at_the_start() {
+    let bench = printing("update");
+    let job = tidemill::job::Job::read(&bench.path("job.toml"), &[]).unwrap();
+    let shared = tidemill::query::Shared::new(false);
+    let runtime = tokio_runtime();
+    let prepared = runtime.block_on(tidemill::query::Prepared::new(job, &shared)).unwrap();
+    let planned = tidemill_plan::planning_work();
+    let batches = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&batches);
+    let on_event = Box::new(move |event: tidemill_engine::QueryEvent<'_>| {
+        if let tidemill_engine::QueryEvent::Progress(_) = event {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let mut query = prepared.start(tidemill_engine::StopSignal::new(), on_event).unwrap();
+    query.run().unwrap();
+    assert!(batches.load(std::sync::atomic::Ordering::Relaxed) >= 6);
+    assert_eq!(tidemill_plan::planning_work(), planned, "a batch parsed, optimised or planned");
+}
+
+fn tokio_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}

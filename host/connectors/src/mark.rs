@@ -12,10 +12,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn of(delivery: Delivery) -> Mark {
-        Mark {
-            batch: delivery.batch.0,
-            calls: delivery.call,
-        }
+        Mark { batch: delivery.batch.0, calls: delivery.call }
     }
 
     /// Whether a place with `mark` holds a delivery, by whatever attempt.

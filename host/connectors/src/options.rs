@@ -48,12 +48,7 @@ impl Options {
                         wanted: format!("\"{earlier}\" sets the same option: keep one"),
                     });
                 }
-            } else if known
-                .iter()
-                .flat_map(|known| known.later)
-                .find(is)
-                .is_some()
-            {
+            } else if known.iter().flat_map(|known| known.later).find(is).is_some() {
                 return Err(ConfigError::OptionNotSupportedYet {
                     place: place.to_owned(),
                     option: name.clone(),
@@ -67,10 +62,7 @@ impl Options {
                 });
             }
         }
-        Ok(Options {
-            place: place.to_owned(),
-            given,
-        })
+        Ok(Options { place: place.to_owned(), given })
     }
 
     pub(crate) fn place(&self) -> &str {
@@ -78,9 +70,7 @@ impl Options {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.given
-            .get(&name.to_lowercase())
-            .map(|(_, value)| value.as_str())
+        self.given.get(&name.to_lowercase()).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn bool(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
@@ -102,10 +92,7 @@ impl Options {
         };
         match text.trim().parse::<N>() {
             Ok(number) if number >= least => Ok(Some(number)),
-            _ => Err(self.bad(
-                name,
-                &format!("it has to be a whole number of at least {least}"),
-            )),
+            _ => Err(self.bad(name, &format!("it has to be a whole number of at least {least}"))),
         }
     }
 
@@ -169,18 +156,10 @@ impl Options {
     }
 
     pub(crate) fn bad(&self, name: &str, wanted: &str) -> ConfigError {
-        let (option, value) = self
-            .given
-            .get(&name.to_lowercase())
-            .cloned()
-            .unwrap_or_default();
+        let (option, value) = self.given.get(&name.to_lowercase()).cloned().unwrap_or_default();
         ConfigError::BadValue {
             place: self.place.clone(),
-            option: if option.is_empty() {
-                name.to_owned()
-            } else {
-                option
-            },
+            option: if option.is_empty() { name.to_owned() } else { option },
             value,
             wanted: wanted.to_owned(),
         }
@@ -253,10 +232,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const KNOWN: Known = Known {
-        built: &["maxFilesPerTrigger", "maxFileAge", "sep"],
-        later: &["cleanSource"],
-    };
+    const KNOWN: Known =
+        Known { built: &["maxFilesPerTrigger", "maxFileAge", "sep"], later: &["cleanSource"] };
 
     fn check(name: &str, value: &str) -> Result<Options, ConfigError> {
         let given = BTreeMap::from([(name.to_owned(), value.to_owned())]);
@@ -292,19 +269,12 @@ mod tests {
     #[test]
     fn times_and_sizes_have_sparks_short_units() {
         assert_eq!(
-            check("maxFileAge", "7d")
-                .unwrap()
-                .millis("maxFileAge", "ms"),
+            check("maxFileAge", "7d").unwrap().millis("maxFileAge", "ms"),
             Ok(Some(604_800_000))
         );
         let long = check("maxFileAge", "5 minutes").unwrap();
         assert_eq!(long.millis("maxFileAge", "ms"), Ok(Some(300_000)));
-        assert!(
-            check("maxFileAge", "soon")
-                .unwrap()
-                .millis("maxFileAge", "ms")
-                .is_err()
-        );
+        assert!(check("maxFileAge", "soon").unwrap().millis("maxFileAge", "ms").is_err());
         assert_eq!(parse_bytes("10m"), Some(10 << 20));
         assert_eq!(parse_bytes("1gb"), Some(1 << 30));
         assert_eq!(parse_bytes("x"), None);
@@ -314,10 +284,7 @@ mod tests {
     fn a_value_that_cannot_be_used_says_what_it_has_to_be() {
         let options = check("maxFilesPerTrigger", "0").unwrap();
         assert_eq!(
-            options
-                .number("maxFilesPerTrigger", 1_u64)
-                .unwrap_err()
-                .to_string(),
+            options.number("maxFilesPerTrigger", 1_u64).unwrap_err().to_string(),
             "source \"s\" has maxFilesPerTrigger = \"0\"; it has to be a whole number of at least 1"
         );
     }

@@ -16,16 +16,8 @@ use crate::sqlite::SqlitePlan;
 use crate::{Clock, ConfigError, SinkConfig, SourceConfig};
 
 const SOURCES: [&str; 6] = ["json", "csv", "parquet", "text", "rate", "rate-micro-batch"];
-const SOURCES_LATER: [&str; 8] = [
-    "kafka",
-    "socket",
-    "orc",
-    "xml",
-    "avro",
-    "delta",
-    "statestore",
-    "state-metadata",
-];
+const SOURCES_LATER: [&str; 8] =
+    ["kafka", "socket", "orc", "xml", "avro", "delta", "statestore", "state-metadata"];
 const SINKS: [&str; 6] = ["console", "json", "parquet", "sqlite", "memory", "noop"];
 const SINKS_LATER: [&str; 12] = [
     "kafka",
@@ -57,11 +49,7 @@ enum SourceKind {
 /// Checks a source of a job.
 pub fn plan_source(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
     let place = format!("source \"{}\"", config.name);
-    let file = |format| {
-        FilePlan::new(format, &config, &place)
-            .map(Arc::new)
-            .map(SourceKind::File)
-    };
+    let file = |format| FilePlan::new(format, &config, &place).map(Arc::new).map(SourceKind::File);
     let kind = match config.format.to_lowercase().as_str() {
         "json" => file(FileFormat::Json)?,
         "csv" => file(FileFormat::Csv)?,
@@ -71,10 +59,7 @@ pub fn plan_source(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
         "rate-micro-batch" => SourceKind::RateMicroBatch(RateMicroBatchPlan::new(&config, &place)?),
         other => return Err(no_format(place, other, &SOURCES, &SOURCES_LATER)),
     };
-    Ok(PlannedSource {
-        name: config.name,
-        kind,
-    })
+    Ok(PlannedSource { name: config.name, kind })
 }
 
 impl PlannedSource {
@@ -118,11 +103,7 @@ impl SinkContext {
     /// Printing on standard output, with no memory tables yet.
     #[must_use]
     pub fn new(query_id: QueryId) -> SinkContext {
-        SinkContext {
-            query_id,
-            console: ConsoleOutput::stdout(),
-            tables: MemoryTables::default(),
-        }
+        SinkContext { query_id, console: ConsoleOutput::stdout(), tables: MemoryTables::default() }
     }
 }
 
@@ -152,10 +133,7 @@ pub fn plan_sink(config: SinkConfig) -> Result<PlannedSink, ConfigError> {
         "noop" => SinkKind::Noop(NoopPlan::new(&config, &place)?),
         other => return Err(no_format(place, other, &SINKS, &SINKS_LATER)),
     };
-    Ok(PlannedSink {
-        name: config.name,
-        kind,
-    })
+    Ok(PlannedSink { name: config.name, kind })
 }
 
 impl PlannedSink {
@@ -188,10 +166,9 @@ impl PlannedSink {
     /// Opens the place for a handler's own statements; `None` where it takes none.
     pub fn open_sql(&self) -> Option<Result<Box<dyn SqlTarget>, ConnectorError>> {
         match &self.kind {
-            SinkKind::Sqlite(plan) => Some(
-                plan.open_sql()
-                    .map(|target| Box::new(target) as Box<dyn SqlTarget>),
-            ),
+            SinkKind::Sqlite(plan) => {
+                Some(plan.open_sql().map(|target| Box::new(target) as Box<dyn SqlTarget>))
+            }
             _ => None,
         }
     }
@@ -219,15 +196,6 @@ fn no_format(place: String, format: &str, built: &[&str], later: &[&str]) -> Con
         };
     }
     let nearest = suggestion(format, built.iter().copied(), "formats");
-    let nearest = if nearest.starts_with("did") {
-        format!("{nearest} ")
-    } else {
-        String::new()
-    };
-    ConfigError::UnknownFormat {
-        place,
-        format: format.to_owned(),
-        nearest,
-        built: formats,
-    }
+    let nearest = if nearest.starts_with("did") { format!("{nearest} ") } else { String::new() };
+    ConfigError::UnknownFormat { place, format: format.to_owned(), nearest, built: formats }
 }

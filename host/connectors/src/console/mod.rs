@@ -20,10 +20,7 @@ use crate::{ConfigError, SinkConfig};
 pub use output::ConsoleOutput;
 use table::Table;
 
-const OPTIONS: Known = Known {
-    built: &["numRows", "truncate", "format"],
-    later: &[],
-};
+const OPTIONS: Known = Known { built: &["numRows", "truncate", "format"], later: &[] };
 
 /// Rows that a table may be asked to show: widths are known only when all are there.
 const TABLE_ROWS_MAX: usize = 100_000;
@@ -58,18 +55,11 @@ impl ConsolePlan {
             Some("json") => Layout::Json,
             Some(_) => return Err(options.bad("format", "it has to be table or json")),
         };
-        Ok(ConsolePlan {
-            layout,
-            schema: config.schema.clone(),
-        })
+        Ok(ConsolePlan { layout, schema: config.schema.clone() })
     }
 
     pub(crate) fn open(&self, output: ConsoleOutput) -> ConsoleSink {
-        ConsoleSink {
-            plan: self.clone(),
-            output,
-            open: None,
-        }
+        ConsoleSink { plan: self.clone(), output, open: None }
     }
 }
 
@@ -143,9 +133,7 @@ impl Sink for ConsoleSink {
 }
 
 fn json_lines(delivery: Delivery, rows: &RecordBatch) -> Result<Vec<u8>, ConnectorError> {
-    let keep_nulls = EncodeOptions {
-        ignore_null_fields: false,
-    };
+    let keep_nulls = EncodeOptions { ignore_null_fields: false };
     let encoder = JsonEncoder::new(&rows.schema(), keep_nulls).map_err(|error| {
         ConnectorError::fatal("the rows cannot be printed as JSON; use the table").caused_by(error)
     })?;

@@ -22,9 +22,7 @@ impl ConsoleOutput {
     /// Something else, which the caller may keep a handle to.
     #[must_use]
     pub fn shared(writer: Arc<Mutex<dyn Write + Send>>) -> ConsoleOutput {
-        ConsoleOutput {
-            writer: Some(writer),
-        }
+        ConsoleOutput { writer: Some(writer) }
     }
 
     pub(super) fn print(

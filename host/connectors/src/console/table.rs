@@ -35,13 +35,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(rows_max: usize, truncate: bool, schema: Option<SchemaRef>) -> Table {
-        Table {
-            rows_max,
-            truncate,
-            schema,
-            rows: Vec::new(),
-            has_more: false,
-        }
+        Table { rows_max, truncate, schema, rows: Vec::new(), has_more: false }
     }
 
     pub(super) fn add(&mut self, batch: &RecordBatch) {
@@ -51,10 +45,7 @@ impl Table {
                 self.has_more = true;
                 return;
             }
-            let cells = batch
-                .columns()
-                .iter()
-                .map(|column| self.cell(&format_cell(column, row)));
+            let cells = batch.columns().iter().map(|column| self.cell(&format_cell(column, row)));
             let cells = cells.collect();
             self.rows.push(cells);
         }
@@ -65,10 +56,7 @@ impl Table {
         if !self.truncate || text.chars().count() <= CELL_CHARS_MAX {
             return text;
         }
-        text.chars()
-            .take(CELL_CHARS_MAX - 3)
-            .chain("...".chars())
-            .collect()
+        text.chars().take(CELL_CHARS_MAX - 3).chain("...".chars()).collect()
     }
 
     pub(super) fn print(&self, batch: BatchId, out: &mut dyn Write) -> io::Result<()> {
@@ -113,11 +101,8 @@ impl Table {
         text.push('|');
         for (cell, width) in cells.iter().zip(widths) {
             let padding = " ".repeat(width - shown_width(cell));
-            let (before, after) = if self.truncate {
-                (padding.as_str(), "")
-            } else {
-                ("", padding.as_str())
-            };
+            let (before, after) =
+                if self.truncate { (padding.as_str(), "") } else { ("", padding.as_str()) };
             text.push_str(before);
             text.push_str(cell);
             text.push_str(after);

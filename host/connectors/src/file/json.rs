@@ -42,10 +42,9 @@ pub(crate) fn check_schema(
 ) -> Result<(), ConfigError> {
     match JsonDecoder::new(schema.clone(), options.clone()) {
         Ok(_) => Ok(()),
-        Err(error) => Err(ConfigError::Schema {
-            place: place.to_owned(),
-            reason: error.to_string(),
-        }),
+        Err(error) => {
+            Err(ConfigError::Schema { place: place.to_owned(), reason: error.to_string() })
+        }
     }
 }
 
@@ -64,11 +63,7 @@ impl JsonRows {
         options: &JsonOptions,
     ) -> Result<JsonRows, ConnectorError> {
         let decoder = JsonDecoder::new(schema, options.clone()).map_err(failed)?;
-        Ok(JsonRows {
-            blocks: LineBlocks::new(spans),
-            decoder,
-            pending_bytes: 0,
-        })
+        Ok(JsonRows { blocks: LineBlocks::new(spans), decoder, pending_bytes: 0 })
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {

@@ -84,15 +84,8 @@ impl LineBlocks {
         let mut file = open(&span.part)?;
         let skips_first = span.start > 0;
         let offset = span.start - u64::from(skips_first);
-        file.seek(SeekFrom::Start(offset))
-            .map_err(|error| read_failed(&span.part, error))?;
-        self.current = Some(SpanReader {
-            span,
-            file,
-            offset,
-            skips_first,
-            done: false,
-        });
+        file.seek(SeekFrom::Start(offset)).map_err(|error| read_failed(&span.part, error))?;
+        self.current = Some(SpanReader { span, file, offset, skips_first, done: false });
         (self.taken, self.ready, self.filled) = (0, 0, 0);
         Ok(true)
     }
@@ -111,14 +104,9 @@ impl LineBlocks {
             return Ok(());
         };
         let left = reader.span.part.size - reader.offset - self.filled as u64;
-        let room = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(self.buffer.len() - self.filled);
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len() - self.filled);
         let wanted = &mut self.buffer[self.filled..self.filled + room];
-        reader
-            .file
-            .read_exact(wanted)
-            .map_err(|error| read_failed(&reader.span.part, error))?;
+        reader.file.read_exact(wanted).map_err(|error| read_failed(&reader.span.part, error))?;
         self.filled += room;
         let at_end_of_file = room as u64 == left;
         let (skipped, ready) = reader.whole_lines(&self.buffer[..self.filled], at_end_of_file);
@@ -134,9 +122,8 @@ impl LineBlocks {
         let grown = (self.buffer.len() * 2).max(BLOCK_BYTES);
         if grown > LINE_BYTES_MAX {
             let reader = self.current.as_ref();
-            let (path, offset) = reader.map_or(("", 0), |reader| {
-                (reader.span.part.path.as_str(), reader.offset)
-            });
+            let (path, offset) =
+                reader.map_or(("", 0), |reader| (reader.span.part.path.as_str(), reader.offset));
             return Err(ConnectorError::fatal(format!(
                 "the line at byte {offset} of the file {path} is longer than {LINE_BYTES_MAX} bytes, the most that is read; is the file of another format?"
             )));
@@ -201,11 +188,7 @@ mod tests {
         let path = dir.path().join("lines");
         std::fs::write(&path, text).unwrap();
         let path = path.to_str().unwrap().to_owned();
-        FilePart {
-            path,
-            size: text.len() as u64,
-            modified_ms: 0,
-        }
+        FilePart { path, size: text.len() as u64, modified_ms: 0 }
     }
 
     fn read(spans: Vec<FileSpan>) -> Vec<u8> {
@@ -224,21 +207,13 @@ mod tests {
         for text in ["a\nbb\n\nccc\n", "a\nbb\nccc", "\n\n", "one", "\r\nx\r\n"] {
             let part = part(&dir, text.as_bytes());
             for cut in 0..=part.size {
-                let span = |start, end| FileSpan {
-                    part: part.clone(),
-                    start,
-                    end,
-                };
+                let span = |start, end| FileSpan { part: part.clone(), start, end };
                 let (first, second) = (read(vec![span(0, cut)]), read(vec![span(cut, part.size)]));
                 let both = [first.clone(), second].concat();
                 assert_eq!(String::from_utf8(both).unwrap(), text, "cut at {cut}");
                 let begins = |at: usize| at == 0 || text.as_bytes()[at - 1] == b'\n';
                 let first_of_second = (cut as usize..text.len()).find(|&at| begins(at));
-                assert_eq!(
-                    first.len(),
-                    first_of_second.unwrap_or(text.len()),
-                    "cut at {cut}"
-                );
+                assert_eq!(first.len(), first_of_second.unwrap_or(text.len()), "cut at {cut}");
             }
         }
     }
@@ -263,9 +238,6 @@ mod tests {
         let part = part(&dir, &vec![b'x'; LINE_BYTES_MAX + 1]);
         let mut blocks = LineBlocks::new(spans(vec![part], Slice { index: 0, count: 1 }));
         let message = blocks.fill().unwrap_err().to_string();
-        assert!(
-            message.starts_with("the line at byte 0 of the file "),
-            "{message}"
-        );
+        assert!(message.starts_with("the line at byte 0 of the file "), "{message}");
     }
 }

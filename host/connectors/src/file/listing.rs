@@ -48,9 +48,7 @@ impl Listing {
             pattern(text).map_err(bad_path)?;
         } else if !absolute.exists() {
             let meant = absolute.display();
-            return Err(bad_path(format!(
-                "{meant} does not exist; create the directory first"
-            )));
+            return Err(bad_path(format!("{meant} does not exist; create the directory first")));
         }
         let name_filter = match options.text("pathGlobFilter") {
             None => None,
@@ -58,12 +56,7 @@ impl Listing {
                 Some(pattern(filter).map_err(|why| options.bad("pathGlobFilter", &why))?)
             }
         };
-        Ok(Listing {
-            path: absolute,
-            is_glob,
-            name_filter,
-            refuses_compressed,
-        })
+        Ok(Listing { path: absolute, is_glob, name_filter, refuses_compressed })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -95,11 +88,8 @@ impl Listing {
         }
         if path.join(METADATA_DIR).is_dir() {
             let committed = MetadataLog::new(path).files()?;
-            files.extend(
-                committed
-                    .into_iter()
-                    .filter(|part| self.is_wanted(Path::new(&part.path))),
-            );
+            files
+                .extend(committed.into_iter().filter(|part| self.is_wanted(Path::new(&part.path))));
             return Ok(());
         }
         for entry in std::fs::read_dir(path).map_err(|error| self.failed(path, error))? {
@@ -127,10 +117,7 @@ impl Listing {
         if about.is_dir() {
             return Ok(());
         }
-        let extension = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("");
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
         if self.refuses_compressed && COMPRESSED.contains(&extension) {
             return Err(ConnectorError::fatal(format!(
                 "the file {} is compressed, which is not supported yet; unpack it, or leave it out with the option pathGlobFilter",
@@ -144,22 +131,13 @@ impl Listing {
             )));
         };
         let modified_ms = modified_ms(&about);
-        files.push(FilePart {
-            path: name.to_owned(),
-            size: about.len(),
-            modified_ms,
-        });
+        files.push(FilePart { path: name.to_owned(), size: about.len(), modified_ms });
         Ok(())
     }
 
     fn is_wanted(&self, path: &Path) -> bool {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        self.name_filter
-            .as_ref()
-            .is_none_or(|filter| filter.matches(name))
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        self.name_filter.as_ref().is_none_or(|filter| filter.matches(name))
     }
 
     fn failed(
@@ -178,10 +156,7 @@ impl Listing {
 
 /// Names that Spark's readers do not see.
 fn is_hidden(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy())
-        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     name.starts_with('.')
         || (name.starts_with('_') && !name.contains('='))
         || name.ends_with("._COPYING_")
@@ -190,10 +165,7 @@ fn is_hidden(path: &Path) -> bool {
 /// Spark would read `day=1/` as a partition column. To pass it over would lose rows in silence;
 /// other directories Spark passes over too.
 fn refuse_partitions(path: &Path) -> Result<(), ConnectorError> {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy())
-        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     if name.contains('=') {
         return Err(ConnectorError::fatal(format!(
             "{} is a partition directory, which is not supported yet; name one partition, or a glob such as {}/*, as the path",

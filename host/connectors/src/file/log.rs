@@ -69,24 +69,12 @@ impl SinkFile {
     /// beside the log.
     fn part(&self, directory: &Path) -> FilePart {
         let path = self.path.strip_prefix("file:").unwrap_or(&self.path);
-        let path = if path.starts_with("///") {
-            &path[2..]
-        } else {
-            path
-        };
+        let path = if path.starts_with("///") { &path[2..] } else { path };
         let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
         let beside = directory.join(self.name());
         let moved = !Path::new(&path).exists() && beside.exists();
-        let path = if moved {
-            beside.to_string_lossy().into_owned()
-        } else {
-            path
-        };
-        FilePart {
-            path,
-            size: self.size,
-            modified_ms: self.modification_time,
-        }
+        let path = if moved { beside.to_string_lossy().into_owned() } else { path };
+        FilePart { path, size: self.size, modified_ms: self.modification_time }
     }
 
     /// The file's name without its folder.
@@ -104,10 +92,7 @@ pub(crate) struct MetadataLog {
 
 impl MetadataLog {
     pub(crate) fn new(directory: &Path) -> MetadataLog {
-        MetadataLog {
-            directory: directory.to_owned(),
-            folder: directory.join(METADATA_DIR),
-        }
+        MetadataLog { directory: directory.to_owned(), folder: directory.join(METADATA_DIR) }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -131,10 +116,7 @@ impl MetadataLog {
                 Err(error) if error.is_retryable() && looks < LOOKS_MAX => continue,
                 Err(error) => return Err(error),
                 Ok(entries) => {
-                    return Ok(entries
-                        .iter()
-                        .map(|file| file.part(&self.directory))
-                        .collect());
+                    return Ok(entries.iter().map(|file| file.part(&self.directory)).collect());
                 }
             }
         }
@@ -145,20 +127,13 @@ impl MetadataLog {
         let Some((batch, folded)) = self.ids()?.into_iter().max() else {
             return Ok(None);
         };
-        Ok(Some((
-            batch,
-            self.read(&self.folder.join(entry_name(batch, folded)))?,
-        )))
+        Ok(Some((batch, self.read(&self.folder.join(entry_name(batch, folded)))?)))
     }
 
     /// All lines up to the newest batch, deleted files left out.
     fn entries(&self) -> Result<Vec<SinkFile>, ConnectorError> {
         let mut ids = self.ids()?;
-        let folded = ids
-            .iter()
-            .filter(|(_, folded)| *folded)
-            .map(|(id, _)| *id)
-            .max();
+        let folded = ids.iter().filter(|(_, folded)| *folded).map(|(id, _)| *id).max();
         ids.retain(|&id| folded.is_none_or(|folded| id >= (folded, true)));
         ids.sort_unstable();
         let mut entries: Vec<SinkFile> = Vec::new();
@@ -186,11 +161,7 @@ impl MetadataLog {
         };
         all.extend_from_slice(files);
         self.write(batch, &all)?;
-        if is_folding(batch) {
-            self.remove_folded(batch)
-        } else {
-            Ok(())
-        }
+        if is_folding(batch) { self.remove_folded(batch) } else { Ok(()) }
     }
 
     /// Spark's readers want every id since the last folded one; a handler may pass over batches.
@@ -199,11 +170,7 @@ impl MetadataLog {
         // Nothing before the last fold is read.
         let fold = (batch / COMPACT_INTERVAL * COMPACT_INTERVAL).saturating_sub(1);
         for missing in next.max(fold)..batch {
-            let files = if is_folding(missing) {
-                self.entries()?
-            } else {
-                Vec::new()
-            };
+            let files = if is_folding(missing) { self.entries()? } else { Vec::new() };
             self.write(missing, &files)?;
         }
         Ok(())
@@ -276,20 +243,12 @@ impl MetadataLog {
                 ConnectorError::fatal(format!("could not write {file:?} as JSON")).caused_by(error)
             })?);
         }
-        write_durably(
-            &self.folder,
-            &entry_name(batch, is_folding(batch)),
-            text.as_bytes(),
-        )
+        write_durably(&self.folder, &entry_name(batch, is_folding(batch)), text.as_bytes())
     }
 }
 
 fn entry_name(batch: u64, folded: bool) -> String {
-    if folded {
-        format!("{batch}.compact")
-    } else {
-        batch.to_string()
-    }
+    if folded { format!("{batch}.compact") } else { batch.to_string() }
 }
 
 fn is_folding(batch: u64) -> bool {

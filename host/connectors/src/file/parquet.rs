@@ -5,16 +5,16 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::RowGroupMetaData;
+use tidemill_codec::UTC;
 use tidemill_core::ConnectorError;
 
 use super::parts::{FilePart, FileSpan, open};
-use crate::rows::{BATCH_ROWS, record_batch};
+use crate::rows::{BATCH_ROWS, cast_column, record_batch};
 
 /// Columns of a file, in the types that Spark would give them.
 pub(crate) fn schema_of(part: &FilePart) -> Result<Schema, ConnectorError> {
@@ -26,18 +26,14 @@ pub(crate) fn schema_of(part: &FilePart) -> Result<Schema, ConnectorError> {
             column.physical_type() == PhysicalType::INT96
                 && column.path().parts() == [field.name().clone()]
         });
-        let data_type = if is_int96 {
-            instant()
-        } else {
-            spark_type(field.data_type())
-        };
+        let data_type = if is_int96 { instant() } else { spark_type(field.data_type()) };
         Field::new(field.name(), data_type, true)
     });
     Ok(Schema::new(fields.collect::<Fields>()))
 }
 
 fn instant() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
 }
 
 fn spark_type(found: &DataType) -> DataType {
@@ -81,11 +77,7 @@ pub(crate) struct ParquetRows {
 
 impl ParquetRows {
     pub(crate) fn new(spans: Vec<FileSpan>, schema: SchemaRef) -> ParquetRows {
-        ParquetRows {
-            spans: spans.into_iter(),
-            current: None,
-            schema,
-        }
+        ParquetRows { spans: spans.into_iter(), current: None, schema }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
@@ -117,18 +109,12 @@ impl Iterator for ParquetRows {
 
 fn open_span(span: &FileSpan, wanted: &Schema) -> Result<ParquetRecordBatchReader, ConnectorError> {
     let builder = builder(&span.part)?;
-    let roots: Vec<usize> = wanted
-        .fields()
-        .iter()
-        .filter_map(|field| find(builder.schema(), field.name()))
-        .collect();
+    let roots: Vec<usize> =
+        wanted.fields().iter().filter_map(|field| find(builder.schema(), field.name())).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let groups = builder.metadata().row_groups().iter().enumerate();
     let begins_here = |group: &RowGroupMetaData| (span.start..span.end).contains(&begin(group));
-    let groups = groups
-        .filter(|(_, group)| begins_here(group))
-        .map(|(index, _)| index)
-        .collect();
+    let groups = groups.filter(|(_, group)| begins_here(group)).map(|(index, _)| index).collect();
     builder
         .with_projection(mask)
         .with_row_groups(groups)
@@ -143,24 +129,14 @@ fn open_span(span: &FileSpan, wanted: &Schema) -> Result<ParquetRecordBatchReade
 /// Where the bytes of a row group begin.
 fn begin(group: &RowGroupMetaData) -> u64 {
     let of_column = |column: &parquet::file::metadata::ColumnChunkMetaData| {
-        column
-            .dictionary_page_offset()
-            .unwrap_or_else(|| column.data_page_offset())
+        column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset())
     };
-    let first = group
-        .columns()
-        .iter()
-        .map(of_column)
-        .min()
-        .unwrap_or_default();
+    let first = group.columns().iter().map(of_column).min().unwrap_or_default();
     u64::try_from(first).unwrap_or_default()
 }
 
 fn find(schema: &Schema, name: &str) -> Option<usize> {
-    schema
-        .fields()
-        .iter()
-        .position(|field| field.name().eq_ignore_ascii_case(name))
+    schema.fields().iter().position(|field| field.name().eq_ignore_ascii_case(name))
 }
 
 /// The columns that are wanted, in their order and types; those that the file lacks are null.
@@ -169,10 +145,6 @@ fn fit(
     wanted: &SchemaRef,
     part: &FilePart,
 ) -> Result<RecordBatch, ConnectorError> {
-    let exactly = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
     let columns = wanted.fields().iter().map(|field| {
         let Some(index) = find(&rows.schema(), field.name()) else {
             return Ok(new_null_array(field.data_type(), rows.num_rows()));
@@ -181,7 +153,7 @@ fn fit(
         if column.data_type() == field.data_type() {
             return Ok(Arc::clone(column));
         }
-        cast_with_options(column, field.data_type(), &exactly).map_err(|error| {
+        cast_column(column, field.data_type(), true).map_err(|error| {
             ConnectorError::fatal(format!(
                 "column \"{}\" of the file {} has the type {} and cannot be read as {}",
                 field.name(),
@@ -192,9 +164,5 @@ fn fit(
             .caused_by(error)
         })
     });
-    record_batch(
-        wanted,
-        columns.collect::<Result<Vec<ArrayRef>, _>>()?,
-        rows.num_rows(),
-    )
+    record_batch(wanted, columns.collect::<Result<Vec<ArrayRef>, _>>()?, rows.num_rows())
 }

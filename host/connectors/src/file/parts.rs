@@ -40,11 +40,8 @@ pub(crate) fn parts_of(range: &SourceRange) -> Result<Vec<FilePart>, ConnectorEr
         return Ok(Vec::new());
     }
     Vec::<FilePart>::deserialize(&range.parts).map_err(|error| {
-        ConnectorError::fatal(format!(
-            "the log has {} as the files of a range",
-            range.parts
-        ))
-        .caused_by(error)
+        ConnectorError::fatal(format!("the log has {} as the files of a range", range.parts))
+            .caused_by(error)
     })
 }
 
@@ -82,9 +79,7 @@ pub(crate) fn whole_files(parts: Vec<FilePart>, slice: Slice) -> Vec<FilePart> {
 /// The bytes of the range that a slice has.
 fn share(parts: &[FilePart], slice: Slice) -> (u64, u64) {
     let total: u64 = parts.iter().map(|part| part.size).sum();
-    let count = (slice.count as u64)
-        .min(total.div_ceil(SLICE_BYTES_MIN))
-        .max(1);
+    let count = (slice.count as u64).min(total.div_ceil(SLICE_BYTES_MIN)).max(1);
     let bound = |index: u64| {
         let share = u128::from(total) * u128::from(index.min(count)) / u128::from(count);
         u64::try_from(share).unwrap_or(total)
@@ -161,10 +156,7 @@ mod tests {
                     reached[file] = span.end;
                 }
             }
-            assert_eq!(
-                reached,
-                parts.iter().map(|part| part.size).collect::<Vec<_>>()
-            );
+            assert_eq!(reached, parts.iter().map(|part| part.size).collect::<Vec<_>>());
         }
     }
 

@@ -40,18 +40,10 @@ const FILE_OPTIONS: Known = Known {
     ],
 };
 
-const JSON_OPTIONS: Known = Known {
-    built: &JsonOptions::KEYS,
-    later: &["lineSep", "compression"],
-};
-const PARQUET_OPTIONS: Known = Known {
-    built: &[],
-    later: &["mergeSchema", "datetimeRebaseMode", "int96RebaseMode"],
-};
-const TEXT_OPTIONS: Known = Known {
-    built: &[],
-    later: &["wholetext", "lineSep", "encoding"],
-};
+const JSON_OPTIONS: Known = Known { built: &JsonOptions::KEYS, later: &["lineSep", "compression"] };
+const PARQUET_OPTIONS: Known =
+    Known { built: &[], later: &["mergeSchema", "datetimeRebaseMode", "int96RebaseMode"] };
+const TEXT_OPTIONS: Known = Known { built: &[], later: &["wholetext", "lineSep", "encoding"] };
 
 /// Spark's default: a week.
 const MAX_FILE_AGE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -119,30 +111,16 @@ impl FilePlan {
         let files_max = options.number("maxFilesPerTrigger", 1)?;
         let bytes_max = options.bytes("maxBytesPerTrigger")?;
         if files_max.is_some() && bytes_max.is_some() {
-            return Err(options.bad(
-                "maxBytesPerTrigger",
-                "it excludes maxFilesPerTrigger: keep one",
-            ));
+            return Err(
+                options.bad("maxBytesPerTrigger", "it excludes maxFilesPerTrigger: keep one")
+            );
         }
-        let max_age_ms = options
-            .millis("maxFileAge", "milliseconds")?
-            .unwrap_or(MAX_FILE_AGE_MS);
+        let max_age_ms = options.millis("maxFileAge", "milliseconds")?.unwrap_or(MAX_FILE_AGE_MS);
         // Latest first with a limit reads old files late, so none may be too old (as in Spark).
         let forgets = !(latest_first && (files_max.is_some() || bytes_max.is_some()));
         let name_only = options.bool("fileNameOnly", false)?;
-        let memory = Memory {
-            max_age_ms: forgets.then_some(max_age_ms),
-            name_only,
-        };
-        Ok(FilePlan {
-            listing,
-            schema,
-            memory,
-            files_max,
-            bytes_max,
-            latest_first,
-            decoding,
-        })
+        let memory = Memory { max_age_ms: forgets.then_some(max_age_ms), name_only };
+        Ok(FilePlan { listing, schema, memory, files_max, bytes_max, latest_first, decoding })
     }
 
     /// The rows of one slice of some files.
@@ -156,11 +134,9 @@ impl FilePlan {
             ConnectorError::fatal("the columns asked for are not the source's").caused_by(error)
         })?);
         Ok(match &self.decoding {
-            Decoding::Json(options) => Box::new(json::JsonRows::new(
-                spans(parts, slice),
-                projected,
-                options,
-            )?),
+            Decoding::Json(options) => {
+                Box::new(json::JsonRows::new(spans(parts, slice), projected, options)?)
+            }
             Decoding::Csv(options) => Box::new(csv::CsvRows::new(
                 whole_files(parts, slice),
                 options.clone(),
@@ -186,11 +162,9 @@ fn inferred_schema(
         hint: hint.to_owned(),
     };
     match format {
-        FileFormat::Text => Ok(Arc::new(Schema::new(vec![Field::new(
-            "value",
-            DataType::Utf8,
-            true,
-        )]))),
+        FileFormat::Text => {
+            Ok(Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)])))
+        }
         FileFormat::Parquet => {
             let wrong = |error: ConnectorError| {
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
@@ -206,25 +180,17 @@ fn inferred_schema(
                 .ok_or_else(|| {
                     missing("there is no file yet to take it from; write schema = \"name TYPE, …\"")
                 })?;
-            parquet::schema_of(oldest)
-                .map(|schema| nullable(&schema))
-                .map_err(wrong)
+            parquet::schema_of(oldest).map(|schema| nullable(&schema)).map_err(wrong)
         }
-        FileFormat::Json | FileFormat::Csv => Err(missing(
-            "write schema = \"name TYPE, …\" (columns are not inferred yet)",
-        )),
+        FileFormat::Json | FileFormat::Csv => {
+            Err(missing("write schema = \"name TYPE, …\" (columns are not inferred yet)"))
+        }
     }
 }
 
 /// Any column of a file may be missing, whatever the schema says (as in Spark since 3.0).
 fn nullable(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(
-        schema
-            .fields()
-            .iter()
-            .map(nullable_field)
-            .collect::<Vec<_>>(),
-    ))
+    Arc::new(Schema::new(schema.fields().iter().map(nullable_field).collect::<Vec<_>>()))
 }
 
 fn nullable_field(field: &FieldRef) -> FieldRef {

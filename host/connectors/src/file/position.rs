@@ -25,12 +25,7 @@ pub(crate) struct Position {
 
 impl Default for Position {
     fn default() -> Position {
-        Position {
-            log_offset: -1,
-            newest_ms: 0,
-            purged_before_ms: i64::MIN,
-            seen: BTreeMap::new(),
-        }
+        Position { log_offset: -1, newest_ms: 0, purged_before_ms: i64::MIN, seen: BTreeMap::new() }
     }
 }
 
@@ -52,14 +47,12 @@ impl Position {
     pub(crate) fn add_range(&mut self, memory: Memory, log_offset: i64, parts: &[FilePart]) {
         self.log_offset = log_offset;
         for part in parts {
-            self.seen
-                .insert(memory.key(part).to_owned(), part.modified_ms);
+            self.seen.insert(memory.key(part).to_owned(), part.modified_ms);
             self.newest_ms = self.newest_ms.max(part.modified_ms);
         }
         if let Some(max_age_ms) = memory.max_age_ms {
             self.purged_before_ms = self.newest_ms.saturating_sub(max_age_ms);
-            self.seen
-                .retain(|_, modified_ms| *modified_ms >= self.purged_before_ms);
+            self.seen.retain(|_, modified_ms| *modified_ms >= self.purged_before_ms);
         }
     }
 }

@@ -55,11 +55,7 @@ impl FileSinkPlan {
         config: &SinkConfig,
         place: &str,
     ) -> Result<FileSinkPlan, ConfigError> {
-        let known = if format == FileFormat::Json {
-            JSON_OPTIONS
-        } else {
-            PARQUET_OPTIONS
-        };
+        let known = if format == FileFormat::Json { JSON_OPTIONS } else { PARQUET_OPTIONS };
         let options = Options::check(place, &config.options, &[OPTIONS, known])?;
         if config.output_mode != OutputMode::Append {
             return Err(ConfigError::OutputMode {
@@ -91,11 +87,7 @@ impl FileSinkPlan {
     pub(crate) fn check(&self) -> Result<(), ConnectorError> {
         crate::place::check_writable_directory(&self.directory)?;
         let metadata = self.directory.join(METADATA_DIR);
-        if metadata.exists() {
-            crate::place::check_writable_directory(&metadata)
-        } else {
-            Ok(())
-        }
+        if metadata.exists() { crate::place::check_writable_directory(&metadata) } else { Ok(()) }
     }
 
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<FileSink, ConnectorError> {
@@ -117,10 +109,7 @@ impl FileSinkPlan {
     /// Batch numbers of two queries in one log would be taken for one another, and rows lost in
     /// silence; so a directory belongs to one sink of one query.
     fn take_ownership(&self, log: &MetadataLog, query: &QueryId) -> Result<(), ConnectorError> {
-        let wanted = Owner {
-            query_id: query.0.clone(),
-            target: self.target.clone(),
-        };
+        let wanted = Owner { query_id: query.0.clone(), target: self.target.clone() };
         let path = log.folder().join(OWNER_FILE);
         let found = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -147,17 +136,8 @@ impl FileSinkPlan {
     }
 
     fn file_name(&self, query: &QueryId, delivery: Delivery, part: usize) -> String {
-        let query: String = query
-            .0
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(8)
-            .collect();
-        let call = if delivery.call > 1 {
-            format!("-c{}", delivery.call)
-        } else {
-            String::new()
-        };
+        let query: String = query.0.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+        let call = if delivery.call > 1 { format!("-c{}", delivery.call) } else { String::new() };
         let (batch, extension) = (delivery.batch.0, self.encoding.extension());
         format!("part-{part:05}-{query}-b{batch:08}{call}.{extension}")
     }
@@ -195,24 +175,16 @@ impl FileSink {
     /// Finishes or undoes what the last run left.
     fn recover(&mut self) -> Result<(), ConnectorError> {
         let newest = self.log.newest()?;
-        let names: Vec<String> = newest
-            .iter()
-            .flat_map(|(_, files)| files.iter().map(SinkFile::name))
-            .collect();
+        let names: Vec<String> =
+            newest.iter().flat_map(|(_, files)| files.iter().map(SinkFile::name)).collect();
         if let Some((batch, _)) = newest {
-            let calls = names
-                .iter()
-                .filter_map(|name| call_of(name, batch))
-                .max()
-                .unwrap_or(1);
+            let calls = names.iter().filter_map(|name| call_of(name, batch)).max().unwrap_or(1);
             self.mark = Some(Mark { batch, calls });
         }
         let directory = self.plan.directory.clone();
         let list = std::fs::read_dir(&directory).map_err(|e| failed("list", &directory, e))?;
         for entry in list {
-            let entry = entry
-                .map_err(|error| failed("list", &directory, error))?
-                .file_name();
+            let entry = entry.map_err(|error| failed("list", &directory, error))?.file_name();
             let Some(name) = entry.to_str().and_then(|name| name.strip_prefix('.')) else {
                 continue;
             };
@@ -258,12 +230,7 @@ impl FileSink {
 
     fn writer(&mut self, schema: &SchemaRef) -> Result<&mut PartWriter, ConnectorError> {
         let records_max = self.plan.records_max;
-        if self
-            .delivery()?
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.rows() >= records_max)
-        {
+        if self.delivery()?.writer.as_ref().is_some_and(|writer| writer.rows() >= records_max) {
             self.finish_file()?;
         }
         let (plan, query_id) = (self.plan.clone(), self.query_id.clone());
@@ -326,11 +293,7 @@ impl Sink for FileSink {
                 &std::fs::metadata(&hidden).map_err(|error| failed("read", &hidden, error))?,
             );
             let path = directory.join(name).to_string_lossy().into_owned();
-            files.push(SinkFile::added(&FilePart {
-                path,
-                size: *size,
-                modified_ms,
-            }));
+            files.push(SinkFile::added(&FilePart { path, size: *size, modified_ms }));
         }
         let names: Vec<String> = open.finished.iter().map(|(name, _)| name.clone()).collect();
         self.log.add(delivery.batch.0, &files)?;
@@ -348,12 +311,7 @@ impl Sink for FileSink {
         let in_progress = open.writer.is_some().then_some(&open.name);
         // The file is closed before it is removed.
         drop(open.writer);
-        for name in open
-            .finished
-            .iter()
-            .map(|(name, _)| name)
-            .chain(in_progress)
-        {
+        for name in open.finished.iter().map(|(name, _)| name).chain(in_progress) {
             remove(&self.plan.directory.join(format!(".{name}")))?;
         }
         Ok(())
@@ -362,10 +320,7 @@ impl Sink for FileSink {
 
 /// Creates a folder and its parents, durably.
 fn create_folder(folder: &Path) -> Result<(), ConnectorError> {
-    let missing: Vec<&Path> = folder
-        .ancestors()
-        .take_while(|path| !path.exists())
-        .collect();
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     std::fs::create_dir_all(folder).map_err(|error| failed("create", folder, error))?;
     for parent in missing.iter().filter_map(|path| path.parent()) {
         sync_folder(parent).map_err(|error| failed("sync", parent, error))?;

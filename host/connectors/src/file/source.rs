@@ -23,11 +23,7 @@ pub(crate) struct FileSource {
 
 impl FileSource {
     pub(crate) fn new(plan: Arc<FilePlan>) -> FileSource {
-        FileSource {
-            plan,
-            position: Position::default(),
-            fixed: None,
-        }
+        FileSource { plan, position: Position::default(), fixed: None }
     }
 
     /// All files that are there, in reading order: oldest first, those of one millisecond by path.
@@ -48,10 +44,9 @@ impl FileSource {
     /// Takes the files of the next range from the front, and drops those that are not new.
     fn select(&self, files: &mut VecDeque<FilePart>, bound: ReadAll) -> Vec<FilePart> {
         let (files_max, bytes_max) = match bound {
-            ReadAll::Limited => (
-                self.plan.files_max.unwrap_or(u64::MAX),
-                self.plan.bytes_max.unwrap_or(u64::MAX),
-            ),
+            ReadAll::Limited => {
+                (self.plan.files_max.unwrap_or(u64::MAX), self.plan.bytes_max.unwrap_or(u64::MAX))
+            }
             ReadAll::Unlimited => (u64::MAX, u64::MAX),
         };
         let mut selected: Vec<FilePart> = Vec::new();
@@ -79,10 +74,7 @@ impl FileSource {
 
 impl Source for FileSource {
     fn description(&self) -> String {
-        format!(
-            "FileStreamSource[file:{}]",
-            self.plan.listing.path().display()
-        )
+        format!("FileStreamSource[file:{}]", self.plan.listing.path().display())
     }
 
     fn schema(&self) -> SchemaRef {
@@ -104,11 +96,7 @@ impl Source for FileSource {
         let start = offset(self.position.log_offset);
         let end = self.position.log_offset + 1;
         self.position.add_range(self.plan.memory, end, &parts);
-        Ok(Some(SourceRange {
-            start,
-            end: offset(end),
-            parts: json!(parts),
-        }))
+        Ok(Some(SourceRange { start, end: offset(end), parts: json!(parts) }))
     }
 
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {
@@ -123,8 +111,7 @@ impl Source for FileSource {
                 range.end
             )));
         };
-        self.position
-            .add_range(self.plan.memory, end, &parts_of(range)?);
+        self.position.add_range(self.plan.memory, end, &parts_of(range)?);
         Ok(())
     }
 
@@ -143,19 +130,13 @@ impl Source for FileSource {
     }
 
     fn reader(&self) -> Arc<dyn RangeReader> {
-        Arc::new(FileReader {
-            plan: Arc::clone(&self.plan),
-        })
+        Arc::new(FileReader { plan: Arc::clone(&self.plan) })
     }
 }
 
 /// Spark's offset of a file source; null before the first range.
 fn offset(log_offset: i64) -> Value {
-    if log_offset < 0 {
-        Value::Null
-    } else {
-        json!({ "logOffset": log_offset })
-    }
+    if log_offset < 0 { Value::Null } else { json!({ "logOffset": log_offset }) }
 }
 
 struct FileReader {

@@ -32,11 +32,7 @@ pub(crate) struct TextRows {
 
 impl TextRows {
     pub(crate) fn new(spans: Vec<FileSpan>, schema: SchemaRef) -> TextRows {
-        TextRows {
-            blocks: LineBlocks::new(spans),
-            schema,
-            pending: Vec::new(),
-        }
+        TextRows { blocks: LineBlocks::new(spans), schema, pending: Vec::new() }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
@@ -58,10 +54,8 @@ impl TextRows {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.contains(&b'\r') {
                 let pieces = line.split(|byte| *byte == b'\r');
-                self.pending = pieces
-                    .rev()
-                    .map(|piece| String::from_utf8_lossy(piece).into())
-                    .collect();
+                self.pending =
+                    pieces.rev().map(|piece| String::from_utf8_lossy(piece).into()).collect();
             } else {
                 values.append_value(String::from_utf8_lossy(line));
                 rows += 1;

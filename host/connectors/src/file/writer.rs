@@ -30,10 +30,8 @@ pub(crate) const JSON_OPTIONS: Known = Known {
         "timeZone",
     ],
 };
-pub(crate) const PARQUET_OPTIONS: Known = Known {
-    built: &["compression"],
-    later: &["mergeSchema"],
-};
+pub(crate) const PARQUET_OPTIONS: Known =
+    Known { built: &["compression"], later: &["mergeSchema"] };
 
 /// How the sink's files are written.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +47,7 @@ impl Encoding {
     }
 
     pub(crate) fn parquet(options: &Options) -> Result<Encoding, ConfigError> {
-        let compression = match options
-            .text("compression")
-            .map(str::to_lowercase)
-            .as_deref()
-        {
+        let compression = match options.text("compression").map(str::to_lowercase).as_deref() {
             None | Some("snappy") => Compression::SNAPPY,
             Some("none" | "uncompressed") => Compression::UNCOMPRESSED,
             Some("gzip") => Compression::GZIP(GzipLevel::default()),
@@ -85,11 +79,7 @@ pub(crate) struct PartWriter {
 }
 
 enum Format {
-    Json {
-        encoder: JsonEncoder,
-        text: Vec<u8>,
-        file: BufWriter<File>,
-    },
+    Json { encoder: JsonEncoder, text: Vec<u8>, file: BufWriter<File> },
     Parquet(Box<ArrowWriter<File>>),
 }
 
@@ -117,11 +107,7 @@ impl PartWriter {
                 Format::Parquet(Box::new(writer))
             }
         };
-        Ok(PartWriter {
-            path,
-            rows: 0,
-            format,
-        })
+        Ok(PartWriter { path, rows: 0, format })
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -131,20 +117,13 @@ impl PartWriter {
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
         self.rows += rows.num_rows() as u64;
         match &mut self.format {
-            Format::Json {
-                encoder,
-                text,
-                file,
-            } => {
+            Format::Json { encoder, text, file } => {
                 text.clear();
                 encoder.encode_rows(rows, text);
-                file.write_all(text)
-                    .map_err(|error| failed(&self.path, error))
+                file.write_all(text).map_err(|error| failed(&self.path, error))
             }
             Format::Parquet(writer) => {
-                writer
-                    .write(rows)
-                    .map_err(|error| failed(&self.path, error))?;
+                writer.write(rows).map_err(|error| failed(&self.path, error))?;
                 if writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
                     writer.flush().map_err(|error| failed(&self.path, error))?;
                 }
@@ -157,9 +136,9 @@ impl PartWriter {
     pub(crate) fn finish(self) -> Result<u64, ConnectorError> {
         let path = self.path;
         let file = match self.format {
-            Format::Json { file, .. } => file
-                .into_inner()
-                .map_err(|error| failed(&path, error.into_error()))?,
+            Format::Json { file, .. } => {
+                file.into_inner().map_err(|error| failed(&path, error.into_error()))?
+            }
             Format::Parquet(writer) => writer.into_inner().map_err(|error| failed(&path, error))?,
         };
         let size = || -> io::Result<u64> {

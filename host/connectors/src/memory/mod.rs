@@ -15,10 +15,7 @@ use crate::mark::{Mark, not_begun};
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
 
-const OPTIONS: Known = Known {
-    built: &[],
-    later: &[],
-};
+const OPTIONS: Known = Known { built: &[], later: &[] };
 
 /// A table holds at most this much; a result that outgrows it wants a file or a database.
 const TABLE_BYTES_MAX: usize = 1 << 30;
@@ -37,11 +34,7 @@ impl MemoryTables {
     }
 
     fn open(&self, name: &str) -> MemoryTable {
-        self.tables
-            .lock()
-            .entry(name.to_owned())
-            .or_default()
-            .clone()
+        self.tables.lock().entry(name.to_owned()).or_default().clone()
     }
 }
 
@@ -85,9 +78,7 @@ impl MemoryPlan {
                 hint: "memory takes append and complete".to_owned(),
             });
         }
-        let named = [&config.query_name, &config.name]
-            .into_iter()
-            .find(|name| !name.is_empty());
+        let named = [&config.query_name, &config.name].into_iter().find(|name| !name.is_empty());
         Ok(MemoryPlan {
             table: named.cloned().unwrap_or_default(),
             target: config.name.clone(),
@@ -130,11 +121,7 @@ impl Sink for MemorySink {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
         let (_, held, bytes) = self.open.as_mut().ok_or_else(not_begun)?;
         *bytes += rows.get_array_memory_size();
-        let before = if self.replaces {
-            0
-        } else {
-            self.table.content.lock().bytes
-        };
+        let before = if self.replaces { 0 } else { self.table.content.lock().bytes };
         if before + *bytes > TABLE_BYTES_MAX {
             return Err(ConnectorError::fatal(format!(
                 "the memory table would hold {} bytes, and at most {TABLE_BYTES_MAX} are kept; write to files or a database instead",
@@ -160,9 +147,7 @@ impl Sink for MemorySink {
         }
         content.rows.extend(held);
         content.bytes += bytes;
-        content
-            .marks
-            .insert(self.mark_key.clone(), Mark::of(delivery));
+        content.marks.insert(self.mark_key.clone(), Mark::of(delivery));
         Ok(())
     }
 

@@ -6,10 +6,7 @@ use tidemill_core::{Begin, ConnectorError, Delivery, Sink};
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
 
-const OPTIONS: Known = Known {
-    built: &[],
-    later: &[],
-};
+const OPTIONS: Known = Known { built: &[], later: &[] };
 
 /// A noop sink that could be opened.
 pub(crate) struct NoopPlan;

@@ -14,12 +14,7 @@ use crate::options::{Known, Options};
 use crate::{ConfigError, SourceConfig};
 
 const OPTIONS: Known = Known {
-    built: &[
-        "rowsPerBatch",
-        "numPartitions",
-        "startTimestamp",
-        "advanceMillisPerBatch",
-    ],
+    built: &["rowsPerBatch", "numPartitions", "startTimestamp", "advanceMillisPerBatch"],
     later: &[],
 };
 
@@ -53,15 +48,8 @@ impl RateMicroBatchPlan {
     }
 
     pub(crate) fn open(&self) -> RateMicroBatchSource {
-        let at = At {
-            offset: 0,
-            timestamp_ms: self.start_ms,
-        };
-        RateMicroBatchSource {
-            plan: self.clone(),
-            at,
-            batches_left: None,
-        }
+        let at = At { offset: 0, timestamp_ms: self.start_ms };
+        RateMicroBatchSource { plan: self.clone(), at, batches_left: None }
     }
 }
 
@@ -126,11 +114,7 @@ impl Source for RateMicroBatchSource {
             first_time_ms: start.timestamp_ms,
             millis_per_value: 0.0,
         };
-        Ok(Some(SourceRange {
-            start: start.json(),
-            end: self.at.json(),
-            parts: json!(parts),
-        }))
+        Ok(Some(SourceRange { start: start.json(), end: self.at.json(), parts: json!(parts) }))
     }
 
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {

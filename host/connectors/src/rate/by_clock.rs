@@ -14,10 +14,8 @@ use super::reader::{RateParts, RateReader};
 use crate::options::{Known, Options};
 use crate::{Clock, ConfigError, SourceConfig};
 
-const OPTIONS: Known = Known {
-    built: &["rowsPerSecond", "rampUpTime", "numPartitions"],
-    later: &["useManualClock"],
-};
+const OPTIONS: Known =
+    Known { built: &["rowsPerSecond", "rampUpTime", "numPartitions"], later: &["useManualClock"] };
 
 /// A rate source that could be opened.
 #[derive(Clone, Debug)]
@@ -39,13 +37,7 @@ impl RatePlan {
     }
 
     pub(crate) fn open(&self, clock: Clock) -> RateSource {
-        RateSource {
-            plan: self.clone(),
-            clock,
-            began_ms: None,
-            seconds: 0,
-            fixed_end: None,
-        }
+        RateSource { plan: self.clone(), clock, began_ms: None, seconds: 0, fixed_end: None }
     }
 
     /// How many values the first `seconds` seconds have.
@@ -121,11 +113,7 @@ impl Source for RateSource {
         };
         let mut parts = json!(parts);
         parts["beganMs"] = json!(self.began_ms());
-        let range = SourceRange {
-            start: json!(self.seconds),
-            end: json!(end),
-            parts,
-        };
+        let range = SourceRange { start: json!(self.seconds), end: json!(end), parts };
         self.seconds = end;
         Ok(Some(range))
     }
@@ -167,20 +155,11 @@ mod tests {
 
     #[test]
     fn the_rate_ramps_up_as_sparks_does() {
-        let plan = RatePlan {
-            rows_per_second: 10,
-            ramp_up_seconds: 4,
-            num_partitions: 1,
-        };
-        let values: Vec<i64> = (0..7)
-            .map(|seconds| plan.values_until(seconds).unwrap())
-            .collect();
+        let plan = RatePlan { rows_per_second: 10, ramp_up_seconds: 4, num_partitions: 1 };
+        let values: Vec<i64> = (0..7).map(|seconds| plan.values_until(seconds).unwrap()).collect();
         assert_eq!(values, [0, 2, 6, 12, 20, 30, 40]);
-        let overflow = RatePlan {
-            rows_per_second: i64::MAX,
-            ramp_up_seconds: 0,
-            num_partitions: 1,
-        };
+        let overflow =
+            RatePlan { rows_per_second: i64::MAX, ramp_up_seconds: 0, num_partitions: 1 };
         assert_eq!(overflow.values_until(2), None);
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
+use tidemill_codec::UTC;
 use tidemill_core::ConnectorError;
 
 use crate::options::Options;
@@ -22,7 +23,7 @@ pub(crate) use by_clock::RatePlan;
 
 /// The columns of both sources.
 pub(crate) fn schema() -> SchemaRef {
-    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()));
     Arc::new(Schema::new(vec![
         Field::new("timestamp", instant, true),
         Field::new("value", DataType::Int64, true),
@@ -33,9 +34,7 @@ pub(crate) fn schema() -> SchemaRef {
 const DEFAULT_PARTITIONS: u64 = 1;
 
 fn partitions(options: &Options) -> Result<u64, ConfigError> {
-    Ok(options
-        .number("numPartitions", 1)?
-        .unwrap_or(DEFAULT_PARTITIONS))
+    Ok(options.number("numPartitions", 1)?.unwrap_or(DEFAULT_PARTITIONS))
 }
 
 /// These sources have no path and know their columns.
@@ -47,10 +46,7 @@ fn refuse_surplus(config: &SourceConfig, place: &str) -> Result<(), ConfigError>
     };
     Err(ConfigError::Schema {
         place: place.to_owned(),
-        reason: format!(
-            "the format \"{}\" takes no {surplus}; leave it out",
-            config.format
-        ),
+        reason: format!("the format \"{}\" takes no {surplus}; leave it out", config.format),
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use serde::{Deserialize, Serialize};
+use tidemill_codec::UTC;
 use tidemill_core::{ConnectorError, RangeReader, RowStream, Slice, SourceRange};
 
 use crate::rows::{BATCH_ROWS, record_batch};
@@ -56,11 +57,8 @@ impl RangeReader for RateReader {
         projection: &[usize],
     ) -> Result<RowStream, ConnectorError> {
         let parts = RateParts::deserialize(&range.parts).map_err(|error| {
-            ConnectorError::fatal(format!(
-                "the log has {} as a rate source's range",
-                range.parts
-            ))
-            .caused_by(error)
+            ConnectorError::fatal(format!("the log has {} as a rate source's range", range.parts))
+                .caused_by(error)
         })?;
         let bound = |index: usize| {
             let share = u128::from(parts.rows()) * index as u128 / slice.count as u128;
@@ -83,11 +81,8 @@ impl RangeReader for RateReader {
                 if *index == 1 {
                     return Arc::new(values.clone());
                 }
-                let times = values
-                    .values()
-                    .iter()
-                    .map(|value| parts.time_micros(*value));
-                Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+                let times = values.values().iter().map(|value| parts.time_micros(*value));
+                Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone(UTC))
             };
             let columns = projection.iter().map(column).collect();
             Some(record_batch(&projected, columns, values.len()))

@@ -82,10 +82,7 @@ impl SqlitePlan {
             std::path::absolute(&path).map_err(|error| options.bad("path", &error.to_string()))?;
         let table = options.text("dbtable").filter(|table| !table.is_empty());
         let table = table.ok_or_else(|| {
-            missing(
-                "option dbtable",
-                "write options = { dbtable = \"some_table\" }",
-            )
+            missing("option dbtable", "write options = { dbtable = \"some_table\" }")
         })?;
         let key = match (options.text("key"), config.output_mode) {
             (Some(key), _) => split_key(key),
@@ -100,11 +97,7 @@ impl SqlitePlan {
         };
         if let Some(schema) = &config.schema {
             for column in &key {
-                if !schema
-                    .fields()
-                    .iter()
-                    .any(|field| field.name().eq_ignore_ascii_case(column))
-                {
+                if !schema.fields().iter().any(|field| field.name().eq_ignore_ascii_case(column)) {
                     let names = schema.fields().iter().map(|field| field.name().as_str());
                     return Err(ConfigError::Schema {
                         place: place.to_owned(),
@@ -151,19 +144,13 @@ impl SqlitePlan {
             has_table(&connection, &self.table).map_err(|error| self.failed("read", error))?;
         if let (true, Some(schema)) = (is_there, &self.schema) {
             let statements = Statements::new(&self.table, schema, &self.key)?;
-            connection
-                .prepare(&statements.write)
-                .map_err(|error| self.failed("write", error))?;
+            connection.prepare(&statements.write).map_err(|error| self.failed("write", error))?;
         }
         Ok(())
     }
 
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<SqliteSink, ConnectorError> {
-        Ok(SqliteSink::new(
-            self.clone(),
-            query_id.clone(),
-            self.connect()?,
-        ))
+        Ok(SqliteSink::new(self.clone(), query_id.clone(), self.connect()?))
     }
 
     pub(crate) fn open_sql(&self) -> Result<SqliteTarget, ConnectorError> {
@@ -218,9 +205,7 @@ const URI_RESERVED: &percent_encoding::AsciiSet =
 
 fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     const QUERY: &str = "SELECT count(*) FROM sqlite_master WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')";
-    connection
-        .query_row(QUERY, [table], |row| row.get::<_, i64>(0))
-        .map(|count| count > 0)
+    connection.query_row(QUERY, [table], |row| row.get::<_, i64>(0)).map(|count| count > 0)
 }
 
 fn path_of_url(url: &str) -> Option<PathBuf> {
@@ -231,9 +216,6 @@ fn path_of_url(url: &str) -> Option<PathBuf> {
 }
 
 fn split_key(key: &str) -> Vec<String> {
-    let columns = key
-        .split(',')
-        .map(str::trim)
-        .filter(|column| !column.is_empty());
+    let columns = key.split(',').map(str::trim).filter(|column| !column.is_empty());
     columns.map(str::to_owned).collect()
 }

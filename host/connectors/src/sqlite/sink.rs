@@ -35,13 +35,7 @@ pub(crate) struct SqliteSink {
 
 impl SqliteSink {
     pub(super) fn new(plan: SqlitePlan, query_id: QueryId, connection: Connection) -> SqliteSink {
-        SqliteSink {
-            plan,
-            query_id,
-            connection,
-            statements: None,
-            open: None,
-        }
+        SqliteSink { plan, query_id, connection, statements: None, open: None }
     }
 
     /// Takes the write lock at once: a transaction that began by reading could not be sure to get
@@ -52,10 +46,7 @@ impl SqliteSink {
         self.connection
             .prepare_cached(READ_MARK)?
             .query_row(params![self.query_id.0, self.plan.target], |row| {
-                Ok(Mark {
-                    batch: row.get(0)?,
-                    calls: row.get(1)?,
-                })
+                Ok(Mark { batch: row.get(0)?, calls: row.get(1)? })
             })
             .optional()
     }
@@ -99,11 +90,7 @@ impl SqliteSink {
         let mut write = self.connection.prepare_cached(&statements.write)?;
         for row in 0..rows {
             let parameters = || params_from_iter(values.iter().map(|values| values.value(row)));
-            if statements
-                .key
-                .iter()
-                .any(|&column| values[column].is_null(row))
-            {
+            if statements.key.iter().any(|&column| values[column].is_null(row)) {
                 self.write_null_key(statements, row, values)?;
             } else {
                 write.execute(parameters())?;
@@ -120,28 +107,22 @@ impl SqliteSink {
     ) -> rusqlite::Result<()> {
         let parameters = || params_from_iter(values.iter().map(|values| values.value(row)));
         let replaces = !statements.replace_null_key.starts_with("DELETE");
-        let replaced = self
-            .connection
-            .prepare_cached(&statements.replace_null_key)?
-            .execute(parameters())?;
+        let replaced =
+            self.connection.prepare_cached(&statements.replace_null_key)?.execute(parameters())?;
         if replaced == 0 || !replaces {
-            self.connection
-                .prepare_cached(&statements.insert)?
-                .execute(parameters())?;
+            self.connection.prepare_cached(&statements.insert)?.execute(parameters())?;
         }
         Ok(())
     }
 
     fn write_mark(&self, delivery: Delivery) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(WRITE_MARK)?
-            .execute(params![
-                self.query_id.0,
-                self.plan.target,
-                i64::try_from(delivery.batch.0).unwrap_or(i64::MAX),
-                delivery.attempt.0,
-                delivery.call
-            ])?;
+        self.connection.prepare_cached(WRITE_MARK)?.execute(params![
+            self.query_id.0,
+            self.plan.target,
+            i64::try_from(delivery.batch.0).unwrap_or(i64::MAX),
+            delivery.attempt.0,
+            delivery.call
+        ])?;
         Ok(())
     }
 
@@ -160,18 +141,12 @@ impl SqliteSink {
 
 impl Sink for SqliteSink {
     fn description(&self) -> String {
-        format!(
-            "SqliteSink[{}, {}]",
-            self.plan.path.display(),
-            self.plan.table
-        )
+        format!("SqliteSink[{}, {}]", self.plan.path.display(), self.plan.table)
     }
 
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
         self.roll_back()?;
-        let begun = self
-            .begin_transaction()
-            .map_err(|error| self.plan.failed("write", error));
+        let begun = self.begin_transaction().map_err(|error| self.plan.failed("write", error));
         let ready = begun.and_then(|mark| {
             if Mark::has(mark, delivery) {
                 return Ok(Begin::Landed);
@@ -196,15 +171,12 @@ impl Sink for SqliteSink {
 
     fn prepare(&mut self) -> Result<(), ConnectorError> {
         let delivery = self.open.ok_or_else(not_begun)?;
-        self.write_mark(delivery)
-            .map_err(|error| self.plan.failed("mark", error))
+        self.write_mark(delivery).map_err(|error| self.plan.failed("mark", error))
     }
 
     fn commit(&mut self) -> Result<(), ConnectorError> {
         self.open.take().ok_or_else(not_begun)?;
-        self.connection
-            .execute_batch("COMMIT")
-            .map_err(|error| self.plan.failed("commit", error))
+        self.connection.execute_batch("COMMIT").map_err(|error| self.plan.failed("commit", error))
     }
 
     fn abort(&mut self) -> Result<(), ConnectorError> {

@@ -23,11 +23,7 @@ impl Statements {
         schema: &Schema,
         key: &[String],
     ) -> Result<Statements, ConnectorError> {
-        let names: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let key = key.iter().map(|column| {
             names.iter().position(|name| name.eq_ignore_ascii_case(column)).ok_or_else(|| {
                 ConnectorError::fatal(format!(
@@ -42,11 +38,8 @@ impl Statements {
         let parameters = join((1..=names.len()).map(|i| format!("?{i}")), ", ");
         let insert = format!("INSERT INTO {quoted_table} ({columns}) VALUES ({parameters})");
         let key_columns = join(key.iter().map(|&i| quote(names[i])), ", ");
-        let is_key = join(
-            key.iter()
-                .map(|&i| format!("{} IS ?{}", quote(names[i]), i + 1)),
-            " AND ",
-        );
+        let is_key =
+            join(key.iter().map(|&i| format!("{} IS ?{}", quote(names[i]), i + 1)), " AND ");
         let rest: Vec<usize> = (0..names.len()).filter(|i| !key.contains(i)).collect();
         let (write, replace_null_key) = if key.is_empty() {
             (insert.clone(), String::new())
@@ -57,21 +50,14 @@ impl Statements {
                 format!("DELETE FROM {quoted_table} WHERE {is_key}"),
             )
         } else {
-            let from_new = rest
-                .iter()
-                .map(|&i| format!("{0} = excluded.{0}", quote(names[i])));
-            let to_parameters = rest
-                .iter()
-                .map(|&i| format!("{} = ?{}", quote(names[i]), i + 1));
+            let from_new = rest.iter().map(|&i| format!("{0} = excluded.{0}", quote(names[i])));
+            let to_parameters = rest.iter().map(|&i| format!("{} = ?{}", quote(names[i]), i + 1));
             (
                 format!(
                     "{insert} ON CONFLICT ({key_columns}) DO UPDATE SET {}",
                     join(from_new, ", ")
                 ),
-                format!(
-                    "UPDATE {quoted_table} SET {} WHERE {is_key}",
-                    join(to_parameters, ", ")
-                ),
+                format!("UPDATE {quoted_table} SET {} WHERE {is_key}", join(to_parameters, ", ")),
             )
         };
         let mut definitions: Vec<String> = schema
@@ -82,17 +68,9 @@ impl Statements {
         if !key.is_empty() {
             definitions.push(format!("PRIMARY KEY ({key_columns})"));
         }
-        let create = format!(
-            "CREATE TABLE IF NOT EXISTS {quoted_table} ({})",
-            definitions.join(", ")
-        );
-        Ok(Statements {
-            create,
-            write,
-            replace_null_key,
-            insert,
-            key,
-        })
+        let create =
+            format!("CREATE TABLE IF NOT EXISTS {quoted_table} ({})", definitions.join(", "));
+        Ok(Statements { create, write, replace_null_key, insert, key })
     }
 }
 

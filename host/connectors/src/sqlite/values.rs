@@ -41,9 +41,7 @@ impl Values {
     fn of_column(
         column: &arrow::array::ArrayRef,
     ) -> Result<Values, Box<dyn std::error::Error + Send + Sync>> {
-        let keep_nulls = EncodeOptions {
-            ignore_null_fields: false,
-        };
+        let keep_nulls = EncodeOptions { ignore_null_fields: false };
         Ok(match column.data_type() {
             DataType::Boolean => Values::integer(column)?,
             other if other.is_integer() => Values::integer(column)?,
@@ -71,11 +69,7 @@ impl Values {
     }
 
     fn integer(column: &arrow::array::ArrayRef) -> Result<Values, arrow::error::ArrowError> {
-        Ok(Values::Integer(
-            cast(column, &DataType::Int64)?
-                .as_primitive::<Int64Type>()
-                .clone(),
-        ))
+        Ok(Values::Integer(cast(column, &DataType::Int64)?.as_primitive::<Int64Type>().clone()))
     }
 
     pub(super) fn is_null(&self, row: usize) -> bool {

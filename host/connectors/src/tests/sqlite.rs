@@ -1,0 +1,189 @@
+//! What is particular to SQLite.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
+use tidemill_core::{Attempt, BatchId, Delivery, OutputMode, Sink};
+
+use super::{context, sink_config, sink_refusal, temp};
+use crate::{SinkConfig, plan_sink};
+
+fn config(path: &Path, mode: OutputMode, given: &[(&str, &str)]) -> SinkConfig {
+    SinkConfig {
+        path: Some(path.to_owned()),
+        output_mode: mode,
+        ..sink_config("sqlite", &[&[("dbtable", "t")], given].concat())
+    }
+}
+
+fn deliver(sink: &mut dyn Sink, batch: u64, rows: &RecordBatch) {
+    sink.begin(Delivery { batch: BatchId(batch), attempt: Attempt(2), call: 1 }).unwrap();
+    sink.write(rows).unwrap();
+    sink.prepare().unwrap();
+    sink.commit().unwrap();
+}
+
+fn json_rows(schema: &str, lines: &str) -> RecordBatch {
+    let schema = parse_schema(schema).unwrap();
+    let mut decoder = JsonDecoder::new(schema, JsonOptions::default()).unwrap();
+    decoder.decode_lines(lines.as_bytes()).unwrap();
+    decoder.finish()
+}
+
+fn select(path: &PathBuf, query: &str) -> Vec<Vec<Value>> {
+    let connection = Connection::open(path).unwrap();
+    let mut query = connection.prepare(query).unwrap();
+    let columns = query.column_count();
+    let rows = query.query_map([], |row| (0..columns).map(|i| row.get(i)).collect()).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+#[test]
+fn every_type_has_its_column() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    let schema = "b BOOLEAN, i INT, d DOUBLE, m DECIMAL(20,2), s STRING, day DATE, at TIMESTAMP, x BINARY, l ARRAY<INT>, o STRUCT<p: INT, q: STRING>";
+    let rows = json_rows(
+        schema,
+        r#"{"b":true,"i":7,"d":1.5,"m":123456789012345678.90,"s":"q","day":"2026-01-31","at":"2026-01-31T09:30:00Z","x":"AQI=","l":[1,2],"o":{"p":1}}
+{}"#,
+    );
+    let mut sink =
+        plan_sink(config(&path, OutputMode::Append, &[])).unwrap().open(&context()).unwrap();
+    deliver(&mut *sink, 0, &rows);
+    let found = select(&path, "SELECT * FROM t");
+    assert_eq!(
+        found[0],
+        [
+            Value::Integer(1),
+            Value::Integer(7),
+            Value::Real(1.5),
+            text("123456789012345678.90"),
+            text("q"),
+            text("2026-01-31"),
+            text("2026-01-31T09:30:00.000Z"),
+            Value::Blob(vec![1, 2]),
+            text("[1,2]"),
+            text("{\"p\":1,\"q\":null}"),
+        ]
+    );
+    assert!(found[1].iter().all(|value| *value == Value::Null));
+    let mark = select(&path, "SELECT * FROM tidemill_marks");
+    let query = text(&context().query_id.0);
+    assert_eq!(
+        mark,
+        [[query, text("out"), Value::Integer(0), Value::Integer(2), Value::Integer(1)]]
+    );
+}
+
+#[test]
+fn a_null_in_the_key_is_a_key_like_any_other() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    let given = [("key", "k, h")];
+    for (schema, column) in [("k STRING, h INT, n INT", "n"), ("k STRING, h INT", "h")] {
+        let _ = std::fs::remove_file(&path);
+        let mut sink =
+            plan_sink(config(&path, OutputMode::Update, &given)).unwrap().open(&context()).unwrap();
+        deliver(
+            &mut *sink,
+            0,
+            &json_rows(schema, "{\"h\":1,\"n\":1}\n{\"h\":1,\"n\":2}\n{\"h\":2,\"n\":3}"),
+        );
+        deliver(
+            &mut *sink,
+            1,
+            &json_rows(schema, "{\"h\":1,\"n\":4}\n{\"k\":\"a\",\"h\":1,\"n\":5}"),
+        );
+        let found = select(&path, &format!("SELECT {column} FROM t ORDER BY k, h"));
+        let expected = if column == "n" { [4, 3, 5] } else { [1, 2, 1] };
+        assert_eq!(found, expected.map(|n| vec![Value::Integer(n)]));
+    }
+}
+
+#[test]
+fn what_a_handler_executes_runs_once_a_row() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    let planned = plan_sink(config(&path, OutputMode::Append, &[])).unwrap();
+    let mut target = planned.open_sql().unwrap().unwrap();
+    assert_eq!(target.execute("CREATE TABLE own (k TEXT UNIQUE, n INTEGER)", None).unwrap(), 0);
+    let rows = |keys: [&str; 2]| {
+        let keys: ArrayRef = Arc::new(StringArray::from_iter_values(keys));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        RecordBatch::try_from_iter([("k", keys), ("n", numbers)]).unwrap()
+    };
+    let insert = "INSERT INTO own VALUES (?1, ?2)";
+    assert_eq!(target.execute(insert, Some(&rows(["a", "b"]))).unwrap(), 2);
+    assert_eq!(target.execute("UPDATE own SET n = n + 1", None).unwrap(), 2);
+    // All or none: "c" is not there afterwards.
+    let error = target.execute(insert, Some(&rows(["c", "a"]))).unwrap_err();
+    assert!(!error.is_retryable());
+    assert!(error.to_string().contains("could not run the statement INSERT INTO own"), "{error}");
+    assert_eq!(select(&path, "SELECT sum(n) FROM own"), [[Value::Integer(5)]]);
+    assert!(plan_sink(sink_config("noop", &[])).unwrap().open_sql().is_none());
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_created() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    assert_eq!(
+        sink_refusal(config(&path, OutputMode::Update, &[])),
+        "sink \"out\" has no key; output mode update replaces rows by their key; write options = { key = \"column, …\" }"
+    );
+    let missing = SinkConfig {
+        schema: Some(parse_schema("a INT, b INT").unwrap()),
+        ..config(&path, OutputMode::Update, &[("key", "a, c")])
+    };
+    assert_eq!(
+        sink_refusal(missing),
+        "sink \"out\": the key column \"c\" is none of the rows' columns, which are a, b; select it, or name the key in the options"
+    );
+    let no_table = SinkConfig { path: Some(path.clone()), ..sink_config("sqlite", &[]) };
+    assert_eq!(
+        sink_refusal(no_table),
+        "sink \"out\" has no option dbtable; write options = { dbtable = \"some_table\" }"
+    );
+    let nowhere = dir.path().join("no/where/a.db");
+    let planned = plan_sink(config(&nowhere, OutputMode::Append, &[])).unwrap();
+    assert!(planned.check().unwrap_err().to_string().contains("does not exist; create it first"));
+    plan_sink(config(&path, OutputMode::Append, &[])).unwrap().check().unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_table_without_the_key_is_refused_by_the_check() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    Connection::open(&path).unwrap().execute("CREATE TABLE t (a INTEGER, b INTEGER)", []).unwrap();
+    let with_key = |key| SinkConfig {
+        schema: Some(parse_schema("a INT, b INT").unwrap()),
+        ..config(&path, OutputMode::Update, &[("key", key)])
+    };
+    let error = plan_sink(with_key("a")).unwrap().check().unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("does not match any PRIMARY KEY or UNIQUE constraint"), "{cause}");
+    Connection::open(&path).unwrap().execute("CREATE UNIQUE INDEX i ON t (a)", []).unwrap();
+    plan_sink(with_key("a")).unwrap().check().unwrap();
+}
+
+#[test]
+fn a_database_is_found_by_url_too() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    for url in [format!("sqlite:{}", path.display()), format!("jdbc:sqlite:{}", path.display())] {
+        let config = sink_config("sqlite", &[("url", &url), ("dbtable", "t")]);
+        plan_sink(config).unwrap().open(&context()).unwrap();
+        assert!(path.exists());
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,1 +1,106 @@
-fn main() {}
+//! `cargo xtask …`: the project's chores, in Rust, so that a checkout needs nothing but rustup.
+//!
+//! This package is built before everything else on a fresh machine. It stays light, and knows the
+//! `tidemill` command only from outside: its arguments, its output, its exit status.
+
+mod bench;
+mod demo;
+mod plugins;
+mod process;
+mod progress;
+mod requirements;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::plugins::Profile;
+use crate::workspace::Workspace;
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  cargo xtask demo      see it run: orders, a plugin, SQL windows, SQLite
+  cargo xtask test      everything that has to hold before a change goes in
+  cargo xtask plugins   build the plugins after a change
+
+Build products go to CARGO_TARGET_DIR, or to target/ in the checkout.")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Gets what the build needs and rustup and git do not bring.
+    #[command(after_help = "Examples:
+  cargo xtask setup
+
+Done again, it finds everything in place and ends at once. The other chores do it by themselves.")]
+    Setup,
+    /// Builds the plugins for WebAssembly.
+    #[command(after_help = "Examples:
+  cargo xtask plugins             for tests and the reload loop: built in about a second
+  cargo xtask plugins --release   as they are deployed: smaller and faster
+
+The modules go to plugins/ in the target directory, and beside the example jobs that use them.")]
+    Plugins {
+        /// Optimises as for deployment.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Checks format and lints. Warnings are errors.
+    #[command(after_help = "Examples:
+  cargo xtask lint")]
+    Lint,
+    /// Sets up, builds the plugins, checks format and lints, and runs all tests.
+    #[command(after_help = "Examples:
+  cargo xtask test                 everything, as the continuous integration does
+  cargo xtask test late_rows       only tests whose name contains late_rows; no lints
+  cargo xtask test --long          with the tests that take minutes, too")]
+    Test(test::Options),
+    /// Runs the orders job on a stream of made-up orders, with a plugin that you can edit.
+    #[command(after_help = "Examples:
+  cargo xtask demo                  one minute; started again, it continues where it stopped
+  cargo xtask demo --seconds 600    ten minutes, or until Ctrl-C
+  cargo xtask demo --fresh          forgets what earlier demos left")]
+    Demo(demo::Options),
+    /// Measures throughput, memory, the cost of a batch, of a start and of a plugin's reload.
+    #[command(after_help = "Examples:
+  cargo xtask bench                           all measurements
+  cargo xtask bench --only throughput         one of them
+  cargo xtask bench --peer spark              and Spark on the same data (python3, a JDK 17, PyPI)
+  cargo xtask bench --markdown                the tables as docs/benchmarks.md has them")]
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match chore {
+        Chore::Setup => setup::run().map(drop),
+        Chore::Plugins { release } => {
+            let guest = setup::run()?;
+            let profile = if release { Profile::Deploy } else { Profile::Reload };
+            plugins::build_and_publish(&workspace, &guest, profile)
+        }
+        Chore::Lint => test::lint(&workspace),
+        Chore::Test(options) => test::run(&workspace, &options),
+        Chore::Demo(options) => demo::run(&workspace, &options),
+        Chore::Bench(options) => bench::run(&workspace, &options),
+    }
+}

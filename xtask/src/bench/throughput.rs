@@ -1,0 +1,94 @@
+//! Rows a second, processor time and memory on the reference job.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, ensure};
+
+use crate::bench::jobs::Job;
+use crate::bench::tables::Report;
+use crate::bench::{Bench, data, measure, spark};
+
+/// Rows of a file: a batch of five is half a million.
+const ROWS_PER_FILE: u64 = 100_000;
+const FILES_PER_BATCH: u32 = 5;
+
+/// What a system needed for the job.
+pub(super) struct Cost {
+    pub(super) rows: u64,
+    pub(super) wall_s: f64,
+    pub(super) cpu_s: f64,
+    pub(super) peak_mib: Option<f64>,
+}
+
+pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
+    let rows = bench.options.rows;
+    let data = data::orders(&bench.directory, rows, rows.div_ceil(ROWS_PER_FILE))?;
+    let job =
+        |name: &str, plugin| Job::revenue(&bench.directory, name, &data, FILES_PER_BATCH, plugin);
+    let reference = job("reference", None)?;
+    let plugin = job("reference-plugin", Some(bench.deployed.as_path()))?;
+
+    let mut costs = vec![
+        ("reference job", cost(bench, "run", &reference)?),
+        ("with normalise in Wasm", cost(bench, "run", &plugin)?),
+    ];
+    if has_native(bench) {
+        costs.push(("with normalise compiled in", cost(bench, NATIVE, &plugin)?));
+    }
+    if bench.with_peer() {
+        let peer = spark::run(bench, &data, FILES_PER_BATCH)?;
+        report.remark(&peer.remark);
+        costs.push(("reference job on Spark", peer.cost));
+    }
+    let table = costs.iter().map(|(name, cost)| cost.row(name, &costs[0].1)).collect();
+    let header = [
+        "case",
+        "wall s",
+        "rows/s",
+        "CPU s / M rows",
+        "peak MiB",
+        "CPU of reference",
+        "wall of reference",
+    ];
+    report.table(&format!("{rows} orders from JSON files, sums per window"), &header, table);
+    Ok(())
+}
+
+/// The verb that runs a job with the plugin `orders` replaced by the same code compiled in.
+const NATIVE: &str = "bench-native";
+
+fn has_native(bench: &Bench) -> bool {
+    let mut command = Command::new(&bench.tidemill);
+    command.args([NATIVE, "--help"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn cost(bench: &Bench, verb: &str, job: &Job) -> Result<Cost> {
+    let once = || {
+        job.forget()?;
+        let run = measure::run(&bench.tidemill, &[verb], &job.path(), |_, _, _| Ok(()))?;
+        let rows = run.rows();
+        ensure!(rows == bench.options.rows, "the job read {rows} rows of {}", bench.options.rows);
+        Ok(Cost {
+            rows,
+            wall_s: run.wall.as_secs_f64(),
+            cpu_s: run.cpu.as_secs_f64(),
+            peak_mib: run.peak_kib.map(|kib| kib as f64 / 1_024.0),
+        })
+    };
+    bench.median(once, |cost| cost.cpu_s)
+}
+
+impl Cost {
+    fn row(&self, name: &str, reference: &Cost) -> Vec<String> {
+        vec![
+            name.to_owned(),
+            format!("{:.2}", self.wall_s),
+            format!("{:.0}", self.rows as f64 / self.wall_s),
+            format!("{:.3}", self.cpu_s / self.rows as f64 * 1e6),
+            self.peak_mib.map_or("-".to_owned(), |mib| format!("{mib:.0}")),
+            format!("{:.2}x", self.cpu_s / reference.cpu_s),
+            format!("{:.2}x", self.wall_s / reference.wall_s),
+        ]
+    }
+}

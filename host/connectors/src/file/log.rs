@@ -252,7 +252,7 @@ fn entry_name(batch: u64, folded: bool) -> String {
 }
 
 fn is_folding(batch: u64) -> bool {
-    (batch + 1).is_multiple_of(COMPACT_INTERVAL)
+    (batch + 1) % COMPACT_INTERVAL == 0
 }
 
 /// Writes a file that is there wholly or not at all, whatever happens in between.

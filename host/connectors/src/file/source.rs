@@ -62,11 +62,8 @@ impl FileSource {
                     break;
                 }
             }
-            if let Some(file) = files.pop_front()
-                && is_new
-            {
-                selected.push(file);
-            }
+            let file = files.pop_front();
+            selected.extend(file.filter(|_| is_new));
         }
         selected
     }

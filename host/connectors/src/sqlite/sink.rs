@@ -68,10 +68,9 @@ impl SqliteSink {
 
     /// Prepares for rows with these columns.
     fn learn(&mut self, schema: &SchemaRef) -> Result<Statements, ConnectorError> {
-        if let Some((known, statements)) = &self.statements
-            && known == schema
-        {
-            return Ok(statements.clone());
+        match &self.statements {
+            Some((known, statements)) if known == schema => return Ok(statements.clone()),
+            _ => {}
         }
         let statements = Statements::new(&self.plan.table, schema, &self.plan.key)?;
         self.connection

@@ -124,6 +124,21 @@ fn every_tenth_batch_folds_the_log() {
 }
 
 #[test]
+fn the_log_has_no_gaps_where_batches_were_passed_over() {
+    let dir = temp();
+    let mut sink = opened("json", dir.path(), &[]);
+    for batch in [2, 13, 152] {
+        deliver(&mut *sink, delivery(batch, 1), &numbers([batch as i64]));
+    }
+    // Spark reads from the newest fold on, and insists on every entry after it.
+    let entries = names(&dir.path().join("_spark_metadata"));
+    for entry in ["0", "1", "2", "9.compact", "10", "13", "149.compact", "150", "151", "152"] {
+        assert!(entries.iter().any(|name| name == entry), "{entry} in {entries:?}");
+    }
+    assert_eq!(log(dir.path(), "149.compact").len(), 2);
+}
+
+#[test]
 fn a_crash_between_log_and_names_is_made_good() {
     let dir = temp();
     let mut sink = opened("json", dir.path(), &[]);

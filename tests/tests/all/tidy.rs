@@ -1,0 +1,146 @@
+//! House rules that a machine can check.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tidemill_tests::{Workbench, plugin, repository};
+use walkdir::WalkDir;
+
+/// Which package may depend on which of ours. The arrows point one way.
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("host/core", &[]),
+    ("host/codec", &[]),
+    ("host/plan", &["tidemill-core", "tidemill-codec"]),
+    ("host/checkpoint", &["tidemill-core"]),
+    ("host/plugin", &["tidemill-core"]),
+    ("host/connectors", &["tidemill-core", "tidemill-codec"]),
+    ("host/engine", &["tidemill-core", "tidemill-plan", "tidemill-checkpoint"]),
+    ("plugin-sdk", &["tidemill-plugin-macros"]),
+    ("plugin-sdk/macros", &[]),
+    ("xtask", &[]),
+];
+
+fn files(extension: &str) -> Vec<PathBuf> {
+    let skipped = ["target", ".git", "node_modules"];
+    WalkDir::new(repository())
+        .into_iter()
+        .filter_entry(|entry| !skipped.iter().any(|name| entry.file_name() == *name))
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().extension().is_some_and(|e| e == extension))
+        .map(walkdir::DirEntry::into_path)
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn packages_point_one_way() {
+    for (package, allowed) in ARROWS {
+        let manifest: toml::Table =
+            read(&repository().join(package).join("Cargo.toml")).parse().unwrap();
+        let ours: BTreeSet<&str> = manifest
+            .get("dependencies")
+            .and_then(|dependencies| dependencies.as_table())
+            .into_iter()
+            .flat_map(|dependencies| dependencies.keys())
+            .map(String::as_str)
+            .filter(|name| name.starts_with("tidemill"))
+            .collect();
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        let extra: Vec<_> = ours.difference(&allowed).collect();
+        assert!(extra.is_empty(), "{package} must not depend on {extra:?}");
+    }
+}
+
+#[test]
+fn core_reads_no_clock_and_no_file() {
+    let forbidden = ["SystemTime::now", "Instant::now", "std::fs", "tokio", "std::thread"];
+    for file in files("rs").iter().filter(|file| file.starts_with(repository().join("host/core"))) {
+        let text = read(file);
+        for word in forbidden {
+            assert!(!text.contains(word), "{} has {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn no_test_is_ignored_and_no_match_is_thrown_away() {
+    // Split, so that this file does not find itself.
+    let ignore = concat!("#[", "ignore");
+    let lost_match = concat!("\n    ", "matches!(");
+    for file in files("rs") {
+        let text = read(&file);
+        assert!(!text.contains(ignore), "{} ignores a test", file.display());
+        for (at, _) in text.match_indices(lost_match) {
+            let statement = text[at..].lines().nth(1).unwrap_or_default();
+            assert!(!statement.ends_with(");"), "{} throws a match away: {statement}", file.display());
+        }
+    }
+}
+
+/// Written anew with `TIDEMILL_UPDATE=1`.
+#[test]
+fn the_schema_of_a_job_is_up_to_date() {
+    let path = repository().join("schemas/job.schema.json");
+    let generated = tidemill::job::json_schema();
+    if std::env::var_os("TIDEMILL_UPDATE").is_some() {
+        std::fs::write(&path, &generated).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == generated,
+        "schemas/job.schema.json is not what the code says; run the tests with TIDEMILL_UPDATE=1"
+    );
+}
+
+/// A directory in which the documents' jobs find what they name.
+fn shown_bench() -> Workbench {
+    let bench = Workbench::new();
+    std::fs::create_dir(bench.path("plugins")).unwrap();
+    std::fs::create_dir(bench.path("input")).unwrap();
+    for name in ["orders", "flights"] {
+        std::fs::copy(plugin(name), bench.path(&format!("plugins/{name}.wasm"))).unwrap();
+    }
+    bench
+}
+
+/// Jobs in fenced blocks that begin with ```` ```toml job ````.
+fn shown_jobs() -> BTreeMap<String, String> {
+    let mut jobs = BTreeMap::new();
+    for file in files("md") {
+        let text = read(&file);
+        for (number, block) in text.split("```toml job\n").skip(1).enumerate() {
+            let (job, _) = block.split_once("```").expect("a closed block");
+            jobs.insert(format!("{} block {}", file.display(), number + 1), job.to_owned());
+        }
+    }
+    jobs
+}
+
+#[test]
+fn jobs_shown_in_documents_are_right() {
+    let jobs = shown_jobs();
+    assert!(jobs.len() >= 3, "the documents show jobs");
+    let bench = shown_bench();
+    for (place, job) in jobs {
+        bench.write("job.toml", job);
+        let checked = bench.run(&["check", "job.toml"]);
+        assert_eq!(checked.code, Some(0), "{place}\n{}", checked.stderr);
+    }
+}
+
+#[test]
+fn jobs_of_the_examples_are_right() {
+    let jobs: Vec<PathBuf> = files("toml")
+        .into_iter()
+        .filter(|file| file.starts_with(repository().join("examples")))
+        .filter(|file| file.file_name().is_some_and(|name| name == "job.toml"))
+        .collect();
+    assert!(jobs.len() >= 2);
+    for job in jobs {
+        let checked = Workbench::new().run(&["check", job.to_str().unwrap()]);
+        assert_eq!(checked.code, Some(0), "{}\n{}", job.display(), checked.stderr);
+    }
+}

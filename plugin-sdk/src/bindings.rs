@@ -1,14 +1,8 @@
 //! What wit-bindgen makes of the contract.
 
-#![allow(
-    missing_docs,
-    reason = "generated; the contract itself is documented in wit/plugin.wit"
-)]
+#![allow(missing_docs, reason = "generated; the contract itself is documented in wit/plugin.wit")]
 #![allow(unsafe_code, reason = "generated: the canonical ABI")]
-#![allow(
-    unreachable_pub,
-    reason = "generated; the exporting macro of other crates names these"
-)]
+#![allow(unreachable_pub, reason = "generated; the exporting macro of other crates names these")]
 
 wit_bindgen::generate!({
     path: "wit",

@@ -49,10 +49,7 @@ impl BatchContext {
     pub fn refuse(&self, row: usize, reason: impl std::fmt::Display) {
         // A record batch has fewer than 2^32 rows: it came through 32-bit memory.
         let row = u32::try_from(row).unwrap_or(u32::MAX);
-        self.refused.borrow_mut().push(types::RowError {
-            row,
-            reason: reason.to_string(),
-        });
+        self.refused.borrow_mut().push(types::RowError { row, reason: reason.to_string() });
     }
 
     pub(crate) fn from_host(context: types::BatchContext) -> BatchContext {

@@ -93,18 +93,13 @@ fn open(functions: Vec<Function>, name: &str, input: &[u8]) -> Result<HostOpened
         instances.push(opened);
         instances.len() - 1
     });
-    Ok(HostOpened {
-        instance: u32::try_from(instance)?,
-        output,
-    })
+    Ok(HostOpened { instance: u32::try_from(instance)?, output })
 }
 
 fn with<T>(instance: u32, call: impl FnOnce(&mut Opened) -> Result<T>) -> Result<T, Failure> {
     INSTANCES.with_borrow_mut(|instances| match instances.get_mut(instance as usize) {
         Some(opened) => call(opened).map_err(Error::into_host),
-        None => Err(Failure::BadInput(format!(
-            "there is no instance {instance}"
-        ))),
+        None => Err(Failure::BadInput(format!("there is no instance {instance}"))),
     })
 }
 
@@ -115,17 +110,12 @@ fn no_such_kind(kind: &str) -> Failure {
 /// Tells the host what a panic said and where, before the trap that says neither.
 fn report_panics() {
     panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map_or_else(String::new, ToString::to_string);
-        let message = panic
-            .payload_as_str()
-            .unwrap_or("(a value that is no text)");
-        host::write(
-            host::Level::Error,
-            PANIC_TARGET,
-            &format!("{place}\n{message}"),
-        );
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = text.unwrap_or("(a value that is no text)");
+        host::write(host::Level::Error, PANIC_TARGET, &format!("{place}\n{message}"));
     }));
 }
 

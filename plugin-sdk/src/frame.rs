@@ -27,10 +27,8 @@ impl DataFrame {
     /// A table of record batches, all of them of `schema`.
     pub fn from_batches(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<DataFrame> {
         let mut encoder = ipc::Encoder::new(schema)?;
-        let messages = batches
-            .iter()
-            .map(|batch| encoder.encode(batch))
-            .collect::<Result<Vec<_>>>()?;
+        let messages =
+            batches.iter().map(|batch| encoder.encode(batch)).collect::<Result<Vec<_>>>()?;
         DataFrame::made(host::from_rows(&encoder.schema_message(), &messages))
     }
 
@@ -42,11 +40,7 @@ impl DataFrame {
     /// As [`sql`](Self::sql), with further tables by name. The query sees nothing else.
     pub fn sql_with(&self, query: &str, tables: &[(&str, &DataFrame)]) -> Result<DataFrame> {
         let mut named = vec![("batch".to_owned(), self.handle)];
-        named.extend(
-            tables
-                .iter()
-                .map(|(name, table)| ((*name).to_owned(), table.handle)),
-        );
+        named.extend(tables.iter().map(|(name, table)| ((*name).to_owned(), table.handle)));
         DataFrame::made(host::sql(query, &named))
     }
 
@@ -101,18 +95,12 @@ impl DataFrame {
     #[doc(hidden)]
     #[must_use]
     pub fn of_batch(handle: u64) -> DataFrame {
-        DataFrame {
-            handle,
-            made_here: false,
-        }
+        DataFrame { handle, made_here: false }
     }
 
     fn made(handle: Result<host::Handle, host::Failure>) -> Result<DataFrame> {
         let handle = handle.map_err(Error::from_host)?;
-        Ok(DataFrame {
-            handle,
-            made_here: true,
-        })
+        Ok(DataFrame { handle, made_here: true })
     }
 }
 

@@ -93,18 +93,11 @@ impl Opened {
         let output = output
             .map(|schema| Ok::<_, Error>((Arc::clone(&schema), ipc::Encoder::new(&schema)?)))
             .transpose()?;
-        Ok(Opened {
-            name: function.name,
-            body: function.body,
-            input,
-            output,
-        })
+        Ok(Opened { name: function.name, body: function.body, input, output })
     }
 
     pub(crate) fn output(&self) -> Vec<u8> {
-        self.output
-            .as_ref()
-            .map_or_else(Vec::new, |(_, encoder)| encoder.schema_message())
+        self.output.as_ref().map_or_else(Vec::new, |(_, encoder)| encoder.schema_message())
     }
 
     pub(crate) fn scalar(&mut self, context: &BatchContext, arguments: Vec<u8>) -> Result<Rows> {
@@ -114,34 +107,22 @@ impl Opened {
         let arguments = ipc::decode(&self.input, arguments)?;
         let (column, refused) = call(&arguments, context)?;
         let result = RecordBatch::try_new(Arc::clone(schema), vec![column])?;
-        Ok(Rows {
-            batches: vec![encoder.encode(&result)?],
-            refused,
-        })
+        Ok(Rows { batches: vec![encoder.encode(&result)?], refused })
     }
 
     pub(crate) fn transform(&mut self, context: &BatchContext, input: Vec<u8>) -> Result<Rows> {
         let (Body::Transform(call), Some((schema, encoder))) = (self.body, &mut self.output) else {
-            return Err(Error::fatal(format!(
-                "\"{}\" is not a transform",
-                self.name
-            )));
+            return Err(Error::fatal(format!("\"{}\" is not a transform", self.name)));
         };
         let input = ipc::decode(&self.input, input)?;
         let output = with_schema(call(input, context)?, schema)?;
-        Ok(Rows {
-            batches: vec![encoder.encode(&output)?],
-            refused: context.take_refused(),
-        })
+        Ok(Rows { batches: vec![encoder.encode(&output)?], refused: context.take_refused() })
     }
 
     pub(crate) fn foreach_batch(&self, context: &BatchContext, batch: u64) -> Result<()> {
         match self.body {
             Body::ForeachBatch(call) => call(batch, context),
-            _ => Err(Error::fatal(format!(
-                "\"{}\" is not a foreach_batch handler",
-                self.name
-            ))),
+            _ => Err(Error::fatal(format!("\"{}\" is not a foreach_batch handler", self.name))),
         }
     }
 }
@@ -153,13 +134,9 @@ fn with_schema(rows: RecordBatch, declared: &SchemaRef) -> Result<RecordBatch> {
         return Ok(rows);
     }
     let same = found.fields().len() == declared.fields().len()
-        && found
-            .fields()
-            .iter()
-            .zip(declared.fields())
-            .all(|(found, declared)| {
-                found.name() == declared.name() && found.data_type() == declared.data_type()
-            });
+        && found.fields().iter().zip(declared.fields()).all(|(found, declared)| {
+            found.name() == declared.name() && found.data_type() == declared.data_type()
+        });
     if !same {
         return Err(Error::fatal(format!(
             "the result has the columns ({}), and not the declared ({})",
@@ -169,11 +146,7 @@ fn with_schema(rows: RecordBatch, declared: &SchemaRef) -> Result<RecordBatch> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let columns = rows.columns().to_vec();
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(declared),
-        columns,
-        &options,
-    )?)
+    Ok(RecordBatch::try_new_with_options(Arc::clone(declared), columns, &options)?)
 }
 
 fn columns(schema: &Schema) -> String {
@@ -187,16 +160,9 @@ pub fn argument<'a, T: FromColumn<'a>>(
     arguments: &'a RecordBatch,
     index: usize,
 ) -> Result<&'a T::Column> {
-    let column = arguments
-        .columns()
-        .get(index)
-        .and_then(|array| array.as_any().downcast_ref());
+    let column = arguments.columns().get(index).and_then(|array| array.as_any().downcast_ref());
     column.ok_or_else(|| {
-        Error::bad_input(format!(
-            "argument {} has to be {}",
-            index + 1,
-            sql_name(&T::data_type())
-        ))
+        Error::bad_input(format!("argument {} has to be {}", index + 1, sql_name(&T::data_type())))
     })
 }
 
@@ -238,10 +204,7 @@ pub fn evaluate<R: ScalarResult>(
         match call(row).into_value() {
             Ok(value) => R::Value::append(&mut builder, value.as_ref()),
             Err(Error::BadInput(reason)) => {
-                refused.push(RowError {
-                    row: row as u32,
-                    reason,
-                });
+                refused.push(RowError { row: row as u32, reason });
                 R::Value::append(&mut builder, None);
             }
             Err(error) => return Err(error),

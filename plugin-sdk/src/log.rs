@@ -13,6 +13,7 @@ pub use crate::{
 
 use std::fmt;
 
+#[cfg(target_arch = "wasm32")]
 use crate::bindings::tidemill::plugin::log as host;
 
 /// How much a line matters.

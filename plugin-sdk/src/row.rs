@@ -47,15 +47,8 @@ where
 {
     let array = batch.column_by_name(name).ok_or_else(|| {
         let schema = batch.schema();
-        let found: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        Error::bad_input(format!(
-            "there is no column \"{name}\"; there are {}",
-            found.join(", ")
-        ))
+        let found: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        Error::bad_input(format!("there is no column \"{name}\"; there are {}", found.join(", ")))
     })?;
     let column = array.as_any().downcast_ref().ok_or_else(|| {
         let (wanted, found) = (sql_name(&T::data_type()), sql_name(array.data_type()));

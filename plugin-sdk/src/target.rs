@@ -13,9 +13,7 @@ use crate::{Error, Result, Row};
 /// that matters.
 #[must_use]
 pub fn target(name: &str) -> Target {
-    Target {
-        name: name.to_owned(),
-    }
+    Target { name: name.to_owned() }
 }
 
 /// A place by the job's name for it. Addresses and secrets stay in the host.
@@ -64,16 +62,10 @@ impl Target {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let response =
             host::request(&self.name, method, path, &headers, body).map_err(Error::from_host)?;
-        Ok(Response {
-            status: response.status,
-            headers: response.headers,
-            body: response.body,
-        })
+        Ok(Response { status: response.status, headers: response.headers, body: response.body })
     }
 }

@@ -242,11 +242,7 @@ where
 
     #[inline]
     fn get(column: &'a T::Column, row: usize) -> Option<T> {
-        if column.is_null(row) {
-            None
-        } else {
-            Some(T::get(column, row))
-        }
+        if column.is_null(row) { None } else { Some(T::get(column, row)) }
     }
 }
 

@@ -28,35 +28,19 @@ fn main() -> Result<()> {
     let directory = std::env::var("TIDEMILL_PLUGIN_DIR").unwrap_or("target/plugins".to_owned());
     let read = |name: &str| std::fs::read(format!("{directory}/{name}.wasm"));
     for dev in [true, false] {
-        let host = PluginHost::new(&HostOptions {
-            dev,
-            cache: CacheLocation::None,
-        })?;
-        println!(
-            "\n{}",
-            if dev {
-                "compiled fast (dev)"
-            } else {
-                "compiled to be fast"
-            }
-        );
+        let host = PluginHost::new(&HostOptions { dev, cache: CacheLocation::None })?;
+        println!("\n{}", if dev { "compiled fast (dev)" } else { "compiled to be fast" });
         measure(&host, &read("orders")?, &read("faulty")?)?;
     }
     Ok(())
 }
 
 fn measure(host: &PluginHost, orders_wasm: &[u8], faulty_wasm: &[u8]) -> Result<()> {
-    let granted = || PluginConfig {
-        targets: ["place".to_owned()].into(),
-        ..PluginConfig::default()
-    };
+    let granted =
+        || PluginConfig { targets: ["place".to_owned()].into(), ..PluginConfig::default() };
     let started = Instant::now();
     let orders = host.load("orders", orders_wasm, granted())?;
-    println!(
-        "load, compiling {} KiB  {:>9.1?}",
-        orders_wasm.len() >> 10,
-        started.elapsed()
-    );
+    println!("load, compiling {} KiB  {:>9.1?}", orders_wasm.len() >> 10, started.elapsed());
     // The same functions under another digest, as after an edit of none of them.
     let mut noted = orders_wasm.to_vec();
     noted.extend([0, 5, 4, b'n', b'o', b't', b'e']);
@@ -66,49 +50,27 @@ fn measure(host: &PluginHost, orders_wasm: &[u8], faulty_wasm: &[u8]) -> Result<
     let faulty = host.load("faulty", faulty_wasm, granted())?;
 
     let rows = rows()?;
-    let opening = median(|| {
-        orders
-            .open("normalise", &context(), rows.schema())
-            .map(drop)
-    })?;
+    let opening = median(|| orders.open("normalise", &context(), rows.schema()).map(drop))?;
     println!("open an instance         {opening:>9.1?}");
     first_call(&orders, &rows)?;
     let empty = rows.slice(0, 0);
     calls("echo, no rows", 1, || Ok(()), &faulty, "echo", &empty)?;
     calls("echo, 5 columns", ROWS, || Ok(()), &faulty, "echo", &rows)?;
     let native = || normalise(&rows).map(drop);
-    calls(
-        "normalise, 5 columns",
-        ROWS,
-        native,
-        &orders,
-        "normalise",
-        &rows,
-    )?;
+    calls("normalise, 5 columns", ROWS, native, &orders, "normalise", &rows)?;
     let amounts = rows.project(&[2])?;
     let native = || {
         let amounts = amounts.column(0).as_primitive::<Float64Type>();
         std::hint::black_box(amounts.unary::<_, Float64Type>(|amount| amount * 1.1));
         Ok(())
     };
-    calls(
-        "with_tax, 1 column",
-        ROWS,
-        native,
-        &orders,
-        "with_tax",
-        &amounts,
-    )
+    calls("with_tax, 1 column", ROWS, native, &orders, "with_tax", &amounts)
 }
 
 /// A batch's first call, whose memory is new.
 fn first_call(module: &Module, rows: &RecordBatch) -> Result<()> {
-    let time = median(|| {
-        module
-            .open("normalise", &context(), rows.schema())?
-            .call(rows)
-            .map(drop)
-    })?;
+    let time =
+        median(|| module.open("normalise", &context(), rows.schema())?.call(rows).map(drop))?;
     println!("open and call once       {time:>9.1?}");
     Ok(())
 }
@@ -149,14 +111,11 @@ fn median<E>(
 /// What `normalise` of the plugin "orders" does.
 fn normalise(orders: &RecordBatch) -> Result<RecordBatch> {
     let amounts: &Float64Array = orders["amount"].as_primitive();
-    let usable = amounts
-        .iter()
-        .map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0)));
+    let usable = amounts.iter().map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0)));
     let cleaned = filter_record_batch(orders, &usable.collect())?;
     let categories = cleaned["category"].as_string::<i32>().iter();
-    let categories: StringArray = categories
-        .map(|category| Some(category?.trim().to_lowercase()))
-        .collect();
+    let categories: StringArray =
+        categories.map(|category| Some(category?.trim().to_lowercase())).collect();
     let mut columns = cleaned.columns().to_vec();
     columns[cleaned.schema().index_of("category")?] = Arc::new(categories);
     Ok(RecordBatch::try_new(cleaned.schema(), columns)?)

@@ -81,10 +81,7 @@ pub(crate) struct Function {
     pub(crate) kind: Kind,
     pub(crate) input: Option<Vec<u8>>,
     pub(crate) output: Option<Vec<u8>>,
-    #[allow(
-        dead_code,
-        reason = "of functions that keep state, which are not called yet"
-    )]
+    #[allow(dead_code, reason = "of functions that keep state, which are not called yet")]
     pub(crate) state: Option<Vec<u8>>,
     pub(crate) deterministic: bool,
     pub(crate) documentation: String,
@@ -106,10 +103,7 @@ pub(crate) struct RowError {
 
 impl From<RowError> for RefusedRow {
     fn from(error: RowError) -> RefusedRow {
-        RefusedRow {
-            row: error.row,
-            reason: error.reason,
-        }
+        RefusedRow { row: error.row, reason: error.reason }
     }
 }
 

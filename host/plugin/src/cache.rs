@@ -68,10 +68,7 @@ impl CodeCache {
             return;
         };
         if let Err(error) = write(&path, component) {
-            tracing::warn!(
-                "the compiled plugin is not kept in {}: {error}",
-                path.display()
-            );
+            tracing::warn!("the compiled plugin is not kept in {}: {error}", path.display());
         }
     }
 
@@ -110,10 +107,7 @@ fn remove_oldest(directory: &Path) -> io::Result<()> {
     }
     files.sort();
     let excess = files.len().saturating_sub(FILES_MAX);
-    files
-        .iter()
-        .take(excess)
-        .try_for_each(|(_, path)| fs::remove_file(path))
+    files.iter().take(excess).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 /// Makes the directory, and makes sure that nobody else can put code into it.

@@ -36,11 +36,8 @@ impl Exports {
         let missing = |name: &str| format!("it exports no `{name}`");
         let functions = component.get_export_index(None, FUNCTIONS);
         let functions = functions.ok_or_else(|| missing(FUNCTIONS))?;
-        let find = |name| {
-            component
-                .get_export_index(Some(&functions), name)
-                .ok_or_else(|| missing(name))
-        };
+        let find =
+            |name| component.get_export_index(Some(&functions), name).ok_or_else(|| missing(name));
         Ok(Exports {
             describe: find("describe")?,
             open: find("open")?,
@@ -72,11 +69,7 @@ impl Guest {
         let deadline_ticks = ticks(limits.deadline);
         store.set_epoch_deadline(deadline_ticks);
         match prepared.for_rows.instantiate(&mut store) {
-            Ok(instance) => Ok(Guest {
-                store,
-                instance,
-                deadline_ticks,
-            }),
+            Ok(instance) => Ok(Guest { store, instance, deadline_ticks }),
             Err(error) => Err(failure(&mut store, &error)),
         }
     }

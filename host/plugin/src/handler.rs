@@ -31,10 +31,7 @@ pub(crate) async fn run(
         function: function.to_owned(),
         context: Context::from(context),
         batch,
-        rows: host
-            .count(batch)
-            .await
-            .map_err(|error| PluginFailure::from(Failure::from(error)))?,
+        rows: host.count(batch).await.map_err(|error| PluginFailure::from(Failure::from(error)))?,
         log: GuestLog::new(&module.name, function, Some(context.batch)),
         bridge: Bridge::new(host, &module.name, &module.targets, batch),
     };
@@ -107,9 +104,8 @@ impl Call {
         let exports = &module.prepared.exports;
         let open = instance
             .get_typed_func::<Open, (Result<Opened, Failure>,)>(&mut *store, &exports.open)?;
-        let (opened,) = open
-            .call_async(store, (function, module.config_json.clone(), schema))
-            .await?;
+        let (opened,) =
+            open.call_async(store, (function, module.config_json.clone(), schema)).await?;
         Ok(opened)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, OptLevel, WasmBacktraceDetails};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
 
 use crate::cache::CodeCache;
 use crate::error::{LoadError, LoadProblem};
@@ -76,7 +76,10 @@ fn engine(dev: bool) -> wasmtime::Result<Engine> {
     // The same rows give the same bytes on every machine.
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);
-    config.cranelift_opt_level(if dev { OptLevel::None } else { OptLevel::Speed });
+    if dev {
+        config.cranelift_opt_level(OptLevel::None);
+        config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    }
     config.enable_incremental_compilation(Arc::new(CompiledFunctions::default()))?;
     // A panic tells its place itself; traps are told by the function's name. Without the maps the
     // compiled code is smaller and loads faster.
@@ -94,8 +97,5 @@ fn start_clock(engine: &Engine) -> std::io::Result<()> {
             thread::sleep(EPOCH_TICK);
         }
     };
-    thread::Builder::new()
-        .name("tidemill-epoch".to_owned())
-        .spawn(tick)
-        .map(drop)
+    thread::Builder::new().name("tidemill-epoch".to_owned()).spawn(tick).map(drop)
 }

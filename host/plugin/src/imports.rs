@@ -65,9 +65,8 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState
     log(linker.instance(LOG)?)?;
 
     let mut dataframe = linker.instance(DATAFRAME)?;
-    dataframe.func_wrap("schema", |store: Store<'_>, parameters| {
-        Ok((schema(&store, parameters),))
-    })?;
+    dataframe
+        .func_wrap("schema", |store: Store<'_>, parameters| Ok((schema(&store, parameters),)))?;
     bridge!(dataframe, "count", count);
     bridge!(dataframe, "sql", sql);
     dataframe.func_wrap("from-rows", |mut store: Store<'_>, parameters| {
@@ -84,12 +83,9 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState
 
     let mut target = linker.instance(TARGET)?;
     bridge!(target, "execute", execute);
-    target.func_wrap(
-        "command",
-        |store: Store<'_>, (name, _): (String, Vec<Vec<u8>>)| {
-            Ok((no_direct_use::<String>(&store, "command", "Redis", &name),))
-        },
-    )?;
+    target.func_wrap("command", |store: Store<'_>, (name, _): (String, Vec<Vec<u8>>)| {
+        Ok((no_direct_use::<String>(&store, "command", "Redis", &name),))
+    })?;
     target.func_wrap(
         "request",
         |store: Store<'_>, (name, _, _, _, _): (String, String, String, Headers, Vec<u8>)| {
@@ -160,9 +156,7 @@ async fn sql(
     let host = {
         let bridge = bridge(&store)?;
         bridge.check_room()?;
-        tables
-            .iter()
-            .try_for_each(|(_, frame)| bridge.check_frame(*frame))?;
+        tables.iter().try_for_each(|(_, frame)| bridge.check_frame(*frame))?;
         Arc::clone(&bridge.host)
     };
     let frame = host.sql(query, tables).await?;
@@ -176,12 +170,8 @@ fn from_rows(
     let bridge = bridge_mut(store)?;
     bridge.check_room()?;
     let schema = ipc::decode_schema(&schema).map_err(Failure::BadInput)?;
-    let batches = messages
-        .into_iter()
-        .map(|message| ipc::decode(&schema, message));
-    let batches = batches
-        .collect::<Result<_, _>>()
-        .map_err(Failure::BadInput)?;
+    let batches = messages.into_iter().map(|message| ipc::decode(&schema, message));
+    let batches = batches.collect::<Result<_, _>>().map_err(Failure::BadInput)?;
     let frame = bridge.host.from_rows(schema, batches)?;
     Ok(bridge.made(frame))
 }
@@ -193,14 +183,10 @@ async fn collect(
     let host = host_of(&store, of)?;
     let input = shown(&*host, of)?;
     let mut encoder = encoder(&input)?;
-    let batches = host
-        .collect(of, first, max_bytes.min(COLLECT_BYTES_MAX))
-        .await?;
+    let batches = host.collect(of, first, max_bytes.min(COLLECT_BYTES_MAX)).await?;
     let encode = |batch| {
         let rows = input.rows(batch).map_err(Failure::Fatal)?;
-        encoder
-            .encode(&rows)
-            .map_err(|error| Failure::Fatal(error.to_string()))
+        encoder.encode(&rows).map_err(|error| Failure::Fatal(error.to_string()))
     };
     batches.iter().map(encode).collect()
 }

@@ -24,11 +24,7 @@ struct Entries {
 
 impl CacheStore for CompiledFunctions {
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        self.0
-            .lock()
-            .by_key
-            .get(key)
-            .map(|value| Cow::Owned(value.clone()))
+        self.0.lock().by_key.get(key).map(|value| Cow::Owned(value.clone()))
     }
 
     fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
@@ -56,11 +52,6 @@ impl Entries {
 impl fmt::Debug for CompiledFunctions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.0.lock();
-        write!(
-            f,
-            "CompiledFunctions({} of {} bytes)",
-            entries.by_key.len(),
-            entries.bytes
-        )
+        write!(f, "CompiledFunctions({} of {} bytes)", entries.by_key.len(), entries.bytes)
     }
 }

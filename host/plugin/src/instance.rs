@@ -87,15 +87,11 @@ impl Opened {
         self.broken = true;
         let (answer,) = self.guest.call(&self.call, parameters)?;
         self.broken = false;
-        self.check(answer?, rows.num_rows())
-            .map_err(PluginFailure::BadOutput)
+        self.check(answer?, rows.num_rows()).map_err(PluginFailure::BadOutput)
     }
 
     fn check(&self, answer: Rows, rows: usize) -> Result<PluginRows, String> {
-        let batches = answer
-            .batches
-            .into_iter()
-            .map(|message| ipc::decode(&self.output, message));
+        let batches = answer.batches.into_iter().map(|message| ipc::decode(&self.output, message));
         let batches = batches.collect::<Result<Vec<_>, _>>()?;
         if self.kind == FunctionKind::Scalar {
             let found: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
@@ -105,10 +101,7 @@ impl Opened {
         }
         let refused: Vec<RefusedRow> = answer.refused.into_iter().map(RefusedRow::from).collect();
         match refused.iter().find(|refused| refused.row as usize >= rows) {
-            Some(beyond) => Err(format!(
-                "it refused row {}, and there were {rows}",
-                beyond.row
-            )),
+            Some(beyond) => Err(format!("it refused row {}, and there were {rows}", beyond.row)),
             None => Ok(PluginRows { batches, refused }),
         }
     }
@@ -118,9 +111,7 @@ impl FunctionInstance for Opened {
     fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError> {
         let started = Instant::now();
         let result = self.call_guest(rows);
-        self.module
-            .usage
-            .add(rows.num_rows() as u64, started.elapsed());
+        self.module.usage.add(rows.num_rows() as u64, started.elapsed());
         result.map_err(|failure| self.module.error(&self.function, self.batch, failure))
     }
 }
@@ -128,11 +119,7 @@ impl FunctionInstance for Opened {
 /// The schema that the guest opened with, if it is the declared one.
 fn check_output(signature: &FunctionSignature, message: &[u8]) -> Result<SchemaRef, PluginFailure> {
     let output = ipc::decode_schema(message).map_err(PluginFailure::BadOutput)?;
-    if let Some(declared) = signature
-        .output
-        .as_ref()
-        .filter(|d| !same_columns(d, &output))
-    {
+    if let Some(declared) = signature.output.as_ref().filter(|d| !same_columns(d, &output)) {
         return Err(PluginFailure::BadOutput(format!(
             "it declares the columns ({}), and opened with ({})",
             ddl(declared),

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -16,6 +16,12 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::ipc::{Block, Message, MessageHeader, MetadataVersion, root_as_message};
 
 use crate::limits::OUTPUT_ROWS_MAX;
+
+/// What stands before the columns of a message: some two hundred bytes and as many for ten columns.
+const MESSAGE_BYTES: usize = 1 << 10;
+
+/// Every buffer of a column is filled up to 64 bytes. A string has three.
+const BUFFER_PADDING: usize = 3 * 64;
 
 /// Turns record batches of one schema into messages.
 pub(crate) struct Encoder {
@@ -28,10 +34,7 @@ impl Encoder {
         let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
         // The writer begins with the schema; what follows are the bare messages.
         let schema_message = std::mem::take(writer.get_mut());
-        Ok(Encoder {
-            writer,
-            schema_message,
-        })
+        Ok(Encoder { writer, schema_message })
     }
 
     pub(crate) fn schema_message(&self) -> Vec<u8> {
@@ -39,19 +42,26 @@ impl Encoder {
     }
 
     pub(crate) fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-        self.writer.get_mut().reserve(batch.get_array_memory_size());
+        self.writer.get_mut().reserve(encoded_size(batch)?);
         self.writer.write(batch)?;
         Ok(std::mem::take(self.writer.get_mut()))
     }
 }
 
+/// About the bytes of a message: columns may be parts of larger buffers, which do not count.
+fn encoded_size(batch: &RecordBatch) -> Result<usize, ArrowError> {
+    let mut bytes = MESSAGE_BYTES;
+    for column in batch.columns() {
+        bytes += column.to_data().get_slice_memory_size()? + BUFFER_PADDING;
+    }
+    Ok(bytes)
+}
+
 /// A schema from a guest.
 pub(crate) fn decode_schema(message: &[u8]) -> Result<SchemaRef, String> {
     let schema = guarded(|| try_schema_from_ipc_buffer(message))?;
-    if let Some(field) = schema
-        .flattened_fields()
-        .into_iter()
-        .find(|field| is_encoded(field.data_type()))
+    if let Some(field) =
+        schema.flattened_fields().into_iter().find(|field| is_encoded(field.data_type()))
     {
         return Err(format!(
             "column \"{}\" is {}: only plain columns cross the boundary",
@@ -64,10 +74,7 @@ pub(crate) fn decode_schema(message: &[u8]) -> Result<SchemaRef, String> {
 
 /// Dictionaries travel in messages of their own, which the contract does not have.
 pub(crate) fn is_encoded(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Dictionary(..) | DataType::RunEndEncoded(..)
-    )
+    matches!(data_type, DataType::Dictionary(..) | DataType::RunEndEncoded(..))
 }
 
 /// Rows of a message from a guest, without copying them.
@@ -110,23 +117,15 @@ fn check(message: &[u8]) -> Result<usize, String> {
         return Err(no_message());
     }
     let (metadata, body) = rest.split_at(length);
-    check_metadata(
-        &root_as_message(metadata).map_err(|error| error.to_string())?,
-        body.len(),
-    )?;
+    check_metadata(&root_as_message(metadata).map_err(|error| error.to_string())?, body.len())?;
     Ok(8 + length)
 }
 
 fn check_metadata(message: &Message<'_>, body: usize) -> Result<(), String> {
     if message.header_type() != MessageHeader::RecordBatch {
-        return Err(format!(
-            "a message of the kind {:?} where rows belong",
-            message.header_type()
-        ));
+        return Err(format!("a message of the kind {:?} where rows belong", message.header_type()));
     }
-    let header = message
-        .header_as_record_batch()
-        .ok_or("a message without its header")?;
+    let header = message.header_as_record_batch().ok_or("a message without its header")?;
     if header.compression().is_some() {
         return Err("compressed rows; send them uncompressed".to_owned());
     }
@@ -163,15 +162,9 @@ mod tests {
 
     fn rows() -> RecordBatch {
         let columns: [(&str, ArrayRef); 3] = [
-            (
-                "n",
-                Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])),
-            ),
+            ("n", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))),
             ("x", Arc::new(Float64Array::from(vec![0.5, 1.5, 2.5]))),
-            (
-                "s",
-                Arc::new(StringArray::from(vec![Some("a"), Some("ü"), None])),
-            ),
+            ("s", Arc::new(StringArray::from(vec![Some("a"), Some("ü"), None]))),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, true))).unwrap()
     }
@@ -182,10 +175,7 @@ mod tests {
         let schema = decode_schema(&encoder.schema_message()).unwrap();
         assert_eq!(schema, rows().schema());
         for part in [rows(), rows().slice(1, 2), rows().slice(0, 0)] {
-            assert_eq!(
-                decode(&schema, encoder.encode(&part).unwrap()).unwrap(),
-                part
-            );
+            assert_eq!(decode(&schema, encoder.encode(&part).unwrap()).unwrap(), part);
         }
     }
 

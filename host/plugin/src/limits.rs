@@ -17,10 +17,7 @@ impl Default for Limits {
     /// 256 MiB and 30 seconds: room for hundreds of record batches, and longer than any call that
     /// was not written by mistake.
     fn default() -> Limits {
-        Limits {
-            memory: 256 << 20,
-            deadline: Duration::from_secs(30),
-        }
+        Limits { memory: 256 << 20, deadline: Duration::from_secs(30) }
     }
 }
 
@@ -54,10 +51,7 @@ const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 pub(crate) fn ticks(deadline: Duration) -> u64 {
     let ticks = deadline.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
     // One more, as the current tick may be nearly over. A deadline of centuries is none.
-    u64::try_from(ticks)
-        .unwrap_or(u64::MAX / 2)
-        .min(u64::MAX / 2)
-        + 1
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
 }
 
 /// Keeps an instance to its memory.
@@ -76,11 +70,7 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired as u64 > self.0 {
-            Err(OutOfMemory.into())
-        } else {
-            Ok(true)
-        }
+        if desired as u64 > self.0 { Err(OutOfMemory.into()) } else { Ok(true) }
     }
 
     fn table_growing(

@@ -40,10 +40,7 @@ impl PluginHost {
     ) -> Result<Arc<Module>, LoadError> {
         let bytes = std::fs::read(path).map_err(|error| LoadError {
             plugin: name.to_owned(),
-            problem: LoadProblem::Read {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            },
+            problem: LoadProblem::Read { path: path.to_owned(), reason: error.to_string() },
         })?;
         self.load(name, &bytes, config)
     }
@@ -58,10 +55,7 @@ impl PluginHost {
     ) -> Result<Arc<Module>, LoadError> {
         let name = Arc::from(name);
         let module = self.module(&name, bytes, config);
-        module.map_err(|problem| LoadError {
-            plugin: name.to_string(),
-            problem,
-        })
+        module.map_err(|problem| LoadError { plugin: name.to_string(), problem })
     }
 
     fn module(
@@ -111,9 +105,7 @@ impl PluginHost {
         valid.map_err(|error| LoadProblem::Compile(format!("{error:#}")))?;
         let encode = || {
             let encoder = ComponentEncoder::default().validate(false).module(module);
-            encoder
-                .and_then(|mut encoder| encoder.encode())
-                .map_err(|error| format!("{error:#}"))
+            encoder.and_then(|mut encoder| encoder.encode()).map_err(|error| format!("{error:#}"))
         };
         // The encoder is made for what a compiler has just written; what it makes of a section
         // that was written by hand is not for the host to end with.
@@ -137,14 +129,8 @@ impl PluginHost {
         let exports = Exports::of(component).map_err(|reason| LoadProblem::NoPlugin { reason })?;
         Ok(Prepared {
             engine: self.engine.clone(),
-            for_rows: self
-                .for_rows
-                .instantiate_pre(component)
-                .map_err(other_version)?,
-            for_handlers: self
-                .for_handlers
-                .instantiate_pre(component)
-                .map_err(other_version)?,
+            for_rows: self.for_rows.instantiate_pre(component).map_err(other_version)?,
+            for_handlers: self.for_handlers.instantiate_pre(component).map_err(other_version)?,
             exports,
         })
     }
@@ -167,9 +153,7 @@ fn kind(bytes: &[u8]) -> Result<Kind, LoadProblem> {
         Some(b"\0asm\x0d\0\x01\0") => Ok(Kind::Component),
         _ => {
             let first = &bytes[..bytes.len().min(8)];
-            Err(LoadProblem::NotWasm {
-                found: format!("\"{}\"", first.escape_ascii()),
-            })
+            Err(LoadProblem::NotWasm { found: format!("\"{}\"", first.escape_ascii()) })
         }
     }
 }
@@ -214,10 +198,7 @@ fn describe(
         .and_then(|mut guest| guest.describe(&prepared.exports))
         .map_err(LoadProblem::Describe)?;
     let mut names = BTreeSet::new();
-    if let Some(twice) = functions
-        .iter()
-        .find(|function| !names.insert(function.name.as_str()))
-    {
+    if let Some(twice) = functions.iter().find(|function| !names.insert(function.name.as_str())) {
         let reason = format!("it has two functions with the name \"{}\"", twice.name);
         return Err(LoadProblem::NoPlugin { reason });
     }
@@ -226,9 +207,7 @@ fn describe(
 
 fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
     let schema = |message: Option<Vec<u8>>| {
-        let schema = message
-            .map(|message| ipc::decode_schema(&message))
-            .transpose();
+        let schema = message.map(|message| ipc::decode_schema(&message)).transpose();
         schema.map_err(|reason| LoadProblem::NoPlugin {
             reason: format!("the schema of \"{}\": {reason}", function.name),
         })

@@ -54,11 +54,7 @@ impl Inner {
             let names: Vec<&str> = self.functions.iter().map(|f| f.name.as_str()).collect();
             PluginFailure::Signature(format!(
                 "there is no such function; the module has {}",
-                if names.is_empty() {
-                    "none".to_owned()
-                } else {
-                    names.join(", ")
-                }
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             ))
         })?;
         if kinds.contains(&function.kind) {
@@ -79,12 +75,7 @@ impl Inner {
         failure: PluginFailure,
     ) -> PluginError {
         let (plugin, function) = (self.name.to_string(), function.to_owned());
-        PluginError {
-            plugin,
-            function,
-            batch,
-            failure,
-        }
+        PluginError { plugin, function, batch, failure }
     }
 }
 

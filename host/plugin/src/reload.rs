@@ -103,13 +103,8 @@ impl Reloader {
             ready: Arc::clone(&ready),
         };
         let thread = thread::Builder::new().name(format!("tidemill-reload-{plugin}"));
-        thread
-            .spawn(move || worker.run(&changes))
-            .map_err(|error| failed(&error))?;
-        Ok(Reloader {
-            ready,
-            _watcher: watcher,
-        })
+        thread.spawn(move || worker.run(&changes)).map_err(|error| failed(&error))?;
+        Ok(Reloader { ready, _watcher: watcher })
     }
 
     /// The newest version since the last call, or why it was refused. Never waits.
@@ -123,12 +118,7 @@ impl Reloader {
         let until = Instant::now() + timeout;
         let mut outcome = self.ready.outcome.lock();
         while outcome.is_none() {
-            if self
-                .ready
-                .filled
-                .wait_until(&mut outcome, until)
-                .timed_out()
-            {
+            if self.ready.filled.wait_until(&mut outcome, until).timed_out() {
                 break;
             }
         }
@@ -144,11 +134,7 @@ fn notifier(
     move |event| match event {
         // Reading the file is an event too, and would have no end.
         Ok(event) if is_read(event.kind) => {}
-        Ok(event)
-            if !event
-                .paths
-                .iter()
-                .any(|path| path.file_name() == Some(&file)) => {}
+        Ok(event) if !event.paths.iter().any(|path| path.file_name() == Some(&file)) => {}
         // Events may have been lost: the digest tells whether there was a change.
         Ok(_) | Err(_) => drop(changed.try_send(())),
     }
@@ -172,19 +158,13 @@ impl Worker {
     fn run(mut self, changes: &Receiver<()>) {
         let priority =
             ThreadPriorityValue::try_from(COMPILE_PRIORITY).map(ThreadPriority::Crossplatform);
-        if let Err(error) = priority
-            .map_err(|error| error.to_string())
-            .and_then(|priority| {
-                set_current_thread_priority(priority).map_err(|error| error.to_string())
-            })
-        {
+        if let Err(error) = priority.map_err(|error| error.to_string()).and_then(|priority| {
+            set_current_thread_priority(priority).map_err(|error| error.to_string())
+        }) {
             tracing::debug!("plugins are compiled at the usual priority: {error}");
         }
         // wasmtime compiles in the pool that it is called in: one thread, this one.
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .use_current_thread()
-            .build();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
         while changes.recv().is_ok() {
             while changes.recv_timeout(QUIET).is_ok() {}
             let outcome = match &pool {
@@ -222,23 +202,15 @@ impl Worker {
 fn check_uses(module: &Module, uses: &[UsedFunction]) -> Result<(), String> {
     for used in uses {
         let name = &used.name;
-        module
-            .inner
-            .function(name, &[used.kind])
-            .map_err(|failure| {
-                format!("the new version does not fit the query's use of \"{name}\": {failure}")
-            })?;
+        module.inner.function(name, &[used.kind]).map_err(|failure| {
+            format!("the new version does not fit the query's use of \"{name}\": {failure}")
+        })?;
         let Some(expected) = &used.output else {
             continue;
         };
-        let output = module
-            .output_schema(name, Arc::clone(&used.input))
-            .map_err(|error| {
-                format!(
-                    "the new version does not fit the query's use of \"{name}\": {}",
-                    error.failure
-                )
-            })?;
+        let output = module.output_schema(name, Arc::clone(&used.input)).map_err(|error| {
+            format!("the new version does not fit the query's use of \"{name}\": {}", error.failure)
+        })?;
         if !same_columns(expected, &output) {
             return Err(format!(
                 "\"{name}\" of the new version gives the columns ({}), and the query was planned \

@@ -25,19 +25,16 @@ impl Input {
     /// elsewhere, all of them where it takes any.
     pub(crate) fn new(signature: &FunctionSignature, given: &Schema) -> Result<Input, String> {
         let (columns, fields) = match (&signature.input, signature.kind) {
-            (None, _) => (
-                (0..given.fields().len()).collect(),
-                given.fields().iter().map(plain).collect(),
-            ),
+            (None, _) => {
+                ((0..given.fields().len()).collect(), given.fields().iter().map(plain).collect())
+            }
             (Some(wanted), FunctionKind::Scalar) => (by_position(wanted, given)?, fields(wanted)),
             (Some(wanted), _) => (by_name(wanted, given)?, fields(wanted)),
         };
         let fields: Vec<FieldRef> = fields;
         let nested = Schema::new(fields.clone());
-        let encoded = nested
-            .flattened_fields()
-            .into_iter()
-            .find(|f| ipc::is_encoded(f.data_type()));
+        let encoded =
+            nested.flattened_fields().into_iter().find(|f| ipc::is_encoded(f.data_type()));
         if let Some(field) = encoded {
             return Err(format!(
                 "column \"{}\" is {}; cast it to a plain type before the plugin",
@@ -46,15 +43,8 @@ impl Input {
             ));
         }
         let unchanged = columns.iter().copied().eq(0..given.fields().len())
-            && fields
-                .iter()
-                .zip(given.fields())
-                .all(|(f, g)| f.data_type() == g.data_type());
-        Ok(Input {
-            schema: Arc::new(nested),
-            columns,
-            unchanged,
-        })
+            && fields.iter().zip(given.fields()).all(|(f, g)| f.data_type() == g.data_type());
+        Ok(Input { schema: Arc::new(nested), columns, unchanged })
     }
 
     /// All columns as they are, for a table that a handler sees.
@@ -73,10 +63,8 @@ impl Input {
     /// The function's rows of the plan's.
     pub(crate) fn rows(&self, given: &RecordBatch) -> Result<RecordBatch, String> {
         let column = |(&index, field): (&usize, &FieldRef)| -> Result<ArrayRef, String> {
-            let column = given
-                .columns()
-                .get(index)
-                .ok_or("rows with fewer columns than planned")?;
+            let column =
+                given.columns().get(index).ok_or("rows with fewer columns than planned")?;
             if column.data_type() == field.data_type() {
                 return Ok(Arc::clone(column));
             }
@@ -85,11 +73,7 @@ impl Input {
         let columns = if self.unchanged {
             given.columns().to_vec()
         } else {
-            self.columns
-                .iter()
-                .zip(self.schema.fields())
-                .map(column)
-                .collect::<Result<_, _>>()?
+            self.columns.iter().zip(self.schema.fields()).map(column).collect::<Result<_, _>>()?
         };
         let options = RecordBatchOptions::new().with_row_count(Some(given.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
@@ -120,33 +104,21 @@ pub(crate) fn sql_name(data_type: &DataType) -> String {
 /// Spark's DDL of a schema.
 pub(crate) fn ddl(schema: &Schema) -> String {
     let column = |field: &FieldRef| format!("{} {}", field.name(), sql_name(field.data_type()));
-    schema
-        .fields()
-        .iter()
-        .map(column)
-        .collect::<Vec<_>>()
-        .join(", ")
+    schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether two schemas have the same columns. Notes on them and nullability are left out.
 pub(crate) fn same_columns(left: &Schema, right: &Schema) -> bool {
     left.fields().len() == right.fields().len()
-        && left
-            .fields()
-            .iter()
-            .zip(right.fields())
-            .all(|(left, right)| {
-                left.name() == right.name() && left.data_type() == right.data_type()
-            })
+        && left.fields().iter().zip(right.fields()).all(|(left, right)| {
+            left.name() == right.name() && left.data_type() == right.data_type()
+        })
 }
 
 fn by_position(wanted: &Schema, given: &Schema) -> Result<Vec<usize>, String> {
     let (asked, found) = (wanted.fields().len(), given.fields().len());
     if asked != found {
-        return Err(format!(
-            "takes {asked} arguments ({}), and got {found}",
-            ddl(wanted)
-        ));
+        return Err(format!("takes {asked} arguments ({}), and got {found}", ddl(wanted)));
     }
     for (position, (wanted, given)) in wanted.fields().iter().zip(given.fields()).enumerate() {
         if !fits(wanted.data_type(), given.data_type()) {
@@ -197,11 +169,7 @@ fn fields(schema: &Schema) -> Vec<FieldRef> {
 
 /// The column without notes, and without the layouts that the contract does not have.
 fn plain(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(
-        field.name(),
-        plain_type(field.data_type()),
-        field.is_nullable(),
-    ))
+    Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()))
 }
 
 /// Views become plain strings: their buffers would be shared, and cross whole.

@@ -25,12 +25,7 @@ pub(crate) struct CallState {
 
 impl CallState {
     pub(crate) fn new(limits: Limits, log: GuestLog, bridge: Option<Bridge>) -> CallState {
-        CallState {
-            memory: MemoryLimit(limits.memory),
-            limits,
-            log,
-            bridge,
-        }
+        CallState { memory: MemoryLimit(limits.memory), limits, log, bridge }
     }
 }
 
@@ -46,9 +41,7 @@ pub(crate) fn store(engine: &wasmtime::Engine, state: CallState) -> Store<CallSt
 pub(crate) fn failure(store: &mut Store<CallState>, error: &wasmtime::Error) -> PluginFailure {
     let state = store.data_mut();
     if error.downcast_ref::<OutOfMemory>().is_some() {
-        return PluginFailure::Memory {
-            limit: state.limits.memory,
-        };
+        return PluginFailure::Memory { limit: state.limits.memory };
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => deadline(state.limits),
@@ -67,13 +60,9 @@ pub(crate) fn deadline(limits: Limits) -> PluginFailure {
 
 /// The function that trapped, if the module has kept its names.
 fn innermost(error: &wasmtime::Error) -> String {
-    let frames = error
-        .downcast_ref::<WasmBacktrace>()
-        .map_or(&[][..], WasmBacktrace::frames);
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
     let name = frames.first().and_then(|frame| frame.func_name());
-    name.map_or_else(String::new, |name| {
-        format!(" in {:#}", rustc_demangle::demangle(name))
-    })
+    name.map_or_else(String::new, |name| format!(" in {:#}", rustc_demangle::demangle(name)))
 }
 
 /// Lines of one instance, on their way to the host's log.
@@ -88,13 +77,7 @@ pub(crate) struct GuestLog {
 impl GuestLog {
     pub(crate) fn new(plugin: &Arc<str>, function: &str, batch: Option<BatchId>) -> GuestLog {
         let (plugin, function) = (Arc::clone(plugin), function.to_owned());
-        GuestLog {
-            plugin,
-            function,
-            batch,
-            lines: 0,
-            panic: None,
-        }
+        GuestLog { plugin, function, batch, lines: 0, panic: None }
     }
 
     /// Counts from the beginning again: a call begins.
@@ -165,13 +148,7 @@ impl Bridge {
         batch: FrameHandle,
     ) -> Bridge {
         let (plugin, targets) = (Arc::clone(plugin), Arc::clone(targets));
-        Bridge {
-            host,
-            plugin,
-            targets,
-            batch,
-            made: HashSet::new(),
-        }
+        Bridge { host, plugin, targets, batch, made: HashSet::new() }
     }
 
     /// Refuses a handle that this call was not given.
@@ -179,9 +156,7 @@ impl Bridge {
         if frame == self.batch || self.made.contains(&frame) {
             return Ok(());
         }
-        Err(Failure::BadInput(format!(
-            "there is no table with the handle {frame} in this call"
-        )))
+        Err(Failure::BadInput(format!("there is no table with the handle {frame} in this call")))
     }
 
     /// Refuses a target that the job does not grant.
@@ -190,17 +165,8 @@ impl Bridge {
             return Ok(());
         }
         let plugin = &self.plugin;
-        let granted = self
-            .targets
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
-        let granted = if granted.is_empty() {
-            "none".to_owned()
-        } else {
-            granted
-        };
+        let granted = self.targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let granted = if granted.is_empty() { "none".to_owned() } else { granted };
         Err(Failure::BadInput(format!(
             "target \"{target}\" is not granted to plugin \"{plugin}\" (granted: {granted}); add \
              it to `targets` of [plugin.{plugin}] in the job"

@@ -1,9 +1,6 @@
 //! The one place that runs code which this process did not compile itself.
 
-#![allow(
-    unsafe_code,
-    reason = "wasmtime takes compiled code on trust; see the argument below"
-)]
+#![allow(unsafe_code, reason = "wasmtime takes compiled code on trust; see the argument below")]
 
 use wasmtime::Engine;
 use wasmtime::component::Component;

@@ -11,9 +11,7 @@ pub(crate) fn schema(ddl: &LitStr) -> Result<TokenStream> {
         .into_iter()
         .map(|column| field(column).map_err(|message| Error::new(ddl.span(), message)))
         .collect::<Result<Vec<_>>>()?;
-    Ok(quote!(private::arrow::datatypes::Schema::new(
-        ::std::vec![#(#fields),*]
-    )))
+    Ok(quote!(private::arrow::datatypes::Schema::new(::std::vec![#(#fields),*])))
 }
 
 /// Splits at the commas that are not inside parentheses.

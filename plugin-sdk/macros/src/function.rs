@@ -13,20 +13,13 @@ pub(crate) fn scalar(arguments: &TokenStream, function: &ItemFn) -> Result<Token
     no_arguments(arguments, "scalar")?;
     plain(function)?;
     let mut parameters = parameters(function)?;
-    let context = parameters
-        .pop_if(|(_, ty)| is_context(ty))
-        .map(|_| quote!(context));
-    let names: Vec<String> = parameters
-        .iter()
-        .map(|(name, _)| name.to_string())
-        .collect();
-    let types: Vec<TokenStream> = parameters
-        .iter()
-        .map(|(_, ty)| with_elided_lifetimes(ty))
-        .collect();
-    let columns: Vec<Ident> = (0..types.len())
-        .map(|i| format_ident!("column_{i}"))
-        .collect();
+    let takes_context = parameters.last().is_some_and(|(_, ty)| is_context(ty));
+    let context = takes_context.then(|| quote!(context));
+    parameters.truncate(parameters.len() - usize::from(takes_context));
+    let names: Vec<String> = parameters.iter().map(|(name, _)| name.to_string()).collect();
+    let types: Vec<TokenStream> =
+        parameters.iter().map(|(_, ty)| with_elided_lifetimes(ty)).collect();
+    let columns: Vec<Ident> = (0..types.len()).map(|i| format_ident!("column_{i}")).collect();
     let index = 0..types.len();
     let index_again = index.clone();
     let ReturnType::Type(_, output) = &function.sig.output else {
@@ -71,12 +64,7 @@ pub(crate) fn scalar(arguments: &TokenStream, function: &ItemFn) -> Result<Token
             ::std::vec::Vec::<private::arrow::datatypes::Field>::from([#(#fields),*])
         ))
     };
-    Ok(exported(
-        function,
-        &input,
-        &quote!(::std::option::Option::Some(#result)),
-        &body,
-    ))
+    Ok(exported(function, &input, &quote!(::std::option::Option::Some(#result)), &body))
 }
 
 /// `input = "…", output = "…"`.
@@ -123,12 +111,7 @@ pub(crate) fn transform(schemas: Schemas, function: &ItemFn) -> Result<TokenStre
         Some(ddl) => ddl::schema(&ddl).map(|schema| quote!(::std::option::Option::Some(#schema))),
         None => Ok(quote!(::std::option::Option::None)),
     };
-    Ok(exported(
-        function,
-        &schema(schemas.input)?,
-        &schema(schemas.output)?,
-        &body,
-    ))
+    Ok(exported(function, &schema(schemas.input)?, &schema(schemas.output)?, &body))
 }
 
 pub(crate) fn foreach_batch(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream> {
@@ -190,10 +173,7 @@ fn no_arguments(arguments: &TokenStream, attribute: &str) -> Result<()> {
     if arguments.is_empty() {
         return Ok(());
     }
-    Err(Error::new_spanned(
-        arguments,
-        format!("#[{attribute}] takes no arguments"),
-    ))
+    Err(Error::new_spanned(arguments, format!("#[{attribute}] takes no arguments")))
 }
 
 fn two_arguments(function: &ItemFn, what: &str, shape: &str) -> Result<()> {
@@ -201,10 +181,7 @@ fn two_arguments(function: &ItemFn, what: &str, shape: &str) -> Result<()> {
     if function.sig.inputs.len() == 2 && !matches!(function.sig.output, ReturnType::Default) {
         return Ok(());
     }
-    Err(Error::new_spanned(
-        &function.sig,
-        format!("{what} is a `{shape}`"),
-    ))
+    Err(Error::new_spanned(&function.sig, format!("{what} is a `{shape}`")))
 }
 
 /// Refuses what the host could not call.
@@ -223,16 +200,12 @@ fn plain(function: &ItemFn) -> Result<()> {
 
 fn parameters(function: &ItemFn) -> Result<Vec<(Ident, Type)>> {
     let parameter = |argument: &FnArg| match argument {
-        FnArg::Receiver(this) => Err(Error::new_spanned(
-            this,
-            "a plugin's function stands alone: it has no `self`",
-        )),
+        FnArg::Receiver(this) => {
+            Err(Error::new_spanned(this, "a plugin's function stands alone: it has no `self`"))
+        }
         FnArg::Typed(argument) => match &*argument.pat {
             Pat::Ident(name) => Ok((name.ident.clone(), (*argument.ty).clone())),
-            other => Err(Error::new_spanned(
-                other,
-                "give the argument a name: SQL shows it",
-            )),
+            other => Err(Error::new_spanned(other, "give the argument a name: SQL shows it")),
         },
     };
     function.sig.inputs.iter().map(parameter).collect()
@@ -245,10 +218,7 @@ fn is_context(ty: &Type) -> bool {
     let Type::Path(path) = &*reference.elem else {
         return false;
     };
-    path.path
-        .segments
-        .last()
-        .is_some_and(|last| last.ident == "BatchContext")
+    path.path.segments.last().is_some_and(|last| last.ident == "BatchContext")
 }
 
 /// The type with every lifetime left open, as the function's own names mean nothing outside it.
@@ -279,10 +249,7 @@ fn with_elided_lifetimes(ty: &Type) -> TokenStream {
 fn documentation(attributes: &[Attribute]) -> String {
     let line = |attribute: &Attribute| match &attribute.meta {
         Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
                 let text = text.value();
                 Some(text.strip_prefix(' ').unwrap_or(&text).to_owned())
             }
@@ -292,4 +259,50 @@ fn documentation(attributes: &[Attribute]) -> String {
     };
     let lines: Vec<String> = attributes.iter().filter_map(line).collect();
     lines.join("\n").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    fn scalar_error(function: ItemFn) -> String {
+        scalar(&TokenStream::new(), &function).err().map_or_else(String::new, |e| e.to_string())
+    }
+
+    #[test]
+    fn a_function_that_the_host_could_not_call_is_refused_with_the_way_out() {
+        let told = scalar_error(parse_quote! { fn f(x: f64) {} });
+        assert_eq!(told, "a scalar gives a value for each row; add a result, such as `-> f64`");
+        let told = scalar_error(parse_quote! { async fn f(x: f64) -> f64 { x } });
+        assert_eq!(told, "the host waits for the plugin: remove `async`, every call here blocks");
+        let told = scalar_error(parse_quote! { fn f<T>(x: T) -> T { x } });
+        assert_eq!(told, "the host needs to know the types: write concrete ones");
+        let told = scalar_error(parse_quote! { fn f((a, b): (f64, f64)) -> f64 { a } });
+        assert_eq!(told, "give the argument a name: SQL shows it");
+        assert_eq!(scalar_error(parse_quote! { fn f<'a>(x: &'a str) -> &'a str { x } }), "");
+    }
+
+    #[test]
+    fn a_transform_says_what_it_looks_like() {
+        let function = parse_quote! { fn f(rows: RecordBatch) -> RecordBatch { rows } };
+        let told = transform(Schemas::default(), &function).err().map(|error| error.to_string());
+        let shape = "a transform is a `fn(RecordBatch, &BatchContext) -> Result<RecordBatch>`";
+        assert_eq!(told.as_deref(), Some(shape));
+    }
+
+    #[test]
+    fn schemas_name_what_they_do_not_know() {
+        let told =
+            |arguments: &str| syn::parse_str::<Schemas>(arguments).err().map(|e| e.to_string());
+        assert!(
+            told("inputs = \"a INT\"").is_some_and(|told| told.contains("there is no `inputs`"))
+        );
+        let ddl: LitStr = parse_quote!("id STRING, tags ARRAY<STRING>");
+        let told = ddl::schema(&ddl).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.starts_with("`ARRAY<STRING>` is not a type that can be declared"), "{told}");
+        let ddl: LitStr = parse_quote!("price DECIMAL(10, 2) NOT NULL, at TIMESTAMP");
+        assert!(ddl::schema(&ddl).is_ok());
+    }
 }

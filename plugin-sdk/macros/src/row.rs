@@ -17,19 +17,11 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
         return refuse("a row outlives the batch that it was read from: it takes no parameters");
     }
     let ident = &item.ident;
-    let fields: Vec<_> = named
-        .named
-        .iter()
-        .filter_map(|field| field.ident.as_ref())
-        .collect();
-    let names: Vec<String> = fields
-        .iter()
-        .map(|field| field.to_string().trim_start_matches("r#").to_owned())
-        .collect();
+    let fields: Vec<_> = named.named.iter().filter_map(|field| field.ident.as_ref()).collect();
+    let names: Vec<String> =
+        fields.iter().map(|field| field.to_string().trim_start_matches("r#").to_owned()).collect();
     let types: Vec<_> = named.named.iter().map(|field| &field.ty).collect();
-    let columns: Vec<_> = (0..fields.len())
-        .map(|i| format_ident!("column_{i}"))
-        .collect();
+    let columns: Vec<_> = (0..fields.len()).map(|i| format_ident!("column_{i}")).collect();
     // Spans of the author's types, so that an unusable one is underlined and not the derive.
     let read = types.iter().zip(&columns).map(|(ty, column)| {
         quote_spanned!(ty.span()=> <#ty as ::tidemill_plugin::FromColumn>::get(#column, row))

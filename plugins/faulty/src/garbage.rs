@@ -76,9 +76,7 @@ impl Guest for Faulty {
 
 fn spoil(mut rows: Rows) -> Rows {
     let garbage = config::<HashMap<String, String>>().ok();
-    let garbage = garbage
-        .and_then(|mut config| config.remove("garbage"))
-        .unwrap_or_default();
+    let garbage = garbage.and_then(|mut config| config.remove("garbage")).unwrap_or_default();
     let Some(message) = rows.batches.first_mut() else {
         return rows;
     };
@@ -88,23 +86,14 @@ fn spoil(mut rows: Rows) -> Rows {
         "half" => message.truncate(message.len() / 2),
         // The texts "aaa" and "a": invalid UTF-8, and an offset far outside.
         "text" => replace(message, b"aaaa", b"\xff\xff\xff\xff"),
-        "offsets" => replace(
-            message,
-            &[3, 0, 0, 0, 4, 0, 0, 0],
-            &[255, 255, 255, 127, 4, 0, 0, 0],
-        ),
+        "offsets" => replace(message, &[3, 0, 0, 0, 4, 0, 0, 0], &[255, 255, 255, 127, 4, 0, 0, 0]),
         // Two rows of which there are a million million.
         "many" => replace(message, &2_i64.to_le_bytes(), &(1_i64 << 40).to_le_bytes()),
         "schema" => {
             let writer = StreamWriter::try_new(Vec::new(), &Schema::empty());
-            *message = writer
-                .map(|writer| writer.get_ref().clone())
-                .unwrap_or_default();
+            *message = writer.map(|writer| writer.get_ref().clone()).unwrap_or_default();
         }
-        "beyond" => rows.refused.push(RowError {
-            row: 99,
-            reason: String::new(),
-        }),
+        "beyond" => rows.refused.push(RowError { row: 99, reason: String::new() }),
         "twice" => rows.batches.push(rows.batches[0].clone()),
         _ => {}
     }

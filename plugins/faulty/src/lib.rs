@@ -1,9 +1,6 @@
 //! Everything that a plugin can do wrong, one function each. For the host's tests.
 
-#[cfg_attr(
-    not(target_arch = "wasm32"),
-    allow(dead_code, reason = "only a guest exports")
-)]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a guest exports"))]
 mod garbage;
 
 use std::collections::HashMap;
@@ -22,6 +19,7 @@ fn echo(rows: RecordBatch, _ctx: &BatchContext) -> Result<RecordBatch> {
 
 /// Each argument's type once.
 #[scalar]
+#[allow(clippy::too_many_arguments, reason = "one for each type")]
 fn describe_all(
     double: f64,
     float: f32,
@@ -50,8 +48,7 @@ fn first_of(left: Option<String>, right: Option<String>) -> Option<String> {
 /// Fails a row.
 #[scalar]
 fn parsed(text: &str) -> Result<i64> {
-    text.parse()
-        .map_err(|_| Error::bad_input(format!("\"{text}\" is not a number")))
+    text.parse().map_err(|_| Error::bad_input(format!("\"{text}\" is not a number")))
 }
 
 /// Sends rows to the dead letters.
@@ -60,16 +57,9 @@ fn only_even(rows: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
     let numbers: &Int64Array = rows["n"].as_primitive();
     let mut even = Vec::new();
     for (row, n) in numbers.values().iter().enumerate() {
-        if n % 2 == 0 {
-            even.push(*n)
-        } else {
-            ctx.refuse(row, format!("{n} is odd"))
-        }
+        if n % 2 == 0 { even.push(*n) } else { ctx.refuse(row, format!("{n} is odd")) }
     }
-    Ok(RecordBatch::try_new(
-        rows.schema(),
-        vec![Arc::new(Int64Array::from(even))],
-    )?)
+    Ok(RecordBatch::try_new(rows.schema(), vec![Arc::new(Int64Array::from(even))])?)
 }
 
 /// Panics on a negative number.
@@ -103,11 +93,7 @@ fn hoards(n: i64) -> i64 {
 #[scalar]
 fn recurses(n: i64) -> i64 {
     fn deeper(n: i64) -> i64 {
-        if std::hint::black_box(n) == i64::MIN {
-            0
-        } else {
-            deeper(n.wrapping_add(1) | 1) + 1
-        }
+        if std::hint::black_box(n) == i64::MIN { 0 } else { deeper(n.wrapping_add(1) | 1) + 1 }
     }
     deeper(n)
 }
@@ -137,10 +123,7 @@ fn divided(x: f64, y: f64) -> f64 {
 #[scalar]
 fn map_order(n: i64) -> String {
     let map: HashMap<i64, i64> = (0..n).map(|i| (i, i)).collect();
-    map.into_keys()
-        .map(|key| key.to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
+    map.into_keys().map(|key| key.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads the job's settings.
@@ -180,12 +163,7 @@ fn handles(batch: DataFrame, ctx: &BatchContext) -> Result<()> {
         "query" => {
             let top = batch.sql("SELECT n FROM batch")?;
             let sum: i64 = top.collect::<Count>()?.iter().map(|row| row.n).sum();
-            let made = DataFrame::from_rows(&[
-                Count { n: sum },
-                Count {
-                    n: top.count()? as i64,
-                },
-            ])?;
+            let made = DataFrame::from_rows(&[Count { n: sum }, Count { n: top.count()? as i64 }])?;
             made.write("place")?;
             ctx.mark_processed("handles")?;
         }

@@ -28,9 +28,7 @@ fn with_tax(amount: f64) -> f64 {
 )]
 fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
     let amounts: &Float64Array = orders["amount"].as_primitive();
-    let usable = amounts
-        .iter()
-        .map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0)));
+    let usable = amounts.iter().map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0)));
     let cleaned = filter_record_batch(&orders, &usable.collect())?;
     let dropped = orders.num_rows() - cleaned.num_rows();
     if dropped > 0 {
@@ -38,9 +36,8 @@ fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
     }
 
     let categories = cleaned["category"].as_string::<i32>().iter();
-    let categories: StringArray = categories
-        .map(|category| Some(category?.trim().to_lowercase()))
-        .collect();
+    let categories: StringArray =
+        categories.map(|category| Some(category?.trim().to_lowercase())).collect();
     let mut columns = cleaned.columns().to_vec();
     columns[cleaned.schema().index_of("category")?] = Arc::new(categories);
     Ok(RecordBatch::try_new(cleaned.schema(), columns)?)
@@ -94,10 +91,7 @@ mod tests {
             order("d", Some(0.0), None),
         ])?;
         let cleaned = normalise(orders, &BatchContext::default())?;
-        let expected = [
-            order("a", Some(2.5), Some("books")),
-            order("d", Some(0.0), None),
-        ];
+        let expected = [order("a", Some(2.5), Some("books")), order("d", Some(0.0), None)];
         assert_eq!(Order::from_batch(&cleaned)?, expected);
         Ok(())
     }

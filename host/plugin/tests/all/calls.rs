@@ -19,17 +19,11 @@ fn strings(rows: &RecordBatch) -> Vec<Option<&str>> {
 
 #[test]
 fn a_scalar_gives_a_value_for_every_row() {
-    let amounts = table([(
-        "x",
-        Arc::new(Float64Array::from(vec![Some(10.0), None, Some(0.5)])),
-    )]);
+    let amounts = table([("x", Arc::new(Float64Array::from(vec![Some(10.0), None, Some(0.5)])))]);
     let taxed = one(&load("orders", config()), "with_tax", &amounts);
     assert_eq!(taxed.schema().field(0).name(), "with_tax");
     let taxed = taxed.column(0).as_primitive::<Float64Type>();
-    assert_eq!(
-        taxed.iter().collect::<Vec<_>>(),
-        [Some(11.0), None, Some(0.55)]
-    );
+    assert_eq!(taxed.iter().collect::<Vec<_>>(), [Some(11.0), None, Some(0.55)]);
 }
 
 #[test]
@@ -41,14 +35,8 @@ fn a_function_sees_nulls_only_if_it_asks_for_them() {
     assert_eq!(strings(&classes), expected);
 
     let pairs = table([
-        (
-            "l",
-            Arc::new(StringArray::from(vec![Some("a"), None, None])) as ArrayRef,
-        ),
-        (
-            "r",
-            Arc::new(StringArray::from(vec![Some("b"), Some("c"), None])),
-        ),
+        ("l", Arc::new(StringArray::from(vec![Some("a"), None, None])) as ArrayRef),
+        ("r", Arc::new(StringArray::from(vec![Some("b"), Some("c"), None]))),
     ]);
     let first = one(&load("faulty", config()), "first_of", &pairs);
     assert_eq!(strings(&first), [Some("a"), Some("c"), None]);
@@ -58,27 +46,15 @@ fn a_function_sees_nulls_only_if_it_asks_for_them() {
 fn every_type() -> [(&'static str, ArrayRef); 11] {
     let at = TimestampMicrosecondArray::from(vec![Some(3_000_001), None]).with_timezone("+00:00");
     [
-        (
-            "double",
-            Arc::new(Float64Array::from(vec![Some(1.5), None])),
-        ),
-        (
-            "float",
-            Arc::new(Float32Array::from(vec![Some(0.25), None])),
-        ),
+        ("double", Arc::new(Float64Array::from(vec![Some(1.5), None]))),
+        ("float", Arc::new(Float32Array::from(vec![Some(0.25), None]))),
         ("long", Arc::new(Int64Array::from(vec![Some(-5), None]))),
         ("int", Arc::new(Int32Array::from(vec![Some(4), None]))),
         ("short", Arc::new(Int16Array::from(vec![Some(3), None]))),
         ("byte", Arc::new(Int8Array::from(vec![Some(2), None]))),
-        (
-            "truth",
-            Arc::new(BooleanArray::from(vec![Some(true), None])),
-        ),
+        ("truth", Arc::new(BooleanArray::from(vec![Some(true), None]))),
         ("text", Arc::new(StringArray::from(vec![Some("ü"), None]))),
-        (
-            "binary",
-            Arc::new(BinaryArray::from_opt_vec(vec![Some(b"ab"), None])),
-        ),
+        ("binary", Arc::new(BinaryArray::from_opt_vec(vec![Some(b"ab"), None]))),
         ("at", Arc::new(at)),
         ("on", Arc::new(Date32Array::from(vec![Some(9), None]))),
     ]
@@ -86,15 +62,8 @@ fn every_type() -> [(&'static str, ArrayRef); 11] {
 
 #[test]
 fn every_type_reaches_a_scalar() {
-    let described = one(
-        &load("faulty", config()),
-        "describe_all",
-        &table(every_type()),
-    );
-    assert_eq!(
-        strings(&described),
-        [Some("1.5 0.25 -5 4 3 2 true ü [97, 98] 3000001 9"), None]
-    );
+    let described = one(&load("faulty", config()), "describe_all", &table(every_type()));
+    assert_eq!(strings(&described), [Some("1.5 0.25 -5 4 3 2 true ü [97, 98] 3000001 9"), None]);
 }
 
 #[test]
@@ -108,10 +77,7 @@ fn every_type_comes_back_from_a_transform() {
         ("list", Arc::new(list)),
         ("struct", Arc::new(StructArray::from(vec![inner]))),
         ("decimal", Arc::new(decimal)),
-        (
-            "ntz",
-            Arc::new(TimestampMicrosecondArray::from(vec![Some(1), None])),
-        ),
+        ("ntz", Arc::new(TimestampMicrosecondArray::from(vec![Some(1), None]))),
     ];
     let columns = every_type().into_iter().chain(nested);
     let rows =
@@ -124,10 +90,7 @@ fn every_type_comes_back_from_a_transform() {
 
 #[test]
 fn a_view_arrives_as_a_plain_string() {
-    let view: ArrayRef = Arc::new(StringViewArray::from(vec![
-        Some("a long enough string"),
-        None,
-    ]));
+    let view: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a long enough string"), None]));
     let echoed = one(&load("faulty", config()), "echo", &table([("s", view)]));
     assert_eq!(strings(&echoed), [Some("a long enough string"), None]);
 }
@@ -136,85 +99,43 @@ fn a_view_arrives_as_a_plain_string() {
 fn a_transform_gets_the_columns_that_it_declares_whatever_their_order() {
     let time = TimestampMicrosecondArray::from(vec![1, 2, 3]).with_timezone("UTC");
     let orders = table([
-        (
-            "category",
-            Arc::new(StringArray::from(vec![" Books", "toys", "TOYS"])) as ArrayRef,
-        ),
+        ("category", Arc::new(StringArray::from(vec![" Books", "toys", "TOYS"])) as ArrayRef),
         ("extra", Arc::new(Int64Array::from(vec![1, 2, 3]))),
-        (
-            "amount",
-            Arc::new(Float64Array::from(vec![Some(1.0), Some(-1.0), None])),
-        ),
+        ("amount", Arc::new(Float64Array::from(vec![Some(1.0), Some(-1.0), None]))),
         ("order_id", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
         ("user_id", Arc::new(StringArray::from(vec!["u", "v", "w"]))),
         ("order_time", Arc::new(time)),
     ]);
     let cleaned = one(&load("orders", config()), "normalise", &orders);
     let schema = cleaned.schema();
-    let names: Vec<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    assert_eq!(
-        names,
-        ["order_id", "user_id", "amount", "category", "order_time"]
-    );
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["order_id", "user_id", "amount", "category", "order_time"]);
     assert_eq!(cleaned.num_rows(), 1);
     assert_eq!(cleaned["category"].as_string::<i32>().value(0), "books");
 }
 
 #[test]
 fn a_refused_row_is_named_with_its_reason() {
-    let texts = table([(
-        "t",
-        Arc::new(StringArray::from(vec!["1", "one", "3"])) as ArrayRef,
-    )]);
+    let texts = table([("t", Arc::new(StringArray::from(vec!["1", "one", "3"])) as ArrayRef)]);
     let module = load("faulty", config());
     let parsed = call(&module, "parsed", &texts).unwrap();
-    assert_eq!(
-        parsed.batches[0]
-            .column(0)
-            .as_primitive::<Int64Type>()
-            .value(2),
-        3
-    );
+    assert_eq!(parsed.batches[0].column(0).as_primitive::<Int64Type>().value(2), 3);
     assert!(parsed.batches[0].column(0).is_null(1));
-    assert_eq!(
-        parsed.refused,
-        [RefusedRow {
-            row: 1,
-            reason: "\"one\" is not a number".into()
-        }]
-    );
+    assert_eq!(parsed.refused, [RefusedRow { row: 1, reason: "\"one\" is not a number".into() }]);
 
     let numbers = table([("n", Arc::new(Int64Array::from(vec![2, 3])) as ArrayRef)]);
     let even = call(&module, "only_even", &numbers).unwrap();
     assert_eq!(even.batches[0].num_rows(), 1);
-    assert_eq!(
-        even.refused,
-        [RefusedRow {
-            row: 1,
-            reason: "3 is odd".into()
-        }]
-    );
+    assert_eq!(even.refused, [RefusedRow { row: 1, reason: "3 is odd".into() }]);
 }
 
 #[test]
 fn one_instance_takes_many_record_batches() {
     let module = load("orders", config());
-    let amounts = table([(
-        "x",
-        Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef,
-    )]);
-    let mut instance = module
-        .open("with_tax", &context(0), amounts.schema())
-        .unwrap();
+    let amounts = table([("x", Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef)]);
+    let mut instance = module.open("with_tax", &context(0), amounts.schema()).unwrap();
     for rows in [0, 1, 2] {
-        assert_eq!(
-            instance.call(&amounts.slice(0, rows)).unwrap().batches[0].num_rows(),
-            rows
-        );
+        assert_eq!(instance.call(&amounts.slice(0, rows)).unwrap().batches[0].num_rows(), rows);
     }
     let usage = module.usage();
     assert_eq!((usage.calls, usage.rows), (3, 3));
@@ -225,17 +146,11 @@ fn one_instance_takes_many_record_batches() {
 fn two_runs_give_the_same_bytes() {
     fn bytes(module: &Module, function: &str, rows: &RecordBatch) -> Vec<Vec<u8>> {
         let data = one(module, function, rows).column(0).to_data();
-        data.buffers()
-            .iter()
-            .map(|buffer| buffer.to_vec())
-            .collect()
+        data.buffers().iter().map(|buffer| buffer.to_vec()).collect()
     }
     let module = load("faulty", config());
     let numbers = table([("n", Arc::new(Int64Array::from(vec![50])) as ArrayRef)]);
-    assert_eq!(
-        bytes(&module, "map_order", &numbers),
-        bytes(&module, "map_order", &numbers)
-    );
+    assert_eq!(bytes(&module, "map_order", &numbers), bytes(&module, "map_order", &numbers));
     // What x86 gives has the sign bit set, what ARM gives has not.
     let zero: ArrayRef = Arc::new(Float64Array::from(vec![0.0]));
     let zeros = table([("x", Arc::clone(&zero)), ("y", zero)]);
@@ -246,52 +161,30 @@ fn two_runs_give_the_same_bytes() {
 #[test]
 fn the_jobs_settings_reach_the_plugin() {
     let module = load("faulty", configured(r#"{"colour": "green"}"#));
-    let keys = table([(
-        "k",
-        Arc::new(StringArray::from(vec!["colour", "size"])) as ArrayRef,
-    )]);
-    assert_eq!(
-        strings(&one(&module, "configured", &keys)),
-        [Some("green"), None]
-    );
+    let keys = table([("k", Arc::new(StringArray::from(vec!["colour", "size"])) as ArrayRef)]);
+    assert_eq!(strings(&one(&module, "configured", &keys)), [Some("green"), None]);
 }
 
 #[test]
 fn a_module_tells_its_functions() {
     let module = load("orders", config());
     let functions = module.functions();
-    let kinds: Vec<_> = functions
-        .iter()
-        .map(|f| (f.name.as_str(), f.kind))
-        .collect();
+    let kinds: Vec<_> = functions.iter().map(|f| (f.name.as_str(), f.kind)).collect();
     let expected = [
         ("with_tax", FunctionKind::Scalar),
         ("normalise", FunctionKind::Transform),
         ("deliver", FunctionKind::ForeachBatch),
     ];
     assert_eq!(kinds, expected);
-    assert!(
-        functions[0]
-            .documentation
-            .starts_with("Callable in SQL as `with_tax(amount)`.")
-    );
-    assert_eq!(
-        functions[0].input.as_ref().unwrap().field(0).name(),
-        "amount"
-    );
+    assert!(functions[0].documentation.starts_with("Callable in SQL as `with_tax(amount)`."));
+    assert_eq!(functions[0].input.as_ref().unwrap().field(0).name(), "amount");
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    assert_eq!(
-        functions[1].output.as_ref().unwrap().field(4).data_type(),
-        &time
-    );
+    assert_eq!(functions[1].output.as_ref().unwrap().field(4).data_type(), &time);
 }
 
 #[test]
 fn an_output_that_is_not_declared_is_asked_for() {
     let module = load("faulty", config());
     let rows = table([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
-    assert_eq!(
-        module.output_schema("echo", rows.schema()).unwrap(),
-        rows.schema()
-    );
+    assert_eq!(module.output_schema("echo", rows.schema()).unwrap(), rows.schema());
 }

@@ -29,9 +29,7 @@ fn a_panic_is_told_with_its_message_and_place() {
 #[test]
 fn an_instance_that_failed_is_not_called_again() {
     let module = load("faulty", config());
-    let mut instance = module
-        .open("panics", &context(0), number(0).schema())
-        .unwrap();
+    let mut instance = module.open("panics", &context(0), number(0).schema()).unwrap();
     instance.call(&number(-1)).unwrap_err();
     let error = instance.call(&number(1)).unwrap_err();
     assert!(matches!(error.failure, PluginFailure::Host(_)), "{error}");
@@ -69,22 +67,11 @@ fn other_columns_than_declared_are_told_by_name() {
 
 #[test]
 fn garbage_is_never_taken_for_rows() {
-    let rows = table([(
-        "s",
-        Arc::new(StringArray::from(vec!["aaa", "a"])) as ArrayRef,
-    )]);
-    for garbage in [
-        "noise", "nothing", "half", "text", "offsets", "schema", "many", "beyond",
-    ] {
-        let module = load(
-            "faulty",
-            configured(&format!(r#"{{"garbage": "{garbage}"}}"#)),
-        );
+    let rows = table([("s", Arc::new(StringArray::from(vec!["aaa", "a"])) as ArrayRef)]);
+    for garbage in ["noise", "nothing", "half", "text", "offsets", "schema", "many", "beyond"] {
+        let module = load("faulty", configured(&format!(r#"{{"garbage": "{garbage}"}}"#)));
         let failure = failure(&module, "spoilt", &rows);
-        assert!(
-            matches!(failure, PluginFailure::BadOutput(_)),
-            "{garbage}: {failure:?}"
-        );
+        assert!(matches!(failure, PluginFailure::BadOutput(_)), "{garbage}: {failure:?}");
     }
 }
 
@@ -99,19 +86,13 @@ fn a_scalar_gives_as_many_rows_as_it_got() {
 #[test]
 fn a_chatterbox_does_not_stop_the_call() {
     let module = load("faulty", config());
-    assert_eq!(
-        call(&module, "chatters", &number(5_000)).unwrap().batches[0].num_rows(),
-        1
-    );
+    assert_eq!(call(&module, "chatters", &number(5_000)).unwrap().batches[0].num_rows(), 1);
 }
 
 #[test]
 fn a_handlers_calls_are_not_for_scalars() {
     let module = load("faulty", config());
-    let error = module
-        .open("handles", &context(0), number(0).schema())
-        .err()
-        .unwrap();
+    let error = module.open("handles", &context(0), number(0).schema()).err().unwrap();
     let told = "it is a foreach_batch and is used as a scalar or transform";
     assert_eq!(error.failure, PluginFailure::Signature(told.to_owned()));
 }

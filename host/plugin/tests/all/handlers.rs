@@ -30,11 +30,7 @@ impl Memory {
         let batch =
             |numbers: Vec<i64>| table([("n", Arc::new(Int64Array::from(numbers)) as ArrayRef)]);
         let memory = Memory::default();
-        memory
-            .frames
-            .lock()
-            .unwrap()
-            .push(vec![batch(vec![1, 2]), batch(vec![3])]);
+        memory.frames.lock().unwrap().push(vec![batch(vec![1, 2]), batch(vec![3])]);
         Arc::new(memory)
     }
 
@@ -84,12 +80,7 @@ impl BatchHost for Memory {
         first: u32,
         _max_bytes: u64,
     ) -> BoxFuture<'_, Result<Vec<RecordBatch>, CallFailure>> {
-        let one = self
-            .frame(of)
-            .into_iter()
-            .skip(first as usize)
-            .take(1)
-            .collect();
+        let one = self.frame(of).into_iter().skip(first as usize).take(1).collect();
         Box::pin(async move { Ok(one) })
     }
 
@@ -101,13 +92,7 @@ impl BatchHost for Memory {
             let numbers: Vec<i64> = self
                 .frame(of)
                 .iter()
-                .flat_map(|batch| {
-                    batch
-                        .column(0)
-                        .as_primitive::<Int64Type>()
-                        .values()
-                        .to_vec()
-                })
+                .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
                 .collect();
             let count = numbers.len() as u64;
             self.written.lock().unwrap().push((target, numbers));
@@ -148,10 +133,7 @@ impl BatchHost for Memory {
 /// Calls the handler of "faulty" that does what `mode` says.
 async fn handle(host: &Arc<Memory>, mode: &str) -> Result<(), PluginError> {
     let config = configured(&format!(r#"{{"mode": "{mode}"}}"#));
-    let limits = Limits {
-        deadline: Duration::from_secs(5),
-        ..Limits::default()
-    };
+    let limits = Limits { deadline: Duration::from_secs(5), ..Limits::default() };
     handle_with(host, PluginConfig { limits, ..config }).await
 }
 
@@ -162,17 +144,11 @@ async fn handle_with(host: &Arc<Memory>, config: PluginConfig) -> Result<(), Plu
 }
 
 async fn failure(mode: &str) -> PluginFailure {
-    handle(&Memory::with_batch(), mode)
-        .await
-        .unwrap_err()
-        .failure
+    handle(&Memory::with_batch(), mode).await.unwrap_err().failure
 }
 
 fn soon(config: PluginConfig) -> PluginConfig {
-    let limits = Limits {
-        deadline: Duration::from_millis(50),
-        ..Limits::default()
-    };
+    let limits = Limits { deadline: Duration::from_millis(50), ..Limits::default() };
     PluginConfig { limits, ..config }
 }
 
@@ -187,16 +163,10 @@ async fn a_handler_delivers_a_batch_once() {
     let module = load("orders", config);
     for _ in 0..2 {
         let shared: Arc<dyn BatchHost> = Arc::clone(&host) as Arc<dyn BatchHost>;
-        module
-            .foreach_batch("deliver", &context(4), shared, 0)
-            .await
-            .unwrap();
+        module.foreach_batch("deliver", &context(4), shared, 0).await.unwrap();
     }
     let all = vec![1, 2, 3];
-    let expected = [
-        ("screen".to_owned(), all.clone()),
-        ("summary".to_owned(), all),
-    ];
+    let expected = [("screen".to_owned(), all.clone()), ("summary".to_owned(), all)];
     assert_eq!(*host.written.lock().unwrap(), expected);
     assert!(host.is_processed("deliver").unwrap());
     assert_eq!((module.usage().calls, module.usage().rows), (2, 6));
@@ -206,10 +176,7 @@ async fn a_handler_delivers_a_batch_once() {
 async fn a_handler_queries_collects_and_makes_tables() {
     let host = Memory::with_batch();
     handle(&host, "query").await.unwrap();
-    assert_eq!(
-        *host.written.lock().unwrap(),
-        [("place".to_owned(), vec![6, 3])]
-    );
+    assert_eq!(*host.written.lock().unwrap(), [("place".to_owned(), vec![6, 3])]);
     assert!(host.is_processed("handles").unwrap());
     // The tables that it made were released, the batch is the host's own.
     assert_eq!(*host.released.lock().unwrap(), [2, 1]);
@@ -224,33 +191,21 @@ async fn a_single_threaded_runtime_will_do() {
 async fn a_statement_gets_its_parameters() {
     let host = Memory::with_batch();
     handle(&host, "execute").await.unwrap();
-    assert_eq!(
-        *host.executed.lock().unwrap(),
-        [("INSERT INTO t VALUES (?)".to_owned(), 2)]
-    );
+    assert_eq!(*host.executed.lock().unwrap(), [("INSERT INTO t VALUES (?)".to_owned(), 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_not_granted_is_named() {
     let told = "target \"elsewhere\" is not granted to plugin \"faulty\" (granted: place); add it to \
                 `targets` of [plugin.faulty] in the job";
-    assert_eq!(
-        failure("ungranted").await,
-        PluginFailure::BadInput(told.to_owned())
-    );
+    assert_eq!(failure("ungranted").await, PluginFailure::BadInput(told.to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_a_handler_says_whether_to_try_again() {
-    assert_eq!(
-        failure("retry").await,
-        PluginFailure::Retryable("the place is busy".to_owned())
-    );
+    assert_eq!(failure("retry").await, PluginFailure::Retryable("the place is busy".to_owned()));
     let told = "there is no mode \"other\"";
-    assert_eq!(
-        failure("other").await,
-        PluginFailure::Fatal(told.to_owned())
-    );
+    assert_eq!(failure("other").await, PluginFailure::Fatal(told.to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,10 +226,7 @@ async fn the_deadline_counts_the_guests_time_and_the_hosts() {
     let error = handle_with(&Memory::with_batch(), spin).await.unwrap_err();
     assert_eq!(error.failure, deadline);
     let stall = soon(configured(r#"{"mode": "stall"}"#));
-    let stall = PluginConfig {
-        targets: ["stalled".to_owned()].into(),
-        ..stall
-    };
+    let stall = PluginConfig { targets: ["stalled".to_owned()].into(), ..stall };
     let error = handle_with(&Memory::with_batch(), stall).await.unwrap_err();
     assert_eq!(error.failure, deadline);
 }

@@ -31,10 +31,7 @@ fn a_module_that_does_not_end_is_refused() {
 #[test]
 fn wasm_that_is_no_plugin_is_told_apart() {
     let error = refused("p", &wat::parse_str("(module)").unwrap(), config());
-    assert!(
-        matches!(error.problem, LoadProblem::NoPlugin { .. }),
-        "{error}"
-    );
+    assert!(matches!(error.problem, LoadProblem::NoPlugin { .. }), "{error}");
 }
 
 #[test]
@@ -42,9 +39,7 @@ fn an_import_that_no_plugin_gets_is_named() {
     let module = r#"(module (import "wasi_snapshot_preview1" "clock_time_get" (func)))"#;
     let error = refused("p", &wat::parse_str(module).unwrap(), config());
     assert!(
-        error
-            .to_string()
-            .contains("imports `wasi_snapshot_preview1`, which no plugin gets"),
+        error.to_string().contains("imports `wasi_snapshot_preview1`, which no plugin gets"),
         "{error}"
     );
 }
@@ -58,35 +53,23 @@ fn direct_use_of_targets_has_to_be_granted() {
          of [plugin.p]"
     );
     // Those that only write tables do not import it.
-    assert!(
-        host()
-            .load("p", &guest("orders"), PluginConfig::default())
-            .is_ok()
-    );
+    assert!(host().load("p", &guest("orders"), PluginConfig::default()).is_ok());
 }
 
 #[test]
 fn a_ready_component_is_taken_too() {
     let module = guest("flights");
-    let component = ComponentEncoder::default()
-        .module(&module)
-        .unwrap()
-        .encode()
-        .unwrap();
+    let component = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
     let module = host().load("flights", &component, config()).unwrap();
     let delays = table([("m", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
     assert_eq!(one(&module, "delay_class", &delays).num_rows(), 1);
 }
 
 fn misuse(function: &str, columns: &[(&str, DataType)]) -> String {
-    let columns = columns
-        .iter()
-        .map(|(name, ty)| Field::new(*name, ty.clone(), true));
+    let columns = columns.iter().map(|(name, ty)| Field::new(*name, ty.clone(), true));
     let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
     let module = load("orders", config());
-    let error = module
-        .output_schema(function, Arc::clone(&schema))
-        .unwrap_err();
+    let error = module.output_schema(function, Arc::clone(&schema)).unwrap_err();
     let opened = module.open(function, &context(0), schema).err().unwrap();
     assert_eq!(error.failure, opened.failure);
     match error.failure {
@@ -107,10 +90,7 @@ fn columns_that_do_not_fit_are_told() {
         misuse("with_tax", &[("a", DataType::Utf8)]),
         "argument 1 (\"amount\") is DOUBLE, and got STRING; cast it in SQL"
     );
-    assert_eq!(
-        misuse("with_tax", &[]),
-        "takes 1 arguments (amount DOUBLE), and got 0"
-    );
+    assert_eq!(misuse("with_tax", &[]), "takes 1 arguments (amount DOUBLE), and got 0");
     assert_eq!(
         misuse("normalise", &[("order_id", DataType::Int64)]),
         "wants column \"order_id\" as STRING, and it is BIGINT; cast it in a step before"
@@ -126,18 +106,13 @@ fn a_module_is_compiled_once_for_each_digest() {
     let directory = tempfile::tempdir().unwrap();
     let cache = CacheLocation::Directory(directory.path().join("a").join("b"));
     let options = HostOptions { dev: true, cache };
-    let load = |bytes: &[u8]| {
-        PluginHost::new(&options)
-            .unwrap()
-            .load("p", bytes, config())
-            .unwrap()
-    };
+    let load =
+        |bytes: &[u8]| PluginHost::new(&options).unwrap().load("p", bytes, config()).unwrap();
     let files = || {
         let entries = fs::read_dir(directory.path().join("a").join("b")).unwrap();
         let entries = entries.map(|entry| entry.unwrap());
-        let mut files: Vec<_> = entries
-            .map(|e| (e.path(), e.metadata().unwrap().modified().unwrap()))
-            .collect();
+        let mut files: Vec<_> =
+            entries.map(|e| (e.path(), e.metadata().unwrap().modified().unwrap())).collect();
         files.sort();
         files
     };

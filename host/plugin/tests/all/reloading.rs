@@ -42,12 +42,7 @@ fn running_with(output: DataType) -> Running {
         output: Some(schema("with_tax", output)),
     }];
     let reloader = Reloader::new(host(), &path, config(), &module, uses).unwrap();
-    Running {
-        directory,
-        bytes,
-        module,
-        reloader,
-    }
+    Running { directory, bytes, module, reloader }
 }
 
 impl Running {
@@ -56,10 +51,7 @@ impl Running {
     }
 
     fn next(&self) -> Result<Arc<Module>, LoadProblem> {
-        let next = self
-            .reloader
-            .wait_ready(PATIENCE)
-            .expect("the change was not seen");
+        let next = self.reloader.wait_ready(PATIENCE).expect("the change was not seen");
         next.map_err(|error| error.problem)
     }
 }
@@ -80,10 +72,7 @@ fn a_file_that_is_written_or_replaced_is_loaded() {
     assert!(running.reloader.take_ready().is_none());
     let mut digests = vec![running.module.digest()];
     // An instance of the old module lives through all of it.
-    let mut old = running
-        .module
-        .open("with_tax", &context(0), amounts().schema())
-        .unwrap();
+    let mut old = running.module.open("with_tax", &context(0), amounts().schema()).unwrap();
 
     fs::write(running.path(), noted(running.bytes.clone(), "written")).unwrap();
     digests.push(running.next().unwrap().digest());
@@ -94,9 +83,7 @@ fn a_file_that_is_written_or_replaced_is_loaded() {
     digests.dedup();
     assert_eq!(digests.len(), 3);
     assert_eq!(old.call(&amounts()).unwrap().batches[0].num_rows(), 1);
-    let mut new = newest
-        .open("with_tax", &context(1), amounts().schema())
-        .unwrap();
+    let mut new = newest.open("with_tax", &context(1), amounts().schema()).unwrap();
     assert_eq!(new.call(&amounts()).unwrap().batches[0].num_rows(), 1);
     assert!(running.reloader.take_ready().is_none(), "it was taken");
 }
@@ -135,10 +122,7 @@ fn a_module_whose_function_gives_other_columns_is_refused() {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was taken"),
     };
-    assert!(
-        told.contains("gives the columns (with_tax DOUBLE)"),
-        "{told}"
-    );
+    assert!(told.contains("gives the columns (with_tax DOUBLE)"), "{told}");
     assert!(told.contains("planned for (with_tax FLOAT)"), "{told}");
 }
 
@@ -158,12 +142,7 @@ fn a_file_that_did_not_change_is_not_loaded() {
 fn a_directory_that_is_not_there_is_told() {
     let module = host().load("orders", &guest("orders"), config()).unwrap();
     let path = Path::new("/no/such/directory/orders.wasm");
-    let error = Reloader::new(host(), path, config(), &module, Vec::new())
-        .err()
-        .unwrap();
+    let error = Reloader::new(host(), path, config(), &module, Vec::new()).err().unwrap();
     let told = error.to_string();
-    assert!(
-        told.starts_with("plugin \"orders\": could not read /no/such/directory"),
-        "{told}"
-    );
+    assert!(told.starts_with("plugin \"orders\": could not read /no/such/directory"), "{told}");
 }

@@ -17,22 +17,11 @@ use tidemill_plugin_host::{
 pub(crate) fn guest_path(name: &str) -> PathBuf {
     let directory = std::env::var_os("TIDEMILL_PLUGIN_DIR").map_or_else(
         // This test is <target>/debug/deps/all-….
-        || {
-            std::env::current_exe()
-                .unwrap()
-                .ancestors()
-                .nth(3)
-                .unwrap()
-                .join("plugins")
-        },
+        || std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("plugins"),
         PathBuf::from,
     );
     let path = directory.join(format!("{name}.wasm"));
-    assert!(
-        path.exists(),
-        "there is no {}; run cargo xtask plugins",
-        path.display()
-    );
+    assert!(path.exists(), "there is no {}; run cargo xtask plugins", path.display());
     path
 }
 
@@ -61,24 +50,15 @@ pub(crate) fn host() -> &'static PluginHost {
 
 /// A config that grants the target "place".
 pub(crate) fn config() -> PluginConfig {
-    PluginConfig {
-        targets: ["place".to_owned()].into(),
-        ..PluginConfig::default()
-    }
+    PluginConfig { targets: ["place".to_owned()].into(), ..PluginConfig::default() }
 }
 
 pub(crate) fn limited(memory: u64, deadline: Duration) -> PluginConfig {
-    PluginConfig {
-        limits: Limits { memory, deadline },
-        ..config()
-    }
+    PluginConfig { limits: Limits { memory, deadline }, ..config() }
 }
 
 pub(crate) fn configured(json: &str) -> PluginConfig {
-    PluginConfig {
-        config_json: json.to_owned(),
-        ..config()
-    }
+    PluginConfig { config_json: json.to_owned(), ..config() }
 }
 
 pub(crate) fn load(name: &str, config: PluginConfig) -> Arc<Module> {
@@ -110,9 +90,7 @@ pub(crate) fn call(
     function: &str,
     rows: &RecordBatch,
 ) -> Result<PluginRows, PluginError> {
-    module
-        .open(function, &context(7), rows.schema())?
-        .call(rows)
+    module.open(function, &context(7), rows.schema())?.call(rows)
 }
 
 /// The one record batch of a call that gives one.
@@ -125,10 +103,7 @@ pub(crate) fn one(module: &Module, function: &str, rows: &RecordBatch) -> Record
 
 pub(crate) fn failure(module: &Module, function: &str, rows: &RecordBatch) -> PluginFailure {
     let error = call(module, function, rows).unwrap_err();
-    assert_eq!(
-        (error.plugin.as_str(), error.function.as_str()),
-        ("faulty", function)
-    );
+    assert_eq!((error.plugin.as_str(), error.function.as_str()), ("faulty", function));
     assert_eq!(error.batch, Some(BatchId(7)));
     error.failure
 }

@@ -172,7 +172,7 @@ fn from_rows(
     let schema = ipc::decode_schema(&schema).map_err(Failure::BadInput)?;
     let batches = messages.into_iter().map(|message| ipc::decode(&schema, message));
     let batches = batches.collect::<Result<_, _>>().map_err(Failure::BadInput)?;
-    let frame = bridge.host.from_rows(schema, batches)?;
+    let frame = bridge.host.add_frame(schema, batches)?;
     Ok(bridge.made(frame))
 }
 

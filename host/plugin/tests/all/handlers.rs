@@ -66,7 +66,7 @@ impl BatchHost for Memory {
         })
     }
 
-    fn from_rows(
+    fn add_frame(
         &self,
         _schema: SchemaRef,
         batches: Vec<RecordBatch>,

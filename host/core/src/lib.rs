@@ -38,6 +38,6 @@ pub use progress::{
 pub use sink::{Begin, Delivery, Sink};
 pub use source::{RangeReader, ReadAll, RowStream, Slice, Source, SourceRange};
 pub use spec::{AttemptSpec, BatchSpec};
-pub use state::{Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage};
+pub use state::{Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor};
 pub use trigger::Trigger;
 pub use watermark::{Watermark, WatermarkPolicy, WatermarkTracker};

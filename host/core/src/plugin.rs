@@ -280,7 +280,7 @@ pub trait BatchHost: Send + Sync {
     ) -> BoxFuture<'_, Result<FrameHandle, CallFailure>>;
 
     /// A frame of the handler's own rows.
-    fn from_rows(
+    fn add_frame(
         &self,
         schema: SchemaRef,
         batches: Vec<RecordBatch>,

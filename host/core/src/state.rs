@@ -60,6 +60,9 @@ pub struct StateUsage {
     pub bytes: u64,
 }
 
+/// Is shown an entry: its bucket, key and value.
+pub type StateVisitor<'a> = dyn FnMut(Bucket, &[u8], &[u8]) + 'a;
+
 /// One shard of one operator's state during one batch.
 pub trait ShardState: Send {
     /// The value of a key, with this batch's changes.
@@ -72,7 +75,7 @@ pub trait ShardState: Send {
     fn remove(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, StateError>;
 
     /// Visits the entries of all buckets `..=until`, in (bucket, key) order. Costs what it visits.
-    fn scan(&self, until: Bucket, visit: &mut dyn FnMut(Bucket, &[u8], &[u8]));
+    fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>);
 
     /// Size of the shard.
     fn usage(&self) -> StateUsage;

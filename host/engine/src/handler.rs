@@ -105,7 +105,7 @@ impl BatchHost for Handler {
         })
     }
 
-    fn from_rows(
+    fn add_frame(
         &self,
         schema: SchemaRef,
         batches: Vec<RecordBatch>,

@@ -9,15 +9,18 @@ use tidemill_engine::{PluginChange, Plugins};
 use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, UsedFunction};
 
 use super::error::PrepareError;
+use super::prepare::Shared;
 use crate::job::JobPlugin;
 
 /// All plugins of a query.
-pub(super) struct JobPlugins {
-    host: PluginHost,
-    plugins: Vec<Loaded>,
+pub(super) enum JobPlugins {
+    /// From the files that the job names.
+    Files { host: PluginHost, plugins: Vec<Loaded> },
+    /// Compiled in.
+    Native(Vec<Arc<dyn PluginModule>>),
 }
 
-struct Loaded {
+pub(super) struct Loaded {
     name: String,
     path: PathBuf,
     config: PluginConfig,
@@ -29,11 +32,11 @@ struct Loaded {
 }
 
 impl JobPlugins {
-    pub(super) fn load(
-        host: PluginHost,
-        plugins: &[JobPlugin],
-        watch: bool,
-    ) -> Result<JobPlugins, PrepareError> {
+    pub(super) fn load(shared: &Shared, plugins: &[JobPlugin]) -> Result<JobPlugins, PrepareError> {
+        if !shared.native.is_empty() {
+            return Ok(JobPlugins::Native(shared.native.clone()));
+        }
+        let host = shared.host()?;
         let mut loaded = Vec::new();
         for plugin in plugins {
             let config = config_of(plugin);
@@ -42,21 +45,24 @@ impl JobPlugins {
                 name: plugin.name.clone(),
                 path: plugin.path.clone(),
                 config,
-                watch: plugin.watch.unwrap_or(watch),
+                watch: plugin.watch.unwrap_or(shared.watch),
                 current,
                 previous: None,
                 reloader: None,
             });
         }
-        Ok(JobPlugins { host, plugins: loaded })
+        Ok(JobPlugins::Files { host, plugins: loaded })
     }
 
     /// Starts to watch the files of the plugins that are to be reloaded.
     pub(super) fn watch(&mut self, uses: &[(String, UsedFunction)]) -> Result<(), PrepareError> {
-        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.watch) {
+        let JobPlugins::Files { host, plugins } = self else {
+            return Ok(());
+        };
+        for plugin in plugins.iter_mut().filter(|plugin| plugin.watch) {
             let mine = uses.iter().filter(|(name, _)| *name == plugin.name);
             plugin.reloader = Some(Reloader::new(
-                &self.host,
+                host,
                 &plugin.path,
                 plugin.config.clone(),
                 &plugin.current,
@@ -81,33 +87,48 @@ fn config_of(plugin: &JobPlugin) -> PluginConfig {
 
 impl Plugins for JobPlugins {
     fn current(&self) -> Vec<Arc<dyn PluginModule>> {
-        self.plugins
-            .iter()
-            .map(|plugin| Arc::clone(&plugin.current) as Arc<dyn PluginModule>)
-            .collect()
+        match self {
+            JobPlugins::Native(modules) => modules.clone(),
+            JobPlugins::Files { plugins, .. } => plugins
+                .iter()
+                .map(|plugin| Arc::clone(&plugin.current) as Arc<dyn PluginModule>)
+                .collect(),
+        }
     }
 
     fn bytes(&self, digest: Digest) -> Option<Arc<[u8]>> {
-        let plugin = self.plugins.iter().find(|plugin| plugin.current.digest() == digest)?;
-        Some(plugin.current.bytes())
+        match self {
+            // Compiled in, a plugin has no bytes; its name stands for them, and its digest is the
+            // name's.
+            JobPlugins::Native(modules) => {
+                let module = modules.iter().find(|module| module.digest() == digest)?;
+                Some(Arc::from(module.name().as_bytes()))
+            }
+            JobPlugins::Files { plugins, .. } => {
+                let plugin = plugins.iter().find(|plugin| plugin.current.digest() == digest)?;
+                Some(plugin.current.bytes())
+            }
+        }
     }
 
     fn load(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<dyn PluginModule>, String> {
-        let plugin = self
-            .plugins
+        let JobPlugins::Files { host, plugins } = self else {
+            return Err("it is compiled in".to_owned());
+        };
+        let plugin = plugins
             .iter()
             .find(|plugin| plugin.name == name)
             .ok_or_else(|| format!("the job has no plugin \"{name}\""))?;
-        let module = self
-            .host
-            .load(name, bytes, plugin.config.clone())
-            .map_err(|error| error.to_string())?;
-        Ok(module)
+        let module = host.load(name, bytes, plugin.config.clone());
+        Ok(module.map_err(|error| error.to_string())?)
     }
 
     fn changes(&mut self) -> Vec<PluginChange> {
+        let JobPlugins::Files { plugins, .. } = self else {
+            return Vec::new();
+        };
         let mut changes = Vec::new();
-        for plugin in &mut self.plugins {
+        for plugin in plugins {
             let Some(outcome) = plugin.reloader.as_ref().and_then(Reloader::take_ready) else {
                 continue;
             };
@@ -125,7 +146,10 @@ impl Plugins for JobPlugins {
     }
 
     fn refuse(&mut self, name: &str) {
-        let plugin = self.plugins.iter_mut().find(|plugin| plugin.name == name);
+        let JobPlugins::Files { plugins, .. } = self else {
+            return;
+        };
+        let plugin = plugins.iter_mut().find(|plugin| plugin.name == name);
         if let Some(plugin) = plugin
             && let Some(previous) = plugin.previous.take()
         {

@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk};
 use tidemill_connectors::{
-    PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig, plan_sink, plan_source,
+    MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig, plan_sink,
+    plan_source,
 };
-use tidemill_core::{FunctionKind, QueryId};
+use tidemill_core::{FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
     Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
     Settings, StopSignal, SystemClock, TargetFactory,
@@ -27,22 +28,33 @@ use crate::job::{Job, JobSink, JobSource, JobStep, JobTarget, JobWatermark, Step
 /// Name of the query's sink in the marks that places keep.
 const SINK: &str = "sink";
 
-/// What the queries of a process share: compiled plugins.
-#[derive(Default)]
+/// What the queries of a process share: compiled plugins, and the world around them.
 pub struct Shared {
     /// Whether plugins are watched where the job does not say.
     pub watch: bool,
+    /// Where checkpoints are.
+    pub disk: Arc<dyn Disk>,
+    /// Where memory sinks keep their tables.
+    pub tables: MemoryTables,
+    /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
+    pub native: Vec<Arc<dyn PluginModule>>,
     host: OnceLock<PluginHost>,
 }
 
 impl Shared {
-    /// Plugins are compiled once for all queries.
+    /// On the machine's disk.
     #[must_use]
     pub fn new(watch: bool) -> Shared {
-        Shared { watch, host: OnceLock::new() }
+        Shared {
+            watch,
+            disk: Arc::new(RealDisk),
+            tables: MemoryTables::default(),
+            native: Vec::new(),
+            host: OnceLock::new(),
+        }
     }
 
-    fn host(&self) -> Result<PluginHost, PrepareError> {
+    pub(super) fn host(&self) -> Result<PluginHost, PrepareError> {
         if let Some(host) = self.host.get() {
             return Ok(host.clone());
         }
@@ -62,13 +74,15 @@ pub struct Prepared {
     pinned: Pinned,
     pins: BTreeMap<String, String>,
     key: Vec<String>,
+    disk: Arc<dyn Disk>,
+    tables: MemoryTables,
 }
 
 impl Prepared {
     /// Checks everything that can be checked without creating anything: sources and sinks, the
     /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
-        let recovered = Checkpoint::peek(&RealDisk, &job.checkpoint)?;
+        let recovered = Checkpoint::peek(shared.disk.as_ref(), &job.checkpoint)?;
         let pinned = Pinned::of(&job, recovered.map(|recovered| recovered.pinned));
         let mut sources = Vec::new();
         let mut tables = Vec::new();
@@ -81,7 +95,7 @@ impl Prepared {
         let plugins = if job.plugins.is_empty() {
             None
         } else {
-            Some(JobPlugins::load(shared.host()?, &job.plugins, shared.watch)?)
+            Some(JobPlugins::load(shared, &job.plugins)?)
         };
         let definition = QueryDefinition {
             output_mode: job.output_mode,
@@ -95,8 +109,19 @@ impl Prepared {
         let plan = PlannedQuery::plan(&definition).await?;
         let pins = pinned.check(&job, plan.operators())?;
         let key = plan.key().to_vec();
-        let mut prepared =
-            Prepared { job, definition, plan, sources, sink: None, plugins, pinned, pins, key };
+        let mut prepared = Prepared {
+            job,
+            definition,
+            plan,
+            sources,
+            sink: None,
+            plugins,
+            pinned,
+            pins,
+            key,
+            disk: Arc::clone(&shared.disk),
+            tables: shared.tables.clone(),
+        };
         prepared.check_places()?;
         Ok(prepared)
     }
@@ -200,8 +225,8 @@ impl Prepared {
             watermark_policy: self.pinned.watermark_policy,
             retries: options.retries,
         };
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let output = OutputOpener {
+            tables: self.tables.clone(),
             sink: self.sink.take(),
             targets: self
                 .job
@@ -224,7 +249,7 @@ impl Prepared {
             plan: self.plan,
             sources,
             plugins,
-            disk,
+            disk: self.disk,
             checkpoint: self.job.checkpoint.clone(),
             checkpoint_options,
             clock,
@@ -267,6 +292,7 @@ impl Prepared {
 
 /// Opens the sink when the query has an id.
 struct OutputOpener {
+    tables: MemoryTables,
     sink: Option<PlannedSink>,
     targets: BTreeMap<String, SinkConfig>,
     handler: Option<(String, String, Vec<String>)>,
@@ -274,7 +300,7 @@ struct OutputOpener {
 
 impl OutputOpener {
     fn open(self, query_id: &QueryId) -> Result<Output, EngineError> {
-        let context = SinkContext::new(query_id.clone());
+        let context = SinkContext { tables: self.tables, ..SinkContext::new(query_id.clone()) };
         if let Some(sink) = self.sink {
             return Ok(Output::Sink(sink.open(&context)?));
         }

@@ -16,6 +16,9 @@ options = {{ maxFilesPerTrigger = 1 }}
 [plugin.p]
 path = "p.wasm"
 limits = {{ memory = "64 MiB", deadline = "1 second" }}
+targets = ["nowhere"]
+[target.nowhere]
+format = "noop"
 [[step]]
 name = "t"
 sql = "SELECT {expression} AS id FROM s"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
-use tidemill_core::{Bucket, ShardState, StateError, StateUsage};
+use tidemill_core::{Bucket, ShardState, StateError, StateUsage, StateVisitor};
 
 type Bytes = Box<[u8]>;
 
@@ -180,7 +180,7 @@ impl ShardState for Shard {
         self.change(bucket, key, None)
     }
 
-    fn scan(&self, until: Bucket, visit: &mut dyn FnMut(Bucket, &[u8], &[u8])) {
+    fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) {
         let mut held = self.entries.range(..=until).peekable();
         let mut changed = self.overlay.range(..=until).peekable();
         loop {

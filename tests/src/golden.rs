@@ -75,9 +75,9 @@ impl Golden {
 
     fn compare_watermarks(&self, progress: &[Value]) -> Vec<String> {
         let watermarks = |records: &[Value], watermark: &dyn Fn(&Value) -> Value| {
-            let by_batch = records.iter().map(|record| {
-                (record["batchId"].as_u64().unwrap_or(u64::MAX), watermark(record))
-            });
+            let by_batch = records
+                .iter()
+                .map(|record| (record["batchId"].as_u64().unwrap_or(u64::MAX), watermark(record)));
             by_batch.collect::<BTreeMap<u64, Value>>()
         };
         let expected = self.expected["progress"].as_array().expect("progress");
@@ -91,7 +91,8 @@ impl Golden {
 }
 
 /// What the console sink prints with `format = "json"`.
-fn printed_rows(stdout: &str) -> Rows {
+#[must_use]
+pub fn printed_rows(stdout: &str) -> Rows {
     let mut rows = Rows::new();
     for line in stdout.lines() {
         let line: Value = serde_json::from_str(line).expect("a line of JSON");
@@ -101,8 +102,9 @@ fn printed_rows(stdout: &str) -> Rows {
     rows
 }
 
-/// Compares the rows of each batch as multisets.
-fn compare_rows(expected: &Rows, found: &Rows) -> Vec<String> {
+/// Compares the rows of each batch as multisets, and says what differs.
+#[must_use]
+pub fn compare_rows(expected: &Rows, found: &Rows) -> Vec<String> {
     let none = Vec::new();
     let mut ids: Vec<u64> = expected.keys().chain(found.keys()).copied().collect();
     ids.sort_unstable();

@@ -29,7 +29,9 @@ impl Interval {
 
 /// Why a text is no interval.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not an interval: {reason}; write a number and a unit, like \"5 minutes\" or \"500 milliseconds\"")]
+#[error(
+    "\"{text}\" is not an interval: {reason}; write a number and a unit, like \"5 minutes\" or \"500 milliseconds\""
+)]
 pub struct IntervalError {
     /// The text as it was given.
     pub text: String,

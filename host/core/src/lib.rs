@@ -36,8 +36,10 @@ pub use progress::{
     format_millis,
 };
 pub use sink::{Begin, Delivery, Sink};
-pub use source::{RangeReader, ReadAll, RowStream, Slice, Source, SourceRange};
+pub use source::{RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange};
 pub use spec::{AttemptSpec, BatchSpec};
-pub use state::{Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor};
+pub use state::{
+    Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor,
+};
 pub use trigger::Trigger;
 pub use watermark::{Watermark, WatermarkPolicy, WatermarkTracker};

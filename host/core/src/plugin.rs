@@ -297,11 +297,7 @@ pub trait BatchHost: Send + Sync {
 
     /// Writes all rows to a granted target, once per batch and call. Gives the rows written, 0 if
     /// they were there already.
-    fn write(
-        &self,
-        of: FrameHandle,
-        target: String,
-    ) -> BoxFuture<'_, Result<u64, CallFailure>>;
+    fn write(&self, of: FrameHandle, target: String) -> BoxFuture<'_, Result<u64, CallFailure>>;
 
     /// Forgets a frame.
     fn release(&self, of: FrameHandle);

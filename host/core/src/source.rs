@@ -26,7 +26,7 @@ pub struct SourceRange {
 
 /// How a range is bounded when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadAll {
+pub enum ReadLimit {
     /// Up to the source's own limits (`maxFilesPerTrigger` and the like).
     Limited,
     /// Everything that is there; limits are ignored (trigger `once`, batch).
@@ -51,7 +51,7 @@ pub trait Source: Send {
     fn schema(&self) -> SchemaRef;
 
     /// The next rows to read, or `None` when there is nothing new. Does not wait for rows.
-    fn next_range(&mut self, bound: ReadAll) -> Result<Option<SourceRange>, ConnectorError>;
+    fn next_range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError>;
 
     /// Fixes the end of the input as of now: ranges go no further from here on
     /// (trigger `available_now`).

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn microseconds_are_cut_to_whole_milliseconds() {
-        let mut tracker = WatermarkTracker::new(WatermarkPolicy::Min, vec![0], Watermark::default());
+        let mut tracker =
+            WatermarkTracker::new(WatermarkPolicy::Min, vec![0], Watermark::default());
         assert_eq!(tracker.observe(&[Some(1_999)]).millis, 1);
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidemill_core::{BatchId, BatchSpec, ReadAll, SourceRange, Watermark};
+use tidemill_core::{BatchId, BatchSpec, ReadLimit, SourceRange, Watermark};
 
 use crate::{EngineError, NamedSource};
 
 /// What is known of the next batch before its sources are asked.
-pub(crate) struct Constructed {
+pub(crate) struct NextBatch {
     pub(crate) batch: BatchId,
     pub(crate) batch_time_ms: i64,
     pub(crate) watermark: Watermark,
@@ -66,11 +66,8 @@ impl Reading {
     }
 
     /// The next batch, or `None` when there is nothing to do.
-    pub(crate) fn construct(
-        &mut self,
-        next: &Constructed,
-    ) -> Result<Option<BatchSpec>, EngineError> {
-        let bound = if next.is_unlimited { ReadAll::Unlimited } else { ReadAll::Limited };
+    pub(crate) fn construct(&mut self, next: &NextBatch) -> Result<Option<BatchSpec>, EngineError> {
+        let bound = if next.is_unlimited { ReadLimit::Unlimited } else { ReadLimit::Limited };
         let mut ranges = BTreeMap::new();
         for NamedSource { name, source } in &mut self.sources {
             if let Some(range) = source.next_range(bound)? {

@@ -85,11 +85,10 @@ impl Query {
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
                 };
-                let module = self
-                    .in_use
-                    .iter()
-                    .find(|module| module.name() == plugin)
-                    .ok_or_else(|| EngineError::Execution(format!("there is no plugin \"{plugin}\"")))?;
+                let module =
+                    self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
+                        EngineError::Execution(format!("there is no plugin \"{plugin}\""))
+                    })?;
                 let context = executed.batch.context(0);
                 let (host, frame) = call.start(rows);
                 let called = module.foreach_batch(function, &context, host, frame);

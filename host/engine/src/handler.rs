@@ -135,11 +135,7 @@ impl BatchHost for Handler {
         })
     }
 
-    fn write(
-        &self,
-        of: FrameHandle,
-        target: String,
-    ) -> BoxFuture<'_, Result<u64, CallFailure>> {
+    fn write(&self, of: FrameHandle, target: String) -> BoxFuture<'_, Result<u64, CallFailure>> {
         Box::pin(async move {
             let rows = self.frame(of)?;
             let factory = self.target(&target)?;
@@ -237,7 +233,7 @@ fn failure(error: ConnectorError) -> CallFailure {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CallFailure> + Send + 'static,
 ) -> Result<T, CallFailure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(CallFailure::Fatal(format!("a host call ended early: {error}"))))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(CallFailure::Fatal(format!("a host call ended early: {error}")))
+    })
 }

@@ -27,7 +27,9 @@ impl Output {
     pub(crate) fn description(&self) -> String {
         match self {
             Output::Sink(sink) => sink.description(),
-            Output::Handler { plugin, function, .. } => format!("ForeachBatch[{plugin}.{function}]"),
+            Output::Handler { plugin, function, .. } => {
+                format!("ForeachBatch[{plugin}.{function}]")
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt};
 use std::error::Error;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
@@ -15,9 +15,14 @@ const QUEUE_BLOCKS: usize = 64;
 
 /// Running partitions, in the order of the query's rows.
 pub(crate) struct Partitions {
-    queues: std::vec::IntoIter<Receiver<Result<RecordBatch, EngineError>>>,
-    current: Option<Receiver<Result<RecordBatch, EngineError>>>,
-    tasks: Vec<JoinHandle<()>>,
+    runtime: Handle,
+    waiting: std::vec::IntoIter<Partition>,
+    current: Option<Partition>,
+}
+
+struct Partition {
+    queue: Receiver<Result<RecordBatch, EngineError>>,
+    task: JoinHandle<()>,
 }
 
 impl Partitions {
@@ -27,33 +32,44 @@ impl Partitions {
         S: Stream<Item = Result<RecordBatch, E>> + Send + Unpin + 'static,
         E: Error + Send + 'static,
     {
-        let mut queues = Vec::new();
-        let mut tasks = Vec::new();
-        for mut stream in streams {
-            let (sender, receiver) = channel(QUEUE_BLOCKS);
-            queues.push(receiver);
-            tasks.push(runtime.spawn(async move {
-                while let Some(block) = stream.next().await {
-                    let block = block.map_err(|error| EngineError::from_plan(&error));
-                    let is_last = block.is_err();
-                    if sender.send(block).await.is_err() || is_last {
-                        return;
+        let partitions: Vec<Partition> = streams
+            .into_iter()
+            .map(|mut stream| {
+                let (sender, queue) = channel(QUEUE_BLOCKS);
+                let task = runtime.spawn(async move {
+                    while let Some(block) = stream.next().await {
+                        let block = block.map_err(|error| EngineError::from_plan(&error));
+                        let is_last = block.is_err();
+                        if sender.send(block).await.is_err() || is_last {
+                            return;
+                        }
                     }
-                }
-            }));
+                });
+                Partition { queue, task }
+            })
+            .collect();
+        Partitions {
+            runtime: runtime.handle().clone(),
+            waiting: partitions.into_iter(),
+            current: None,
         }
-        Partitions { queues: queues.into_iter(), current: None, tasks }
     }
 
     /// The next block; blocks until there is one. `None` at the end.
     pub(crate) fn next(&mut self) -> Option<Result<RecordBatch, EngineError>> {
         loop {
-            if let Some(current) = &mut self.current
-                && let Some(block) = current.blocking_recv()
-            {
-                return Some(block);
+            if let Some(mut current) = self.current.take() {
+                if let Some(block) = current.queue.blocking_recv() {
+                    self.current = Some(current);
+                    return Some(block);
+                }
+                // A queue ends when its task does; a task that panicked has not given all rows.
+                if let Err(error) = self.runtime.block_on(&mut current.task) {
+                    let reason = format!("a part of the plan ended early: {error}");
+                    return Some(Err(EngineError::Execution(reason)));
+                }
             }
-            self.current = Some(self.queues.next()?);
+            self.current = Some(self.waiting.next()?);
         }
     }
 }
@@ -61,6 +77,28 @@ impl Partitions {
 impl Drop for Partitions {
     /// A batch that failed must not go on computing.
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.current.iter().chain(self.waiting.as_slice()).for_each(|p| p.task.abort());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+
+    use super::*;
+
+    #[test]
+    fn a_partition_that_panics_is_an_error_and_not_an_end() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        let broken = stream::iter(0..3).map(|block| -> Result<RecordBatch, Infallible> {
+            assert!(block < 1, "block {block} cannot be computed");
+            Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())))
+        });
+        let mut partitions = Partitions::spawn(&runtime, vec![broken]);
+        assert!(partitions.next().is_some_and(|block| block.is_ok()));
+        assert!(partitions.next().is_some_and(|block| block.is_err()));
+        assert!(partitions.next().is_none());
     }
 }

@@ -34,8 +34,6 @@ pub struct Planned {
     pub spec: BatchSpec,
     /// Plugins and job.
     pub attempt: AttemptSpec,
-    /// Whether the plan is in the log already, from an earlier run.
-    pub is_replay: bool,
 }
 
 /// A batch that was run.

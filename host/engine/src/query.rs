@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidemill_checkpoint::{
-    Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend,
-};
+use tidemill_checkpoint::{Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend};
 use tidemill_core::{
     Attempt, AttemptSpec, BatchId, BatchSpec, Digest, Progress, QueryId, Source, Trigger,
     Watermark, WatermarkPolicy, WatermarkTracker,
@@ -17,7 +15,7 @@ use tidemill_plan::{Frames, PlannedQuery, QueryDefinition};
 use tokio::runtime::Runtime;
 
 use crate::clock::Stopwatch;
-use crate::construct::{Constructed, Reading};
+use crate::construct::{NextBatch, Reading};
 use crate::phase::{Executed, Phase, Planned};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
 use crate::{Clock, EngineError, Output, PluginChange, Plugins, StopSignal};
@@ -26,6 +24,9 @@ use crate::{Clock, EngineError, Output, PluginChange, Plugins, StopSignal};
 /// longer there were none. A source in memory of the machine (a directory) answers in microseconds.
 const IDLE_WAIT_MIN: Duration = Duration::from_millis(10);
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// How long the first retry of a batch waits; each further one waits twice as long.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A source and the name of its table.
 pub struct NamedSource {
@@ -149,6 +150,8 @@ pub struct Query {
     /// Of the last batch.
     pub(crate) last_watermark: Watermark,
     pub(crate) next_batch: BatchId,
+    /// Tries of the running attempt after the first.
+    retries: u32,
     /// Whether a batch has run since the start: only then may one without rows follow.
     pub(crate) has_run: bool,
     pub(crate) clock: Arc<dyn Clock>,
@@ -169,11 +172,7 @@ impl Query {
         open_output: OpenOutput,
         stop: StopSignal,
     ) -> Result<Query, EngineError> {
-        let opened = Checkpoint::open(
-            config.disk,
-            &config.checkpoint,
-            config.checkpoint_options,
-        )?;
+        let opened = Checkpoint::open(config.disk, &config.checkpoint, config.checkpoint_options)?;
         let recovered = opened.recovered;
         let output = open_output(&recovered.query_id)?;
         let mut reading = Reading::new(config.sources);
@@ -206,6 +205,7 @@ impl Query {
             tracker,
             last_watermark: recovered.late_watermark,
             next_batch: BatchId::FIRST,
+            retries: 0,
             has_run: false,
             clock: config.clock,
             runtime,
@@ -259,15 +259,16 @@ impl Query {
                 }
             }
             wait = IDLE_WAIT_MIN;
-            phase = match phase {
-                Phase::Delivered(done) => self.commit(done, &mut triggered_at)?,
-                phase => self.advance(phase)?,
-            };
+            if self.retries > 0 && self.stop.is_set() {
+                // The plan of the batch stays in the log, and the next start runs it.
+                return Ok(Outcome::Stopped);
+            }
+            phase = self.advance(phase, &mut triggered_at)?;
         }
     }
 
     /// Performs one effect and gives the phase that it reached.
-    fn advance(&mut self, phase: Phase) -> Result<Phase, EngineError> {
+    fn advance(&mut self, phase: Phase, triggered_at: &mut i64) -> Result<Phase, EngineError> {
         match phase {
             Phase::Idle => Ok(Phase::Idle),
             Phase::Constructed(planned) => {
@@ -280,52 +281,51 @@ impl Query {
                 self.laps.wal_commit += watch.elapsed();
                 Ok(Phase::Logged(planned))
             }
-            Phase::Logged(planned) => self.execute_with_retries(planned),
+            Phase::Logged(planned) => match self.execute(&planned) {
+                Ok(executed) => Ok(Phase::Executed(executed)),
+                Err(reason) => self.again(planned, reason),
+            },
             Phase::Executed(executed) => {
-                let batch = executed.planned.spec.batch;
-                let attempt = executed.planned.attempt.attempt;
                 let watch = Stopwatch::start();
                 match self.deliver(&executed) {
                     Ok(()) => {
                         self.laps.deliver += watch.elapsed();
                         Ok(Phase::Delivered(executed))
                     }
-                    Err(reason) => Err(self.fail(batch, attempt, reason)),
+                    Err(reason) => self.again(executed.planned, reason),
                 }
             }
-            Phase::Delivered(done) => Ok(Phase::Delivered(done)),
+            Phase::Delivered(done) => self.commit(done, triggered_at),
         }
     }
 
-    fn execute_with_retries(&mut self, planned: Planned) -> Result<Phase, EngineError> {
-        let (batch, attempt) = (planned.spec.batch, planned.attempt.attempt);
-        let mut wait = Duration::from_secs(1);
-        for retries_left in (0..=self.settings.retries).rev() {
-            let outcome = self.execute(&planned);
-            match outcome {
-                Ok(executed) => return Ok(Phase::Executed(executed)),
-                Err(reason) if reason.is_retryable() && retries_left > 0 => {
-                    self.state.discard();
-                    (self.on_event)(QueryEvent::Retrying { batch, reason: &reason, wait });
-                    if self.stop.wait(wait) {
-                        return Err(self.fail(batch, attempt, reason));
-                    }
-                    wait *= 2;
-                }
-                Err(reason) => return Err(self.fail(batch, attempt, reason)),
-            }
+    /// After a failure: runs the same attempt once more if that may help, or gives up.
+    fn again(&mut self, planned: Planned, reason: EngineError) -> Result<Phase, EngineError> {
+        let batch = planned.spec.batch;
+        if !reason.is_retryable() || self.retries >= self.settings.retries {
+            return Err(self.fail(batch, planned.attempt.attempt, reason));
         }
-        unreachable!("the last try returns")
+        self.undo();
+        let wait = RETRY_WAIT * 2_u32.saturating_pow(self.retries);
+        self.retries += 1;
+        (self.on_event)(QueryEvent::Retrying { batch, reason: &reason, wait });
+        self.stop.wait(wait);
+        Ok(Phase::Logged(planned))
     }
 
-    /// Logs that an attempt failed. State is as before it.
-    fn fail(&mut self, batch: BatchId, attempt: Attempt, reason: EngineError) -> EngineError {
+    /// Makes state and sink forget the attempt.
+    fn undo(&mut self) {
         self.state.discard();
         if let Output::Sink(sink) = &mut self.output
             && let Err(error) = sink.abort()
         {
             tracing::warn!(%error, "the sink could not drop the failed batch");
         }
+    }
+
+    /// Logs that an attempt failed. State is as before it.
+    fn fail(&mut self, batch: BatchId, attempt: Attempt, reason: EngineError) -> EngineError {
+        self.undo();
         // A checkpoint that cannot be written to is the reason itself.
         if !matches!(reason, EngineError::Checkpoint(_)) {
             let logged = {
@@ -355,6 +355,7 @@ impl Query {
         self.last_watermark = spec.watermark;
         self.next_batch = spec.batch.next();
         self.has_run = true;
+        self.retries = 0;
         // The commit has to become durable whatever comes of the next batch.
         let next = self.construct_if_due(triggered_at);
         let appended = match &next {
@@ -428,12 +429,12 @@ impl Query {
             Some(Resume::Replay { spec, attempt }) => {
                 let batch = spec.batch;
                 self.plan_for_replay(&attempt)?;
-                (batch, true, Phase::Logged(Planned { spec, attempt, is_replay: true }))
+                (batch, true, Phase::Logged(Planned { spec, attempt }))
             }
             Some(Resume::Retry { spec, last_attempt }) => {
                 let batch = spec.batch;
                 let attempt = self.attempt(last_attempt.next());
-                (batch, true, Phase::Constructed(Planned { spec, attempt, is_replay: true }))
+                (batch, true, Phase::Constructed(Planned { spec, attempt }))
             }
         };
         self.next_batch = next;
@@ -489,7 +490,10 @@ impl Query {
                     if let Err(error) = self.use_modules(self.plugins.current()) {
                         self.plugins.refuse(&name);
                         let reason = error.to_string();
-                        (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
+                        (self.on_event)(QueryEvent::ReloadRefused {
+                            plugin: &name,
+                            reason: &reason,
+                        });
                         continue;
                     }
                     self.store_plugins()?;
@@ -534,8 +538,7 @@ impl Query {
     }
 
     pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {
-        let plugins =
-            self.in_use.iter().map(|m| (m.name().to_owned(), m.digest())).collect();
+        let plugins = self.in_use.iter().map(|m| (m.name().to_owned(), m.digest())).collect();
         AttemptSpec { attempt, plugins, job: self.job, statics: BTreeMap::new() }
     }
 
@@ -543,17 +546,14 @@ impl Query {
         let mut watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
         self.laps.latest_offset += watch.lap();
-        Ok(constructed.map(|spec: BatchSpec| Planned {
-            attempt: self.attempt(Attempt::FIRST),
-            spec,
-            is_replay: false,
-        }))
+        Ok(constructed
+            .map(|spec: BatchSpec| Planned { attempt: self.attempt(Attempt::FIRST), spec }))
     }
 
-    fn constructing(&self, now_ms: i64) -> Constructed {
+    fn constructing(&self, now_ms: i64) -> NextBatch {
         let follows_watermark = self.plan.operators().iter().any(|op| op.follows_watermark);
         let watermark = self.tracker.current();
-        Constructed {
+        NextBatch {
             batch: self.next_batch,
             batch_time_ms: now_ms,
             watermark,
@@ -584,7 +584,9 @@ impl Query {
                 .name("tidemill-snapshot".to_owned())
                 .spawn(move || match task.run() {
                     Ok(report) => tracing::debug!(?report, "made a snapshot"),
-                    Err(error) => tracing::warn!(%error, "could not make a snapshot; the log stays"),
+                    Err(error) => {
+                        tracing::warn!(%error, "could not make a snapshot; the log stays")
+                    }
                 })
                 .map_err(|error| {
                     EngineError::Execution(format!("no thread for the snapshot: {error}"))

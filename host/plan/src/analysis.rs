@@ -1,12 +1,16 @@
 //! Which plans can run as streams. What has no meaning on a stream is refused as Spark refuses it;
 //! what Spark runs and this version does not is named as not supported yet. Nothing is ignored.
 
+use std::any::Any;
+
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use tidemill_core::OutputMode;
 
 use crate::PlanError;
+use crate::sql::{BatchTime, PluginScalar};
 
 /// Checks a plan before it is optimised, where it still looks like its text.
 pub(crate) fn check(plan: &LogicalPlan, mode: OutputMode) -> Result<(), PlanError> {
@@ -65,7 +69,8 @@ impl Survey {
         }
         if self.limited && mode == OutputMode::Update {
             return Err(PlanError::Refused(
-                "Limits are not supported on streaming DataFrames/Datasets in Update output mode".to_owned(),
+                "Limits are not supported on streaming DataFrames/Datasets in Update output mode"
+                    .to_owned(),
             ));
         }
         if self.limited && (!complete_aggregation || self.sorted_below_aggregation) {
@@ -84,6 +89,15 @@ fn check_expressions(plan: &LogicalPlan) -> Result<(), PlanError> {
                 Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) => {
                     Some(PlanError::NotYet("a subquery in an expression".to_owned()))
                 }
+                Expr::GroupingSet(_) => {
+                    Some(PlanError::NotYet("GROUPING SETS, CUBE or ROLLUP".to_owned()))
+                }
+                Expr::ScalarFunction(function) if is_unrepeatable(function) => {
+                    Some(PlanError::Refused(format!(
+                        "{}() gives another value each time, and a batch has to give the same rows when it is run again; take the value from the input, or from current_timestamp()",
+                        function.func.name()
+                    )))
+                }
                 Expr::WindowFunction(_) => Some(PlanError::Refused(
                     "Non-time-based windows are not supported on streaming DataFrames/Datasets"
                         .to_owned(),
@@ -99,6 +113,57 @@ fn check_expressions(plan: &LogicalPlan) -> Result<(), PlanError> {
         })
     });
     refused.map_or(Ok(()), Err)
+}
+
+/// Whether a function is volatile in earnest. Ours only say so to be left alone by the optimiser.
+fn is_unrepeatable(function: &ScalarFunction) -> bool {
+    let inner: &dyn Any = function.func.inner().as_ref();
+    function.func.signature().volatility == Volatility::Volatile
+        && !inner.is::<BatchTime>()
+        && !inner.is::<PluginScalar>()
+}
+
+/// Refuses sources that the plan does not read: their rows would be read past and lost.
+pub(crate) fn check_sources(plan: &LogicalPlan, sources: &[String]) -> Result<(), PlanError> {
+    let mut read = Vec::new();
+    // The closure never fails.
+    let _ = plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            read.push(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    match sources.iter().find(|source| !read.contains(source)) {
+        None => Ok(()),
+        Some(unread) => Err(PlanError::Invalid(format!(
+            "source \"{unread}\" does not reach the sink: no step reads it; use it or take it out"
+        ))),
+    }
+}
+
+/// Refuses the batch's time where nobody can tell it: in a handler's batch SQL.
+pub(crate) fn check_batch_sql(plan: &LogicalPlan) -> Result<(), PlanError> {
+    let mut found = None;
+    // The closures never fail.
+    let _ = plan.apply(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|e| {
+                if let Expr::ScalarFunction(function) = e {
+                    let inner: &dyn Any = function.func.inner().as_ref();
+                    if inner.is::<BatchTime>() || is_unrepeatable(function) {
+                        found = Some(function.func.name().to_owned());
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    match found {
+        None => Ok(()),
+        Some(name) => Err(PlanError::Invalid(format!(
+            "{name}() is not available in batch SQL; the batch's time is in the handler's context"
+        ))),
+    }
 }
 
 fn describe(plan: &LogicalPlan) -> String {

@@ -16,17 +16,19 @@ use datafusion::common::internal_datafusion_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
     SendableRecordBatchStream, collect,
 };
-use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::prelude::SessionContext;
 
+use crate::logical::divide_as_spark;
 use crate::sql::{self, Names};
-use crate::{PlanError, counters, session};
+use crate::{PlanError, analysis, counters, session};
 
 /// Plans that are kept; a handler that makes up its texts must not fill the memory.
 const KEPT_PLANS: usize = 64;
@@ -45,7 +47,8 @@ pub struct FrameTable {
 /// Rows that can be read any number of times.
 pub trait FrameRows: Send + Sync {
     /// All rows, in order.
-    fn read(&self) -> Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>> + Send>;
+    fn read(&self)
+    -> Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>> + Send>;
 }
 
 /// Runs batch SQL, and keeps what it planned.
@@ -78,7 +81,9 @@ impl Frames {
         let plan = match kept {
             Some(plan) => plan,
             None => {
-                let plan = plan(text, tables).await.map_err(wrong)?;
+                let logical = logical_plan(text, tables).await.map_err(wrong)?;
+                analysis::check_batch_sql(&logical.1)?;
+                let plan = physical_plan(&logical).await.map_err(wrong)?;
                 self.keep(key, &plan);
                 plan
             }
@@ -105,19 +110,27 @@ impl Frames {
     }
 }
 
-async fn plan(text: &str, tables: &[FrameTable]) -> Result<Arc<dyn ExecutionPlan>> {
+async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionContext, LogicalPlan)> {
     let context = session::batch();
+    session::register_functions(&context);
     let mut names = Names::default();
     for table in tables {
         names.add_table(&table.name, &table.schema);
-        let provider = FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
+        let provider =
+            FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
         context.register_table(table.name.as_str(), Arc::new(provider))?;
     }
     let statement = sql::parse_query(text, &names)?;
-    let plan = context.state().statement_to_plan(statement).await?;
+    let plan = divide_as_spark(context.state().statement_to_plan(statement).await?)?;
+    Ok((context, plan))
+}
+
+async fn physical_plan(
+    (context, plan): &(SessionContext, LogicalPlan),
+) -> Result<Arc<dyn ExecutionPlan>> {
     counters::count_optimised();
     counters::count_planned();
-    context.state().create_physical_plan(&plan).await
+    context.state().create_physical_plan(plan).await
 }
 
 /// The rows of the day, in the task's context.
@@ -208,11 +221,7 @@ impl ExecutionPlan for FrameScanExec {
         Ok(self)
     }
 
-    fn execute(
-        &self,
-        _: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = context
             .session_config()
             .get_extension::<Rows>()

@@ -19,7 +19,8 @@ use tidemill_core::{Attempt, BatchSpec, FunctionKind, PluginModule, QueryId, Sta
 
 use crate::definition::{Step, StepKind, WatermarkSpec};
 use crate::logical::{
-    Call, Evaluate, EventTimeWatermark, PluginTransform, expand_windows, extract_calls,
+    Call, Evaluate, EventTimeWatermark, PluginTransform, divide_as_spark, expand_windows,
+    extract_calls,
 };
 use crate::physical::{Extensions, StatefulSettings, StreamTable, make_stateful};
 use crate::sql::{self, Names};
@@ -54,9 +55,14 @@ impl PlannedQuery {
         }
         let result = planner.output(definition)?;
         analysis::check(&result, definition.output_mode)?;
+        let sources: Vec<String> =
+            definition.sources.iter().map(|source| source.name.clone()).collect();
+        analysis::check_sources(&result, &sources)?;
         let key = grouping_columns(&result);
-        let settings =
-            StatefulSettings { mode: definition.output_mode, shards: definition.shuffle_partitions };
+        let settings = StatefulSettings {
+            mode: definition.output_mode,
+            shards: definition.shuffle_partitions,
+        };
         let state = session::state(&planner.context);
         let logical = optimise(&state, &result)?;
         let (plan, operators) = make_physical(&state, &logical, settings).await?;
@@ -64,7 +70,7 @@ impl PlannedQuery {
             context: planner.context,
             plan,
             logical,
-            sources: definition.sources.iter().map(|source| source.name.clone()).collect(),
+            sources,
             watermarks: planner.watermarks,
             operators,
             key,
@@ -172,13 +178,23 @@ impl Planner {
 
     fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
         for function in sql::plugin_functions(module)? {
+            let name = function.name();
+            if self.context.state().scalar_functions().contains_key(name) {
+                return Err(PlanError::Invalid(format!(
+                    "plugin \"{}\": there is a function {name}() already, built in or of another plugin; give the scalar another name",
+                    module.name()
+                )));
+            }
             self.context.register_udf(function);
         }
         Ok(())
     }
 
     fn add_source(&mut self, source: &SourceTable) -> Result<(), PlanError> {
-        let table = StreamTable::try_new(source.clone(), self.context.state().config().target_partitions())?;
+        let table = StreamTable::try_new(
+            source.clone(),
+            self.context.state().config().target_partitions(),
+        )?;
         let scan = LogicalPlanBuilder::scan(
             source.name.as_str(),
             provider_as_source(Arc::new(table)),
@@ -217,11 +233,12 @@ impl Planner {
         let in_step = |error| PlanError::in_step(step, &error);
         let statement = sql::parse_query(text, &self.names).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        expand_windows(plan).map_err(in_step)
+        expand_windows(divide_as_spark(plan).map_err(in_step)?).map_err(in_step)
     }
 
     fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {
-        let missing = || PlanError::Invalid(format!("step \"{step}\": there is no table \"{name}\""));
+        let missing =
+            || PlanError::Invalid(format!("step \"{step}\": there is no table \"{name}\""));
         let state = self.context.state();
         let schema = state.schema_for_ref(name)?;
         let provider = futures::executor::block_on(schema.table(name))?.ok_or_else(missing)?;
@@ -239,8 +256,9 @@ impl Planner {
             None => plan,
             Some(watermark) => {
                 let number = self.watermarks.len();
-                let node = EventTimeWatermark::try_new(plan, &watermark.column, number)
-                    .map_err(|error| PlanError::Invalid(format!("{place}: {}", error.strip_backtrace())))?;
+                let node = EventTimeWatermark::try_new(plan, &watermark.column, number).map_err(
+                    |error| PlanError::Invalid(format!("{place}: {}", error.strip_backtrace())),
+                )?;
                 self.watermarks.push(watermark.clone());
                 LogicalPlan::Extension(Extension { node: Arc::new(node) })
             }

@@ -39,17 +39,15 @@ impl Reporter {
                     tracing::info!(query = self.query, "{how} batch {next}");
                 }
             }
-            QueryEvent::Reloaded { plugin, digest, batch } => say(&format!(
-                "reloaded plugin \"{plugin}\": batch {batch} runs {}",
-                digest.short()
-            )),
+            QueryEvent::Reloaded { plugin, digest, batch } => {
+                say(&format!("reloaded plugin \"{plugin}\": batch {batch} runs {}", digest.short()))
+            }
             QueryEvent::ReloadRefused { plugin, reason } => say(&format!(
                 "the new plugin \"{plugin}\" is refused, and the old one goes on: {reason}"
             )),
-            QueryEvent::Retrying { batch, reason, wait } => say(&format!(
-                "batch {batch} is tried again in {} s: {reason}",
-                wait.as_secs()
-            )),
+            QueryEvent::Retrying { batch, reason, wait } => {
+                say(&format!("batch {batch} is tried again in {} s: {reason}", wait.as_secs()))
+            }
         }
     }
 }

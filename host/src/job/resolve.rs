@@ -257,7 +257,9 @@ impl Resolver<'_> {
             return Err(self.not_yet("trigger.continuous".to_owned()));
         }
         let is_set = |flag: Option<bool>, key: &str| match flag {
-            Some(false) => Err(self.invalid(format!("trigger.{key} = false means nothing; leave it out"))),
+            Some(false) => {
+                Err(self.invalid(format!("trigger.{key} = false means nothing; leave it out")))
+            }
             flag => Ok(flag.is_some()),
         };
         let now = is_set(raw.available_now, "available_now")?;
@@ -293,8 +295,10 @@ impl Resolver<'_> {
                 RawWatermarkPolicy::Min => WatermarkPolicy::Min,
                 RawWatermarkPolicy::Max => WatermarkPolicy::Max,
             }),
-            state_overlay_memory: self
-                .optional_bytes("options.state_overlay_memory", raw.state_overlay_memory.as_ref())?,
+            state_overlay_memory: self.optional_bytes(
+                "options.state_overlay_memory",
+                raw.state_overlay_memory.as_ref(),
+            )?,
             retries: raw.retries.unwrap_or(RETRIES),
         })
     }
@@ -397,7 +401,9 @@ impl Resolver<'_> {
         let work = match (&raw.sql, &raw.plugin, &raw.function) {
             (Some(sql), None, None) if raw.from.is_none() => StepWork::Sql(sql.0.clone()),
             (Some(_), None, None) => {
-                return Err(self.invalid(format!("{place}: SQL names its tables itself; leave out `from`")));
+                return Err(
+                    self.invalid(format!("{place}: SQL names its tables itself; leave out `from`"))
+                );
             }
             (None, Some(plugin), Some(function)) => StepWork::Transform {
                 from: from()?,
@@ -473,9 +479,9 @@ impl Resolver<'_> {
             (Some(plugin), Some(function)) => {
                 Ok(JobSink::ForeachBatch { plugin: plugin.0, function: function.0 })
             }
-            _ => Err(self.invalid(
-                "sink: format = \"foreach_batch\" needs `plugin` and `function`",
-            )),
+            _ => {
+                Err(self.invalid("sink: format = \"foreach_batch\" needs `plugin` and `function`"))
+            }
         }
     }
 

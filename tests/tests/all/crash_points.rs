@@ -55,7 +55,9 @@ fn rows(tables: &MemoryTables) -> Vec<String> {
     let mut rows: Vec<String> = table
         .rows()
         .iter()
-        .flat_map(|batch| (0..batch.num_rows()).map(|row| format!("{:?}", batch.slice(row, 1).columns())))
+        .flat_map(|batch| {
+            (0..batch.num_rows()).map(|row| format!("{:?}", batch.slice(row, 1).columns()))
+        })
         .collect();
     rows.sort();
     rows

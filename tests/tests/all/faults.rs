@@ -42,7 +42,10 @@ fn run(expression: &str) -> (Workbench, Finished) {
 #[test]
 fn a_panic_ends_the_batch_with_its_message_and_place() {
     let (_, finished) = run("panics(id)");
-    finished.expect_failure(1, &["batch 0 failed", "plugin \"p\"", "panicked", "-2 is negative", "lib.rs:"]);
+    finished.expect_failure(
+        1,
+        &["batch 0 failed", "plugin \"p\"", "panicked", "-2 is negative", "lib.rs:"],
+    );
 }
 
 #[test]

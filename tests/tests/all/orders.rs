@@ -59,8 +59,9 @@ options = { dbtable = "revenue", key = "window_start,category" }
 /// The table that the handler filled.
 pub(crate) fn revenue(database: &Path) -> Vec<Line> {
     let database = Connection::open(database).unwrap();
-    let mut query =
-        database.prepare("SELECT window_start, category, revenue FROM revenue ORDER BY 1, 2").unwrap();
+    let mut query = database
+        .prepare("SELECT window_start, category, revenue FROM revenue ORDER BY 1, 2")
+        .unwrap();
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     rows.map(Result::unwrap).collect()
 }
@@ -84,7 +85,8 @@ fn orders_are_cleaned_summed_and_upserted_once() {
 "#,
     );
     bench.run(&["run", "job.toml"]).expect_success();
-    let line = |start: &str, category: &str, revenue| (start.to_owned(), category.to_owned(), revenue);
+    let line =
+        |start: &str, category: &str, revenue| (start.to_owned(), category.to_owned(), revenue);
     let expected = [
         line("2026-01-01T00:00:00.000Z", "books", 14.0),
         line("2026-01-01T00:05:00.000Z", "toys", 4.0),

@@ -44,7 +44,10 @@ fn what_is_not_built_is_refused_by_name() {
 #[test]
 fn wrong_sql_names_the_step_and_what_is_wrong() {
     refused(&JOB.replace("sum(amount)", "sum(amonut)"), &["step \"revenue\"", "amonut"]);
-    refused(&JOB.replace("SELECT window.start", "SELEC window.start"), &["step \"revenue\"", "SELEC"]);
+    refused(
+        &JOB.replace("SELECT window.start", "SELEC window.start"),
+        &["step \"revenue\"", "SELEC"],
+    );
     refused(&JOB.replace("FROM clean", "FROM cleen"), &["step \"revenue\"", "cleen"]);
 }
 
@@ -56,7 +59,10 @@ fn a_schema_that_is_none_says_where() {
 #[test]
 fn a_watermark_needs_a_timestamp_that_is_there() {
     refused(&JOB.replace("column = \"order_time\"", "column = \"tome\""), &["tome", "order_time"]);
-    refused(&JOB.replace("column = \"order_time\"", "column = \"amount\""), &["amount", "TIMESTAMP"]);
+    refused(
+        &JOB.replace("column = \"order_time\"", "column = \"amount\""),
+        &["amount", "TIMESTAMP"],
+    );
 }
 
 #[test]
@@ -116,11 +122,31 @@ fn complete_needs_an_aggregation_and_sorting_needs_complete() {
 }
 
 #[test]
+fn what_could_not_be_repeated_or_would_be_lost_is_refused() {
+    let job = |sql: &str| {
+        format!(
+            "output_mode = \"update\"\n[source.s]\nformat = \"rate\"\n[source.t]\nformat = \"rate\"\n[[step]]\nname = \"r\"\nsql = \"{sql}\"\n[sink]\nformat = \"noop\"\n"
+        )
+    };
+    let check = |sql: &str| {
+        let bench = Workbench::new();
+        bench.write("job.toml", job(sql));
+        bench.run(&["check", "job.toml"])
+    };
+    check("SELECT value FROM s").expect_failure(2, &["source \"t\"", "no step reads it"]);
+    check("SELECT rand() AS r FROM s").expect_failure(2, &["rand"]);
+    check("SELECT value, count(*) AS n FROM s GROUP BY CUBE(value)")
+        .expect_failure(2, &["CUBE", "not supported yet"]);
+}
+
+#[test]
 fn a_checkpoint_of_another_query_is_refused_and_stays() {
     let bench = bench();
     tidemill_tests::write_orders(&bench, 0, 1, 50);
     bench.run(&["run", "job.toml"]).expect_success();
-    let other = JOB.replace("category, sum", "user_id AS category, sum").replace(", category\n", ", user_id\n");
+    let other = JOB
+        .replace("category, sum", "user_id AS category, sum")
+        .replace(", category\n", ", user_id\n");
     bench.write("job.toml", other);
     bench
         .run(&["run", "job.toml"])

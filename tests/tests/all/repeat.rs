@@ -10,7 +10,10 @@ fn printing(mode: &str) -> Workbench {
     let (head, _) = JOB.split_once("[sink]").unwrap();
     let head = head.replace("output_mode = \"update\"", &format!("output_mode = \"{mode}\""));
     let head = head.replace("targets = [\"summary\"]\n", "");
-    bench.write("job.toml", format!("{head}[sink]\nformat = \"console\"\noptions = {{ format = \"json\" }}\n"));
+    bench.write(
+        "job.toml",
+        format!("{head}[sink]\nformat = \"console\"\noptions = {{ format = \"json\" }}\n"),
+    );
     write_orders(&bench, 0, 6, 2_000);
     bench
 }
@@ -21,7 +24,8 @@ fn the_same_input_gives_the_same_bytes_whatever_the_threads_do() {
         let outputs: Vec<String> = (0..3)
             .map(|_| {
                 let bench = printing(mode);
-                bench.run(&["run", "job.toml", "--set", "options.scan_partitions=3"])
+                bench
+                    .run(&["run", "job.toml", "--set", "options.scan_partitions=3"])
                     .expect_success()
                     .stdout
             })
@@ -50,6 +54,19 @@ fn batches_are_run_on_the_plan_that_was_made_at_the_start() {
     query.run().unwrap();
     assert!(batches.load(std::sync::atomic::Ordering::Relaxed) >= 6);
     assert_eq!(tidemill_plan::planning_work(), planned, "a batch parsed, optimised or planned");
+}
+
+#[test]
+fn whole_numbers_divide_and_cast_as_in_spark() {
+    let bench = Workbench::new();
+    bench.write_input("input/0.json", 0, "{\"n\":1,\"t\":\"2026-01-01T00:00:00Z\"}\n");
+    bench.write(
+        "job.toml",
+        "trigger = { available_now = true }\n[source.s]\nformat = \"json\"\npath = \"input\"\nschema = \"n BIGINT, t STRING\"\n[[step]]\nname = \"r\"\nsql = \"SELECT n / 2 AS half, CAST(t AS TIMESTAMP) AS at FROM s\"\n[sink]\nformat = \"console\"\noptions = { format = \"json\" }\n",
+    );
+    let finished = bench.run(&["run", "job.toml"]).expect_success();
+    let expected = "{\"batch_id\":0,\"row\":{\"half\":0.5,\"at\":\"2026-01-01T00:00:00.000Z\"}}\n";
+    assert_eq!(finished.stdout, expected);
 }
 
 fn tokio_runtime() -> tokio::runtime::Runtime {

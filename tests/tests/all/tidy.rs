@@ -75,7 +75,11 @@ fn no_test_is_ignored_and_no_match_is_thrown_away() {
         assert!(!text.contains(ignore), "{} ignores a test", file.display());
         for (at, _) in text.match_indices(lost_match) {
             let statement = text[at..].lines().nth(1).unwrap_or_default();
-            assert!(!statement.ends_with(");"), "{} throws a match away: {statement}", file.display());
+            assert!(
+                !statement.ends_with(");"),
+                "{} throws a match away: {statement}",
+                file.display()
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use serde_json::Value;
-use tidemill_core::{ReadAll, Slice, Source, SourceRange};
+use tidemill_core::{ReadLimit, Slice, Source, SourceRange};
 
 /// An input under test, which does not change while it is read.
 pub struct Input<'a> {
@@ -27,7 +27,7 @@ pub fn check_source(input: &Input<'_>) -> Vec<RecordBatch> {
     let mut positions = vec![source.position()];
     while ranges.len() < RANGES_MAX {
         (input.before_range)(ranges.len());
-        let Some(range) = source.next_range(ReadAll::Limited).unwrap() else {
+        let Some(range) = source.next_range(ReadLimit::Limited).unwrap() else {
             break;
         };
         assert_eq!(logged(&range), range, "the log gives the same range back");
@@ -53,7 +53,7 @@ fn ranges_are_made_again_from_every_position(
         let mut source = (input.open)();
         source.restore(&positions[number]).unwrap();
         (input.before_range)(number);
-        let again = source.next_range(ReadAll::Limited).unwrap();
+        let again = source.next_range(ReadLimit::Limited).unwrap();
         // Before its first range a source may not have a beginning yet; all later ones have.
         assert_eq!(again.as_ref(), Some(range), "range {number} after a restore");
         assert_eq!(source.position(), positions[number + 1]);
@@ -65,7 +65,7 @@ fn ranges_are_made_again_after_advancing(input: &Input<'_>, ranges: &[SourceRang
     let mut moved = (input.open)();
     for (number, range) in ranges.iter().enumerate() {
         (input.before_range)(number);
-        assert_eq!(source.next_range(ReadAll::Limited).unwrap().as_ref(), Some(range));
+        assert_eq!(source.next_range(ReadLimit::Limited).unwrap().as_ref(), Some(range));
         moved.advance(&logged(range)).unwrap();
         assert_eq!(moved.position(), source.position(), "after range {number}");
     }

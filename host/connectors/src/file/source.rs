@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidemill_core::{ConnectorError, RangeReader, ReadAll, RowStream, Slice, Source, SourceRange};
+use tidemill_core::{
+    ConnectorError, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
+};
 
 use super::parts::{FilePart, parts_of};
 use super::plan::FilePlan;
@@ -42,12 +44,12 @@ impl FileSource {
     }
 
     /// Takes the files of the next range from the front, and drops those that are not new.
-    fn select(&self, files: &mut VecDeque<FilePart>, bound: ReadAll) -> Vec<FilePart> {
+    fn select(&self, files: &mut VecDeque<FilePart>, bound: ReadLimit) -> Vec<FilePart> {
         let (files_max, bytes_max) = match bound {
-            ReadAll::Limited => {
+            ReadLimit::Limited => {
                 (self.plan.files_max.unwrap_or(u64::MAX), self.plan.bytes_max.unwrap_or(u64::MAX))
             }
-            ReadAll::Unlimited => (u64::MAX, u64::MAX),
+            ReadLimit::Unlimited => (u64::MAX, u64::MAX),
         };
         let mut selected: Vec<FilePart> = Vec::new();
         let mut bytes: u64 = 0;
@@ -78,7 +80,7 @@ impl Source for FileSource {
         Arc::clone(&self.plan.schema)
     }
 
-    fn next_range(&mut self, bound: ReadAll) -> Result<Option<SourceRange>, ConnectorError> {
+    fn next_range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
         let parts = match self.fixed.take() {
             Some(mut fixed) => {
                 let parts = self.select(&mut fixed, bound);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use serde_json::{Value, json};
-use tidemill_core::{ConnectorError, RangeReader, ReadAll, Source, SourceRange};
+use tidemill_core::{ConnectorError, RangeReader, ReadLimit, Source, SourceRange};
 
 use super::reader::{RateParts, RateReader};
 use crate::options::{Known, Options};
@@ -96,7 +96,7 @@ impl Source for RateSource {
         super::schema()
     }
 
-    fn next_range(&mut self, _: ReadAll) -> Result<Option<SourceRange>, ConnectorError> {
+    fn next_range(&mut self, _: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
         let end = self.present_end();
         let end = self.fixed_end.map_or(end, |fixed| fixed.min(end));
         if end <= self.seconds {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use serde_json::{Value, json};
-use tidemill_core::{Attempt, BatchId, Begin, Delivery, OutputMode, QueryId, ReadAll, Sink, Slice};
+use tidemill_core::{
+    Attempt, BatchId, Begin, Delivery, OutputMode, QueryId, ReadLimit, Sink, Slice,
+};
 
 use super::{context, open, sink_config, sink_refusal, source_config, temp};
 use crate::{SinkConfig, SinkContext, plan_sink};
@@ -119,7 +121,7 @@ fn every_tenth_batch_folds_the_log() {
     assert!(names(dir.path())[31].ends_with("-b00000030.zstd.parquet"));
     // A source reads the directory by this log.
     let mut source = open(source_config("parquet", dir.path(), "", &[]));
-    let range = source.next_range(ReadAll::Unlimited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Unlimited).unwrap().unwrap();
     assert_eq!(range.parts.as_array().unwrap().len(), 32);
 }
 
@@ -163,7 +165,7 @@ fn a_source_sees_a_batch_when_its_log_does() {
     let mut source = open(source_config("json", dir.path(), "n BIGINT", &[]));
     deliver(&mut *sink, delivery(0, 1), &numbers([1]));
     std::fs::write(dir.path().join("not-in-the-log.json"), "{\"n\":9}\n").unwrap();
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     let reader = source.reader();
     let rows = reader.read(&range, Slice { index: 0, count: 1 }, &[0]).unwrap();
     let rows: Vec<RecordBatch> = rows.collect::<Result<_, _>>().unwrap();
@@ -171,9 +173,9 @@ fn a_source_sees_a_batch_when_its_log_does() {
     sink.begin(delivery(1, 1)).unwrap();
     sink.write(&numbers([2])).unwrap();
     sink.prepare().unwrap();
-    assert_eq!(source.next_range(ReadAll::Limited).unwrap(), None);
+    assert_eq!(source.next_range(ReadLimit::Limited).unwrap(), None);
     sink.commit().unwrap();
-    assert!(source.next_range(ReadAll::Limited).unwrap().is_some());
+    assert!(source.next_range(ReadLimit::Limited).unwrap().is_some());
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn a_directory_that_was_moved_is_still_read() {
     assert!(log(&from, "0")[0]["path"].as_str().unwrap().contains("/from%20here/part-"));
     std::fs::rename(&from, &to).unwrap();
     let mut source = open(source_config("json", &to, "n BIGINT", &[]));
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     let rows = source.reader().read(&range, Slice { index: 0, count: 1 }, &[0]).unwrap();
     assert_eq!(rows.map(|rows| rows.unwrap().num_rows()).sum::<usize>(), 1);
 }

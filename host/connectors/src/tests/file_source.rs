@@ -5,7 +5,7 @@ use std::path::Path;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use serde_json::json;
-use tidemill_core::{ReadAll, Slice, Source, SourceRange};
+use tidemill_core::{ReadLimit, Slice, Source, SourceRange};
 
 use super::{open, options, refusal, source_config, temp, write_file};
 use crate::contract::{Input, check_source};
@@ -26,7 +26,7 @@ fn names(range: &SourceRange) -> Vec<String> {
 
 /// The files of every range that there is now.
 fn ranges(source: &mut dyn Source) -> Vec<Vec<String>> {
-    std::iter::from_fn(|| source.next_range(ReadAll::Limited).unwrap())
+    std::iter::from_fn(|| source.next_range(ReadLimit::Limited).unwrap())
         .map(|range| names(&range))
         // A source that never comes to an end fails, and does not hang.
         .take(100)
@@ -62,7 +62,7 @@ fn files_are_read_once_in_order_of_their_time() {
     }
     let mut source = open(text(dir.path(), &[("maxFilesPerTrigger", "2")]));
     assert_eq!(source.description(), format!("FileStreamSource[file:{}]", dir.path().display()));
-    let first = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let first = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     assert_eq!(names(&first), ["b", "c"]);
     assert_eq!((first.start, first.end), (json!(null), json!({"logOffset": 0})));
     assert_eq!(
@@ -70,12 +70,12 @@ fn files_are_read_once_in_order_of_their_time() {
         json!({"path": dir.path().join("b"), "size": 1, "modificationTime": 10_000})
     );
     write_file(dir.path(), "d", "d", 15);
-    let second = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let second = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     assert_eq!(names(&second), ["d", "a"]);
     assert_eq!((second.start, second.end), (json!({"logOffset": 0}), json!({"logOffset": 1})));
     // Written again: seen already.
     write_file(dir.path(), "a", "other", 30);
-    assert_eq!(source.next_range(ReadAll::Limited).unwrap(), None);
+    assert_eq!(source.next_range(ReadLimit::Limited).unwrap(), None);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn limits_and_filters_choose_the_files() {
     let mut source = open(text(&dir.path().join("[12]*"), &[("maxFilesPerTrigger", "1")]));
     assert_eq!(ranges(&mut *source), [["1.txt"], ["2.txt"]]);
     let mut source = open(text(dir.path(), &[("maxFilesPerTrigger", "1")]));
-    let range = source.next_range(ReadAll::Unlimited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Unlimited).unwrap().unwrap();
     assert_eq!(names(&range).len(), 4);
 }
 
@@ -149,7 +149,7 @@ fn a_file_that_went_away_or_shrank_is_named() {
     let dir = temp();
     write_file(dir.path(), "a", "one\ntwo\n", 1);
     let mut source = open(text(dir.path(), &[]));
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     let before = read(&*source, &range).unwrap();
     // What is added later is no part of the range.
     write_file(dir.path(), "a", "one\ntwo\nthree\n", 2);
@@ -184,7 +184,7 @@ fn json_lines_are_the_same_rows_in_every_number_of_slices() {
     let numbers = ranges[0].column(0).as_primitive::<Int64Type>();
     assert!(numbers.values().iter().copied().eq(0..30_000));
     let mut source = open(config);
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     let sizes =
         read(&*source, &range).unwrap().iter().map(RecordBatch::num_rows).collect::<Vec<_>>();
     assert_eq!(sizes, [8192, 8192, 8192, 30_000 - 3 * 8192]);
@@ -309,7 +309,7 @@ fn parquet_files_are_cut_at_their_row_groups() {
     assert_eq!(ranges[0].column(2).data_type(), &DataType::Int32);
 
     let mut source = open(inferred);
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     let used = (0..4).filter(|&index| {
         source.reader().read(&range, Slice { index, count: 4 }, &[0]).unwrap().next().is_some()
     });
@@ -317,7 +317,7 @@ fn parquet_files_are_cut_at_their_row_groups() {
 
     let wrong = source_config("parquet", dir.path(), "word INT", &[]);
     let mut source = open(wrong);
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     let message = read(&*source, &range).unwrap_err();
     assert!(message.contains("has the type Utf8 and cannot be read as Int32"), "{message}");
 }
@@ -369,11 +369,11 @@ fn what_would_lose_rows_in_silence_is_an_error() {
     let dir = temp();
     write_file(dir.path(), "a.json.gz", "", 1);
     let config = source_config("json", dir.path(), "a INT", &[]);
-    let message = open(config.clone()).next_range(ReadAll::Limited).unwrap_err().to_string();
+    let message = open(config.clone()).next_range(ReadLimit::Limited).unwrap_err().to_string();
     assert!(message.contains("a.json.gz is compressed, which is not supported yet"), "{message}");
     std::fs::remove_file(dir.path().join("a.json.gz")).unwrap();
     std::fs::create_dir(dir.path().join("day=1")).unwrap();
-    let message = open(config).next_range(ReadAll::Limited).unwrap_err().to_string();
+    let message = open(config).next_range(ReadLimit::Limited).unwrap_err().to_string();
     assert!(message.contains("is a partition directory, which is not supported yet"), "{message}");
 }
 

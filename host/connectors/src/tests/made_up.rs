@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde_json::json;
-use tidemill_core::{ReadAll, Source};
+use tidemill_core::{ReadLimit, Source};
 
 use super::{options, refusal};
 use crate::contract::{Input, check_source};
@@ -43,7 +43,7 @@ fn rate_micro_batch_has_the_same_rows_for_every_batch_number() {
     assert_eq!(rows(&ranges[0]), [(1000, 0), (1000, 2), (1000, 1)]);
     assert_eq!(rows(&ranges[1]), [(1050, 3), (1050, 5), (1050, 4)]);
     let mut source = open();
-    let range = source.next_range(ReadAll::Limited).unwrap().unwrap();
+    let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
     assert_eq!(range.start, json!({"offset": 0, "timestamp": 1000}));
     assert_eq!(range.end, json!({"offset": 3, "timestamp": 1050}));
     assert_eq!(
@@ -51,8 +51,8 @@ fn rate_micro_batch_has_the_same_rows_for_every_batch_number() {
         "RatePerMicroBatchStream[rowsPerBatch=3, numPartitions=2, startTimestamp=1000, advanceMsPerBatch=50]"
     );
     source.stop_at_present_end().unwrap();
-    assert!(source.next_range(ReadAll::Limited).unwrap().is_some());
-    assert!(source.next_range(ReadAll::Limited).unwrap().is_none());
+    assert!(source.next_range(ReadLimit::Limited).unwrap().is_some());
+    assert!(source.next_range(ReadLimit::Limited).unwrap().is_none());
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn rate_spreads_its_rows_over_each_second_of_the_clock() {
         let clock = Arc::clone(&now);
         let planned = plan_source(config("rate", &[("rowsPerSecond", "2")])).unwrap();
         let mut source = planned.open(Arc::new(move || clock.load(Ordering::Relaxed))).unwrap();
-        assert_eq!(source.next_range(ReadAll::Limited).unwrap(), None);
+        assert_eq!(source.next_range(ReadLimit::Limited).unwrap(), None);
         source
     };
     // A range after each second and a half.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tidemill_codec::parse_schema;
-use tidemill_core::{OutputMode, ReadAll, Sink, Slice};
+use tidemill_core::{OutputMode, ReadLimit, Sink, Slice};
 
 use super::{context, open, sink_config, source_config, temp};
 use crate::contract::{
@@ -74,7 +74,7 @@ fn files(format: &'static str) -> At<impl Fn(&SinkContext) -> Vec<(String, i64)>
 
 fn read_files(format: &str, path: &std::path::Path) -> Vec<(String, i64)> {
     let mut source = open(source_config(format, path, "k STRING, n BIGINT", &[]));
-    let Some(range) = source.next_range(ReadAll::Unlimited).unwrap() else {
+    let Some(range) = source.next_range(ReadLimit::Unlimited).unwrap() else {
         return Vec::new();
     };
     let rows = source.reader().read(&range, Slice { index: 0, count: 1 }, &[0, 1]).unwrap();

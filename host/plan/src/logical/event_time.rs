@@ -56,11 +56,15 @@ impl EventTimeWatermark {
         number: usize,
     ) -> Result<EventTimeWatermark> {
         let known = || {
-            let names: Vec<&str> = input.schema().fields().iter().map(|f| f.name().as_str()).collect();
+            let names: Vec<&str> =
+                input.schema().fields().iter().map(|f| f.name().as_str()).collect();
             names.join(", ")
         };
-        let Some(position) =
-            input.schema().fields().iter().position(|field| field.name().eq_ignore_ascii_case(column))
+        let Some(position) = input
+            .schema()
+            .fields()
+            .iter()
+            .position(|field| field.name().eq_ignore_ascii_case(column))
         else {
             return plan_err!("watermark: there is no column \"{column}\" among {}", known());
         };

@@ -44,7 +44,11 @@ impl WindowShape {
             [size] => (size, size, 0),
             [size, slide] => (size, slide, 0),
             [size, slide, start] => (size, slide, start),
-            _ => return plan_err!("window() takes a time, a size, and optionally a slide and a start"),
+            _ => {
+                return plan_err!(
+                    "window() takes a time, a size, and optionally a slide and a start"
+                );
+            }
         };
         if size <= 0 || slide <= 0 {
             return plan_err!("window(): the size and the slide have to be greater than 0");
@@ -182,7 +186,10 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
         LogicalPlan::Aggregate(aggregate) => expand_aggregate(aggregate),
         other => match window_calls(&other.expressions()) {
             calls if calls.is_empty() => Ok(Transformed::no(other)),
-            _ => plan_err!("window() belongs into GROUP BY or SELECT, and stands in {}", other.display()),
+            _ => plan_err!(
+                "window() belongs into GROUP BY or SELECT, and stands in {}",
+                other.display()
+            ),
         },
     })
     .map(|transformed| transformed.data)
@@ -271,7 +278,9 @@ fn the_window(expressions: &[Expr]) -> Result<Option<(Expr, WindowShape)>> {
                 return Ok(None);
             };
             if args.len() < 2 {
-                return plan_err!("window() takes a time, a size, and optionally a slide and a start");
+                return plan_err!(
+                    "window() takes a time, a size, and optionally a slide and a start"
+                );
             }
             Ok(Some((call.clone(), WindowShape::from_arguments(&args[1..])?)))
         }

@@ -103,8 +103,8 @@ impl ExecutionPlan for Decode {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let external = |error: DecodeError| DataFusionError::External(Box::new(error));
-        let mut decoder = JsonDecoder::new(Arc::clone(&self.fields), self.options.clone())
-            .map_err(external)?;
+        let mut decoder =
+            JsonDecoder::new(Arc::clone(&self.fields), self.options.clone()).map_err(external)?;
         let payload = self.input.schema().index_of("value")?;
         let columns = self.columns.clone();
         let schema = self.schema();

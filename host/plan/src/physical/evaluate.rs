@@ -76,8 +76,13 @@ impl Running {
                 let arguments = argument_rows(rows, arguments, module, function)?;
                 if self.opened.is_none() {
                     let schema = arguments.schema();
-                    self.opened =
-                        Some(Opened::open(module, function, schema, self.partition, &self.context)?);
+                    self.opened = Some(Opened::open(
+                        module,
+                        function,
+                        schema,
+                        self.partition,
+                        &self.context,
+                    )?);
                 }
                 let results = match &mut self.opened {
                     Some(opened) => opened.call(&arguments)?,

@@ -50,7 +50,12 @@ impl ExtensionPlanner for Extensions {
         }
         if let Some(step) = node.downcast_ref::<PluginTransform>() {
             let module = Arc::clone(&step.module);
-            return Ok(Some(Arc::new(PluginTransformExec::new(input, schema, module, &step.function))));
+            return Ok(Some(Arc::new(PluginTransformExec::new(
+                input,
+                schema,
+                module,
+                &step.function,
+            ))));
         }
         let Some(evaluate) = node.downcast_ref::<Evaluate>() else {
             return Ok(None);

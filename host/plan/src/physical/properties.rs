@@ -8,7 +8,11 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{Partitioning, PlanProperties};
 
 /// Properties of an operator that promises nothing but its schema and its partitions.
-pub(super) fn plain(schema: SchemaRef, partitions: usize, emission: EmissionType) -> Arc<PlanProperties> {
+pub(super) fn plain(
+    schema: SchemaRef,
+    partitions: usize,
+    emission: EmissionType,
+) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema),
         Partitioning::UnknownPartitioning(partitions),

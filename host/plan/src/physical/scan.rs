@@ -129,7 +129,8 @@ impl fmt::Debug for StreamScanExec {
 impl DisplayAs for StreamScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.properties.eq_properties.schema();
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let columns: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).collect();
         write!(f, "StreamScan: source={}, columns=[{}]", self.source, columns.join(", "))
     }
 }

@@ -14,9 +14,7 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use futures::{StreamExt, TryStreamExt};
-use tidemill_core::{
-    FunctionInstance, PluginError, PluginFailure, PluginModule, PluginRows,
-};
+use tidemill_core::{FunctionInstance, PluginError, PluginFailure, PluginModule, PluginRows};
 
 use super::properties::{one_input, plain};
 use crate::RunningBatch;

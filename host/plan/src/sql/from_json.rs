@@ -36,9 +36,12 @@ impl ScalarUDFImpl for FromJson {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let Some((schema, rest)) = arguments.scalar_arguments.get(1..).and_then(|a| a.split_first())
+        let Some((schema, rest)) =
+            arguments.scalar_arguments.get(1..).and_then(|a| a.split_first())
         else {
-            return plan_err!("from_json() takes a text, a schema, and optionally a map of options");
+            return plan_err!(
+                "from_json() takes a text, a schema, and optionally a map of options"
+            );
         };
         let Some(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) = schema else {
             return plan_err!("from_json(): the schema has to be a text, like 'id STRING, n INT'");

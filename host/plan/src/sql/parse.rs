@@ -13,8 +13,8 @@ use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement,
-    VisitMut, VisitorMut,
+    CastKind, DataType, Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
+    SetExpr, Statement, TimezoneInfo, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -103,10 +103,28 @@ impl VisitorMut for Rewrite<'_> {
                     as_written(&self.names.columns, ident);
                 }
             }
+            Expr::Cast { expr: inner, data_type, kind, .. } if is_timestamp(data_type) => {
+                let function = match kind {
+                    CastKind::TryCast => "arrow_try_cast",
+                    _ => "arrow_cast",
+                };
+                let text = format!("{function}({inner}, '{TIMESTAMP}')");
+                match parse_expr(&text) {
+                    Ok(cast) => *expr = cast,
+                    Err(error) => return ControlFlow::Break(error),
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Spark's TIMESTAMP is an instant, in microseconds.
+const TIMESTAMP: &str = "Timestamp(Microsecond, Some(\"UTC\"))";
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(None, TimezoneInfo::None))
 }
 
 fn rewrite_body(body: &mut SetExpr) -> Result<()> {
@@ -182,11 +200,7 @@ fn parse_expr(text: &str) -> Result<Expr> {
     let error = |error: datafusion::sql::sqlparser::parser::ParserError| {
         DataFusionError::Plan(error.to_string())
     };
-    Parser::new(&SparkSqlDialect {})
-        .try_with_sql(text)
-        .map_err(error)?
-        .parse_expr()
-        .map_err(error)
+    Parser::new(&SparkSqlDialect {}).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
 }
 
 /// Gives a column without an alias the name that Spark would give it.
@@ -205,10 +219,7 @@ fn name_as_spark_does(item: &mut SelectItem) {
         call if is_window_call(call) => WINDOW.to_owned(),
         other => spark_text(other),
     };
-    *item = SelectItem::ExprWithAlias {
-        expr: expr.clone(),
-        alias: Ident::with_quote('`', name),
-    };
+    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', name) };
 }
 
 /// The text by which Spark names an expression, for the common cases.
@@ -217,7 +228,9 @@ fn spark_text(expression: &Expr) -> String {
     match text.to_ascii_lowercase().as_str() {
         "count(*)" => "count(1)".to_owned(),
         _ => match text.split_once('(') {
-            Some((function, rest)) if function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+            Some((function, rest))
+                if function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') =>
+            {
                 format!("{}({rest}", function.to_ascii_lowercase())
             }
             _ => text,
@@ -233,7 +246,8 @@ mod tests {
 
     fn rewritten(text: &str) -> String {
         let mut names = Names::default();
-        let column = arrow::datatypes::Field::new("orderTime", arrow::datatypes::DataType::Utf8, true);
+        let column =
+            arrow::datatypes::Field::new("orderTime", arrow::datatypes::DataType::Utf8, true);
         names.add_table("Orders", &arrow::datatypes::Schema::new(vec![column]));
         parse_query(text, &names).unwrap().to_string()
     }
@@ -241,14 +255,19 @@ mod tests {
     #[test]
     fn window_and_its_fields_stand_for_the_grouping() {
         assert_eq!(
-            rewritten("SELECT window.start AS s, window FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING window.end > '2026'"),
+            rewritten(
+                "SELECT window.start AS s, window FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING window.end > '2026'"
+            ),
             "SELECT get_field(window(orderTime, '5 minutes'), 'start') AS s, window(orderTime, '5 minutes') AS `window` FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING get_field(window(orderTime, '5 minutes'), 'end') > '2026'"
         );
     }
 
     #[test]
     fn names_are_matched_without_regard_to_case() {
-        assert_eq!(rewritten("SELECT ordertime AS t FROM ORDERS"), "SELECT orderTime AS t FROM Orders");
+        assert_eq!(
+            rewritten("SELECT ordertime AS t FROM ORDERS"),
+            "SELECT orderTime AS t FROM Orders"
+        );
     }
 
     #[test]

@@ -119,9 +119,5 @@ fn window_bounds(starts: &ArrayRef, size: i64) -> Result<ArrayRef> {
     let end: TimestampMicrosecondArray = start.unary(|start| start.wrapping_add(size));
     let end = end.with_data_type(start.data_type().clone());
     let nulls = start.nulls().cloned();
-    Ok(Arc::new(StructArray::try_new(
-        fields,
-        vec![Arc::new(start.clone()), Arc::new(end)],
-        nulls,
-    )?))
+    Ok(Arc::new(StructArray::try_new(fields, vec![Arc::new(start.clone()), Arc::new(end)], nulls)?))
 }

@@ -94,7 +94,8 @@ impl Merge {
 
     /// Finds the groups of all partial blocks, and leaves out those that are late.
     fn touch(&self, blocks: &[RecordBatch], late: Watermark) -> Result<Touched> {
-        let filters = self.settings.mode != OutputMode::Complete && self.layout.event_time.is_some();
+        let filters =
+            self.settings.mode != OutputMode::Complete && self.layout.event_time.is_some();
         let mut touched = Touched::default();
         for block in blocks {
             let keys = self.layout.key_bytes(block)?;

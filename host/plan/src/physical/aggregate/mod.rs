@@ -100,7 +100,7 @@ impl StatefulAggregateExec {
         let Some(partial) = last.input().downcast_ref::<AggregateExec>() else {
             return plan_err!("an aggregation without a partial half");
         };
-        if last.group_expr().has_grouping_set() {
+        if partial.group_expr().has_grouping_set() {
             return plan_err!("GROUPING SETS, CUBE and ROLLUP are not supported yet");
         }
         let layout = GroupLayout::try_new(partial, last)?;
@@ -144,8 +144,7 @@ impl StatefulAggregateExec {
 /// Where a group's event time is: the number of its key column, and what to add to it (a window's
 /// size; 0 for a time itself).
 fn event_time_of(keys: &Schema) -> Result<Option<(usize, i64)>> {
-    let mut marked =
-        keys.fields().iter().enumerate().filter(|(_, field)| is_event_time(field));
+    let mut marked = keys.fields().iter().enumerate().filter(|(_, field)| is_event_time(field));
     let Some((column, field)) = marked.next() else {
         return Ok(None);
     };
@@ -195,7 +194,8 @@ impl ExecutionPlan for StatefulAggregateExec {
         let rows = async move {
             let mut blocks: Vec<RecordBatch> = Vec::new();
             for partial in partials {
-                blocks.extend(partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??);
+                blocks
+                    .extend(partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??);
             }
             let rows = merge.run(&batch, &blocks, &output)?;
             Ok::<_, DataFusionError>(futures::stream::iter(rows.into_iter().map(Ok)))

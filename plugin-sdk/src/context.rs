@@ -44,8 +44,9 @@ impl BatchContext {
         ledger::mark_processed(name).map_err(Error::from_host)
     }
 
-    /// Sends row number `row` of the input to the dead letters, with the reason, instead of failing
-    /// the batch. Only in a `transform`, which should leave the row out of what it gives back.
+    /// Refuses row number `row` of the input, with the reason. Only in a `transform`, which should
+    /// leave the row out of what it gives back. The host has no place for refused rows yet: the
+    /// batch fails, and says the reason.
     pub fn refuse(&self, row: usize, reason: impl std::fmt::Display) {
         // A record batch has fewer than 2^32 rows: it came through 32-bit memory.
         let row = u32::try_from(row).unwrap_or(u32::MAX);

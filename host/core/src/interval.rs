@@ -43,8 +43,8 @@ impl FromStr for Interval {
     type Err = IntervalError;
 
     /// Parses what Spark's `CalendarInterval` takes: pairs of number and unit, optionally after
-    /// the word `interval`, in any case; `1 hour 30 minutes` adds up, and a fraction is permitted
-    /// for seconds.
+    /// the word `interval`, in any case; `1 hour 30 minutes` adds up, and a fraction is cut to whole
+    /// microseconds.
     fn from_str(text: &str) -> Result<Interval, IntervalError> {
         let error = |reason: String| IntervalError { text: text.to_owned(), reason };
         let lower = text.trim().to_ascii_lowercase();
@@ -85,8 +85,7 @@ fn unit_micros(unit: &str) -> Result<i64, String> {
     }
 }
 
-/// `number` times `scale`, exactly. Fractions only where the unit is a second or longer than a
-/// microsecond and the result is whole.
+/// `number` times `scale`, cut to whole microseconds. Fractions have nine digits at most.
 fn parse_number(number: &str, scale: i64) -> Option<i64> {
     let Some((whole, fraction)) = number.split_once('.') else {
         return number.parse::<i64>().ok()?.checked_mul(scale);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::job::Override;
 
@@ -95,10 +95,4 @@ impl RunArguments {
         overrides.extend(trigger.and_then(|text| text.parse().ok()));
         overrides
     }
-}
-
-/// The command, for its reference.
-#[must_use]
-pub fn command() -> clap::Command {
-    Arguments::command()
 }

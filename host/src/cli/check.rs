@@ -19,7 +19,12 @@ pub(super) fn check(arguments: &JobArguments) -> u8 {
                 println!("  query   {} ({})", prepared.job().name, prepared.job().output_mode);
                 println!("  result  {schema}");
                 for operator in prepared.plan().operators() {
-                    println!("  state   {}", tidemill_codec::format_schema(&operator.key));
+                    let key = tidemill_codec::format_schema(&operator.key);
+                    println!(
+                        "  state   {} by {}",
+                        operator.name,
+                        key.replace("__window_start", "window.start")
+                    );
                 }
             }
             Err(error) => {

@@ -13,8 +13,6 @@ use tracing_subscriber::EnvFilter;
 
 use self::arguments::{Arguments, Verb};
 
-pub use self::arguments::command;
-
 /// The query ended well.
 const ENDED_WELL: u8 = 0;
 /// The query failed.

@@ -153,7 +153,7 @@ pub struct RawWatermark {
 pub struct RawPlugin {
     /// A core module with an embedded component type, or a component; relative to the job file.
     pub path: Text,
-    /// Hot reload. Default: false under `tidemill run`.
+    /// Hot reload. Default: false under `tidemill run`, true with its `--watch`.
     pub watch: Option<bool>,
     /// Given to the plugin as JSON.
     #[serde(default)]

@@ -19,45 +19,43 @@ fn kills() -> u32 {
     if std::env::var_os("TIDEMILL_LONG").is_some() { KILLS_LONG } else { KILLS }
 }
 
-const FILES: u64 = 40;
-const ROWS: u64 = 200;
+const ROWS: u64 = 60;
 
-/// Runs the job to its end, killing it at moments that the seed chooses.
-fn run_with_kills(bench: &Workbench, seed: u64) -> u32 {
+/// More batches than all kills together wait for.
+fn files() -> u64 {
+    u64::from(kills()) * 24
+}
+
+/// Runs the job to its end, killing it at moments that the seed chooses: some batches after the
+/// start and a little later, or somewhere in the start itself.
+fn run_with_kills(bench: &Workbench, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut killed = 0;
-    while killed < kills() {
-        let mut child = bench.spawn(&["run", "job.toml"]);
-        thread::sleep(Duration::from_millis(random.random_range(5..400)));
-        let ended = child.try_wait().unwrap();
+    for kill in 0..kills() {
+        let mut child = bench.spawn(&["run", "job.toml", "--progress", "json"]);
+        let mut output = crate::reload::lines(child.stderr.take().unwrap());
+        let batches = if kill == 0 { 1 } else { random.random_range(0..6) };
+        output.by_ref().filter(|line| line.starts_with('{')).take(batches).for_each(drop);
+        let micros = if batches == 0 { 60_000 } else { 10_000 };
+        thread::sleep(Duration::from_micros(random.random_range(0..micros)));
         child.kill().unwrap();
         let status = child.wait().unwrap();
-        match ended {
-            // It ended by itself, and well: nothing is left to disturb.
-            Some(_) => {
-                assert!(status.success(), "seed {seed}: {status}");
-                break;
-            }
-            None => killed += 1,
-        }
+        assert!(!status.success(), "seed {seed}, kill {kill}: the job ended before it was killed");
     }
     bench.run(&["run", "job.toml"]).expect_success();
-    killed
 }
 
 #[test]
 fn killed_at_random_moments_sqlite_has_the_rows_of_an_undisturbed_run() {
     let undisturbed = bench();
-    write_orders(&undisturbed, 0, FILES, ROWS);
+    write_orders(&undisturbed, 0, files(), ROWS);
     undisturbed.run(&["run", "job.toml"]).expect_success();
     let expected = revenue(&undisturbed.path("revenue.db"));
 
     let seed = std::process::id().into();
     println!("seed {seed}");
     let bench = bench();
-    write_orders(&bench, 0, FILES, ROWS);
-    let killed = run_with_kills(&bench, seed);
-    assert!(killed > 0, "the job ended before it could be killed");
+    write_orders(&bench, 0, files(), ROWS);
+    run_with_kills(&bench, seed);
     assert_eq!(revenue(&bench.path("revenue.db")), expected, "seed {seed}");
 }
 
@@ -86,7 +84,7 @@ fn file_rows(bench: &Workbench) -> Vec<String> {
 fn killed_at_random_moments_files_have_the_rows_of_an_undisturbed_run() {
     let undisturbed = bench();
     undisturbed.write("job.toml", file_job());
-    write_orders(&undisturbed, 0, FILES, ROWS);
+    write_orders(&undisturbed, 0, files(), ROWS);
     undisturbed.run(&["run", "job.toml"]).expect_success();
     let expected = file_rows(&undisturbed);
     assert!(expected.len() > 20);
@@ -96,7 +94,7 @@ fn killed_at_random_moments_files_have_the_rows_of_an_undisturbed_run() {
     println!("seed {seed}");
     let bench = bench();
     bench.write("job.toml", file_job());
-    write_orders(&bench, 0, FILES, ROWS);
+    write_orders(&bench, 0, files(), ROWS);
     run_with_kills(&bench, seed);
     assert_eq!(file_rows(&bench), expected, "seed {seed}");
 }

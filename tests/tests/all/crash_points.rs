@@ -65,6 +65,7 @@ fn rows(tables: &MemoryTables) -> Vec<String> {
 
 #[test]
 fn a_power_cut_at_any_operation_of_the_disk_loses_and_doubles_nothing() {
+    let _alone = crate::planning();
     let bench = Workbench::new();
     let job = bench.write("job.toml", JOB);
     write_orders(&bench, 0, 5, 40);

@@ -11,3 +11,10 @@ mod reload;
 mod repeat;
 mod spark;
 mod tidy;
+
+/// Held by tests that plan in this process: one of them counts what is planned.
+static PLANNING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn planning() -> std::sync::MutexGuard<'static, ()> {
+    PLANNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

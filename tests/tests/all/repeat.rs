@@ -37,6 +37,7 @@ fn the_same_input_gives_the_same_bytes_whatever_the_threads_do() {
 
 #[test]
 fn batches_are_run_on_the_plan_that_was_made_at_the_start() {
+    let _alone = crate::planning();
     let bench = printing("update");
     let job = tidemill::job::Job::read(&bench.path("job.toml"), &[]).unwrap();
     let shared = tidemill::query::Shared::new(false);
@@ -54,6 +55,24 @@ fn batches_are_run_on_the_plan_that_was_made_at_the_start() {
     query.run().unwrap();
     assert!(batches.load(std::sync::atomic::Ordering::Relaxed) >= 6);
     assert_eq!(tidemill_plan::planning_work(), planned, "a batch parsed, optimised or planned");
+}
+
+#[test]
+fn only_the_columns_that_the_plan_uses_are_decoded() {
+    let _alone = crate::planning();
+    let bench = printing("update");
+    let (head, rest) = JOB.split_once("[plugin.orders]").unwrap();
+    let (_, steps) = rest.split_once("[[step]]\nname = \"revenue\"").unwrap();
+    let (steps, _) = steps.split_once("[sink]").unwrap();
+    let steps = steps.replace("FROM clean", "FROM orders");
+    let job = format!("{head}[[step]]\nname = \"revenue\"{steps}[sink]\nformat = \"noop\"\n");
+    let path = bench.write("job.toml", job);
+    let job = tidemill::job::Job::read(&path, &[]).unwrap();
+    let shared = tidemill::query::Shared::new(false);
+    let prepared = tokio_runtime().block_on(tidemill::query::Prepared::new(job, &shared)).unwrap();
+    let plan = prepared.plan().explain();
+    let scan = "StreamScan: source=orders, columns=[amount, category, order_time]";
+    assert!(plan.contains(scan), "{plan}");
 }
 
 #[test]

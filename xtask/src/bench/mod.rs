@@ -62,6 +62,8 @@ struct Bench<'a> {
     options: &'a Options,
     /// The command.
     tidemill: PathBuf,
+    /// Runs a job with the plugin `orders` replaced by the same code compiled in.
+    native: PathBuf,
     /// Generated data, jobs and checkpoints.
     directory: PathBuf,
     /// The plugin `orders`, as deployed and as the reload loop builds it.
@@ -104,10 +106,11 @@ impl Bench<'_> {
         let deployed = module(Profile::Deploy, "orders-deployed.wasm")?;
         let reloaded = module(Profile::Reload, "orders-reloaded.wasm")?;
         let build = ["build", "--release", "--package", "tidemill", "--bin", "tidemill"];
-        process::run(workspace.cargo().args(build))?;
+        process::run(workspace.cargo().args(build).args(["--example", "native"]))?;
         Ok(Bench {
             options,
             tidemill: workspace.target.join("release/tidemill"),
+            native: workspace.target.join("release/examples/native"),
             directory,
             deployed,
             reloaded,

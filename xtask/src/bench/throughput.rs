@@ -1,6 +1,6 @@
 //! Rows a second, processor time and memory on the reference job.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 
@@ -29,12 +29,10 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let plugin = job("reference-plugin", Some(bench.deployed.as_path()))?;
 
     let mut costs = vec![
-        ("reference job", cost(bench, "run", &reference)?),
-        ("with normalise in Wasm", cost(bench, "run", &plugin)?),
+        ("reference job", cost(bench, &bench.tidemill, &["run"], &reference)?),
+        ("with normalise in Wasm", cost(bench, &bench.tidemill, &["run"], &plugin)?),
+        ("with normalise compiled in", cost(bench, &bench.native, &[], &plugin)?),
     ];
-    if has_native(bench) {
-        costs.push(("with normalise compiled in", cost(bench, NATIVE, &plugin)?));
-    }
     if bench.with_peer() {
         let peer = spark::run(bench, &data, FILES_PER_BATCH)?;
         report.remark(&peer.remark);
@@ -54,19 +52,10 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The verb that runs a job with the plugin `orders` replaced by the same code compiled in.
-const NATIVE: &str = "bench-native";
-
-fn has_native(bench: &Bench) -> bool {
-    let mut command = Command::new(&bench.tidemill);
-    command.args([NATIVE, "--help"]).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn cost(bench: &Bench, verb: &str, job: &Job) -> Result<Cost> {
+fn cost(bench: &Bench, program: &Path, verb: &[&str], job: &Job) -> Result<Cost> {
     let once = || {
         job.forget()?;
-        let run = measure::run(&bench.tidemill, &[verb], &job.path(), |_, _, _| Ok(()))?;
+        let run = measure::run(program, verb, &job.path(), |_, _, _| Ok(()))?;
         let rows = run.rows();
         ensure!(rows == bench.options.rows, "the job read {rows} rows of {}", bench.options.rows);
         Ok(Cost {

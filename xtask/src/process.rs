@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -32,6 +32,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|p| p.is_file())
+}
+
+/// Asks a process to end, as Ctrl-C does.
+pub(crate) fn interrupt(process: &Child) -> Result<()> {
+    run(Command::new("kill").args(["-INT", &process.id().to_string()]))
 }
 
 fn line(command: &Command) -> String {

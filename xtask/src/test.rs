@@ -9,10 +9,6 @@ use crate::process;
 use crate::requirements;
 use crate::workspace::Workspace;
 
-/// xtask is built by itself: it asks its libraries for features that the rest does not, and in one
-/// build with the rest would have all dependencies built anew.
-const APART: [&str; 2] = ["--exclude", "xtask"];
-
 #[derive(Args)]
 pub(crate) struct Options {
     /// Runs only tests whose name contains this, and no lints.
@@ -34,17 +30,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     stages.required("build", || {
         eprintln!("test: building (from nothing some 20 minutes on two cores)");
         let mut build = workspace.cargo();
-        build.args(["build", "--workspace", "--all-targets"]).args(APART).args(&left_out);
+        build.args(["build", "--workspace", "--all-targets"]).args(&left_out);
         process::run(&mut build)
     })?;
-    if options.filter.is_none() {
-        stages.tried("tests of xtask", || {
-            process::run(workspace.cargo().args(["test", "--package", "xtask"]))
-        });
-    }
     stages.tried("tests", || {
         let mut test = workspace.cargo();
-        test.args(["test", "--workspace", "--no-fail-fast"]).args(APART).args(&left_out);
+        test.args(["test", "--workspace", "--no-fail-fast"]).args(&left_out);
         test.args(&options.filter).env("TIDEMILL_PLUGIN_DIR", workspace.plugin_directory());
         if options.long {
             test.env("TIDEMILL_LONG", "1");
@@ -66,13 +57,8 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
 fn lint_stages(workspace: &Workspace, stages: &mut Stages) {
     stages.tried("format", || process::run(workspace.cargo().args(["fmt", "--all", "--check"])));
     stages.tried("lints", || {
-        let lint = |packages: &[&str]| {
-            let mut clippy = workspace.cargo();
-            clippy.arg("clippy").args(packages).args(["--all-targets", "--", "-D", "warnings"]);
-            process::run(&mut clippy)
-        };
-        lint(&["--package", "xtask"])?;
-        lint(&["--workspace", APART[0], APART[1]])
+        let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        process::run(workspace.cargo().args(clippy))
     });
 }
 

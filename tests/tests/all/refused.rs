@@ -135,6 +135,7 @@ fn what_could_not_be_repeated_or_would_be_lost_is_refused() {
     };
     check("SELECT value FROM s").expect_failure(2, &["source \"t\"", "no step reads it"]);
     check("SELECT rand() AS r FROM s").expect_failure(2, &["rand"]);
+    check("SELECT value FROM s TABLESAMPLE (10 PERCENT)").expect_failure(2, &["TABLESAMPLE"]);
     check("SELECT value, count(*) AS n FROM s GROUP BY CUBE(value)")
         .expect_failure(2, &["CUBE", "not supported yet"]);
 }

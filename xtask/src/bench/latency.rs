@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
 use sha2::{Digest, Sha256};
 
 use crate::bench::jobs::Job;
 use crate::bench::tables::Report;
 use crate::bench::{Bench, data, measure, spark};
 use crate::plugins::replace;
+use crate::process::interrupt;
 
 const BATCHES: u64 = 200;
 const ROWS_PER_BATCH: u64 = 10;
@@ -163,7 +163,7 @@ fn run_reloads(bench: &Bench, module: &[u8]) -> Result<Reloads> {
     let mut waiting: Option<(String, Instant)> = None;
     let mut quiet = 0;
     let mut last = None;
-    measure::run(&bench.tidemill, &["run", "--watch"], &job.path(), |at, progress, pid| {
+    measure::run(&bench.tidemill, &["run", "--watch"], &job.path(), |at, progress, process| {
         let gap = last.replace(at).map_or(0.0, |last| millis(at - last));
         if let Some((digest, since)) = &waiting {
             reloads.reload_gap_ms = reloads.reload_gap_ms.max(gap);
@@ -183,7 +183,7 @@ fn run_reloads(bench: &Bench, module: &[u8]) -> Result<Reloads> {
             replace(&place, &changed)?;
             waiting = Some((digest(&changed), Instant::now()));
         } else if quiet == QUIET_BATCHES {
-            kill(pid, Signal::SIGINT)?;
+            interrupt(process)?;
         }
         Ok(())
     })?;

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -131,7 +129,6 @@ struct Tally {
 fn show(workspace: &Workspace, guest: &Guest, stage: &Stage, seconds: u64) -> Result<Tally> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let (mut child, records) = start(workspace, stage)?;
-    let pid = Pid::from_raw(i32::try_from(child.id())?);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut watch =
         Watch::new(&["plugins/orders/src", "plugin-sdk"].map(|p| workspace.root.join(p)));
@@ -147,7 +144,7 @@ fn show(workspace: &Workspace, guest: &Guest, stage: &Stage, seconds: u64) -> Re
         asked += signals.pending().count();
         let overdue = usize::from(Instant::now() >= deadline);
         if forwarded < asked.max(overdue).min(2) {
-            kill(pid, Signal::SIGINT).context("could not stop the job")?;
+            process::interrupt(&child)?;
             forwarded += 1;
         }
         if forwarded == 0 && watch.changed() {

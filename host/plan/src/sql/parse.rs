@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
-    SetExpr, Statement, TimezoneInfo, VisitMut, VisitorMut,
+    SetExpr, Statement, TableFactor, TimezoneInfo, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -93,6 +93,16 @@ impl VisitorMut for Rewrite<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<DataFusionError> {
+        match table {
+            TableFactor::Table { sample: Some(_), .. } => {
+                let reason = "TABLESAMPLE gives other rows each time, and a batch has to give the same when it is run again";
+                ControlFlow::Break(DataFusionError::Plan(reason.to_owned()))
+            }
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {

@@ -18,7 +18,7 @@ use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
 use crate::phase::{Executed, Phase, Planned};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
-use crate::{Clock, EngineError, Output, PluginChange, Plugins, StopSignal};
+use crate::{Clock, EngineError, Output, Plugins, StopSignal};
 
 /// How long an idle query waits before it asks its sources again: short after rows, longer the
 /// longer there were none. A source in memory of the machine (a directory) answers in microseconds.
@@ -135,13 +135,13 @@ pub struct Query {
     pub(crate) query_id: QueryId,
     pub(crate) job: Digest,
     pub(crate) settings: Settings,
-    definition: QueryDefinition,
+    pub(crate) definition: QueryDefinition,
     pub(crate) plan: PlannedQuery,
     /// The plan of a replayed batch runs plugins from the checkpoint; the next one does not.
-    runs_logged_plugins: bool,
+    pub(crate) runs_logged_plugins: bool,
     pub(crate) reading: Reading,
     pub(crate) output: Output,
-    plugins: Box<dyn Plugins>,
+    pub(crate) plugins: Box<dyn Plugins>,
     /// What the plan was made with.
     pub(crate) in_use: Vec<Arc<dyn tidemill_core::PluginModule>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
@@ -159,9 +159,9 @@ pub struct Query {
     pub(crate) frames: Arc<Frames>,
     pub(crate) reporter: ProgressReporter,
     pub(crate) laps: Laps,
-    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+    pub(crate) on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
     stop: StopSignal,
-    resume: Option<Resume>,
+    pub(crate) resume: Option<Resume>,
 }
 
 impl Query {
@@ -419,122 +419,6 @@ impl Query {
         };
         let wait = due.saturating_sub(self.clock.now_ms());
         wait <= 0 || !self.stop.wait(Duration::from_millis(wait.unsigned_abs()))
-    }
-
-    /// Where an earlier run stopped.
-    fn first_phase(&mut self) -> Result<Phase, EngineError> {
-        let (next, is_replay, phase) = match self.resume.take() {
-            None => (self.next_batch, false, Phase::Idle),
-            Some(Resume::Start(batch)) => (batch, false, Phase::Idle),
-            Some(Resume::Replay { spec, attempt }) => {
-                let batch = spec.batch;
-                self.plan_for_replay(&attempt)?;
-                (batch, true, Phase::Logged(Planned { spec, attempt }))
-            }
-            Some(Resume::Retry { spec, last_attempt }) => {
-                let batch = spec.batch;
-                let attempt = self.attempt(last_attempt.next());
-                (batch, true, Phase::Constructed(Planned { spec, attempt }))
-            }
-        };
-        self.next_batch = next;
-        (self.on_event)(QueryEvent::Started { next, is_replay });
-        Ok(phase)
-    }
-
-    /// A batch is replayed with the plugin bytes that its plan names.
-    fn plan_for_replay(&mut self, attempt: &AttemptSpec) -> Result<(), EngineError> {
-        if attempt.job != self.job {
-            tracing::warn!(
-                "the job changed while a batch was in flight; the batch is replayed with the job as it is now"
-            );
-        }
-        let mut modules = Vec::new();
-        for module in self.plugins.current() {
-            let Some(digest) = attempt.plugins.get(module.name()).copied() else {
-                modules.push(module);
-                continue;
-            };
-            if digest == module.digest() {
-                modules.push(module);
-                continue;
-            }
-            let bytes = self.checkpoint().plugin_bytes(digest)?;
-            let name = module.name().to_owned();
-            let logged = self.plugins.load(&name, &bytes).map_err(|reason| {
-                EngineError::Incompatible(format!(
-                    "the batch in flight ran plugin \"{name}\" as {}, which cannot be loaded any more: {reason}",
-                    digest.short()
-                ))
-            })?;
-            self.runs_logged_plugins = true;
-            modules.push(logged);
-        }
-        if self.runs_logged_plugins {
-            self.use_modules(modules)?;
-        }
-        Ok(())
-    }
-
-    /// Plans anew with the plugins' changed generations, between two batches.
-    fn take_plugin_changes(&mut self) -> Result<(), EngineError> {
-        if std::mem::take(&mut self.runs_logged_plugins) {
-            self.use_modules(self.plugins.current())?;
-        }
-        for change in self.plugins.changes() {
-            match change {
-                PluginChange::Refused { name, reason } => {
-                    (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
-                }
-                PluginChange::Accepted { name, digest } => {
-                    if let Err(error) = self.use_modules(self.plugins.current()) {
-                        self.plugins.refuse(&name);
-                        let reason = error.to_string();
-                        (self.on_event)(QueryEvent::ReloadRefused {
-                            plugin: &name,
-                            reason: &reason,
-                        });
-                        continue;
-                    }
-                    self.store_plugins()?;
-                    self.reporter.count_reload(&name);
-                    let batch = self.next_batch;
-                    (self.on_event)(QueryEvent::Reloaded { plugin: &name, digest, batch });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn use_modules(
-        &mut self,
-        modules: Vec<Arc<dyn tidemill_core::PluginModule>>,
-    ) -> Result<(), EngineError> {
-        let mut definition = self.definition.clone();
-        definition.plugins.clone_from(&modules);
-        let plan = self.runtime.block_on(PlannedQuery::plan(&definition))?;
-        if plan.schema() != self.plan.schema() || plan.operators() != self.plan.operators() {
-            return Err(EngineError::Incompatible(
-                "the query's result or state would have other columns; stop it, and start it anew"
-                    .to_owned(),
-            ));
-        }
-        self.definition = definition;
-        self.plan = plan;
-        self.in_use = modules;
-        // Kept plans of batch SQL belong to the generation that sent the text.
-        self.frames = Arc::default();
-        Ok(())
-    }
-
-    /// What the next attempts run is kept, so that it can be run again.
-    fn store_plugins(&mut self) -> Result<(), EngineError> {
-        for module in self.plugins.current() {
-            if let Some(bytes) = self.plugins.bytes(module.digest()) {
-                self.checkpoint().store_plugin(module.digest(), &bytes)?;
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {

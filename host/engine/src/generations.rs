@@ -1,0 +1,72 @@
+//! Swaps plugins between two batches.
+
+use std::sync::Arc;
+
+use tidemill_core::PluginModule;
+use tidemill_plan::PlannedQuery;
+
+use crate::query::Query;
+use crate::{EngineError, PluginChange, QueryEvent};
+
+impl Query {
+    /// Plans anew with the plugins' changed generations, between two batches.
+    pub(crate) fn take_plugin_changes(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.runs_logged_plugins) {
+            self.use_modules(self.plugins.current())?;
+        }
+        for change in self.plugins.changes() {
+            match change {
+                PluginChange::Refused { name, reason } => {
+                    (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
+                }
+                PluginChange::Accepted { name, digest } => {
+                    if let Err(error) = self.use_modules(self.plugins.current()) {
+                        self.plugins.refuse(&name);
+                        let reason = error.to_string();
+                        (self.on_event)(QueryEvent::ReloadRefused {
+                            plugin: &name,
+                            reason: &reason,
+                        });
+                        continue;
+                    }
+                    self.store_plugins()?;
+                    self.reporter.count_reload(&name);
+                    let batch = self.next_batch;
+                    (self.on_event)(QueryEvent::Reloaded { plugin: &name, digest, batch });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn use_modules(
+        &mut self,
+        modules: Vec<Arc<dyn PluginModule>>,
+    ) -> Result<(), EngineError> {
+        let mut definition = self.definition.clone();
+        definition.plugins.clone_from(&modules);
+        let plan = self.runtime.block_on(PlannedQuery::plan(&definition))?;
+        if plan.schema() != self.plan.schema() || plan.operators() != self.plan.operators() {
+            return Err(EngineError::Incompatible(
+                "the query's result or state would have other columns; stop it, and start it anew"
+                    .to_owned(),
+            ));
+        }
+        self.definition = definition;
+        self.plan = plan;
+        self.in_use = modules;
+        // Kept plans of batch SQL belong to the generation that sent the text.
+        self.frames = Arc::default();
+        Ok(())
+    }
+
+    /// What the next attempts run is kept, so that it can be run again.
+    pub(crate) fn store_plugins(&mut self) -> Result<(), EngineError> {
+        for module in self.plugins.current() {
+            if let Some(bytes) = self.plugins.bytes(module.digest()) {
+                self.checkpoint().store_plugin(module.digest(), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -194,10 +194,7 @@ fn count(tally: &mut Tally, progress: &Progress) {
     tally.batches += 1;
     tally.rows += progress.input_rows;
     tally.last_batch = Some(progress.batch);
-    if progress.reloads > tally.reloads {
-        tally.reloads = progress.reloads;
-        eprintln!("demo: batch {} ran with the new code", progress.batch);
-    }
+    tally.reloads = progress.reloads;
 }
 
 fn rebuild(workspace: &Workspace, guest: &Guest, stage: &Stage) {

@@ -1,7 +1,6 @@
 //! The progress records that `tidemill run --progress json` prints, one line a batch.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,10 +9,6 @@ use serde_json::Value;
 pub(crate) struct Progress {
     pub(crate) batch: u64,
     pub(crate) input_rows: u64,
-    /// The whole batch.
-    pub(crate) duration: Duration,
-    /// Its phases, in milliseconds.
-    pub(crate) phases_ms: BTreeMap<String, u64>,
     /// Digest of the bytes that each plugin ran, by the job's name for it.
     pub(crate) digests: BTreeMap<String, String>,
     /// Swaps of plugins since the start of the run.
@@ -25,15 +20,9 @@ impl Progress {
     pub(crate) fn parse(line: &str) -> Option<Progress> {
         let record: Value = line.starts_with('{').then(|| serde_json::from_str(line).ok())??;
         let plugins = record["plugins"].as_array().map_or(&[][..], Vec::as_slice);
-        let phases = record["durationMs"].as_object()?;
         Some(Progress {
             batch: record["batchId"].as_u64()?,
             input_rows: record["numInputRows"].as_u64()?,
-            duration: Duration::from_millis(record["batchDuration"].as_u64()?),
-            phases_ms: phases
-                .iter()
-                .filter_map(|(n, ms)| Some((n.clone(), ms.as_u64()?)))
-                .collect(),
             digests: plugins
                 .iter()
                 .filter_map(|p| {
@@ -58,8 +47,6 @@ mod tests {
             "plugins":[{"name":"orders","digest":"ab","reloads":2,"calls":1}]}"#;
         let progress = Progress::parse(record).unwrap();
         assert_eq!((progress.batch, progress.input_rows, progress.reloads), (3, 10, 2));
-        assert_eq!(progress.duration, Duration::from_millis(7));
-        assert_eq!(progress.phases_ms["walCommit"], 1);
         assert_eq!(progress.digests["orders"], "ab");
         assert_eq!(Progress::parse("batch 3: 10 rows"), None);
         assert_eq!(Progress::parse("{\"level\":\"warn\"}"), None);

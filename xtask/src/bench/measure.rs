@@ -67,7 +67,11 @@ pub(super) fn run(
         let (at, line) = (begin.elapsed(), line?);
         match Progress::parse(&line) {
             Some(progress) => {
-                watch(at, &progress, &child)?;
+                if let Err(error) = watch(at, &progress, &child) {
+                    child.kill()?;
+                    child.wait()?;
+                    return Err(error);
+                }
                 records.push((at, progress));
             }
             None => {

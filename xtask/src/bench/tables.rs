@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
 use comfy_table::{CellAlignment, Table};
 
 /// Tables with a heading each, and remarks under them.
@@ -19,7 +19,7 @@ impl Report {
     /// Adds a table whose first column is text and whose others are figures.
     pub(super) fn table(&mut self, heading: &str, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = Table::new();
-        table.load_preset(if self.markdown { ASCII_MARKDOWN } else { UTF8_HORIZONTAL_ONLY });
+        table.load_preset(if self.markdown { ASCII_MARKDOWN } else { NOTHING });
         table.set_header(header).add_rows(rows);
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -97,7 +97,11 @@ fn main() -> ExitCode {
 fn run(chore: Chore) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match chore {
-        Chore::Setup => setup::run().map(drop),
+        Chore::Setup => {
+            setup::run()?;
+            eprintln!("setup: everything is in place");
+            Ok(())
+        }
         Chore::Plugins { release } => {
             let guest = setup::run()?;
             let profile = if release { Profile::Deploy } else { Profile::Reload };

@@ -7,10 +7,13 @@ use filetime::FileTime;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The root of the repository.
+/// The root of the repository: of the checkout that is tested, not of the one in which the test was
+/// built, as several may share a target directory.
 #[must_use]
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says which package it tests");
+    Path::new(&package).join("..")
 }
 
 /// The command under test, built by `cargo xtask test` beside the tests themselves.

@@ -18,10 +18,14 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn find() -> Result<Workspace> {
+        // Asked when it runs and not when it is built: checkouts that share a target directory also
+        // share this program.
+        let package = std::env::var_os("CARGO_MANIFEST_DIR");
+        let package = package.context("run this as `cargo xtask`, which says where it is")?;
         let metadata = process::output(
             cargo()
                 .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
-                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")),
+                .arg(Path::new(&package).join("../Cargo.toml")),
         )?;
         let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata")?;
         let text = |value: &Value, key: &str| {

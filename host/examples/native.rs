@@ -13,7 +13,6 @@ use arrow::datatypes::{Float64Type, SchemaRef};
 use arrow::error::ArrowError;
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
-use tidemill_checkpoint::digest_of;
 use tidemill_core::{
     BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance, FunctionKind,
     FunctionSignature, PluginError, PluginFailure, PluginModule, PluginRows, PluginUsage,
@@ -53,7 +52,7 @@ impl PluginModule for Orders {
     }
 
     fn digest(&self) -> Digest {
-        digest_of(PLUGIN.as_bytes())
+        Digest::of(PLUGIN.as_bytes())
     }
 
     fn functions(&self) -> &[FunctionSignature] {

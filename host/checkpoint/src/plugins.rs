@@ -5,18 +5,11 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest as _, Sha256};
 use tidemill_core::Digest;
 
 use crate::CheckpointError;
 use crate::disk::{Disk, create_unfinished};
 use crate::names::{Layout, plugin_digest, temporary};
-
-/// SHA-256 of some bytes.
-#[must_use]
-pub fn digest_of(bytes: &[u8]) -> Digest {
-    Digest(Sha256::digest(bytes).into())
-}
 
 /// The plugins of a checkpoint. Clones are the same.
 #[derive(Clone)]
@@ -99,7 +92,7 @@ impl Plugins {
 }
 
 fn check(wanted: Digest, bytes: &[u8], path: &Path) -> Result<(), CheckpointError> {
-    let found = digest_of(bytes);
+    let found = Digest::of(bytes);
     if found == wanted {
         return Ok(());
     }

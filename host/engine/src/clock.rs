@@ -31,11 +31,4 @@ impl Stopwatch {
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
-
-    /// Time since the start or the last lap.
-    pub(crate) fn lap(&mut self) -> Duration {
-        let lap = self.0.elapsed();
-        self.0 = std::time::Instant::now();
-        lap
-    }
 }

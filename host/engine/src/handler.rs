@@ -157,12 +157,14 @@ impl BatchHost for Handler {
         parameters: Option<RecordBatch>,
     ) -> BoxFuture<'_, Result<u64, CallFailure>> {
         Box::pin(async move {
-            let Some(raw) = self.target(&target)?.raw() else {
-                return Err(CallFailure::BadInput(format!(
-                    "target \"{target}\" takes no statements"
-                )));
-            };
-            blocking(move || raw.execute(&statement, parameters.as_ref()).map_err(failure)).await
+            let factory = self.target(&target)?;
+            blocking(move || {
+                let changed = factory.execute(&statement, parameters.as_ref()).map_err(failure)?;
+                changed.ok_or_else(|| {
+                    CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
+                })
+            })
+            .await
         })
     }
 

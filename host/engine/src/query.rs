@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tidemill_checkpoint::{Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend};
 use tidemill_core::{
-    Attempt, AttemptSpec, BatchId, BatchSpec, Digest, Progress, QueryId, Source, Trigger,
-    Watermark, WatermarkPolicy, WatermarkTracker,
+    Attempt, AttemptSpec, BatchId, Digest, Progress, QueryId, Source, Trigger, Watermark,
+    WatermarkPolicy, WatermarkTracker,
 };
 use tidemill_plan::{Frames, PlannedQuery, QueryDefinition};
 use tokio::runtime::Runtime;
@@ -427,11 +427,10 @@ impl Query {
     }
 
     fn construct(&mut self, now_ms: i64) -> Result<Option<Planned>, EngineError> {
-        let mut watch = Stopwatch::start();
+        let watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
-        self.laps.latest_offset += watch.lap();
-        Ok(constructed
-            .map(|spec: BatchSpec| Planned { attempt: self.attempt(Attempt::FIRST), spec }))
+        self.laps.latest_offset += watch.elapsed();
+        Ok(constructed.map(|spec| Planned { attempt: self.attempt(Attempt::FIRST), spec }))
     }
 
     fn constructing(&self, now_ms: i64) -> NextBatch {

@@ -61,7 +61,7 @@ pub struct WatermarkSpec {
 }
 
 /// One table made of earlier ones.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Step {
     /// Name of the table that it makes.
     pub name: String,
@@ -72,7 +72,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum StepKind {
     /// Spark SQL over the earlier tables.
     Sql(String),

@@ -53,7 +53,7 @@ impl PlannedQuery {
         for step in &definition.steps {
             planner.add_step(step, &definition.plugins).await?;
         }
-        let result = planner.output(definition)?;
+        let result = planner.output(definition).await?;
         analysis::check(&result, definition.output_mode)?;
         let sources: Vec<String> =
             definition.sources.iter().map(|source| source.name.clone()).collect();
@@ -107,7 +107,7 @@ impl PlannedQuery {
     pub fn uses(&self) -> Result<Vec<PluginUse>, PlanError> {
         let mut uses = Vec::new();
         self.logical.apply(|node| {
-            uses.extend(uses_of(node)?);
+            uses.extend(uses_of(node));
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(uses)
@@ -212,9 +212,9 @@ impl Planner {
     ) -> Result<(), PlanError> {
         let plan = match &step.kind {
             StepKind::Sql(text) => self.sql(&step.name, text).await?,
-            StepKind::Same { from } => self.table(from, &step.name)?,
+            StepKind::Same { from } => self.table(from, &step.name).await?,
             StepKind::Transform { from, plugin, function } => {
-                let input = self.table(from, &step.name)?;
+                let input = self.table(from, &step.name).await?;
                 let Some(module) = plugins.iter().find(|module| module.name() == plugin) else {
                     return Err(PlanError::Invalid(format!(
                         "step \"{}\": there is no plugin \"{plugin}\"",
@@ -236,12 +236,12 @@ impl Planner {
         expand_windows(divide_as_spark(plan).map_err(in_step)?).map_err(in_step)
     }
 
-    fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {
+    async fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {
         let missing =
             || PlanError::Invalid(format!("step \"{step}\": there is no table \"{name}\""));
         let state = self.context.state();
         let schema = state.schema_for_ref(name)?;
-        let provider = futures::executor::block_on(schema.table(name))?.ok_or_else(missing)?;
+        let provider = schema.table(name).await?.ok_or_else(missing)?;
         Ok(LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?)
     }
 
@@ -270,12 +270,12 @@ impl Planner {
         Ok(())
     }
 
-    fn output(&self, definition: &QueryDefinition) -> Result<LogicalPlan, PlanError> {
+    async fn output(&self, definition: &QueryDefinition) -> Result<LogicalPlan, PlanError> {
         let name = definition.output.as_ref().or(self.last.as_ref());
         let Some(name) = name else {
             return Err(PlanError::Invalid("the query has no source".to_owned()));
         };
-        self.table(name, "sink")
+        self.table(name, "sink").await
     }
 }
 
@@ -347,35 +347,33 @@ pub struct PluginUse {
     pub output: SchemaRef,
 }
 
-fn uses_of(node: &LogicalPlan) -> Result<Vec<PluginUse>, DataFusionError> {
+fn uses_of(node: &LogicalPlan) -> Vec<PluginUse> {
     let LogicalPlan::Extension(Extension { node }) = node else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     if let Some(step) = node.as_any().downcast_ref::<PluginTransform>() {
-        return Ok(vec![PluginUse {
+        return vec![PluginUse {
             plugin: step.module.name().to_owned(),
             function: step.function.clone(),
             kind: FunctionKind::Transform,
             input: Arc::new(step.input.schema().as_arrow().clone()),
             output: step.declared(),
-        }]);
+        }];
     }
-    let Some(evaluate) = node.as_any().downcast_ref::<Evaluate>() else {
-        return Ok(Vec::new());
-    };
-    let mut uses = Vec::new();
-    for call in &evaluate.calls {
-        let Call::Plugin { module, function, .. } = call else { continue };
-        let signature = module.functions().iter().find(|f| f.name == *function);
-        let Some((input, output)) =
-            signature.and_then(|f| Some((f.input.clone()?, f.output.clone()?)))
-        else {
-            continue;
-        };
-        let (plugin, function) = (module.name().to_owned(), function.clone());
-        uses.push(PluginUse { plugin, function, kind: FunctionKind::Scalar, input, output });
-    }
-    Ok(uses)
+    let calls = node.as_any().downcast_ref::<Evaluate>().map_or(&[][..], |node| &node.calls);
+    calls
+        .iter()
+        .filter_map(|call| match call {
+            Call::BatchTime(_) => None,
+            Call::Plugin(call) => Some(PluginUse {
+                plugin: call.module.name().to_owned(),
+                function: call.function.clone(),
+                kind: FunctionKind::Scalar,
+                input: Arc::clone(&call.input),
+                output: Arc::clone(&call.output),
+            }),
+        })
+        .collect()
 }
 
 fn optimise(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {

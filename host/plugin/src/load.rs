@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use tidemill_core::{Digest, FunctionSignature};
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
@@ -64,7 +63,7 @@ impl PluginHost {
         bytes: &[u8],
         config: PluginConfig,
     ) -> Result<Arc<Module>, LoadProblem> {
-        let digest = digest(bytes);
+        let digest = Digest::of(bytes);
         let component = match self.cache.get(&self.engine, digest) {
             Some(component) => component,
             None => self.compile(bytes, digest)?,
@@ -134,11 +133,6 @@ impl PluginHost {
             exports,
         })
     }
-}
-
-/// Digest of a plugin's bytes.
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    Digest(Sha256::digest(bytes).into())
 }
 
 enum Kind {

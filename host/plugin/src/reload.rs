@@ -26,7 +26,7 @@ use tidemill_core::{Digest, FunctionKind, PluginModule};
 
 use crate::error::{LoadError, LoadProblem};
 use crate::host::PluginHost;
-use crate::load::{PluginConfig, digest};
+use crate::load::PluginConfig;
 use crate::module::Module;
 use crate::schema::{ddl, same_columns};
 
@@ -182,7 +182,7 @@ impl Worker {
     fn next(&mut self) -> Option<Outcome> {
         // Between a removal and a rename there is no file. Its return is another event.
         let bytes = std::fs::read(&self.path).ok()?;
-        let digest = digest(&bytes);
+        let digest = Digest::of(&bytes);
         if digest == self.seen {
             return None;
         }

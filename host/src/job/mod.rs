@@ -12,8 +12,5 @@ mod schema;
 
 pub use error::{JobError, Location};
 pub use read::Override;
-pub use resolve::{
-    Job, JobOptions, JobPlugin, JobSink, JobSource, JobStep, JobTarget, JobValue, JobWatermark,
-    StepWork,
-};
+pub use resolve::{Job, JobOptions, JobPlugin, JobSink, JobSource, JobTarget};
 pub use schema::json_schema;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tidemill_checkpoint::digest_of;
 use tidemill_codec::parse_schema;
 use tidemill_core::{Digest, Interval, OutputMode, Trigger, WatermarkPolicy};
+use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
 use super::environment::{OptionValue, Text};
 use super::error::JobError;
@@ -44,7 +44,7 @@ pub struct Job {
     /// Plugins.
     pub plugins: Vec<JobPlugin>,
     /// Steps in order.
-    pub steps: Vec<JobStep>,
+    pub steps: Vec<Step>,
     /// Where the result goes.
     pub sink: JobSink,
     /// The table that goes there; `None`: the last.
@@ -89,29 +89,9 @@ pub struct JobSource {
     /// Spark's options.
     pub options: BTreeMap<String, String>,
     /// How `value` is taken apart.
-    pub value: Option<JobValue>,
+    pub value: Option<ValueFormat>,
     /// Event time.
-    pub watermark: Option<JobWatermark>,
-}
-
-/// How the column `value` is taken apart.
-#[derive(Clone, Debug)]
-pub struct JobValue {
-    /// Columns of the JSON objects.
-    pub schema: SchemaRef,
-    /// Columns that stay.
-    pub keep: Vec<String>,
-    /// JSON options.
-    pub options: BTreeMap<String, String>,
-}
-
-/// Event time.
-#[derive(Clone, Debug)]
-pub struct JobWatermark {
-    /// The column.
-    pub column: String,
-    /// The delay; not negative.
-    pub delay: Interval,
+    pub watermark: Option<WatermarkSpec>,
 }
 
 /// A plugin.
@@ -131,38 +111,6 @@ pub struct JobPlugin {
     pub deadline: Option<Duration>,
     /// Targets that it may reach.
     pub targets: Vec<String>,
-}
-
-/// One table made of earlier ones.
-#[derive(Clone, Debug)]
-pub struct JobStep {
-    /// The table.
-    pub name: String,
-    /// What it does.
-    pub work: StepWork,
-    /// Event time of the result.
-    pub watermark: Option<JobWatermark>,
-}
-
-/// What a step does.
-#[derive(Clone, Debug)]
-pub enum StepWork {
-    /// Spark SQL.
-    Sql(String),
-    /// A plugin's transform.
-    Transform {
-        /// The table that goes in.
-        from: String,
-        /// The plugin.
-        plugin: String,
-        /// The function.
-        function: String,
-    },
-    /// The table as it is.
-    Same {
-        /// The table.
-        from: String,
-    },
 }
 
 /// Where the result goes.
@@ -233,7 +181,7 @@ impl Resolver<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Job {
             path: self.path.to_owned(),
-            digest: digest_of(text.as_bytes()),
+            digest: Digest::of(text.as_bytes()),
             checkpoint: self.beside(&checkpoint),
             output_mode: match raw.output_mode {
                 None | Some(RawOutputMode::Append) => OutputMode::Append,
@@ -313,7 +261,7 @@ impl Resolver<'_> {
             Some(RawValue { format, .. }) if &*format != "json" => {
                 return Err(self.not_yet(format!("{place}.value.format = \"{}\"", &*format)));
             }
-            Some(value) => Some(JobValue {
+            Some(value) => Some(ValueFormat {
                 schema: schema("value.schema", &value.schema)?,
                 keep: value.keep.into_iter().map(|text| text.0).collect(),
                 options: plain(value.options),
@@ -334,7 +282,7 @@ impl Resolver<'_> {
         &self,
         place: &str,
         raw: Option<RawWatermark>,
-    ) -> Result<Option<JobWatermark>, JobError> {
+    ) -> Result<Option<WatermarkSpec>, JobError> {
         let Some(raw) = raw else {
             return Ok(None);
         };
@@ -348,10 +296,10 @@ impl Resolver<'_> {
                 &*raw.delay
             )));
         }
-        Ok(Some(JobWatermark { column: raw.column.0, delay }))
+        Ok(Some(WatermarkSpec { column: raw.column.0, delay }))
     }
 
-    fn steps(&self, raw: Vec<RawStep>, sources: &[JobSource]) -> Result<Vec<JobStep>, JobError> {
+    fn steps(&self, raw: Vec<RawStep>, sources: &[JobSource]) -> Result<Vec<Step>, JobError> {
         let mut last = match sources {
             [only] => Some(only.name.clone()),
             _ => None,
@@ -375,7 +323,7 @@ impl Resolver<'_> {
         raw: RawStep,
         before: Option<String>,
         tables: &[String],
-    ) -> Result<JobStep, JobError> {
+    ) -> Result<Step, JobError> {
         let place = format!("step \"{}\"", &*raw.name);
         let not_yet = [
             ("drop_duplicates", raw.drop_duplicates.is_some()),
@@ -398,19 +346,19 @@ impl Resolver<'_> {
                 tables.join(", ")
             )))
         };
-        let work = match (&raw.sql, &raw.plugin, &raw.function) {
-            (Some(sql), None, None) if raw.from.is_none() => StepWork::Sql(sql.0.clone()),
+        let kind = match (&raw.sql, &raw.plugin, &raw.function) {
+            (Some(sql), None, None) if raw.from.is_none() => StepKind::Sql(sql.0.clone()),
             (Some(_), None, None) => {
                 return Err(
                     self.invalid(format!("{place}: SQL names its tables itself; leave out `from`"))
                 );
             }
-            (None, Some(plugin), Some(function)) => StepWork::Transform {
+            (None, Some(plugin), Some(function)) => StepKind::Transform {
                 from: from()?,
                 plugin: plugin.0.clone(),
                 function: function.0.clone(),
             },
-            (None, None, None) if raw.watermark.is_some() => StepWork::Same { from: from()? },
+            (None, None, None) if raw.watermark.is_some() => StepKind::Same { from: from()? },
             _ => {
                 return Err(self.invalid(format!(
                     "{place} takes either `sql`, or `plugin` and `function`, or a `watermark`"
@@ -418,7 +366,7 @@ impl Resolver<'_> {
             }
         };
         let watermark = self.watermark(&place, raw.watermark)?;
-        Ok(JobStep { name: raw.name.0, work, watermark })
+        Ok(Step { name: raw.name.0, kind, watermark })
     }
 
     fn plugin(

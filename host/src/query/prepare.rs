@@ -13,9 +13,7 @@ use tidemill_engine::{
     Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
     Settings, StopSignal, SystemClock, TargetFactory,
 };
-use tidemill_plan::{
-    PlannedQuery, QueryDefinition, SourceTable, Step, StepKind, ValueFormat, WatermarkSpec,
-};
+use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
 
 use super::error::PrepareError;
@@ -23,7 +21,7 @@ use super::late::LateReader;
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
 use super::targets::Target;
-use crate::job::{Job, JobSink, JobSource, JobStep, JobTarget, JobWatermark, StepWork};
+use crate::job::{Job, JobSink, JobSource, JobTarget};
 
 /// Name of the query's sink in the marks that places keep.
 const SINK: &str = "sink";
@@ -73,7 +71,6 @@ pub struct Prepared {
     plugins: Option<JobPlugins>,
     pinned: Pinned,
     pins: BTreeMap<String, String>,
-    key: Vec<String>,
     disk: Arc<dyn Disk>,
     tables: MemoryTables,
 }
@@ -102,13 +99,12 @@ impl Prepared {
             shuffle_partitions: pinned.shuffle_partitions,
             scan_partitions: pinned.scan_partitions,
             sources: tables,
-            steps: job.steps.iter().map(step).collect(),
+            steps: job.steps.clone(),
             output: job.from.clone(),
             plugins: plugins.as_ref().map(Plugins::current).unwrap_or_default(),
         };
         let plan = PlannedQuery::plan(&definition).await?;
         let pins = pinned.check(&job, plan.operators())?;
-        let key = plan.key().to_vec();
         let mut prepared = Prepared {
             job,
             definition,
@@ -118,7 +114,6 @@ impl Prepared {
             plugins,
             pinned,
             pins,
-            key,
             disk: Arc::clone(&shared.disk),
             tables: shared.tables.clone(),
         };
@@ -185,7 +180,7 @@ impl Prepared {
             options: place.options.clone(),
             schema: None,
             output_mode: self.job.output_mode,
-            key: self.key.clone(),
+            key: self.plan.key().to_vec(),
             query_name: self.job.name.clone(),
         }
     }
@@ -225,22 +220,7 @@ impl Prepared {
             watermark_policy: self.pinned.watermark_policy,
             retries: options.retries,
         };
-        let output = OutputOpener {
-            tables: self.tables.clone(),
-            sink: self.sink.take(),
-            targets: self
-                .job
-                .targets
-                .iter()
-                .map(|(name, target)| (name.clone(), self.sink_config(name, target)))
-                .collect(),
-            handler: match &self.job.sink {
-                JobSink::ForeachBatch { plugin, function } => {
-                    Some((plugin.clone(), function.clone(), self.granted(plugin)))
-                }
-                JobSink::Place(_) => None,
-            },
-        };
+        let output = self.output_opener();
         let config = QueryConfig {
             name: self.job.name.clone(),
             job: self.job.digest,
@@ -259,9 +239,26 @@ impl Prepared {
         Ok(Query::open(config, Box::new(open_output), stop)?)
     }
 
-    fn granted(&self, plugin: &str) -> Vec<String> {
+    fn output_opener(&mut self) -> OutputOpener {
+        let tables = self.tables.clone();
+        match (&self.job.sink, self.sink.take()) {
+            (JobSink::ForeachBatch { plugin, function }, _) => OutputOpener::Handler {
+                plugin: plugin.clone(),
+                function: function.clone(),
+                targets: self.granted_targets(plugin),
+                tables,
+            },
+            (JobSink::Place(_), sink) => {
+                OutputOpener::Sink { sink: sink.expect("a place was planned with the job"), tables }
+            }
+        }
+    }
+
+    fn granted_targets(&self, plugin: &str) -> BTreeMap<String, SinkConfig> {
         let plugin = self.job.plugins.iter().find(|granted| granted.name == plugin);
-        plugin.map(|plugin| plugin.targets.clone()).unwrap_or_default()
+        let granted = plugin.map_or(&[][..], |plugin| &plugin.targets);
+        let targets = self.job.targets.iter().filter(|(name, _)| granted.contains(name));
+        targets.map(|(name, target)| (name.clone(), self.sink_config(name, target))).collect()
     }
 
     /// What the query must find in the next generation of each plugin.
@@ -291,30 +288,35 @@ impl Prepared {
 }
 
 /// Opens the sink when the query has an id.
-struct OutputOpener {
-    tables: MemoryTables,
-    sink: Option<PlannedSink>,
-    targets: BTreeMap<String, SinkConfig>,
-    handler: Option<(String, String, Vec<String>)>,
+enum OutputOpener {
+    Sink {
+        sink: PlannedSink,
+        tables: MemoryTables,
+    },
+    Handler {
+        plugin: String,
+        function: String,
+        /// Those that the plugin is granted.
+        targets: BTreeMap<String, SinkConfig>,
+        tables: MemoryTables,
+    },
 }
 
 impl OutputOpener {
     fn open(self, query_id: &QueryId) -> Result<Output, EngineError> {
-        let context = SinkContext { tables: self.tables, ..SinkContext::new(query_id.clone()) };
-        if let Some(sink) = self.sink {
-            return Ok(Output::Sink(sink.open(&context)?));
+        let context = |tables| SinkContext { tables, ..SinkContext::new(query_id.clone()) };
+        match self {
+            OutputOpener::Sink { sink, tables } => Ok(Output::Sink(sink.open(&context(tables))?)),
+            OutputOpener::Handler { plugin, function, targets, tables } => {
+                let context = context(tables);
+                let target = |(name, config)| {
+                    let target = Target { config, context: context.clone() };
+                    (name, Arc::new(target) as Arc<dyn TargetFactory>)
+                };
+                let targets = targets.into_iter().map(target).collect();
+                Ok(Output::Handler { plugin, function, targets })
+            }
         }
-        let (plugin, function, granted) = self.handler.unwrap_or_default();
-        let targets = self
-            .targets
-            .into_iter()
-            .filter(|(name, _)| granted.contains(name))
-            .map(|(name, config)| {
-                let target = Target { config, context: context.clone() };
-                (name, Arc::new(target) as Arc<dyn TargetFactory>)
-            })
-            .collect();
-        Ok(Output::Handler { plugin, function, targets })
     }
 }
 
@@ -344,28 +346,7 @@ fn table(source: &JobSource, planned: &PlannedSource, reader: &Arc<LateReader>) 
         name: source.name.clone(),
         schema: planned.schema(),
         reader: Arc::clone(reader) as Arc<dyn tidemill_core::RangeReader>,
-        value: source.value.as_ref().map(|value| ValueFormat {
-            schema: Arc::clone(&value.schema),
-            keep: value.keep.clone(),
-            options: value.options.clone(),
-        }),
-        watermark: source.watermark.as_ref().map(watermark),
+        value: source.value.clone(),
+        watermark: source.watermark.clone(),
     }
-}
-
-fn step(step: &JobStep) -> Step {
-    let kind = match &step.work {
-        StepWork::Sql(text) => StepKind::Sql(text.clone()),
-        StepWork::Same { from } => StepKind::Same { from: from.clone() },
-        StepWork::Transform { from, plugin, function } => StepKind::Transform {
-            from: from.clone(),
-            plugin: plugin.clone(),
-            function: function.clone(),
-        },
-    };
-    Step { name: step.name.clone(), kind, watermark: step.watermark.as_ref().map(watermark) }
-}
-
-fn watermark(watermark: &JobWatermark) -> WatermarkSpec {
-    WatermarkSpec { column: watermark.column.clone(), delay: watermark.delay }
 }

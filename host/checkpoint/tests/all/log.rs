@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_checkpoint::{
-    Checkpoint, CheckpointError, Crash, MemoryDisk, OpenOptions, Resume, StateBackend, digest_of,
-    resume,
+    Checkpoint, CheckpointError, Crash, MemoryDisk, OpenOptions, Resume, StateBackend, resume,
 };
 use tidemill_core::{Attempt, BatchId, Digest, Watermark};
 
@@ -278,9 +277,12 @@ fn an_attempt_with_a_plugin_that_is_not_kept_is_refused() {
     unknown.plugins.insert("other".into(), Digest([1; 32]));
     let refused = query.checkpoint.append_planned(&spec(0, NONE, NONE), &unknown);
     assert!(matches!(refused, Err(CheckpointError::NoPlugin { .. })));
-    let wrong = query.checkpoint.store_plugin(digest_of(b"these"), b"those");
+    let wrong = query.checkpoint.store_plugin(tidemill_core::Digest::of(b"these"), b"those");
     assert!(matches!(wrong, Err(CheckpointError::WrongPlugin { .. })));
-    assert_eq!(query.checkpoint.plugin_bytes(digest_of(support::PLUGIN)).unwrap(), support::PLUGIN);
+    assert_eq!(
+        query.checkpoint.plugin_bytes(tidemill_core::Digest::of(support::PLUGIN)).unwrap(),
+        support::PLUGIN
+    );
 }
 
 #[test]

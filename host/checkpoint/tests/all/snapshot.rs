@@ -1,6 +1,6 @@
 //! Snapshots hold what the query holds, and the log behind them goes.
 
-use tidemill_checkpoint::{CheckpointError, Keep, MemoryDisk, OpenOptions, Resume, digest_of};
+use tidemill_checkpoint::{CheckpointError, Keep, MemoryDisk, OpenOptions, Resume};
 use tidemill_core::BatchId;
 
 use crate::support::{self, Query, entries, options, segments};
@@ -109,7 +109,7 @@ fn plugins_stay_for_as_long_as_a_batch_that_can_be_replayed_names_them() {
     let keep = Keep { batches: 2, age_ms: 0, bytes: u64::MAX };
     let options = OpenOptions { keep, ..options() };
     let mut query = open(&disk, options.clone());
-    let old = digest_of(b"old");
+    let old = tidemill_core::Digest::of(b"old");
     query.checkpoint.store_plugin(old, b"old").unwrap();
     let mut attempt = support::attempt(0);
     attempt.plugins.insert("other".into(), old);
@@ -130,7 +130,7 @@ fn plugins_stay_for_as_long_as_a_batch_that_can_be_replayed_names_them() {
     assert!(!is_kept());
     let gone = query.checkpoint.plugin_bytes(old);
     assert!(matches!(gone, Err(CheckpointError::NoPlugin { .. })));
-    query.checkpoint.plugin_bytes(digest_of(support::PLUGIN)).unwrap();
+    query.checkpoint.plugin_bytes(tidemill_core::Digest::of(support::PLUGIN)).unwrap();
 }
 
 #[test]

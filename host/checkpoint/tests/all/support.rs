@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidemill_checkpoint::{
     Change, Checkpoint, CheckpointError, MemoryDisk, MemoryStateStore, OpenOptions, Opened,
-    Recovered, Resume, SnapshotReport, StateBackend, digest_of,
+    Recovered, Resume, SnapshotReport, StateBackend,
 };
 use tidemill_core::{
     Attempt, AttemptSpec, BatchId, BatchSpec, Bucket, Digest, OperatorId, ShardId, SourceRange,
@@ -59,7 +59,7 @@ impl Query {
     ) -> Result<Query, CheckpointError> {
         let Opened { checkpoint, recovered, state } =
             Checkpoint::open(Arc::new(disk.clone()), root(), options)?;
-        checkpoint.store_plugin(digest_of(PLUGIN), PLUGIN)?;
+        checkpoint.store_plugin(tidemill_core::Digest::of(PLUGIN), PLUGIN)?;
         let mut position = recovered.positions.get("numbers").map_or(0, |at| at.as_u64().unwrap());
         for ranges in &recovered.ranges_since {
             let range = &ranges["numbers"];
@@ -181,7 +181,7 @@ pub(crate) fn spec(batch: u64, watermark: Watermark, late_watermark: Watermark) 
 pub(crate) fn attempt(attempt: u32) -> AttemptSpec {
     AttemptSpec {
         attempt: Attempt(attempt),
-        plugins: BTreeMap::from([("numbers".into(), digest_of(PLUGIN))]),
+        plugins: BTreeMap::from([("numbers".into(), tidemill_core::Digest::of(PLUGIN))]),
         job: Digest([7; 32]),
         statics: BTreeMap::new(),
     }

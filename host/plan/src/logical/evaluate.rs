@@ -10,7 +10,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, not_impl_err};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -27,9 +27,21 @@ use crate::sql::{BatchTime, PluginScalar};
 #[derive(Clone)]
 pub(crate) enum Call {
     /// A plugin's scalar function over these columns.
-    Plugin { module: Arc<dyn PluginModule>, function: String, arguments: Vec<Expr> },
+    Plugin(PluginCall),
     /// `current_timestamp()` and its kin.
     BatchTime(BatchTime),
+}
+
+/// A call of a plugin's scalar.
+#[derive(Clone)]
+pub(crate) struct PluginCall {
+    pub(crate) module: Arc<dyn PluginModule>,
+    pub(crate) function: String,
+    /// The arguments' columns, as the plugin names them.
+    pub(crate) input: SchemaRef,
+    /// The result's column.
+    pub(crate) output: SchemaRef,
+    pub(crate) arguments: Vec<Expr>,
 }
 
 impl Call {
@@ -39,36 +51,34 @@ impl Call {
         };
         let inner: &dyn std::any::Any = func.inner().as_ref();
         if let Some(scalar) = inner.downcast_ref::<PluginScalar>() {
-            return Some(Call::Plugin {
+            return Some(Call::Plugin(PluginCall {
                 module: Arc::clone(scalar.module()),
                 function: func.name().to_owned(),
+                input: Arc::clone(scalar.input()),
+                output: Arc::clone(scalar.output()),
                 arguments: args.clone(),
-            });
+            }));
         }
         inner.downcast_ref::<BatchTime>().map(|time| Call::BatchTime(time.clone()))
     }
 
     fn arguments(&self) -> &[Expr] {
         match self {
-            Call::Plugin { arguments, .. } => arguments,
+            Call::Plugin(call) => &call.arguments,
             Call::BatchTime(_) => &[],
         }
     }
 
     fn with_arguments(&self, new: Vec<Expr>) -> Call {
         match self {
-            Call::Plugin { module, function, .. } => Call::Plugin {
-                module: Arc::clone(module),
-                function: function.clone(),
-                arguments: new,
-            },
+            Call::Plugin(call) => Call::Plugin(PluginCall { arguments: new, ..call.clone() }),
             Call::BatchTime(time) => Call::BatchTime(time.clone()),
         }
     }
 
     fn identity(&self) -> String {
         match self {
-            Call::Plugin { module, function, .. } => {
+            Call::Plugin(PluginCall { module, function, .. }) => {
                 format!("{} {} {function}", module.name(), module.digest())
             }
             Call::BatchTime(time) => format!("{time:?}"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -29,6 +29,8 @@ pub(super) enum Callee {
     Plugin {
         module: Arc<dyn PluginModule>,
         function: String,
+        /// The arguments, as the plugin names them.
+        input: SchemaRef,
         arguments: Vec<Arc<dyn PhysicalExpr>>,
     },
     /// A constant of the batch.
@@ -72,10 +74,10 @@ impl Running {
             Callee::BatchTime(time) => {
                 time.value(batch.spec().batch_time_ms).to_array_of_size(rows.num_rows())
             }
-            Callee::Plugin { module, function, arguments } => {
-                let arguments = argument_rows(rows, arguments, module, function)?;
+            Callee::Plugin { module, function, input, arguments } => {
+                let arguments = argument_rows(rows, arguments, input)?;
                 if self.opened.is_none() {
-                    let schema = arguments.schema();
+                    let schema = Arc::clone(input);
                     self.opened = Some(Opened::open(
                         module,
                         function,
@@ -106,28 +108,14 @@ impl Running {
 fn argument_rows(
     rows: &RecordBatch,
     arguments: &[Arc<dyn PhysicalExpr>],
-    module: &Arc<dyn PluginModule>,
-    function: &str,
+    schema: &SchemaRef,
 ) -> Result<RecordBatch> {
-    let declared = module
-        .functions()
-        .iter()
-        .find(|signature| signature.name == function)
-        .and_then(|signature| signature.input.clone());
     let mut columns = Vec::with_capacity(arguments.len());
     for argument in arguments {
         columns.push(argument.evaluate(rows)?.into_array(rows.num_rows())?);
     }
-    let schema = declared.unwrap_or_else(|| {
-        let fields: Vec<Field> = columns
-            .iter()
-            .enumerate()
-            .map(|(i, column)| Field::new(format!("_{i}"), column.data_type().clone(), true))
-            .collect();
-        Arc::new(Schema::new(fields))
-    });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 impl fmt::Debug for EvaluateExec {

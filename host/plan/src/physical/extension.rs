@@ -64,10 +64,11 @@ impl ExtensionPlanner for Extensions {
         for call in &evaluate.calls {
             callees.push(match call {
                 Call::BatchTime(time) => Callee::BatchTime(time.clone()),
-                Call::Plugin { module, function, arguments } => Callee::Plugin {
-                    module: Arc::clone(module),
-                    function: function.clone(),
-                    arguments: arguments.iter().map(expression).collect::<Result<_>>()?,
+                Call::Plugin(call) => Callee::Plugin {
+                    module: Arc::clone(&call.module),
+                    function: call.function.clone(),
+                    input: Arc::clone(&call.input),
+                    arguments: call.arguments.iter().map(expression).collect::<Result<_>>()?,
                 },
             });
         }

@@ -13,4 +13,5 @@ mod transform;
 pub use aggregate::StatefulOperator;
 pub(crate) use aggregate::{StatefulSettings, make_stateful};
 pub(crate) use extension::Extensions;
+pub(crate) use properties::{leaf, plain};
 pub(crate) use scan::StreamTable;

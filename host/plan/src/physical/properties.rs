@@ -8,7 +8,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{Partitioning, PlanProperties};
 
 /// Properties of an operator that promises nothing but its schema and its partitions.
-pub(super) fn plain(
+pub(crate) fn plain(
     schema: SchemaRef,
     partitions: usize,
     emission: EmissionType,
@@ -22,7 +22,7 @@ pub(super) fn plain(
 }
 
 /// Methods that are the same for every operator with one input and no expressions of its own to
-/// optimise. `$with_input` makes the operator over another input.
+/// optimise.
 macro_rules! one_input {
     ($name:literal) => {
         fn name(&self) -> &str {
@@ -55,4 +55,38 @@ macro_rules! one_input {
     };
 }
 
+/// Methods that are the same for every operator that reads rows from outside the plan.
+macro_rules! leaf {
+    ($name:literal) => {
+        fn name(&self) -> &str {
+            $name
+        }
+
+        fn properties(&self) -> &Arc<datafusion::physical_plan::PlanProperties> {
+            &self.properties
+        }
+
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            vec![]
+        }
+
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(
+                &Arc<dyn datafusion::physical_plan::PhysicalExpr>,
+            ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
+        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+
+        fn with_new_children(
+            self: Arc<Self>,
+            _: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+    };
+}
+
+pub(crate) use leaf;
 pub(super) use one_input;

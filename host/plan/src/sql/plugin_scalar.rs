@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -18,13 +18,24 @@ use crate::PlanError;
 pub(crate) struct PluginScalar {
     module: Arc<dyn PluginModule>,
     name: String,
-    result: FieldRef,
+    input: SchemaRef,
+    output: SchemaRef,
     signature: Signature,
 }
 
 impl PluginScalar {
     pub(crate) fn module(&self) -> &Arc<dyn PluginModule> {
         &self.module
+    }
+
+    /// Its arguments, as the plugin names them.
+    pub(crate) fn input(&self) -> &SchemaRef {
+        &self.input
+    }
+
+    /// Its result: one column.
+    pub(crate) fn output(&self) -> &SchemaRef {
+        &self.output
     }
 
     fn identity(&self) -> (&str, tidemill_core::Digest, &str) {
@@ -64,7 +75,8 @@ fn scalar(
     Ok(ScalarUDF::new_from_impl(PluginScalar {
         module: Arc::clone(module),
         name: function.name.clone(),
-        result: Arc::new(output.field(0).clone()),
+        input: Arc::clone(input),
+        output: Arc::clone(output),
         signature,
     }))
 }
@@ -99,11 +111,11 @@ impl ScalarUDFImpl for PluginScalar {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.result.data_type().clone())
+        Ok(self.output.field(0).data_type().clone())
     }
 
     fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(&self.name, self.result.data_type().clone(), true)))
+        Ok(Arc::new(Field::new(&self.name, self.output.field(0).data_type().clone(), true)))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -36,7 +36,10 @@ pub use progress::{
     format_millis,
 };
 pub use sink::{Begin, Delivery, Sink};
-pub use source::{RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange};
+pub use source::{
+    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange, Wake,
+    beside,
+};
 pub use spec::{AttemptSpec, BatchSpec};
 pub use state::{
     Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor,

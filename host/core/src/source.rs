@@ -1,10 +1,12 @@
 //! Where rows come from.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ConnectorError;
 
@@ -32,6 +34,20 @@ pub enum ReadLimit {
     /// Everything that is there; limits are ignored (trigger `once`, batch).
     Unlimited,
 }
+
+/// When an idle query asks a source again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AskAgain {
+    /// When the source calls its [`Wake`]; until then nothing can be new.
+    WhenWoken,
+    /// The source cannot tell, so the query looks now and then.
+    NowAndThen,
+    /// After so long; nothing can be new before.
+    After(Duration),
+}
+
+/// Called by a source, from any thread, when rows may be there. More often than needed is fine.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// A replayable input. Reading the same range again gives the same rows in the same order.
 ///
@@ -68,6 +84,28 @@ pub trait Source: Send {
 
     /// What reads this source's ranges, from any thread.
     fn reader(&self) -> Arc<dyn RangeReader>;
+
+    /// Gives the source what to call when rows may be there. Called once, before the first range.
+    fn notify(&mut self, wake: Wake) {
+        drop(wake);
+    }
+
+    /// When to ask again, after [`Source::next_range`] gave nothing.
+    fn ask_again(&self) -> AskAgain {
+        AskAgain::NowAndThen
+    }
+
+    /// Where the source's input ends as far as it knows, in the form of [`SourceRange::end`].
+    /// `null` where it does not know more than what it gave out.
+    fn latest(&self) -> Value {
+        Value::Null
+    }
+
+    /// Further figures for the progress record of a batch that ended at `end`.
+    fn metrics(&self, end: &Value) -> BTreeMap<String, String> {
+        let _ = end;
+        BTreeMap::new()
+    }
 }
 
 /// One of `count` slices into which a range is cut to be read by several threads.
@@ -84,6 +122,18 @@ pub struct Slice {
 /// Record batches of one slice, in a fixed order.
 pub type RowStream = Box<dyn Iterator<Item = Result<RecordBatch, ConnectorError>> + Send>;
 
+/// Takes a column of texts or bytes apart while it is read, so that nobody has to keep it.
+pub trait PayloadDecoder: Send {
+    /// The columns that come out.
+    fn schema(&self) -> SchemaRef;
+
+    /// Takes the payload of the next row; `None` where it is null.
+    fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), ConnectorError>;
+
+    /// The rows since the last call.
+    fn finish(&mut self) -> RecordBatch;
+}
+
 /// Reads ranges. Shared by the threads of a plan.
 pub trait RangeReader: Send + Sync {
     /// The rows of one slice of `range`, in record batches of about 8,192 rows.
@@ -96,4 +146,71 @@ pub trait RangeReader: Send + Sync {
         slice: Slice,
         projection: &[usize],
     ) -> Result<RowStream, ConnectorError>;
+
+    /// As [`RangeReader::read`], with column number `payload` taken apart: the record batches
+    /// have the decoder's columns, and after them those of `projection`.
+    ///
+    /// A source whose rows come one by one gives their bytes to the decoder without making an
+    /// array of them.
+    fn read_decoded(
+        &self,
+        range: &SourceRange,
+        slice: Slice,
+        projection: &[usize],
+        payload: usize,
+        mut decoder: Box<dyn PayloadDecoder>,
+    ) -> Result<RowStream, ConnectorError> {
+        let mut columns = projection.to_vec();
+        columns.push(payload);
+        columns.sort_unstable();
+        columns.dedup();
+        let place = |wanted: &usize| columns.iter().position(|column| column == wanted);
+        let kept: Vec<usize> = projection.iter().filter_map(place).collect();
+        let payload = place(&payload).unwrap_or_default();
+        let rows = self.read(range, slice, &columns)?;
+        Ok(Box::new(rows.map(move |rows| {
+            let rows = rows?;
+            decode_array(rows.column(payload), decoder.as_mut())?;
+            let kept = rows.project(&kept).map_err(misfit)?;
+            beside(&decoder.finish(), &kept)
+        })))
+    }
+}
+
+/// The columns of both, which have the same rows.
+pub fn beside(left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
+    let (left_schema, right_schema) = (left.schema(), right.schema());
+    let fields = left_schema.fields().iter().chain(right_schema.fields()).map(Arc::clone);
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let columns = left.columns().iter().chain(right.columns()).map(Arc::clone).collect();
+    let rows = RecordBatchOptions::new().with_row_count(Some(left.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(schema), columns, &rows).map_err(misfit)
+}
+
+fn misfit(error: arrow::error::ArrowError) -> ConnectorError {
+    ConnectorError::fatal("the rows that were read do not fit their columns").caused_by(error)
+}
+
+fn decode_array(
+    payloads: &dyn Array,
+    decoder: &mut dyn PayloadDecoder,
+) -> Result<(), ConnectorError> {
+    let mut decode = |payload: Option<&[u8]>| decoder.decode(payload);
+    match payloads.data_type() {
+        DataType::Utf8 => {
+            payloads.as_string::<i32>().iter().try_for_each(|v| decode(v.map(str::as_bytes)))
+        }
+        DataType::LargeUtf8 => {
+            payloads.as_string::<i64>().iter().try_for_each(|v| decode(v.map(str::as_bytes)))
+        }
+        DataType::Utf8View => {
+            payloads.as_string_view().iter().try_for_each(|v| decode(v.map(str::as_bytes)))
+        }
+        DataType::Binary => payloads.as_binary::<i32>().iter().try_for_each(decode),
+        DataType::LargeBinary => payloads.as_binary::<i64>().iter().try_for_each(decode),
+        DataType::BinaryView => payloads.as_binary_view().iter().try_for_each(decode),
+        other => Err(ConnectorError::fatal(format!(
+            "a column of type {other} was to be decoded; it must hold strings or binaries"
+        ))),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tidemill_core::{ConnectorError, RangeReader, RowStream, Slice, SourceRange};
+use tidemill_core::{ConnectorError, PayloadDecoder, RangeReader, RowStream, Slice, SourceRange};
 
 /// Stands in the plan; filled when the query starts.
 #[derive(Default)]
@@ -17,6 +17,15 @@ impl LateReader {
     }
 }
 
+impl LateReader {
+    fn opened(&self) -> Result<&dyn RangeReader, ConnectorError> {
+        match self.reader.get() {
+            Some(reader) => Ok(reader.as_ref()),
+            None => Err(ConnectorError::fatal("the source was read before it was opened")),
+        }
+    }
+}
+
 impl RangeReader for LateReader {
     fn read(
         &self,
@@ -24,9 +33,17 @@ impl RangeReader for LateReader {
         slice: Slice,
         projection: &[usize],
     ) -> Result<RowStream, ConnectorError> {
-        match self.reader.get() {
-            Some(reader) => reader.read(range, slice, projection),
-            None => Err(ConnectorError::fatal("the source was read before it was opened")),
-        }
+        self.opened()?.read(range, slice, projection)
+    }
+
+    fn read_decoded(
+        &self,
+        range: &SourceRange,
+        slice: Slice,
+        projection: &[usize],
+        payload: usize,
+        decoder: Box<dyn PayloadDecoder>,
+    ) -> Result<RowStream, ConnectorError> {
+        self.opened()?.read_decoded(range, slice, projection, payload, decoder)
     }
 }

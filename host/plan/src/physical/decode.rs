@@ -1,128 +1,99 @@
-//! Takes a JSON column apart: only the fields that the plan reads.
+//! Takes a JSON column apart while it is read: only the fields that the plan reads.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::plan_datafusion_err;
-use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::TaskContext;
-use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    SendableRecordBatchStream,
-};
-use futures::StreamExt;
+use datafusion::error::Result;
 use tidemill_codec::{DecodeError, JsonDecoder, JsonOptions};
+use tidemill_core::{ConnectorError, PayloadDecoder};
 
-use super::properties::{one_input, plain};
 use crate::definition::ValueFormat;
 
-/// `from_json(value)` and the kept columns beside it.
-pub(super) struct Decode {
-    input: Arc<dyn ExecutionPlan>,
-    /// Fields that are decoded, in the order of the output.
+/// `from_json(value)`, and where the columns of the table come from.
+pub(super) struct JsonValue {
+    /// Column of the source that is decoded.
+    pub(super) payload: usize,
+    /// Columns of the source that are kept beside it, ascending.
+    pub(super) kept: Vec<usize>,
     fields: SchemaRef,
     options: JsonOptions,
-    /// For each column of the output: where it comes from.
-    columns: Vec<Origin>,
-    properties: Arc<PlanProperties>,
+    /// For each column of the table: its place among the decoded and the kept ones.
+    order: Vec<usize>,
 }
 
-#[derive(Clone, Copy)]
-enum Origin {
-    Decoded(usize),
-    Kept(usize),
-}
-
-impl Decode {
-    /// `table` is the whole decoded table, `wanted` its columns that the plan reads. The input
-    /// has `value` and the kept columns.
+impl JsonValue {
+    /// `table` is the whole decoded table, `wanted` its columns that the plan reads.
     pub(super) fn try_new(
-        input: Arc<dyn ExecutionPlan>,
+        source: &SchemaRef,
         value: &ValueFormat,
         table: &SchemaRef,
         wanted: &[usize],
-    ) -> Result<Decode> {
+    ) -> Result<JsonValue> {
         let options = JsonOptions::parse(&value.options)
             .map_err(|error| plan_datafusion_err!("value: {error}"))?;
-        let mut fields = Vec::new();
-        let mut columns = Vec::new();
-        for column in wanted {
-            if let Some(field) = value.schema.fields().get(*column) {
-                columns.push(Origin::Decoded(fields.len()));
-                fields.push(Arc::clone(field));
-            } else {
-                columns.push(Origin::Kept(input.schema().index_of(table.field(*column).name())?));
-            }
+        let decoded = |column: &usize| value.schema.fields().get(*column);
+        let fields: Vec<_> = wanted.iter().filter_map(decoded).map(Arc::clone).collect();
+        let mut kept = Vec::new();
+        for column in wanted.iter().filter(|column| decoded(column).is_none()) {
+            kept.push(source.index_of(table.field(*column).name())?);
         }
-        let schema = Arc::new(table.project(wanted)?);
-        let partitions = input.output_partitioning().partition_count();
-        Ok(Decode {
-            input,
+        kept.sort_unstable();
+        let mut order = Vec::new();
+        let mut next_decoded = 0..;
+        for column in wanted {
+            order.extend(match decoded(column) {
+                Some(_) => next_decoded.next(),
+                None => {
+                    let of_source = source.index_of(table.field(*column).name())?;
+                    kept.iter().position(|kept| *kept == of_source).map(|i| fields.len() + i)
+                }
+            });
+        }
+        Ok(JsonValue {
+            payload: source.index_of("value")?,
+            kept,
             fields: Arc::new(Schema::new(fields)),
             options,
-            columns,
-            properties: plain(schema, partitions, EmissionType::Incremental),
+            order,
         })
     }
 
-    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Decode {
-        Decode {
-            input,
-            fields: Arc::clone(&self.fields),
-            options: self.options.clone(),
-            columns: self.columns.clone(),
-            properties: Arc::clone(&self.properties),
-        }
+    pub(super) fn decoder(&self) -> Result<Box<dyn PayloadDecoder>, DecodeError> {
+        let decoder = JsonDecoder::new(Arc::clone(&self.fields), self.options.clone())?;
+        Ok(Box::new(JsonPayload(decoder)))
+    }
+
+    /// Rows as they were read, in the order of the table.
+    pub(super) fn arrange(&self, schema: &SchemaRef, rows: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.order.iter().map(|column| Arc::clone(rows.column(*column))).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
     }
 }
 
-impl fmt::Debug for Decode {
+impl fmt::Display for JsonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
-
-impl DisplayAs for Decode {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields: Vec<&str> =
             self.fields.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "DecodeJson: fields=[{}]", fields.join(", "))
+        write!(f, "json[{}]", fields.join(", "))
     }
 }
 
-impl ExecutionPlan for Decode {
-    one_input!("DecodeJson");
+struct JsonPayload(JsonDecoder);
 
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let external = |error: DecodeError| DataFusionError::External(Box::new(error));
-        let mut decoder =
-            JsonDecoder::new(Arc::clone(&self.fields), self.options.clone()).map_err(external)?;
-        let payload = self.input.schema().index_of("value")?;
-        let columns = self.columns.clone();
-        let schema = self.schema();
-        let output = Arc::clone(&schema);
-        let stream = self.input.execute(partition, context)?.map(move |rows| {
-            let rows = rows?;
-            decoder.decode_array(rows.column(payload)).map_err(external)?;
-            let decoded = decoder.finish();
-            let columns: Vec<ArrayRef> = columns
-                .iter()
-                .map(|origin| match origin {
-                    Origin::Decoded(field) => Arc::clone(decoded.column(*field)),
-                    Origin::Kept(column) => Arc::clone(rows.column(*column)),
-                })
-                .collect();
-            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-            Ok(RecordBatch::try_new_with_options(Arc::clone(&output), columns, &options)?)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+impl PayloadDecoder for JsonPayload {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.0.schema())
+    }
+
+    fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), ConnectorError> {
+        self.0.decode_value(payload).map_err(|error| ConnectorError::fatal(error.to_string()))
+    }
+
+    fn finish(&mut self) -> RecordBatch {
+        self.0.finish()
     }
 }

@@ -15,9 +15,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use tidemill_core::{RangeReader, Slice};
+use tidemill_core::{ConnectorError, RangeReader, Slice, SourceRange};
 
-use super::decode::Decode;
+use super::decode::JsonValue;
 use super::properties::{leaf, plain};
 use crate::definition::ValueFormat;
 use crate::{PlanError, RunningBatch, SourceTable};
@@ -36,17 +36,6 @@ impl StreamTable {
             None => Arc::clone(&source.schema),
         };
         Ok(StreamTable { source, slices, schema })
-    }
-
-    fn scan_columns(&self, projection: Vec<usize>) -> Result<StreamScanExec> {
-        let schema = Arc::new(self.source.schema.project(&projection)?);
-        Ok(StreamScanExec {
-            properties: plain(schema, self.slices, EmissionType::Incremental),
-            source: self.source.name.clone(),
-            reader: Arc::clone(&self.source.reader),
-            projection,
-            slices: self.slices,
-        })
     }
 }
 
@@ -94,18 +83,22 @@ impl TableProvider for StreamTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted =
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let Some(value) = &self.source.value else {
-            return Ok(Arc::new(self.scan_columns(wanted)?));
+        let value = match &self.source.value {
+            Some(value) => {
+                let value = JsonValue::try_new(&self.source.schema, value, &self.schema, &wanted)?;
+                Some(Arc::new(value))
+            }
+            None => None,
         };
-        let payload = self.source.schema.index_of("value")?;
-        let mut columns = vec![payload];
-        for name in &value.keep {
-            columns.push(self.source.schema.index_of(name)?);
-        }
-        columns.sort_unstable();
-        columns.dedup();
-        let scan = self.scan_columns(columns)?;
-        Ok(Arc::new(Decode::try_new(Arc::new(scan), value, &self.schema, &wanted)?))
+        let schema = Arc::new(self.schema.project(&wanted)?);
+        Ok(Arc::new(StreamScanExec {
+            properties: plain(schema, self.slices, EmissionType::Incremental),
+            source: self.source.name.clone(),
+            reader: Arc::clone(&self.source.reader),
+            projection: value.as_ref().map_or(wanted, |value| value.kept.clone()),
+            value,
+            slices: self.slices,
+        }))
     }
 }
 
@@ -113,9 +106,35 @@ impl TableProvider for StreamTable {
 pub(crate) struct StreamScanExec {
     source: String,
     reader: Arc<dyn RangeReader>,
+    /// Columns of the source; where a value is decoded, those that are kept beside it.
     projection: Vec<usize>,
+    value: Option<Arc<JsonValue>>,
     slices: usize,
     properties: Arc<PlanProperties>,
+}
+
+impl StreamScanExec {
+    fn read(
+        &self,
+        range: &SourceRange,
+        partition: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+        let slice = Slice { index: partition, count: self.slices };
+        let external = |error: ConnectorError| DataFusionError::External(Box::new(error));
+        let Some(value) = &self.value else {
+            let rows = self.reader.read(range, slice, &self.projection).map_err(external)?;
+            return Ok(Box::new(rows.map(move |rows| rows.map_err(external))));
+        };
+        let decoder =
+            value.decoder().map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let rows = self
+            .reader
+            .read_decoded(range, slice, &self.projection, value.payload, decoder)
+            .map_err(external)?;
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        let value = Arc::clone(value);
+        Ok(Box::new(rows.map(move |rows| value.arrange(&schema, &rows.map_err(external)?))))
+    }
 }
 
 impl fmt::Debug for StreamScanExec {
@@ -129,7 +148,8 @@ impl DisplayAs for StreamScanExec {
         let schema = self.properties.eq_properties.schema();
         let columns: Vec<&str> =
             schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "StreamScan: source={}, columns=[{}]", self.source, columns.join(", "))
+        write!(f, "StreamScan: source={}, columns=[{}]", self.source, columns.join(", "))?;
+        self.value.iter().try_for_each(|value| write!(f, ", value={value}"))
     }
 }
 
@@ -142,15 +162,9 @@ impl ExecutionPlan for StreamScanExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let external = |error| DataFusionError::External(Box::new(error));
-        let slice = Slice { index: partition, count: self.slices };
         let rows: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
             match batch.spec().ranges.get(&self.source) {
-                Some(range) => {
-                    let rows =
-                        self.reader.read(range, slice, &self.projection).map_err(external)?;
-                    Box::new(rows.map(move |rows| rows.map_err(external)))
-                }
+                Some(range) => self.read(range, partition)?,
                 None => Box::new(std::iter::empty()),
             };
         let source = self.source.clone();

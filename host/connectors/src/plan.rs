@@ -8,6 +8,7 @@ use tidemill_core::{ConnectorError, QueryId, Sink, Source};
 
 use crate::console::{ConsoleOutput, ConsolePlan};
 use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
+use crate::kafka::{KafkaPlan, KafkaSinkPlan};
 use crate::memory::{MemoryPlan, MemoryTables};
 use crate::noop::NoopPlan;
 use crate::options::suggestion;
@@ -15,12 +16,11 @@ use crate::rate::{RateMicroBatchPlan, RatePlan};
 use crate::sqlite::SqlitePlan;
 use crate::{Clock, ConfigError, SinkConfig, SourceConfig};
 
-const SOURCES: [&str; 6] = ["json", "csv", "parquet", "text", "rate", "rate-micro-batch"];
-const SOURCES_LATER: [&str; 8] =
-    ["kafka", "socket", "orc", "xml", "avro", "delta", "statestore", "state-metadata"];
-const SINKS: [&str; 6] = ["console", "json", "parquet", "sqlite", "memory", "noop"];
-const SINKS_LATER: [&str; 12] = [
-    "kafka",
+const SOURCES: [&str; 7] = ["kafka", "json", "csv", "parquet", "text", "rate", "rate-micro-batch"];
+const SOURCES_LATER: [&str; 7] =
+    ["socket", "orc", "xml", "avro", "delta", "statestore", "state-metadata"];
+const SINKS: [&str; 7] = ["console", "kafka", "json", "parquet", "sqlite", "memory", "noop"];
+const SINKS_LATER: [&str; 11] = [
     "postgres",
     "elasticsearch",
     "redis",
@@ -42,6 +42,7 @@ pub struct PlannedSource {
 
 enum SourceKind {
     File(Arc<FilePlan>),
+    Kafka(Arc<KafkaPlan>),
     Rate(RatePlan),
     RateMicroBatch(RateMicroBatchPlan),
 }
@@ -55,6 +56,7 @@ pub fn plan_source(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
         "csv" => file(FileFormat::Csv)?,
         "parquet" => file(FileFormat::Parquet)?,
         "text" => file(FileFormat::Text)?,
+        "kafka" => SourceKind::Kafka(Arc::new(KafkaPlan::new(&config, &place)?)),
         "rate" => SourceKind::Rate(RatePlan::new(&config, &place)?),
         "rate-micro-batch" => SourceKind::RateMicroBatch(RateMicroBatchPlan::new(&config, &place)?),
         other => return Err(no_format(place, other, &SOURCES, &SOURCES_LATER)),
@@ -74,6 +76,7 @@ impl PlannedSource {
     pub fn schema(&self) -> SchemaRef {
         match &self.kind {
             SourceKind::File(plan) => Arc::clone(&plan.schema),
+            SourceKind::Kafka(plan) => plan.schema(),
             SourceKind::Rate(_) | SourceKind::RateMicroBatch(_) => crate::rate::schema(),
         }
     }
@@ -82,6 +85,7 @@ impl PlannedSource {
     pub fn open(&self, clock: Clock) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(match &self.kind {
             SourceKind::File(plan) => Box::new(FileSource::new(Arc::clone(plan))),
+            SourceKind::Kafka(plan) => Box::new(plan.open()),
             SourceKind::Rate(plan) => Box::new(plan.open(clock)),
             SourceKind::RateMicroBatch(plan) => Box::new(plan.open()),
         })
@@ -116,6 +120,7 @@ pub struct PlannedSink {
 enum SinkKind {
     Console(ConsolePlan),
     File(FileSinkPlan),
+    Kafka(Arc<KafkaSinkPlan>),
     Sqlite(SqlitePlan),
     Memory(MemoryPlan),
     Noop(NoopPlan),
@@ -128,6 +133,7 @@ pub fn plan_sink(config: SinkConfig) -> Result<PlannedSink, ConfigError> {
         "console" => SinkKind::Console(ConsolePlan::new(&config, &place)?),
         "json" => SinkKind::File(FileSinkPlan::new(FileFormat::Json, &config, &place)?),
         "parquet" => SinkKind::File(FileSinkPlan::new(FileFormat::Parquet, &config, &place)?),
+        "kafka" => SinkKind::Kafka(Arc::new(KafkaSinkPlan::new(&config, &place)?)),
         "sqlite" => SinkKind::Sqlite(SqlitePlan::new(&config, &place)?),
         "memory" => SinkKind::Memory(MemoryPlan::new(&config, &place)?),
         "noop" => SinkKind::Noop(NoopPlan::new(&config, &place)?),
@@ -148,7 +154,9 @@ impl PlannedSink {
         match &self.kind {
             SinkKind::File(plan) => plan.check(),
             SinkKind::Sqlite(plan) => plan.check(),
-            SinkKind::Console(_) | SinkKind::Memory(_) | SinkKind::Noop(_) => Ok(()),
+            SinkKind::Console(_) | SinkKind::Kafka(_) | SinkKind::Memory(_) | SinkKind::Noop(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -157,6 +165,7 @@ impl PlannedSink {
         Ok(match &self.kind {
             SinkKind::Console(plan) => Box::new(plan.open(context.console.clone())),
             SinkKind::File(plan) => Box::new(plan.open(&context.query_id)?),
+            SinkKind::Kafka(plan) => Box::new(plan.open()?),
             SinkKind::Sqlite(plan) => Box::new(plan.open(&context.query_id)?),
             SinkKind::Memory(plan) => Box::new(plan.open(&context.query_id, &context.tables)),
             SinkKind::Noop(plan) => Box::new(plan.open()),

@@ -1,0 +1,136 @@
+//! The partitions that a client fetches ahead.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tidemill_core::{ConnectorError, Wake};
+
+use super::client::Events;
+use super::native::{Event, PartitionQueue};
+use super::offsets::{Offsets, Place};
+
+/// A partition that is being fetched.
+pub(super) struct Fetching {
+    pub(super) queue: PartitionQueue,
+    /// The offset that the queue goes on with; `None` after an error.
+    pub(super) next: Option<i64>,
+    /// The queue said that there is nothing before this offset any more.
+    pub(super) end: Option<i64>,
+}
+
+/// The partitions that a client fetches. Each is read by one thread at a time.
+pub(super) struct Fetches {
+    client: Arc<BaseConsumer<Events>>,
+    wake: Wake,
+    partitions: Mutex<BTreeMap<Place, Arc<Mutex<Fetching>>>>,
+}
+
+impl Fetches {
+    pub(super) fn new(client: Arc<BaseConsumer<Events>>, wake: Wake) -> Fetches {
+        Fetches { client, wake, partitions: Mutex::default() }
+    }
+
+    /// Begins to fetch the partitions that are not fetched yet, and ends those not named.
+    pub(super) fn start(&self, positions: &Offsets) -> Result<(), ConnectorError> {
+        let mut partitions = self.partitions.lock();
+        partitions.retain(|place, _| positions.get(place).is_some());
+        for (place, offset) in positions.iter() {
+            if !partitions.contains_key(place) {
+                let fetching = self.fetch(place)?;
+                fetching.lock().go_to(place, *offset)?;
+                partitions.insert(place.clone(), fetching);
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, place: &Place) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
+        let queue = PartitionQueue::new(Arc::clone(&self.client), place, Arc::clone(&self.wake))
+            .map_err(|error| cannot_fetch(place, &error))?;
+        Ok(Arc::new(Mutex::new(Fetching { queue, next: None, end: None })))
+    }
+
+    /// A partition, which is not started if it is new.
+    pub(super) fn get(&self, place: &Place) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
+        let mut partitions = self.partitions.lock();
+        if let Some(fetching) = partitions.get(place) {
+            return Ok(Arc::clone(fetching));
+        }
+        let fetching = self.fetch(place)?;
+        partitions.insert(place.clone(), Arc::clone(&fetching));
+        Ok(fetching)
+    }
+
+    /// Takes what stands in the queues and is no record, so that the next record wakes the query:
+    /// the client tells of a queue only as it stops being empty.
+    ///
+    /// Gives partitions whose position the broker does not have.
+    pub(super) fn settle(&self) -> Result<Vec<Place>, ConnectorError> {
+        let mut lost = Vec::new();
+        for (place, fetching) in self.partitions.lock().iter() {
+            let mut fetching = fetching.lock();
+            while fetching.queue.fill(Duration::ZERO) {
+                match fetching.queue.peek() {
+                    Some(Event::End(offset)) => fetching.end = Some(offset),
+                    Some(Event::Error(code, _)) if is_out_of_range(code) => {
+                        fetching.next = None;
+                        lost.push(place.clone());
+                    }
+                    Some(Event::Error(code, reason)) => {
+                        let error = fetch_failed(place, code, &reason);
+                        if !error.is_retryable() {
+                            return Err(error);
+                        }
+                        tracing::warn!("{error}");
+                    }
+                    Some(Event::Record(_)) | None => break,
+                }
+                fetching.queue.pop();
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Drops a partition, so that it is begun anew.
+    pub(super) fn forget(&self, place: &Place) {
+        self.partitions.lock().remove(place);
+    }
+
+    /// What the client complained of last.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.client.client().context().last()
+    }
+}
+
+/// What a client's error at a partition means.
+pub(super) fn fetch_failed(place: &Place, code: RDKafkaErrorCode, reason: &str) -> ConnectorError {
+    let what = format!("{place} cannot be read: {reason}");
+    match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => ConnectorError::fatal(what),
+        _ => ConnectorError::retryable(what),
+    }
+}
+
+fn cannot_fetch(place: &Place, error: &KafkaError) -> ConnectorError {
+    ConnectorError::fatal(format!("{place} cannot be fetched: {error}"))
+}
+
+pub(super) fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+}
+
+impl Fetching {
+    /// Goes on at `offset`: at once if that is where it stands.
+    pub(super) fn go_to(&mut self, place: &Place, offset: i64) -> Result<(), ConnectorError> {
+        if self.next != Some(offset) {
+            self.end = None;
+            self.next = Some(offset);
+            self.queue.start(offset).map_err(|error| cannot_fetch(place, &error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! Rows seen as records: which columns are the key, the value and the rest.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, SchemaRef};
+use rdkafka::message::{Header, OwnedHeaders};
+use tidemill_core::ConnectorError;
+
+use super::native::{ANY_PARTITION, Outgoing};
+
+/// Where the columns of a record are among a query's.
+pub(super) struct OutgoingColumns {
+    key: Option<usize>,
+    value: usize,
+    topic: Option<usize>,
+    partition: Option<usize>,
+    headers: Option<usize>,
+}
+
+impl OutgoingColumns {
+    /// Finds them by name, as Spark does, and refuses any other column, which would be lost.
+    pub(super) fn find(
+        schema: &SchemaRef,
+        has_topic: bool,
+        takes_headers: bool,
+    ) -> Result<OutgoingColumns, String> {
+        let known = ["key", "value", "topic", "partition", "headers"];
+        for field in schema.fields() {
+            if !known.contains(&field.name().as_str()) {
+                return Err(format!(
+                    "a Kafka record has no place for column \"{}\"; its columns are key, value, topic, partition and headers. Put the rest into value: SELECT CAST(id AS STRING) AS key, to_json(struct(*)) AS value",
+                    field.name()
+                ));
+            }
+        }
+        let find = |name: &str, takes: fn(&DataType) -> bool, wanted: &str| match schema
+            .column_with_name(name)
+        {
+            None => Ok(None),
+            Some((index, field)) if takes(field.data_type()) => Ok(Some(index)),
+            Some((_, field)) => {
+                Err(format!("column \"{name}\" is {}; it has to be {wanted}", field.data_type()))
+            }
+        };
+        let value = find("value", is_bytes, "STRING or BINARY")?
+            .ok_or("the rows have no column \"value\", which a Kafka record needs; for example to_json(struct(*)) AS value")?;
+        let topic = find("topic", is_text, "STRING")?;
+        if !has_topic && topic.is_none() {
+            return Err(
+                "no topic is named: set the option topic, or give the rows a column \"topic\""
+                    .to_owned(),
+            );
+        }
+        let headers = find("headers", is_headers, "ARRAY<STRUCT<key: STRING, value: BINARY>>")?;
+        if headers.is_some() && !takes_headers {
+            return Err(
+                "the rows have a column \"headers\", which is sent with includeHeaders = true only"
+                    .to_owned(),
+            );
+        }
+        Ok(OutgoingColumns {
+            key: find("key", is_bytes, "STRING or BINARY")?,
+            value,
+            topic: topic.filter(|_| !has_topic),
+            partition: find("partition", |kind| *kind == DataType::Int32, "INT")?,
+            headers,
+        })
+    }
+}
+
+fn is_text(kind: &DataType) -> bool {
+    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_bytes(kind: &DataType) -> bool {
+    is_text(kind) || matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
+fn is_headers(kind: &DataType) -> bool {
+    let DataType::List(item) = kind else {
+        return false;
+    };
+    matches!(item.data_type(), DataType::Struct(fields)
+        if fields.len() == 2 && is_text(fields[0].data_type()) && is_bytes(fields[1].data_type()))
+}
+
+/// Some rows of a record batch, as records.
+#[derive(Clone)]
+pub(super) struct OutgoingRows<'a> {
+    pub(super) range: Range<usize>,
+    key: Option<Bytes<'a>>,
+    value: Bytes<'a>,
+    topic: Option<Bytes<'a>>,
+    partition: Option<&'a ArrayRef>,
+    headers: Option<(&'a ListArray, ArrayRef, ArrayRef)>,
+}
+
+impl<'a> OutgoingRows<'a> {
+    pub(super) fn new(
+        rows: &'a RecordBatch,
+        columns: &OutgoingColumns,
+    ) -> Result<OutgoingRows<'a>, ConnectorError> {
+        let bytes = |index: usize| Bytes::of(rows.column(index));
+        let headers = columns.headers.map(|index| {
+            let lists = rows.column(index).as_list::<i32>();
+            let items = lists.values().as_struct();
+            let part = |index: usize, kind| {
+                cast(items.column(index), &kind).map_err(|error| {
+                    ConnectorError::fatal("headers cannot be sent").caused_by(error)
+                })
+            };
+            Ok::<_, ConnectorError>((lists, part(0, DataType::Utf8)?, part(1, DataType::Binary)?))
+        });
+        Ok(OutgoingRows {
+            range: 0..rows.num_rows(),
+            key: columns.key.map(bytes),
+            value: bytes(columns.value),
+            topic: columns.topic.map(bytes),
+            partition: columns.partition.map(|index| rows.column(index)),
+            headers: headers.transpose()?,
+        })
+    }
+
+    /// Runs of rows with the same topic.
+    pub(super) fn by_topic(&self) -> Result<Vec<(Arc<str>, OutgoingRows<'a>)>, ConnectorError> {
+        let mut runs: Vec<(Arc<str>, OutgoingRows<'a>)> = Vec::new();
+        for row in self.range.clone() {
+            let topic =
+                self.topic.as_ref().and_then(|topics| topics.get(row)).ok_or_else(|| {
+                    ConnectorError::fatal(
+                        "a row's topic is null; give it one, or set the option topic for all rows",
+                    )
+                })?;
+            match runs.last_mut() {
+                Some((last, run)) if last.as_bytes() == topic => run.range.end = row + 1,
+                _ => {
+                    let name = String::from_utf8_lossy(topic).as_ref().into();
+                    runs.push((name, OutgoingRows { range: row..row + 1, ..self.clone() }));
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    pub(super) fn has_headers(&self) -> bool {
+        self.headers.is_some()
+    }
+
+    #[inline]
+    pub(super) fn record(&self, row: usize) -> Outgoing<'a> {
+        let partition = self.partition.and_then(|partitions| {
+            let partitions = partitions.as_primitive::<Int32Type>();
+            partitions.is_valid(row).then(|| partitions.value(row))
+        });
+        Outgoing {
+            key: self.key.as_ref().and_then(|key| key.get(row)),
+            value: self.value.get(row),
+            partition: partition.unwrap_or(ANY_PARTITION),
+        }
+    }
+
+    pub(super) fn headers(&self, row: usize) -> OwnedHeaders {
+        let mut owned = OwnedHeaders::new();
+        if let Some((lists, keys, values)) = &self.headers
+            && lists.is_valid(row)
+        {
+            let (keys, values) = (keys.as_string::<i32>(), values.as_binary::<i32>());
+            for item in offset(lists, row)..offset(lists, row + 1) {
+                let value = values.is_valid(item).then(|| values.value(item));
+                owned = owned.insert(Header { key: keys.value(item), value });
+            }
+        }
+        owned
+    }
+}
+
+fn offset(lists: &ListArray, row: usize) -> usize {
+    usize::try_from(lists.value_offsets()[row]).unwrap_or(0)
+}
+
+/// A column of texts or bytes.
+#[derive(Clone)]
+enum Bytes<'a> {
+    Text(&'a arrow::array::StringArray),
+    LargeText(&'a arrow::array::LargeStringArray),
+    TextView(&'a arrow::array::StringViewArray),
+    Binary(&'a arrow::array::BinaryArray),
+    LargeBinary(&'a arrow::array::LargeBinaryArray),
+    BinaryView(&'a arrow::array::BinaryViewArray),
+}
+
+impl<'a> Bytes<'a> {
+    fn of(column: &'a ArrayRef) -> Bytes<'a> {
+        match column.data_type() {
+            DataType::Utf8 => Bytes::Text(column.as_string()),
+            DataType::LargeUtf8 => Bytes::LargeText(column.as_string()),
+            DataType::Utf8View => Bytes::TextView(column.as_string_view()),
+            DataType::LargeBinary => Bytes::LargeBinary(column.as_binary()),
+            DataType::BinaryView => Bytes::BinaryView(column.as_binary_view()),
+            _ => Bytes::Binary(column.as_binary()),
+        }
+    }
+
+    #[inline]
+    fn get(&self, row: usize) -> Option<&'a [u8]> {
+        match self {
+            Bytes::Text(column) => column.is_valid(row).then(|| column.value(row).as_bytes()),
+            Bytes::LargeText(column) => column.is_valid(row).then(|| column.value(row).as_bytes()),
+            Bytes::TextView(column) => column.is_valid(row).then(|| column.value(row).as_bytes()),
+            Bytes::Binary(column) => column.is_valid(row).then(|| column.value(row)),
+            Bytes::LargeBinary(column) => column.is_valid(row).then(|| column.value(row)),
+            Bytes::BinaryView(column) => column.is_valid(row).then(|| column.value(row)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use arrow::array::{Int32Array, StringArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    #[test]
+    fn rows_that_are_no_records_are_refused_with_what_to_write() {
+        let refused = |columns: &[(&str, DataType)], has_topic| {
+            OutgoingColumns::find(&schema(columns), has_topic, false).err().unwrap()
+        };
+        let text = DataType::Utf8;
+        assert!(refused(&[("key", text.clone())], true).contains("no column \"value\""));
+        assert!(refused(&[("value", DataType::Int64)], true).contains("STRING or BINARY"));
+        assert!(refused(&[("value", text.clone())], false).contains("no topic is named"));
+        let more = [("value", text.clone()), ("amount", DataType::Int64)];
+        assert!(refused(&more, true).contains("no place for column \"amount\""));
+    }
+
+    #[test]
+    fn rows_are_cut_where_the_topic_changes() {
+        let schema = schema(&[
+            ("topic", DataType::Utf8),
+            ("value", DataType::Utf8),
+            ("partition", DataType::Int32),
+        ]);
+        let rows = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![
+                Arc::new(StringArray::from(vec!["a", "a", "b", "a"])),
+                Arc::new(StringArray::from(vec![Some("1"), None, Some("3"), Some("4")])),
+                Arc::new(Int32Array::from(vec![Some(2), None, Some(0), None])),
+            ],
+        )
+        .unwrap();
+        let columns = OutgoingColumns::find(&schema, false, false).unwrap();
+        let rows = OutgoingRows::new(&rows, &columns).unwrap();
+        let runs = rows.by_topic().unwrap();
+        let runs: Vec<(&str, Range<usize>)> =
+            runs.iter().map(|(topic, rows)| (topic.as_ref(), rows.range.clone())).collect();
+        assert_eq!(runs, [("a", 0..2), ("b", 2..3), ("a", 3..4)]);
+        let record = rows.record(1);
+        assert_eq!((record.value, record.partition), (None, ANY_PARTITION));
+        assert_eq!((rows.record(0).value, rows.record(0).partition), (Some(&b"1"[..]), 2));
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads ranges: records go from the client's memory straight into columns or to the decoder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use rdkafka::error::RDKafkaErrorCode;
+use tidemill_core::{
+    ConnectorError, PayloadDecoder, RangeReader, RowStream, Slice, SourceRange, beside,
+};
+
+use super::columns::{self, Columns};
+use super::fetch::{Fetching, fetch_failed, is_out_of_range};
+use super::link::{Connected, Link};
+use super::native::{Event, Record};
+use super::offsets::{Offsets, Place, Span, slice_of};
+use crate::rows::{BATCH_ROWS, record_batch};
+
+/// Where decoded or plain rows are gathered.
+trait Gather {
+    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<(), ConnectorError>;
+    fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError>;
+}
+
+impl Gather for Columns {
+    #[inline]
+    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<(), ConnectorError> {
+        Columns::push(self, place, record);
+        Ok(())
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
+        let columns = Columns::finish(self);
+        record_batch(self.schema(), columns, rows)
+    }
+}
+
+/// Values taken apart, and columns of the record beside them.
+struct Decoded {
+    decoder: Box<dyn PayloadDecoder>,
+    takes_value: bool,
+    beside: Columns,
+}
+
+impl Gather for Decoded {
+    #[inline]
+    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<(), ConnectorError> {
+        self.beside.push(place, record);
+        self.decoder.decode(if self.takes_value { record.value() } else { record.key() })
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
+        beside(&self.decoder.finish(), &Gather::finish(&mut self.beside, rows)?)
+    }
+}
+
+/// The rows of one slice, block by block.
+struct Reading<G> {
+    connected: Arc<Connected>,
+    spans: std::vec::IntoIter<Span>,
+    /// The span that is being read, and how far it is.
+    current: Option<Span>,
+    gather: G,
+    patience: Duration,
+}
+
+impl<G: Gather> Reading<G> {
+    /// The next full block, or what is left.
+    fn block(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        let mut rows = 0;
+        while rows < BATCH_ROWS {
+            let Some(mut span) = self.current.take().or_else(|| self.spans.next()) else {
+                break;
+            };
+            if span.from >= span.to {
+                continue;
+            }
+            let fetching = self.connected.fetches.get(&span.place)?;
+            let taken = self.take(&mut span, &mut fetching.lock(), BATCH_ROWS - rows)?;
+            rows += taken;
+            self.current = Some(span);
+        }
+        if rows == 0 { Ok(None) } else { self.gather.finish(rows).map(Some) }
+    }
+
+    /// Takes up to `most` records of a span, and moves its start to where it goes on.
+    fn take(
+        &mut self,
+        span: &mut Span,
+        fetching: &mut Fetching,
+        most: usize,
+    ) -> Result<usize, ConnectorError> {
+        fetching.go_to(&span.place, span.from)?;
+        let mut taken = 0;
+        while taken < most {
+            if fetching.end.is_some_and(|end| end >= span.to) {
+                span.from = span.to;
+                break;
+            }
+            if !fetching.queue.fill(self.patience) {
+                fetching.next = None;
+                return Err(self.nothing_came(span));
+            }
+            match fetching.queue.peek() {
+                Some(Event::Record(record)) if record.offset() >= span.to => {
+                    // It stays for the next range. Between the two may be offsets without records.
+                    span.from = span.to;
+                    break;
+                }
+                Some(Event::Record(record)) => {
+                    self.gather.push(&span.place, record)?;
+                    span.from = record.offset() + 1;
+                    taken += 1;
+                }
+                Some(Event::End(offset)) => fetching.end = Some(offset),
+                Some(Event::Error(code, reason)) => {
+                    fetching.queue.pop();
+                    fetching.next = None;
+                    return Err(failed(span, code, &reason));
+                }
+                None => {}
+            }
+            fetching.queue.pop();
+        }
+        fetching.next = Some(span.from);
+        Ok(taken)
+    }
+
+    fn nothing_came(&self, span: &Span) -> ConnectorError {
+        let heard = self.connected.fetches.complaint().map(|reason| format!(" ({reason})"));
+        ConnectorError::retryable(format!(
+            "nothing came of {} from offset {} on within {} s, and the range ends at {}{}; is the broker up? (kafkaConsumer.pollTimeoutMs)",
+            span.place,
+            span.from,
+            self.patience.as_secs(),
+            span.to,
+            heard.unwrap_or_default()
+        ))
+    }
+}
+
+fn failed(span: &Span, code: RDKafkaErrorCode, reason: &str) -> ConnectorError {
+    if is_out_of_range(code) {
+        return ConnectorError::fatal(format!(
+            "{} no longer has offset {}, which this batch reads up to {}: {reason}. The records were deleted before they were read; a new query with a new checkpoint can begin at what is left",
+            span.place, span.from, span.to
+        ));
+    }
+    fetch_failed(&span.place, code, reason)
+}
+
+impl<G: Gather> Iterator for Reading<G> {
+    type Item = Result<RecordBatch, ConnectorError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let block = self.block();
+        if block.is_err() {
+            self.current = None;
+            self.spans = Vec::new().into_iter();
+        }
+        block.transpose()
+    }
+}
+
+/// Reads the ranges of one source.
+pub(super) struct KafkaReader {
+    pub(super) link: Arc<Link>,
+    pub(super) has_headers: bool,
+    /// How long a record of a range may take to come.
+    pub(super) patience: Duration,
+}
+
+impl KafkaReader {
+    fn reading<G: Gather>(
+        &self,
+        range: &SourceRange,
+        slice: Slice,
+        gather: G,
+    ) -> Result<Reading<G>, ConnectorError> {
+        let spans = slice_of(spans(range)?, slice.index, slice.count);
+        let connected = self.link.connected()?;
+        let patience = self.patience;
+        Ok(Reading { connected, spans: spans.into_iter(), current: None, gather, patience })
+    }
+
+    fn columns(&self, projection: &[usize]) -> Result<Columns, ConnectorError> {
+        let schema = columns::schema(self.has_headers).project(projection).map_err(|error| {
+            ConnectorError::fatal("a column is asked for that there is not").caused_by(error)
+        })?;
+        Ok(Columns::new(Arc::new(schema)))
+    }
+}
+
+impl RangeReader for KafkaReader {
+    fn read(
+        &self,
+        range: &SourceRange,
+        slice: Slice,
+        projection: &[usize],
+    ) -> Result<RowStream, ConnectorError> {
+        Ok(Box::new(self.reading(range, slice, self.columns(projection)?)?))
+    }
+
+    fn read_decoded(
+        &self,
+        range: &SourceRange,
+        slice: Slice,
+        projection: &[usize],
+        payload: usize,
+        decoder: Box<dyn PayloadDecoder>,
+    ) -> Result<RowStream, ConnectorError> {
+        let takes_value = columns::schema(self.has_headers).field(payload).name() == columns::VALUE;
+
+        let gather = Decoded { decoder, takes_value, beside: self.columns(projection)? };
+        Ok(Box::new(self.reading(range, slice, gather)?))
+    }
+}
+
+/// What a range reads, sorted.
+fn spans(range: &SourceRange) -> Result<Vec<Span>, ConnectorError> {
+    let unreadable = |reason: String| {
+        ConnectorError::fatal(format!("the range of a Kafka source cannot be read: {reason}"))
+    };
+    let parse = |json: &serde_json::Value| match json {
+        serde_json::Value::Null => Ok(Offsets::default()),
+        json => Offsets::from_json(json).map_err(unreadable),
+    };
+    let mut starts = parse(&range.start)?;
+    starts.extend(&parse(&range.parts)?);
+    let ends = parse(&range.end)?;
+    let span = |(place, to): (&Place, &i64)| {
+        let from = starts.get(place).ok_or_else(|| unreadable(format!("{place} has no start")))?;
+        Ok(Span { place: place.clone(), from, to: *to })
+    };
+    ends.iter().map(span).collect()
+}

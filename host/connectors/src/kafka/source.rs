@@ -1,0 +1,496 @@
+//! `kafka`: topics of Kafka, as Spark's source reads them.
+//!
+//! ```text
+//!                 position                 end of the range          high watermark
+//!  partition 0  -----|--------------------------|-------------------------|
+//!  partition 1  ---------|-------------|--------------------|
+//! ```
+//!
+//! The client fetches all partitions ahead, within bounds, from the position on. A range is fixed
+//! by what the client has heard of the partitions' ends, without a question to the broker; where
+//! limits or committed records make the exact end matter, the broker is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use serde_json::Value;
+use tidemill_core::{AskAgain, ConnectorError, RangeReader, ReadLimit, Source, SourceRange, Wake};
+
+use super::client::{CONNECT_WAIT, Events, Subscription, offsets_at};
+use super::columns;
+use super::link::{DEFAULTS, Link, READ_UNCOMMITTED, sets_queue};
+use super::native::cached_end;
+use super::offsets::{EARLIEST, LATEST, Offsets, Place, StartingOffsets, limited};
+use super::reader::KafkaReader;
+use super::settings;
+use crate::options::{Known, Options};
+use crate::{ConfigError, SourceConfig};
+
+const OPTIONS: Known = Known {
+    built: &[
+        "subscribe",
+        "assign",
+        "startingOffsets",
+        "maxOffsetsPerTrigger",
+        "failOnDataLoss",
+        "includeHeaders",
+        "kafkaConsumer.pollTimeoutMs",
+    ],
+    later: &[
+        "subscribePattern",
+        "startingTimestamp",
+        "startingOffsetsByTimestamp",
+        "startingOffsetsByTimestampStrategy",
+        "endingOffsets",
+        "endingTimestamp",
+        "endingOffsetsByTimestamp",
+        "minOffsetsPerTrigger",
+        "maxTriggerDelay",
+        "minPartitions",
+        "maxRecordsPerPartition",
+        "groupIdPrefix",
+        "fetchOffset.numRetries",
+        "fetchOffset.retryIntervalMs",
+    ],
+};
+
+/// One question for offsets waits so long.
+const OFFSETS_WAIT: Duration = Duration::from_secs(5);
+
+/// After a broker did not answer, the query asks it again so soon.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Spark's default of `kafkaConsumer.pollTimeoutMs` (`spark.network.timeout`).
+const POLL_TIMEOUT_MS: u64 = 120_000;
+
+/// A Kafka source that could be connected.
+pub(crate) struct KafkaPlan {
+    place: String,
+    client: ClientConfig,
+    /// Whether the job sets how much is fetched ahead.
+    sets_queue: bool,
+    subscription: Subscription,
+    starting: StartingOffsets,
+    limit: Option<u64>,
+    fail_on_data_loss: bool,
+    has_headers: bool,
+    patience: Duration,
+}
+
+impl KafkaPlan {
+    pub(crate) fn new(config: &SourceConfig, place: &str) -> Result<KafkaPlan, ConfigError> {
+        if config.path.is_some() || config.schema.is_some() {
+            return Err(ConfigError::Schema {
+                place: place.to_owned(),
+                reason: "a Kafka source has no path, and its columns are fixed (key, value, topic, …); remove path and schema. value = { format = \"json\", schema = \"…\" } takes values apart".to_owned(),
+            });
+        }
+        let (client, others) = settings::split(place, &config.options, &DEFAULTS)?;
+        let options = Options::check(place, &others, &[OPTIONS])?;
+        let starting = match options.text("startingOffsets") {
+            None => StartingOffsets::Latest,
+            Some(text) => StartingOffsets::parse(text)
+                .map_err(|wanted| options.bad("startingOffsets", &wanted))?,
+        };
+        let poll_timeout = options.number("kafkaConsumer.pollTimeoutMs", 1)?;
+        Ok(KafkaPlan {
+            place: place.to_owned(),
+            client,
+            sets_queue: sets_queue(&config.options),
+            subscription: subscription(&options)?,
+            starting,
+            limit: options.number("maxOffsetsPerTrigger", 1)?,
+            fail_on_data_loss: options.bool("failOnDataLoss", true)?,
+            has_headers: options.bool("includeHeaders", false)?,
+            patience: Duration::from_millis(poll_timeout.unwrap_or(POLL_TIMEOUT_MS)),
+        })
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        columns::schema(self.has_headers)
+    }
+
+    /// Connects when the first range is asked for.
+    pub(crate) fn open(self: &Arc<Self>) -> KafkaSource {
+        let link = Link::new(&self.place, &self.client, self.sets_queue, &self.subscription);
+        let link = Arc::new(link);
+        let reader = KafkaReader {
+            link: Arc::clone(&link),
+            has_headers: self.has_headers,
+            patience: self.patience,
+        };
+        KafkaSource {
+            plan: Arc::clone(self),
+            link,
+            reader: Arc::new(reader),
+            position: None,
+            fixed_end: None,
+            latest: Offsets::default(),
+            unanswered_since: None,
+        }
+    }
+
+    fn reads_uncommitted(&self) -> bool {
+        self.client.get("isolation.level") == Some(READ_UNCOMMITTED)
+    }
+}
+
+fn subscription(options: &Options) -> Result<Subscription, ConfigError> {
+    match (options.text("subscribe"), options.text("assign")) {
+        (Some(topics), None) => {
+            let topics: BTreeSet<Arc<str>> =
+                topics.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Arc::from).collect();
+            if topics.is_empty() {
+                return Err(options.bad("subscribe", "it has to name topics: \"orders,payments\""));
+            }
+            Ok(Subscription::Topics(topics))
+        }
+        (None, Some(text)) => {
+            let wanted = "it has to be JSON like {\"orders\":[0,1]}";
+            let bad = || options.bad("assign", wanted);
+            let topics: BTreeMap<String, Vec<i32>> =
+                serde_json::from_str(text).map_err(|_| bad())?;
+            let mut places = BTreeSet::new();
+            for (topic, numbers) in topics {
+                let topic: Arc<str> = topic.into();
+                for partition in numbers {
+                    if partition < 0 {
+                        return Err(bad());
+                    }
+                    places.insert(Place { topic: Arc::clone(&topic), partition });
+                }
+            }
+            if places.is_empty() { Err(bad()) } else { Ok(Subscription::Partitions(places)) }
+        }
+        (Some(_), Some(_)) => {
+            Err(options.bad("assign", "subscribe is given as well: keep one of them"))
+        }
+        (None, None) => Err(ConfigError::Missing {
+            place: options.place().to_owned(),
+            what: "option subscribe or assign".to_owned(),
+            hint: "name the topics: subscribe = \"orders,payments\"".to_owned(),
+        }),
+    }
+}
+
+/// A running Kafka source.
+pub(crate) struct KafkaSource {
+    plan: Arc<KafkaPlan>,
+    link: Arc<Link>,
+    reader: Arc<KafkaReader>,
+    /// Where the last range ended; `None` before the first.
+    position: Option<Offsets>,
+    /// Set once the input's end is fixed.
+    fixed_end: Option<Offsets>,
+    /// The partitions' ends as last heard.
+    latest: Offsets,
+    /// Since when the broker has not answered.
+    unanswered_since: Option<Instant>,
+}
+
+/// What a range begins with.
+struct Beginning {
+    offsets: Offsets,
+    /// Those that are not where the last range ended.
+    moved: Offsets,
+}
+
+impl KafkaSource {
+    /// Where a new query begins.
+    fn first_offsets(&mut self) -> Result<Offsets, ConnectorError> {
+        let starting = self.plan.starting.clone();
+        let place = self.plan.place.clone();
+        let connected = self.link.connected()?;
+        let places = connected.watch.places();
+        let ask = |which| offsets_at(&connected.client, places.iter(), which, CONNECT_WAIT);
+        let given = match starting {
+            StartingOffsets::Earliest => return ask(EARLIEST),
+            StartingOffsets::Latest => return ask(LATEST),
+            StartingOffsets::At(given) => given,
+        };
+        let named: BTreeSet<Place> = given.places().cloned().collect();
+        if named != places {
+            let list = |places: Vec<&Place>| {
+                places.into_iter().map(Place::to_string).collect::<Vec<_>>().join(", ")
+            };
+            return Err(ConnectorError::fatal(format!(
+                "{place}: startingOffsets has to name every partition, -2 for the earliest and -1 for the latest offset; it lacks [{}] and names [{}], which are not read",
+                list(places.difference(&named).collect()),
+                list(named.difference(&places).collect()),
+            )));
+        }
+        let (earliest, latest) = (ask(EARLIEST)?, ask(LATEST)?);
+        let resolve = |(place, offset): (&Place, &i64)| {
+            let known = match *offset {
+                EARLIEST => earliest.get(place),
+                LATEST => latest.get(place),
+                offset => Some(offset),
+            };
+            (place.clone(), known.unwrap_or(*offset))
+        };
+        Ok(given.iter().map(resolve).collect())
+    }
+
+    /// Where the next range begins: at the position, at the first record of partitions that are
+    /// new, and without those that are gone.
+    fn beginning(&mut self) -> Result<Beginning, ConnectorError> {
+        let Some(position) = self.position.clone() else {
+            let offsets = self.first_offsets()?;
+            return Ok(Beginning { moved: offsets.clone(), offsets });
+        };
+        let plan = Arc::clone(&self.plan);
+        let connected = self.link.connected()?;
+        let places = connected.watch.places();
+        let mut offsets = position.clone();
+        for gone in position.places().filter(|place| !places.contains(place)) {
+            let from = position.get(gone).unwrap_or(0);
+            lose(
+                &plan,
+                &format!("{gone} is gone; what it had from offset {from} on was not read"),
+            )?;
+            offsets.remove(gone);
+        }
+        let new = places.iter().filter(|place| position.get(place).is_none());
+        let moved = offsets_at(&connected.client, new, EARLIEST, OFFSETS_WAIT)?;
+        offsets.extend(&moved);
+        Ok(Beginning { offsets, moved })
+    }
+
+    /// The ends of the partitions as the client has heard of them, and of the rest as the broker
+    /// says.
+    fn heard_ends(
+        &self,
+        client: &BaseConsumer<Events>,
+        from: &Offsets,
+    ) -> Result<Offsets, ConnectorError> {
+        let mut ends = Offsets::default();
+        let mut unknown = Vec::new();
+        for place in from.places() {
+            let heard = CString::new(place.topic.as_bytes())
+                .ok()
+                .and_then(|topic| cached_end(client, &topic, place.partition));
+            match heard {
+                Some(end) => ends.insert(place.clone(), end),
+                None => unknown.push(place),
+            }
+        }
+        ends.extend(&offsets_at(client, unknown.into_iter(), LATEST, OFFSETS_WAIT)?);
+        Ok(ends)
+    }
+
+    /// How far the input goes now.
+    fn ends(&mut self, from: &Offsets, bound: ReadLimit) -> Result<Offsets, ConnectorError> {
+        if let Some(fixed) = &self.fixed_end {
+            return Ok(fixed.clone());
+        }
+        let connected = self.link.connected()?;
+        let client = Arc::clone(&connected.client);
+        let heard = self.heard_ends(&client, from)?;
+        let is_more = heard.iter().any(|(place, end)| from.get(place) != Some(*end));
+        let is_exact = self.plan.limit.is_none() && self.plan.reads_uncommitted();
+        if bound == ReadLimit::Limited && (is_exact || !is_more) {
+            return Ok(heard);
+        }
+        offsets_at(&client, from.places(), LATEST, OFFSETS_WAIT)
+    }
+
+    /// Partitions that end before the position, or whose position is gone, were emptied or made
+    /// anew: they are read from what is left, if the job allows that.
+    fn replace_lost(
+        &self,
+        begin: &mut Beginning,
+        ends: &mut Offsets,
+    ) -> Result<(), ConnectorError> {
+        let connected = self.link.connected()?;
+        let mut suspects: BTreeSet<Place> = connected.fetches.settle()?.into_iter().collect();
+        for (place, end) in ends.iter() {
+            if begin.offsets.get(place).is_some_and(|from| from > *end) {
+                suspects.insert(place.clone());
+            }
+        }
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        // A broker that just took a partition over may have named an end that was too small.
+        let ask = |which| offsets_at(&connected.client, suspects.iter(), which, OFFSETS_WAIT);
+        let (earliest, latest) = (ask(EARLIEST)?, ask(LATEST)?);
+        for place in &suspects {
+            let from = begin.offsets.get(place).unwrap_or(0);
+            let first = earliest.get(place).unwrap_or(from);
+            let last = latest.get(place).unwrap_or(from);
+            connected.fetches.forget(place);
+            if (first..=last).contains(&from) {
+                continue;
+            }
+            lose(
+                &self.plan,
+                &format!(
+                    "{place} no longer has offset {from}: it begins at {first} and ends at {last}; records were deleted before they were read"
+                ),
+            )?;
+            begin.offsets.insert(place.clone(), first);
+            begin.moved.insert(place.clone(), first);
+            ends.insert(place.clone(), last);
+        }
+        connected.fetches.start(&begin.offsets)
+    }
+
+    fn range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
+        let mut begin = self.beginning()?;
+        self.link.connected()?.fetches.start(&begin.offsets)?;
+        let mut latest = self.ends(&begin.offsets, bound)?;
+        self.replace_lost(&mut begin, &mut latest)?;
+        let mut ends = match (self.plan.limit, bound) {
+            (Some(limit), ReadLimit::Limited) => limited(&begin.offsets, &latest, limit),
+            _ => latest.clone(),
+        };
+        // What was asked for may have been answered from another moment.
+        for (place, from) in begin.offsets.iter() {
+            let end = ends.get(place).unwrap_or(*from);
+            ends.insert(place.clone(), end.max(*from));
+        }
+        let gone: Vec<Place> =
+            ends.places().filter(|place| begin.offsets.get(place).is_none()).cloned().collect();
+        gone.iter().for_each(|place| ends.remove(place));
+        self.latest = latest;
+        let is_first = self.position.is_none();
+        // As in Spark, the first batch runs without rows too: it fixes where the query began.
+        if !is_first && begin.moved.is_empty() && self.position.as_ref() == Some(&ends) {
+            return Ok(None);
+        }
+        let start = self.position();
+        let parts = if begin.moved.is_empty() { Value::Null } else { begin.moved.to_json() };
+        let range = SourceRange { start, end: ends.to_json(), parts };
+        self.position = Some(ends);
+        Ok(Some(range))
+    }
+}
+
+/// Data was lost: an error, or a warning where the job says so.
+fn lose(plan: &KafkaPlan, what: &str) -> Result<(), ConnectorError> {
+    if plan.fail_on_data_loss {
+        return Err(ConnectorError::fatal(format!(
+            "{}: {what}. Set failOnDataLoss = false to go on with what is there",
+            plan.place
+        )));
+    }
+    tracing::warn!(source = %plan.place, "{what}; going on with what is there");
+    Ok(())
+}
+
+impl Source for KafkaSource {
+    fn description(&self) -> String {
+        match &self.plan.subscription {
+            Subscription::Topics(topics) => {
+                let topics: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+                format!("KafkaV2[Subscribe[{}]]", topics.join(", "))
+            }
+            Subscription::Partitions(places) => {
+                let places: Vec<String> = places.iter().map(Place::to_string).collect();
+                format!("KafkaV2[Assign[{}]]", places.join(", "))
+            }
+        }
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.plan.schema()
+    }
+
+    fn next_range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
+        let is_started = self.link.is_connected() && self.position.is_some();
+        match self.range(bound) {
+            Ok(range) => {
+                self.unanswered_since = None;
+                Ok(range)
+            }
+            // A broker that restarts is waited for, as long as for a record of a range.
+            Err(error) if error.is_retryable() && is_started => {
+                let since = *self.unanswered_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= self.plan.patience {
+                    return Err(error);
+                }
+                tracing::warn!(source = %self.plan.place, "{error}; asking again");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {
+        let connected = self.link.connected()?;
+        let places = connected.watch.places();
+        let ends = offsets_at(&connected.client, places.iter(), LATEST, CONNECT_WAIT)?;
+        self.fixed_end = Some(ends);
+        Ok(())
+    }
+
+    fn advance(&mut self, range: &SourceRange) -> Result<(), ConnectorError> {
+        self.restore(&range.end)
+    }
+
+    fn position(&self) -> Value {
+        self.position.as_ref().map_or(Value::Null, Offsets::to_json)
+    }
+
+    fn restore(&mut self, position: &Value) -> Result<(), ConnectorError> {
+        self.position = match position {
+            Value::Null => None,
+            json => Some(Offsets::from_json(json).map_err(|reason| {
+                let place = &self.plan.place;
+                ConnectorError::fatal(format!(
+                    "{place}: the checkpoint's position cannot be read: {reason}"
+                ))
+            })?),
+        };
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn RangeReader> {
+        Arc::clone(&self.reader) as Arc<dyn RangeReader>
+    }
+
+    fn notify(&mut self, wake: Wake) {
+        self.link.wake_by(wake);
+    }
+
+    fn ask_again(&self) -> AskAgain {
+        match self.unanswered_since {
+            Some(_) => AskAgain::After(ASK_AGAIN),
+            None => AskAgain::WhenWoken,
+        }
+    }
+
+    fn latest(&self) -> Value {
+        self.latest.to_json()
+    }
+
+    fn metrics(&self, end: &Value) -> BTreeMap<String, String> {
+        let Ok(end) = Offsets::from_json(end) else {
+            return BTreeMap::new();
+        };
+        let behind: Vec<i64> = self
+            .latest
+            .iter()
+            .filter_map(|(place, latest)| end.get(place).map(|end| (latest - end).max(0)))
+            .collect();
+        if behind.is_empty() {
+            return BTreeMap::new();
+        }
+        let sum: i128 = behind.iter().map(|behind| i128::from(*behind)).sum();
+        let average = sum / behind.len() as i128;
+        let least = behind.iter().min().copied().unwrap_or(0);
+        let most = behind.iter().max().copied().unwrap_or(0);
+        [
+            ("minOffsetsBehindLatest", least.to_string()),
+            ("maxOffsetsBehindLatest", most.to_string()),
+            ("avgOffsetsBehindLatest", average.to_string()),
+        ]
+        .map(|(name, figure)| (name.to_owned(), figure))
+        .into()
+    }
+}

@@ -1,0 +1,88 @@
+//! Listens to what the client says, and notices partitions that appear or go while a query runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::consumer::BaseConsumer;
+use tidemill_core::{ConnectorError, Wake};
+
+use super::client::{Events, Subscription, partitions};
+use super::offsets::Place;
+
+/// How often the broker is asked which partitions there are. Spark asks before every batch.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// How long an answer may take before the old one stands.
+const REFRESH_WAIT: Duration = Duration::from_secs(4);
+
+/// The longest that the end of the source waits for the thread to notice.
+const POLL: Duration = Duration::from_millis(200);
+
+#[derive(Default)]
+struct Shared {
+    places: Mutex<Option<BTreeSet<Place>>>,
+    is_closed: AtomicBool,
+}
+
+/// The partitions that there are, kept up to date by a thread.
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+}
+
+impl Watch {
+    pub(super) fn start(
+        client: Arc<BaseConsumer<Events>>,
+        subscription: Subscription,
+        wake: Wake,
+    ) -> Result<Watch, ConnectorError> {
+        let shared = Arc::<Shared>::default();
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("tidemill-kafka".to_owned())
+            .spawn(move || watch(&client, &subscription, &wake, &theirs))
+            .map_err(|error| ConnectorError::fatal("no thread for Kafka").caused_by(error))?;
+        Ok(Watch { shared })
+    }
+
+    /// What a first question gave; from here on the thread asks.
+    pub(super) fn found(&self, places: BTreeSet<Place>) {
+        *self.shared.places.lock() = Some(places);
+    }
+
+    pub(super) fn places(&self) -> BTreeSet<Place> {
+        self.shared.places.lock().clone().unwrap_or_default()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.is_closed.store(true, Ordering::Relaxed);
+    }
+}
+
+fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake, shared: &Shared) {
+    let mut asked = Instant::now();
+    while !shared.is_closed.load(Ordering::Relaxed) {
+        // Errors and log lines stand in this queue; records do not.
+        drop(client.poll(POLL));
+        if asked.elapsed() < REFRESH || shared.places.lock().is_none() {
+            continue;
+        }
+        asked = Instant::now();
+        match partitions(client, subscription, asked + REFRESH_WAIT) {
+            // A topic that is gone has no partitions.
+            Ok((places, _)) => {
+                let mut known = shared.places.lock();
+                if known.as_ref() != Some(&places) {
+                    *known = Some(places);
+                    drop(known);
+                    wake();
+                }
+            }
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+}

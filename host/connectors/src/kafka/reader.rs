@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use rdkafka::error::RDKafkaErrorCode;
 use tidemill_core::{
     ConnectorError, PayloadDecoder, RangeReader, RowStream, Slice, SourceRange, beside,
 };
 
+use super::client::offsets_at;
 use super::columns::{self, Columns};
 use super::fetch::{Fetching, fetch_failed, is_out_of_range};
 use super::link::{Connected, Link};
 use super::native::{Event, Record};
-use super::offsets::{Offsets, Place, Span, slice_of};
+use super::offsets::{EARLIEST, Offsets, Place, Span, slice_of};
 use crate::rows::{BATCH_ROWS, record_batch};
 
 /// Where decoded or plain rows are gathered.
@@ -62,6 +62,7 @@ struct Reading<G> {
     current: Option<Span>,
     gather: G,
     patience: Duration,
+    fails_on_data_loss: bool,
 }
 
 impl<G: Gather> Reading<G> {
@@ -93,6 +94,9 @@ impl<G: Gather> Reading<G> {
         fetching.go_to(&span.place, span.from)?;
         let mut taken = 0;
         while taken < most {
+            if span.from >= span.to {
+                break;
+            }
             if fetching.end.is_some_and(|end| end >= span.to) {
                 span.from = span.to;
                 break;
@@ -116,7 +120,12 @@ impl<G: Gather> Reading<G> {
                 Some(Event::Error(code, reason)) => {
                     fetching.queue.pop();
                     fetching.next = None;
-                    return Err(failed(span, code, &reason));
+                    if !is_out_of_range(code) {
+                        return Err(fetch_failed(&span.place, code, &reason));
+                    }
+                    self.skip_lost(span)?;
+                    fetching.go_to(&span.place, span.from)?;
+                    continue;
                 }
                 None => {}
             }
@@ -124,6 +133,20 @@ impl<G: Gather> Reading<G> {
         }
         fetching.next = Some(span.from);
         Ok(taken)
+    }
+
+    /// Goes on where the partition begins now, if the job may lose what was before.
+    fn skip_lost(&self, span: &mut Span) -> Result<(), ConnectorError> {
+        let places = std::iter::once(&span.place);
+        let earliest = offsets_at(&self.connected.client, places, EARLIEST, self.patience)?;
+        let begins = earliest.get(&span.place).unwrap_or(span.to);
+        let what = format!(
+            "{} no longer has offset {}, which this batch reads up to {}: it begins at {begins}; records were deleted before they were read",
+            span.place, span.from, span.to
+        );
+        lose(self.fails_on_data_loss, &what)?;
+        span.from = if begins > span.from { begins.min(span.to) } else { span.to };
+        Ok(())
     }
 
     fn nothing_came(&self, span: &Span) -> ConnectorError {
@@ -137,16 +160,6 @@ impl<G: Gather> Reading<G> {
             heard.unwrap_or_default()
         ))
     }
-}
-
-fn failed(span: &Span, code: RDKafkaErrorCode, reason: &str) -> ConnectorError {
-    if is_out_of_range(code) {
-        return ConnectorError::fatal(format!(
-            "{} no longer has offset {}, which this batch reads up to {}: {reason}. The records were deleted before they were read; a new query with a new checkpoint can begin at what is left",
-            span.place, span.from, span.to
-        ));
-    }
-    fetch_failed(&span.place, code, reason)
 }
 
 impl<G: Gather> Iterator for Reading<G> {
@@ -168,6 +181,7 @@ pub(super) struct KafkaReader {
     pub(super) has_headers: bool,
     /// How long a record of a range may take to come.
     pub(super) patience: Duration,
+    pub(super) fails_on_data_loss: bool,
 }
 
 impl KafkaReader {
@@ -179,8 +193,14 @@ impl KafkaReader {
     ) -> Result<Reading<G>, ConnectorError> {
         let spans = slice_of(spans(range)?, slice.index, slice.count);
         let connected = self.link.connected()?;
-        let patience = self.patience;
-        Ok(Reading { connected, spans: spans.into_iter(), current: None, gather, patience })
+        Ok(Reading {
+            connected,
+            spans: spans.into_iter(),
+            current: None,
+            gather,
+            patience: self.patience,
+            fails_on_data_loss: self.fails_on_data_loss,
+        })
     }
 
     fn columns(&self, projection: &[usize]) -> Result<Columns, ConnectorError> {
@@ -233,4 +253,15 @@ fn spans(range: &SourceRange) -> Result<Vec<Span>, ConnectorError> {
         Ok(Span { place: place.clone(), from, to: *to })
     };
     ends.iter().map(span).collect()
+}
+
+/// Data was lost: an error, or a warning where the job says so.
+pub(super) fn lose(fails: bool, what: &str) -> Result<(), ConnectorError> {
+    if fails {
+        return Err(ConnectorError::fatal(format!(
+            "{what}. Set failOnDataLoss = false to go on with what is there"
+        )));
+    }
+    tracing::warn!("{what}; going on with what is there");
+    Ok(())
 }

@@ -26,7 +26,7 @@ use super::columns;
 use super::link::{DEFAULTS, Link, READ_UNCOMMITTED, sets_queue};
 use super::native::cached_end;
 use super::offsets::{EARLIEST, LATEST, Offsets, Place, StartingOffsets, limited};
-use super::reader::KafkaReader;
+use super::reader::{KafkaReader, lose};
 use super::settings;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SourceConfig};
@@ -77,7 +77,7 @@ pub(crate) struct KafkaPlan {
     subscription: Subscription,
     starting: StartingOffsets,
     limit: Option<u64>,
-    fail_on_data_loss: bool,
+    fails_on_data_loss: bool,
     has_headers: bool,
     patience: Duration,
 }
@@ -105,7 +105,7 @@ impl KafkaPlan {
             subscription: subscription(&options)?,
             starting,
             limit: options.number("maxOffsetsPerTrigger", 1)?,
-            fail_on_data_loss: options.bool("failOnDataLoss", true)?,
+            fails_on_data_loss: options.bool("failOnDataLoss", true)?,
             has_headers: options.bool("includeHeaders", false)?,
             patience: Duration::from_millis(poll_timeout.unwrap_or(POLL_TIMEOUT_MS)),
         })
@@ -123,6 +123,7 @@ impl KafkaPlan {
             link: Arc::clone(&link),
             has_headers: self.has_headers,
             patience: self.patience,
+            fails_on_data_loss: self.fails_on_data_loss,
         };
         KafkaSource {
             plan: Arc::clone(self),
@@ -250,7 +251,7 @@ impl KafkaSource {
         for gone in position.places().filter(|place| !places.contains(place)) {
             let from = position.get(gone).unwrap_or(0);
             lose(
-                &plan,
+                plan.fails_on_data_loss,
                 &format!("{gone} is gone; what it had from offset {from} on was not read"),
             )?;
             offsets.remove(gone);
@@ -328,7 +329,7 @@ impl KafkaSource {
                 continue;
             }
             lose(
-                &self.plan,
+                self.plan.fails_on_data_loss,
                 &format!(
                     "{place} no longer has offset {from}: it begins at {first} and ends at {last}; records were deleted before they were read"
                 ),
@@ -369,18 +370,6 @@ impl KafkaSource {
         self.position = Some(ends);
         Ok(Some(range))
     }
-}
-
-/// Data was lost: an error, or a warning where the job says so.
-fn lose(plan: &KafkaPlan, what: &str) -> Result<(), ConnectorError> {
-    if plan.fail_on_data_loss {
-        return Err(ConnectorError::fatal(format!(
-            "{}: {what}. Set failOnDataLoss = false to go on with what is there",
-            plan.place
-        )));
-    }
-    tracing::warn!(source = %plan.place, "{what}; going on with what is there");
-    Ok(())
 }
 
 impl Source for KafkaSource {

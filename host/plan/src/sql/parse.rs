@@ -18,7 +18,9 @@ use datafusion::sql::sqlparser::ast::{
     SetExpr, Statement, TableFactor, TimezoneInfo, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::WINDOW;
 use super::structs::name_fields;
@@ -73,8 +75,8 @@ fn as_written<'a>(known: impl Iterator<Item = &'a String> + Clone, ident: &mut I
 /// Parses one SELECT.
 pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStatement> {
     counters::count_parsed();
-    let mut statements = Parser::parse_sql(&SparkSqlDialect {}, text)
-        .map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    let mut statements =
+        parse_sql(text).map_err(|error| DataFusionError::Plan(error.to_string()))?;
     let (Some(Statement::Query(mut query)), None) = (statements.pop(), statements.pop()) else {
         return plan_err!("a step is one SELECT, and nothing else");
     };
@@ -84,6 +86,27 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
     }
     Ok(DataFusionStatement::Statement(Box::new(Statement::Query(query))))
 }
+
+/// The parser takes `struct(…)` for a literal, in which it knows no `*`; as a quoted name the star
+/// passes.
+fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
+    let dialect = SparkSqlDialect {};
+    let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
+    let mut significant: Vec<&mut TokenWithSpan> =
+        tokens.iter_mut().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    for at in 2..significant.len() {
+        if let (Token::Word(word), Token::LParen, Token::Mul) =
+            (&significant[at - 2].token, &significant[at - 1].token, &significant[at].token)
+            && word.keyword == Keyword::STRUCT
+        {
+            significant[at].token = Token::make_word(ALL_COLUMNS, Some('`'));
+        }
+    }
+    Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements()
+}
+
+/// The name that stands for `*` in `struct(*)`.
+pub(super) const ALL_COLUMNS: &str = "*";
 
 struct Rewrite<'a> {
     names: &'a Names,
@@ -221,9 +244,7 @@ impl VisitorMut for WindowNames<'_> {
 }
 
 pub(super) fn parse_expr(text: &str) -> Result<Expr> {
-    let error = |error: datafusion::sql::sqlparser::parser::ParserError| {
-        DataFusionError::Plan(error.to_string())
-    };
+    let error = |error: ParserError| DataFusionError::Plan(error.to_string());
     Parser::new(&SparkSqlDialect {}).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
 }
 

@@ -6,11 +6,10 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Select, TableFactor, TableWithJoins,
-    VisitMut, VisitorMut,
+    Expr, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
-use super::parse::{Names, parse_expr};
+use super::parse::{ALL_COLUMNS, Names, parse_expr};
 
 /// Rewrites every `struct(…)` of a SELECT to `named_struct`.
 pub(super) fn name_fields(select: &mut Select, names: &Names) -> Result<()> {
@@ -46,14 +45,14 @@ struct NameFields<'a> {
 
 impl NameFields<'_> {
     fn named(&self, expr: &Expr) -> Result<Option<Expr>> {
-        let fields: Vec<(String, String)> = match expr {
-            Expr::Struct { values, fields } if fields.is_empty() => {
-                values.iter().enumerate().map(|(index, value)| field(index, value)).collect()
-            }
-            Expr::Function(function)
-                if function.name.to_string().eq_ignore_ascii_case("struct")
-                    && has_wildcard(&function.args) =>
-            {
+        let Expr::Struct { values, fields } = expr else {
+            return Ok(None);
+        };
+        if !fields.is_empty() {
+            return plan_err!("struct<…>(…) is no Spark SQL; write struct(value AS name, …)");
+        }
+        let fields = match values.as_slice() {
+            [Expr::Identifier(all)] if all.value == ALL_COLUMNS => {
                 let Some(columns) = self.columns else {
                     return plan_err!(
                         "struct(*) stands for all columns of one table, and this SELECT does not read just one; name the columns, or make a step of the inner query"
@@ -61,7 +60,7 @@ impl NameFields<'_> {
                 };
                 columns.iter().map(|name| (name.clone(), quoted(name))).collect()
             }
-            _ => return Ok(None),
+            values => values.iter().enumerate().map(field).collect::<Vec<_>>(),
         };
         let fields: Vec<String> = fields
             .into_iter()
@@ -72,7 +71,7 @@ impl NameFields<'_> {
 }
 
 /// A field's name and value; what is no column is called by its place, as in Spark.
-fn field(index: usize, value: &Expr) -> (String, String) {
+fn field((index, value): (usize, &Expr)) -> (String, String) {
     match value {
         Expr::Identifier(ident) => (ident.value.clone(), value.to_string()),
         Expr::CompoundIdentifier(idents) => {
@@ -86,11 +85,6 @@ fn field(index: usize, value: &Expr) -> (String, String) {
 
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
-}
-
-fn has_wildcard(arguments: &FunctionArguments) -> bool {
-    matches!(arguments, FunctionArguments::List(list)
-        if matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]))
 }
 
 impl VisitorMut for NameFields<'_> {

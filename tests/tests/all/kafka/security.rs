@@ -74,7 +74,7 @@ fn a_wrong_password_ends_the_start_with_the_brokers_reason() {
     bench.write("job.toml", job(&input, &output, &settings));
     let began = Instant::now();
     let finished = bench.run(&["run", "job.toml"]);
-    finished.expect_failure(1, &["Kafka refuses the connection", "Authentication failed"]);
+    finished.expect_failure(2, &["Kafka refuses the connection", "Authentication failed"]);
     // Not the time that an absent broker is waited for.
     assert!(began.elapsed().as_secs() < 25);
 }

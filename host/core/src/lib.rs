@@ -32,8 +32,8 @@ pub use plugin::{
     RefusedRow,
 };
 pub use progress::{
-    EventTimeProgress, PluginProgress, Progress, SinkProgress, SourceProgress, StateProgress,
-    format_millis,
+    EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
+    SourceProgress, StateProgress, format_millis,
 };
 pub use sink::{Begin, Delivery, Sink};
 pub use source::{

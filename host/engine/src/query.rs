@@ -91,6 +91,11 @@ pub enum QueryEvent<'a> {
         /// It was planned by an earlier run.
         is_replay: bool,
     },
+    /// An attempt at a batch begins; its plan is durable.
+    Running {
+        /// The batch.
+        batch: BatchId,
+    },
     /// A batch ended.
     Progress(&'a Progress),
     /// A plugin's new bytes are in use from this batch on.
@@ -281,10 +286,13 @@ impl Query {
                 self.laps.wal_commit += watch.elapsed();
                 Ok(Phase::Logged(planned))
             }
-            Phase::Logged(planned) => match self.execute(&planned) {
-                Ok(executed) => Ok(Phase::Executed(executed)),
-                Err(reason) => self.again(planned, reason),
-            },
+            Phase::Logged(planned) => {
+                (self.on_event)(QueryEvent::Running { batch: planned.spec.batch });
+                match self.execute(&planned) {
+                    Ok(executed) => Ok(Phase::Executed(executed)),
+                    Err(reason) => self.again(planned, reason),
+                }
+            }
             Phase::Executed(executed) => {
                 let watch = Stopwatch::start();
                 match self.deliver(&executed) {
@@ -390,11 +398,15 @@ impl Query {
             .map(|named| {
                 let end = self.reading.end(&named.name);
                 let range = ranges.get(&named.name);
+                let start = range.map_or_else(|| end.clone(), |range| range.start.clone());
+                let end = range.map_or(end, |range| range.end.clone());
                 SourceMoved {
                     name: named.name.clone(),
                     description: named.source.description(),
-                    start: range.map_or_else(|| end.clone(), |range| range.start.clone()),
-                    end: range.map_or(end, |range| range.end.clone()),
+                    start,
+                    latest: named.source.latest(),
+                    metrics: named.source.metrics(&end),
+                    end,
                 }
             })
             .collect()

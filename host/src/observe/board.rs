@@ -1,0 +1,171 @@
+//! What is known of each query right now.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+use tidemill_core::{Progress, format_millis};
+use tidemill_engine::{Clock, EngineError, Outcome, QueryEvent, SystemClock};
+
+use super::metrics::{BatchResult, Metrics};
+
+/// The queries of the process. Each has an [`Entry`]; anybody may look.
+pub struct Board {
+    clock: Arc<dyn Clock>,
+    started_at: String,
+    metrics: Metrics,
+    queries: Mutex<Vec<QueryStatus>>,
+}
+
+/// The document at `/status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    version: &'static str,
+    started_at: &'a str,
+    queries: &'a [QueryStatus],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryStatus {
+    name: String,
+    job: String,
+    state: State,
+    /// The batch that runs, or is to be retried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    last_progress: Option<Progress>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It opens its checkpoint, and decides where to go on.
+    Starting,
+    /// A batch is computed or delivered.
+    Running,
+    /// For rows, or for the trigger.
+    Waiting,
+    /// A batch failed, and is tried again soon.
+    Retrying,
+    /// It is done, or was asked to stop.
+    Ended,
+    Failed,
+}
+
+impl Default for Board {
+    fn default() -> Board {
+        Board::new()
+    }
+}
+
+impl Board {
+    /// A board without queries.
+    #[must_use]
+    pub fn new() -> Board {
+        let clock = Arc::new(SystemClock);
+        let now = clock.now_ms();
+        Board {
+            clock,
+            started_at: format_millis(now),
+            metrics: Metrics::new(now),
+            queries: Mutex::default(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        let queries = self.queries();
+        let names: Vec<&str> = queries.iter().map(|status| status.name.as_str()).collect();
+        self.metrics.text(&names, self.clock.now_ms())
+    }
+
+    pub(super) fn status(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(&Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: &self.started_at,
+            queries: &self.queries(),
+        })
+    }
+
+    fn queries(&self) -> MutexGuard<'_, Vec<QueryStatus>> {
+        self.queries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A query on the board.
+#[derive(Clone)]
+pub struct Entry {
+    board: Arc<Board>,
+    number: usize,
+}
+
+impl Entry {
+    /// Puts a query on the board; `job` is its file.
+    #[must_use]
+    pub fn new(board: &Arc<Board>, name: &str, job: &Path) -> Entry {
+        board.metrics.add_query(name);
+        let mut queries = board.queries();
+        queries.push(QueryStatus {
+            name: name.to_owned(),
+            job: job.display().to_string(),
+            state: State::Starting,
+            batch_id: None,
+            error: None,
+            last_progress: None,
+        });
+        Entry { board: Arc::clone(board), number: queries.len() - 1 }
+    }
+
+    /// Something happened in the query.
+    pub fn tell(&self, event: &QueryEvent<'_>) {
+        let metrics = &self.board.metrics;
+        self.change(|status| match event {
+            QueryEvent::Started { .. } => status.state = State::Waiting,
+            QueryEvent::Running { batch } => {
+                (status.state, status.batch_id) = (State::Running, Some(batch.0));
+            }
+            QueryEvent::Progress(progress) => {
+                metrics.take(progress, self.board.clock.now_ms());
+                (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
+                status.last_progress = Some((*progress).clone());
+            }
+            QueryEvent::Reloaded { plugin, .. } => {
+                metrics.count_reload(&status.name, plugin, true);
+            }
+            QueryEvent::ReloadRefused { plugin, .. } => {
+                metrics.count_reload(&status.name, plugin, false);
+            }
+            QueryEvent::Retrying { batch, reason, .. } => {
+                metrics.count_batch(&status.name, BatchResult::Retried);
+                (status.state, status.batch_id) = (State::Retrying, Some(batch.0));
+                status.error = Some(reason.to_string());
+            }
+        });
+    }
+
+    /// The query is over.
+    pub fn end(&self, outcome: &Result<Outcome, EngineError>) {
+        let metrics = &self.board.metrics;
+        self.change(|status| {
+            metrics.set_up(&status.name, false);
+            (status.state, status.batch_id) = (State::Ended, None);
+            if let Err(error) = outcome {
+                status.state = State::Failed;
+                status.error = Some(error.to_string());
+                if let EngineError::Batch { batch, .. } = error {
+                    metrics.count_batch(&status.name, BatchResult::Failed);
+                    status.batch_id = Some(batch.0);
+                }
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut QueryStatus)) {
+        if let Some(status) = self.board.queries().get_mut(self.number) {
+            change(status);
+        }
+    }
+}

@@ -19,6 +19,7 @@ mod sink;
 mod source;
 mod spec;
 mod state;
+mod trace;
 mod trigger;
 mod watermark;
 
@@ -44,5 +45,6 @@ pub use spec::{AttemptSpec, BatchSpec};
 pub use state::{
     Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor,
 };
+pub use trace::TRACE_TARGET;
 pub use trigger::Trigger;
 pub use watermark::{Watermark, WatermarkPolicy, WatermarkTracker};

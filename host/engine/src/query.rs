@@ -18,6 +18,7 @@ use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
 use crate::phase::{Executed, Phase, Planned};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
+use crate::trace::{BatchSection, section};
 use crate::{Clock, EngineError, Output, Plugins, StopSignal};
 
 /// How long an idle query waits before it asks its sources again: short after rows, longer the
@@ -238,7 +239,9 @@ impl Query {
         }
         let mut wait = IDLE_WAIT_MIN;
         let mut triggered_at = self.clock.now_ms();
+        let mut in_batch = BatchSection::default();
         loop {
+            in_batch.follow(&self.name, &phase);
             if let Phase::Idle = phase {
                 if self.stop.is_set() {
                     return Ok(Outcome::Stopped);
@@ -251,7 +254,12 @@ impl Query {
                 }
                 self.take_plugin_changes()?;
                 triggered_at = self.clock.now_ms();
-                match self.construct(triggered_at)? {
+                in_batch.begin(&self.name, self.next_batch);
+                let constructed = self.construct(triggered_at)?;
+                if constructed.is_none() {
+                    in_batch.forget();
+                }
+                match constructed {
                     Some(planned) => phase = Phase::Constructed(planned),
                     None if self.settings.trigger.is_bounded() => return Ok(Outcome::Finished),
                     None => {
@@ -277,6 +285,7 @@ impl Query {
         match phase {
             Phase::Idle => Ok(Phase::Idle),
             Phase::Constructed(planned) => {
+                let _section = section!("log_plan").entered();
                 let watch = Stopwatch::start();
                 {
                     let mut checkpoint = self.checkpoint();
@@ -294,6 +303,7 @@ impl Query {
                 }
             }
             Phase::Executed(executed) => {
+                let _section = section!("deliver").entered();
                 let watch = Stopwatch::start();
                 match self.deliver(&executed) {
                     Ok(()) => {
@@ -351,6 +361,7 @@ impl Query {
 
     /// Ends a batch. If the next is due, its plan is made durable by the same sync.
     fn commit(&mut self, done: Executed, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+        let _section = section!("commit").entered();
         let spec = &done.planned.spec;
         let report = done.batch.report();
         let largest: Vec<Option<i64>> = report.event_times.iter().map(|t| t.largest()).collect();
@@ -359,7 +370,9 @@ impl Query {
         let mut laps = std::mem::take(&mut self.laps);
         let sources = self.reader_progress(&done);
         let state = Arc::clone(&self.state);
-        self.checkpoint().append_committed(spec.batch, next_watermark, state.as_ref())?;
+        section!("log_state").in_scope(|| {
+            self.checkpoint().append_committed(spec.batch, next_watermark, state.as_ref())
+        })?;
         self.last_watermark = spec.watermark;
         self.next_batch = spec.batch.next();
         self.has_run = true;
@@ -370,8 +383,8 @@ impl Query {
             Ok(Some(next)) => self.checkpoint().append_planned(&next.spec, &next.attempt),
             _ => Ok(()),
         };
-        self.checkpoint().sync()?;
-        self.state.apply();
+        section!("log_sync").in_scope(|| self.checkpoint().sync())?;
+        section!("apply_state").in_scope(|| self.state.apply());
         appended?;
         laps.commit_offsets += watch.elapsed();
         self.roll_if_long()?;
@@ -439,6 +452,7 @@ impl Query {
     }
 
     fn construct(&mut self, now_ms: i64) -> Result<Option<Planned>, EngineError> {
+        let _section = section!("construct", batch = self.next_batch.0).entered();
         let watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
         self.laps.latest_offset += watch.elapsed();

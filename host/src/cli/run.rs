@@ -12,7 +12,7 @@ use super::check::prepare;
 use super::report::Reporter;
 use super::{ENDED_WELL, FAILED, REFUSED, complain};
 use crate::job::Job;
-use crate::observe::{Address, Board, Entry, Server};
+use crate::observe::{Address, Board, Entry, Server, Trace};
 use crate::query::{PrepareError, Shared, StartError};
 
 /// Of a process that a second signal ended, by the shells' custom.
@@ -25,7 +25,7 @@ struct Opened {
     entry: Option<Entry>,
 }
 
-pub(super) fn run(arguments: &RunArguments) -> u8 {
+pub(super) fn run(arguments: &RunArguments, trace: Option<&Trace>) -> u8 {
     let stop = StopSignal::new();
     let queries = match start(arguments, &stop) {
         Ok(queries) => queries,
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
             return REFUSED;
         }
     };
-    if let Err(error) = stop_on_signals(stop.clone()) {
+    if let Err(error) = stop_on_signals(stop.clone(), trace.cloned()) {
         complain(&error);
         return FAILED;
     }
@@ -121,11 +121,12 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal) -> u8 {
 }
 
 /// The first signal asks the queries to end, the second ends the process.
-fn stop_on_signals(stop: StopSignal) -> std::io::Result<()> {
+fn stop_on_signals(stop: StopSignal, trace: Option<Trace>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("tidemill-signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             if stop.is_set() {
+                trace.iter().for_each(Trace::finish);
                 std::process::exit(INTERRUPTED);
             }
             stop.stop();

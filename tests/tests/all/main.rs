@@ -12,6 +12,7 @@ mod reload;
 mod repeat;
 mod spark;
 mod tidy;
+mod trace;
 
 /// Held by tests that plan in this process: one of them counts what is planned.
 static PLANNING: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -76,6 +76,12 @@ impl Board {
         }
     }
 
+    /// Names of all metrics that there can be. One without a value yet is not served.
+    #[must_use]
+    pub fn metric_names(&self) -> &[String] {
+        self.metrics.names()
+    }
+
     pub(super) fn metrics(&self) -> String {
         let queries = self.queries();
         let names: Vec<&str> = queries.iter().map(|status| status.name.as_str()).collect();

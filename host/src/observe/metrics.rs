@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use tidemill_core::{PluginProgress, Progress, SourceProgress, StateProgress};
 
 use super::process::ProcessUsage;
@@ -52,9 +53,28 @@ type Seconds = Counter<f64, AtomicU64>;
 type SecondsGauge = Gauge<f64, AtomicU64>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// All metrics of the process. A clone shares them.
-pub(super) struct Metrics {
+/// What is served, and the names under which it is.
+#[derive(Default)]
+struct List {
     registry: Registry,
+    names: Vec<String>,
+}
+
+impl List {
+    fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
+        let suffix = match metric.metric_type() {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
+        };
+        self.names.push(format!("{name}{suffix}"));
+        self.registry.register(name, help, metric);
+    }
+}
+
+/// All metrics of the process.
+pub(super) struct Metrics {
+    list: List,
     resident_memory: Gauge,
     cpu: Seconds,
     cpu_until_now: Mutex<f64>,
@@ -93,7 +113,7 @@ impl Metrics {
     pub(super) fn new(started_ms: i64) -> Metrics {
         let histograms = || Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> _);
         let mut metrics = Metrics {
-            registry: Registry::default(),
+            list: List::default(),
             resident_memory: Gauge::default(),
             cpu: Seconds::default(),
             cpu_until_now: Mutex::default(),
@@ -117,22 +137,22 @@ impl Metrics {
     }
 
     fn register_process(&mut self, started_ms: i64) {
-        let registry = &mut self.registry;
+        let list = &mut self.list;
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("tidemill_build", "The version that runs", build);
+        list.add("tidemill_build", "The version that runs", build);
         let started = SecondsGauge::default();
         started.set(seconds(started_ms));
-        registry.register(
+        list.add(
             "process_start_time_seconds",
             "When the process started, in seconds since 1970",
             started,
         );
-        registry.register(
+        list.add(
             "process_resident_memory_bytes",
             "Memory that the process holds",
             self.resident_memory.clone(),
         );
-        registry.register(
+        list.add(
             "process_cpu_seconds",
             "CPU time of all threads, in user and kernel mode",
             self.cpu.clone(),
@@ -140,75 +160,76 @@ impl Metrics {
     }
 
     fn register_queries(&mut self) {
-        let registry = &mut self.registry;
+        let list = &mut self.list;
         let up = "1 while the query runs or waits, 0 when it has ended or failed";
-        registry.register("tidemill_query_up", up, self.up.clone());
+        list.add("tidemill_query_up", up, self.up.clone());
         let batches = "Batches by result: data, empty, failed; and attempts that were retried";
-        registry.register("tidemill_batches", batches, self.batches.clone());
-        registry.register(
+        list.add("tidemill_batches", batches, self.batches.clone());
+        list.add(
             "tidemill_last_batch_timestamp_seconds",
             "When the last batch was committed, in seconds since 1970",
             self.last_batch.clone(),
         );
-        registry.register(
+        list.add(
             "tidemill_batch_duration_seconds",
             "Time of a batch, from asking the sources to the commit",
             self.batch_duration.clone(),
         );
-        registry.register(
+        list.add(
             "tidemill_phase_duration_seconds",
             "Time of each phase of a batch",
             self.phase_duration.clone(),
         );
         let rows = "Rows that the source gave";
-        registry.register("tidemill_input_rows", rows, self.input_rows.clone());
+        list.add("tidemill_input_rows", rows, self.input_rows.clone());
         let rows = "Rows that the sink was given";
-        registry.register("tidemill_output_rows", rows, self.output_rows.clone());
-        registry.register(
+        list.add("tidemill_output_rows", rows, self.output_rows.clone());
+        list.add(
             "tidemill_watermark_timestamp_seconds",
             "The watermark of the last batch, in seconds since 1970",
             self.watermark.clone(),
         );
-        registry.register(
+        list.add(
             "tidemill_watermark_lag_seconds",
             "How far the watermark is behind the present time",
             self.watermark_lag.clone(),
         );
         for (kind, family) in &self.offsets_behind {
-            registry.register(
-                format!("tidemill_source_{kind}_offsets_behind_latest"),
-                format!(
-                    "Records of a partition that are not processed yet: {kind} of all partitions"
-                ),
-                family.clone(),
-            );
+            let name = format!("tidemill_source_{kind}_offsets_behind_latest");
+            let help = format!("Records that a partition is behind its end: {kind} of all");
+            list.add(&name, &help, family.clone());
         }
     }
 
     fn register_state_and_plugins(&mut self) {
-        let (registry, state, plugins) = (&mut self.registry, &self.state, &self.plugins);
-        registry.register("tidemill_state_rows", "Rows in the state", state.rows.clone());
+        let (list, state, plugins) = (&mut self.list, &self.state, &self.plugins);
+        list.add("tidemill_state_rows", "Rows in the state", state.rows.clone());
         let bytes = "Memory that the state takes";
-        registry.register("tidemill_state_bytes", bytes, state.bytes.clone());
+        list.add("tidemill_state_bytes", bytes, state.bytes.clone());
         let updated = "Rows that batches put into the state";
-        registry.register("tidemill_state_updated_rows", updated, state.updated.clone());
+        list.add("tidemill_state_updated_rows", updated, state.updated.clone());
         let removed = "Rows that batches took out of the state";
-        registry.register("tidemill_state_removed_rows", removed, state.removed.clone());
+        list.add("tidemill_state_removed_rows", removed, state.removed.clone());
         let late = "Rows, or groups of rows, that were dropped as too late";
-        registry.register("tidemill_late_rows", late, state.late.clone());
-        registry.register("tidemill_plugin_calls", "Calls of plugins", plugins.calls.clone());
+        list.add("tidemill_late_rows", late, state.late.clone());
+        list.add("tidemill_plugin_calls", "Calls of plugins", plugins.calls.clone());
         let rows = "Rows that went into plugins";
-        registry.register("tidemill_plugin_rows", rows, plugins.rows.clone());
-        registry.register(
+        list.add("tidemill_plugin_rows", rows, plugins.rows.clone());
+        list.add(
             "tidemill_plugin_call_seconds",
             "Time in plugins, the boundary included, summed over threads",
             plugins.seconds.clone(),
         );
-        registry.register(
+        list.add(
             "tidemill_plugin_reloads",
             "Changed plugin files by result: accepted, refused",
             plugins.reloads.clone(),
         );
+    }
+
+    /// Names of all metrics, also of those that have no value yet.
+    pub(super) fn names(&self) -> &[String] {
+        &self.list.names
     }
 
     /// Counters of a query begin at 0, so that the first failure is an increase.
@@ -286,7 +307,7 @@ impl Metrics {
         }
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode(&mut text, &self.list.registry);
         text
     }
 }

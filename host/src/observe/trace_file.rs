@@ -22,8 +22,8 @@ use serde_json::{Map, Value, json};
 const BEGIN: &str = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
 const END: &str = "\n]}\n";
 
-/// Slices of a trace. A few batches of many rows have as many as a great many small ones; this is
-/// some 200 MB, about what Perfetto opens without complaint.
+/// Slices of a trace: some 200 MB. A few batches of very many rows have as many as a great many
+/// small ones, so a number of batches alone is no bound.
 const SLICES_MAX: u64 = 1_000_000;
 /// Text that is kept before it is written; a batch that ends is written in any case.
 const TEXT_BYTES: usize = 256 * 1024;

@@ -157,6 +157,25 @@ fn metrics_add_up_to_the_progress_records() {
     }
     let rows = "{query=\"revenue\",plugin=\"orders\",function=\"normalise\"}";
     assert_eq!(job.metric(&format!("tidemill_plugin_rows_total{rows}")), 1200.0);
+
+    // What is listed is what is served, but for what this job has none of.
+    let text = job.get("/metrics");
+    let board = tidemill::observe::Board::new();
+    let is_served = |name: &str| {
+        let samples = ["{", " ", "_count{"].map(|end| format!("\n{name}{end}"));
+        samples.iter().any(|sample| text.contains(sample))
+    };
+    let missing = board.metric_names().iter().filter(|name| !is_served(name));
+    let missing: Vec<_> = missing.map(String::as_str).collect();
+    assert_eq!(
+        missing,
+        [
+            "tidemill_source_max_offsets_behind_latest",
+            "tidemill_source_avg_offsets_behind_latest",
+            "tidemill_source_min_offsets_behind_latest",
+            "tidemill_plugin_reloads_total",
+        ]
+    );
     assert!(job.metric("process_resident_memory_bytes") > 1e6);
     assert!(job.metric("process_cpu_seconds_total") > 0.0);
     job.stop();

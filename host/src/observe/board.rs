@@ -175,3 +175,48 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use serde_json::Value;
+    use tidemill_core::BatchId;
+
+    use super::*;
+
+    fn first(board: &Board) -> Value {
+        let status: Value = serde_json::from_str(&board.status().unwrap()).unwrap();
+        status["queries"][0].clone()
+    }
+
+    #[test]
+    fn a_query_that_failed_shows_its_batch_and_reason_until_the_process_ends() {
+        let board = Arc::new(Board::new());
+        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        assert_eq!(first(&board)["state"], "starting");
+        entry.tell(&QueryEvent::Started { next: BatchId(7), is_replay: true });
+        entry.tell(&QueryEvent::Running { batch: BatchId(7) });
+        let running = first(&board);
+        assert_eq!((&running["state"], &running["batchId"]), (&"running".into(), &7.into()));
+        let reason = Box::new(EngineError::Execution("no room".to_owned()));
+        entry.end(&Err(EngineError::Batch { batch: BatchId(7), reason }));
+        let failed = first(&board);
+        assert_eq!((&failed["state"], &failed["batchId"]), (&"failed".into(), &7.into()));
+        assert!(failed["error"].as_str().unwrap().contains("no room"));
+        let metrics = board.metrics();
+        assert!(metrics.contains("tidemill_query_up{query=\"q\"} 0\n"));
+        assert!(metrics.contains("tidemill_batches_total{query=\"q\",result=\"failed\"} 1\n"));
+    }
+
+    #[test]
+    fn a_query_that_was_stopped_has_ended_and_not_failed() {
+        let board = Arc::new(Board::new());
+        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        entry.end(&Ok(Outcome::Stopped));
+        assert_eq!(first(&board)["state"], "ended");
+        assert!(
+            board.metrics().contains("tidemill_batches_total{query=\"q\",result=\"failed\"} 0\n")
+        );
+    }
+}

@@ -10,6 +10,7 @@ mod orders;
 mod refused;
 mod reload;
 mod repeat;
+mod source_progress;
 mod spark;
 mod tidy;
 mod trace;

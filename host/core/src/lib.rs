@@ -19,6 +19,7 @@ mod sink;
 mod source;
 mod spec;
 mod state;
+mod trace;
 mod trigger;
 mod watermark;
 
@@ -32,8 +33,8 @@ pub use plugin::{
     RefusedRow,
 };
 pub use progress::{
-    EventTimeProgress, PluginProgress, Progress, SinkProgress, SourceProgress, StateProgress,
-    format_millis,
+    EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
+    SourceProgress, StateProgress, format_millis,
 };
 pub use sink::{Begin, Delivery, Sink};
 pub use source::{
@@ -44,5 +45,6 @@ pub use spec::{AttemptSpec, BatchSpec};
 pub use state::{
     Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor,
 };
+pub use trace::TRACE_TARGET;
 pub use trigger::Trigger;
 pub use watermark::{Watermark, WatermarkPolicy, WatermarkTracker};

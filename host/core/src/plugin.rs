@@ -117,6 +117,11 @@ pub trait PluginModule: Send + Sync {
 
     /// Calls since the module was loaded.
     fn usage(&self) -> PluginUsage;
+
+    /// The same for each function that was called. Empty where the plugin does not tell.
+    fn usage_by_function(&self) -> Vec<(String, PluginUsage)> {
+        Vec::new()
+    }
 }
 
 /// An opened scalar or transform. Thrown away after the batch, and after a failure.

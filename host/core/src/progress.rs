@@ -1,6 +1,7 @@
 //! What a query says of each batch: Spark's `StreamingQueryProgress`, same names, same order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -48,6 +49,20 @@ pub struct Progress {
     pub observed_metrics: BTreeMap<String, Value>,
     /// Ours: the plugins' bytes and calls.
     pub plugins: Vec<PluginProgress>,
+    /// The same more exactly, for metrics. Not part of the record.
+    #[serde(skip)]
+    pub measured: Measured,
+}
+
+/// What the record rounds, or shows as text.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// How long the batch took.
+    pub total: Duration,
+    /// Its phases: those of `durationMs`, where `addBatch` is `execute` and `deliver`.
+    pub phases: Vec<(&'static str, Duration)>,
+    /// The watermark that the batch ran with, if it has moved at all.
+    pub watermark_ms: Option<i64>,
 }
 
 /// Event times of a batch: ISO 8601, UTC, milliseconds.
@@ -108,6 +123,9 @@ pub struct StateProgress {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceProgress {
+    /// The job's name for it. Spark's record has none.
+    #[serde(skip)]
+    pub name: String,
     /// How the source names itself.
     pub description: String,
     /// Position before the batch.
@@ -152,6 +170,21 @@ pub struct PluginProgress {
     pub digest: Digest,
     /// Swaps since the start of the run.
     pub reloads: u64,
+    /// Calls in this batch.
+    pub calls: u64,
+    /// Rows that went in.
+    pub rows: u64,
+    /// Milliseconds in calls, summed over threads.
+    pub call_time_ms: f64,
+    /// The same for each of its functions that was ever called.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, FunctionProgress>,
+}
+
+/// One function of a plugin in a batch.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionProgress {
     /// Calls in this batch.
     pub calls: u64,
     /// Rows that went in.
@@ -207,6 +240,7 @@ mod tests {
     fn rates_have_one_decimal_and_no_infinity() {
         let sink = |rate: f64| {
             serde_json::to_string(&SourceProgress {
+                name: "orders".into(),
                 description: "s".into(),
                 start_offset: Value::Null,
                 end_offset: Value::Null,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidemill_core::{AskAgain, BatchId, BatchSpec, ReadLimit, SourceRange, Wake, Watermark};
 
+use crate::trace::section;
 use crate::{EngineError, NamedSource};
 
 /// What is known of the next batch before its sources are asked.
@@ -87,7 +88,8 @@ impl Reading {
         let bound = if next.is_unlimited { ReadLimit::Unlimited } else { ReadLimit::Limited };
         let mut ranges = BTreeMap::new();
         for NamedSource { name, source } in &mut self.sources {
-            if let Some(range) = source.next_range(bound)? {
+            let asked = section!("latest_offset", source = name.as_str());
+            if let Some(range) = asked.in_scope(|| source.next_range(bound))? {
                 self.ends.insert(name.clone(), range.end.clone());
                 ranges.insert(name.clone(), range);
             }

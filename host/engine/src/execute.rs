@@ -11,12 +11,15 @@ use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
 use crate::query::Query;
 use crate::rows::RowsBuilder;
+use crate::trace::section;
 use crate::{EngineError, Output};
 
 impl Query {
     /// Computes all rows of a batch. The sink has them, and shows none.
     pub(crate) fn execute(&mut self, planned: &Planned) -> Result<Executed, EngineError> {
+        let _section = section!("execute").entered();
         let watch = Stopwatch::start();
+        let starting = section!("start_plan").entered();
         let batch = self.plan.batch(
             &self.name,
             &self.query_id,
@@ -28,19 +31,21 @@ impl Query {
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
         let streams = self.plan.run(&batch).map_err(|error| EngineError::from_plan(&error))?;
-        let mut partitions = Partitions::spawn(&self.runtime, streams);
+        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch);
+        drop(starting);
         let schema = self.plan.schema();
         let mut rows = 0;
         let mut kept = None;
         let mut has_landed = false;
         match &mut self.output {
             Output::Sink(sink) => {
-                has_landed = sink.begin(delivery)? == Begin::Landed;
+                let begun = section!("sink_begin").in_scope(|| sink.begin(delivery))?;
+                has_landed = begun == Begin::Landed;
                 while let Some(block) = partitions.next() {
                     let block = plain(&schema, &block?)?;
                     rows += block.num_rows() as u64;
                     if !has_landed {
-                        sink.write(&block)?;
+                        section!("sink_write").in_scope(|| sink.write(&block))?;
                     }
                 }
             }
@@ -71,8 +76,8 @@ impl Query {
         match &mut self.output {
             Output::Sink(_) if executed.has_landed => Ok(()),
             Output::Sink(sink) => {
-                sink.prepare()?;
-                Ok(sink.commit()?)
+                section!("sink_prepare").in_scope(|| sink.prepare())?;
+                Ok(section!("sink_commit").in_scope(|| sink.commit())?)
             }
             Output::Handler { plugin, function, targets } => {
                 let Some(rows) = executed.kept.clone() else {
@@ -89,6 +94,9 @@ impl Query {
                     self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
                         EngineError::Execution(format!("there is no plugin \"{plugin}\""))
                     })?;
+                let _section =
+                    section!("handler", plugin = plugin.as_str(), function = function.as_str())
+                        .entered();
                 let context = executed.batch.context(0);
                 let (host, frame) = call.start(rows);
                 let called = module.foreach_batch(function, &context, host, frame);

@@ -6,6 +6,7 @@ use tidemill_core::PluginModule;
 use tidemill_plan::PlannedQuery;
 
 use crate::query::Query;
+use crate::trace::section;
 use crate::{EngineError, PluginChange, QueryEvent};
 
 impl Query {
@@ -43,6 +44,7 @@ impl Query {
         &mut self,
         modules: Vec<Arc<dyn PluginModule>>,
     ) -> Result<(), EngineError> {
+        let _section = section!("plan_again", query = self.name.as_str()).entered();
         let mut definition = self.definition.clone();
         definition.plugins.clone_from(&modules);
         let plan = self.runtime.block_on(PlannedQuery::plan(&definition))?;

@@ -3,9 +3,11 @@
 use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt};
 use std::error::Error;
+use tidemill_core::{BatchId, TRACE_TARGET};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::EngineError;
 
@@ -26,17 +28,21 @@ struct Partition {
 }
 
 impl Partitions {
-    /// Starts to compute every partition.
-    pub(crate) fn spawn<S, E>(runtime: &Runtime, streams: Vec<S>) -> Partitions
+    /// Starts to compute every partition of a batch.
+    pub(crate) fn spawn<S, E>(runtime: &Runtime, streams: Vec<S>, batch: BatchId) -> Partitions
     where
         S: Stream<Item = Result<RecordBatch, E>> + Send + Unpin + 'static,
         E: Error + Send + 'static,
     {
         let partitions: Vec<Partition> = streams
             .into_iter()
-            .map(|mut stream| {
+            .enumerate()
+            .map(|(partition, mut stream)| {
                 let (sender, queue) = channel(QUEUE_BLOCKS);
-                let task = runtime.spawn(async move {
+                let span = tracing::debug_span!(
+                    target: TRACE_TARGET, "partition", batch = batch.0, partition
+                );
+                let compute = async move {
                     while let Some(block) = stream.next().await {
                         let block = block.map_err(|error| EngineError::from_plan(&error));
                         let is_last = block.is_err();
@@ -44,7 +50,8 @@ impl Partitions {
                             return;
                         }
                     }
-                });
+                };
+                let task = runtime.spawn(compute.instrument(span));
                 Partition { queue, task }
             })
             .collect();
@@ -96,7 +103,7 @@ mod tests {
             assert!(block < 1, "block {block} cannot be computed");
             Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())))
         });
-        let mut partitions = Partitions::spawn(&runtime, vec![broken]);
+        let mut partitions = Partitions::spawn(&runtime, vec![broken], BatchId::FIRST);
         assert!(partitions.next().is_some_and(|block| block.is_ok()));
         assert!(partitions.next().is_some_and(|block| block.is_err()));
         assert!(partitions.next().is_none());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemill_core::{
-    EventTimeProgress, PluginModule, PluginProgress, PluginUsage, Progress, QueryId, SinkProgress,
-    SourceProgress, format_millis,
+    EventTimeProgress, FunctionProgress, Measured, PluginModule, PluginProgress, PluginUsage,
+    Progress, QueryId, SinkProgress, SourceProgress, format_millis,
 };
 use tidemill_plan::{BatchReport, EventTimes};
 
@@ -23,12 +23,27 @@ pub(crate) struct Laps {
     pub(crate) commit_offsets: Duration,
 }
 
+impl Laps {
+    fn by_name(&self) -> [(&'static str, Duration); 5] {
+        [
+            ("latestOffset", self.latest_offset),
+            ("walCommit", self.wal_commit),
+            ("execute", self.execute),
+            ("deliver", self.deliver),
+            ("commitOffsets", self.commit_offsets),
+        ]
+    }
+}
+
 /// How far a batch moved a source.
 pub(crate) struct SourceMoved {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) start: Value,
     pub(crate) end: Value,
+    /// Where the source's input ends as far as it knows; null where it does not.
+    pub(crate) latest: Value,
+    pub(crate) metrics: BTreeMap<String, String>,
 }
 
 /// A batch that is durable.
@@ -71,11 +86,8 @@ impl ProgressReporter {
     pub(crate) fn report(&mut self, finished: Finished<'_>) -> Progress {
         let Finished { done, report, sources, sink, plugins, laps, has_watermark } = finished;
         let spec = &done.planned.spec;
-        let trigger = laps.latest_offset
-            + laps.wal_commit
-            + laps.execute
-            + laps.deliver
-            + laps.commit_offsets;
+        let phases = laps.by_name();
+        let trigger: Duration = phases.iter().map(|(_, time)| time).sum();
         let since_last = self
             .last_triggered_at_ms
             .replace(spec.batch_time_ms)
@@ -86,14 +98,19 @@ impl ProgressReporter {
         let sources = sources.into_iter().map(|moved| {
             let rows = report.rows_by_source.get(&moved.name).copied().unwrap_or(0);
             SourceProgress {
+                name: moved.name,
                 description: moved.description,
                 start_offset: moved.start,
-                latest_offset: moved.end.clone(),
+                latest_offset: if moved.latest.is_null() {
+                    moved.end.clone()
+                } else {
+                    moved.latest
+                },
                 end_offset: moved.end,
                 num_input_rows: rows,
                 input_rows_per_second: input_rate(rows),
                 processed_rows_per_second: processed_rate(rows),
-                metrics: BTreeMap::new(),
+                metrics: moved.metrics,
             }
         });
         Progress {
@@ -123,17 +140,37 @@ impl ProgressReporter {
             },
             observed_metrics: BTreeMap::new(),
             plugins: plugins.iter().map(|module| self.plugin(module.as_ref())).collect(),
+            measured: Measured {
+                total: trigger,
+                phases: phases.to_vec(),
+                watermark_ms: Some(spec.watermark.millis).filter(|at| has_watermark && *at > 0),
+            },
         }
     }
 
     fn plugin(&mut self, module: &dyn PluginModule) -> PluginProgress {
-        let usage = module.usage();
-        let key = format!("{} {}", module.name(), module.digest());
-        let before = self.usage.insert(key, usage).unwrap_or_default();
+        let generation = format!("{} {}", module.name(), module.digest());
+        let all = self.since_last(&generation, module.usage());
+        let functions = module.usage_by_function().into_iter().map(|(function, usage)| {
+            let used = self.since_last(&format!("{generation} {function}"), usage);
+            (function, used)
+        });
+        let functions = functions.collect();
         PluginProgress {
             name: module.name().to_owned(),
             digest: module.digest(),
             reloads: self.reloads.get(module.name()).copied().unwrap_or(0),
+            calls: all.calls,
+            rows: all.rows,
+            call_time_ms: all.call_time_ms,
+            functions,
+        }
+    }
+
+    /// What a counter says more than at the last batch.
+    fn since_last(&mut self, counter: &str, usage: PluginUsage) -> FunctionProgress {
+        let before = self.usage.insert(counter.to_owned(), usage).unwrap_or_default();
+        FunctionProgress {
             calls: usage.calls.saturating_sub(before.calls),
             rows: usage.rows.saturating_sub(before.rows),
             call_time_ms: usage.nanos.saturating_sub(before.nanos) as f64 / 1e6,

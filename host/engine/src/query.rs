@@ -19,6 +19,7 @@ use crate::construct::{NextBatch, Reading};
 use crate::phase::{Executed, Phase, Planned};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
 use crate::stop::Waiting;
+use crate::trace::{BatchSection, section};
 use crate::{Clock, EngineError, Output, Plugins, StopSignal};
 
 /// How long an idle query waits before it asks a source again that cannot call it: short after
@@ -91,6 +92,11 @@ pub enum QueryEvent<'a> {
         next: BatchId,
         /// It was planned by an earlier run.
         is_replay: bool,
+    },
+    /// An attempt at a batch begins; its plan is durable.
+    Running {
+        /// The batch.
+        batch: BatchId,
     },
     /// A batch ended.
     Progress(&'a Progress),
@@ -239,7 +245,9 @@ impl Query {
         }
         let mut wait = IDLE_WAIT_MIN;
         let mut triggered_at = self.clock.now_ms();
+        let mut in_batch = BatchSection::default();
         loop {
+            in_batch.follow(&self.name, &phase);
             if let Phase::Idle = phase {
                 if self.stop.is_set() {
                     return Ok(Outcome::Stopped);
@@ -252,7 +260,12 @@ impl Query {
                 }
                 self.take_plugin_changes()?;
                 triggered_at = self.clock.now_ms();
-                match self.construct(triggered_at)? {
+                in_batch.begin(&self.name, self.next_batch);
+                let constructed = self.construct(triggered_at)?;
+                if constructed.is_none() {
+                    in_batch.forget();
+                }
+                match constructed {
                     Some(planned) => phase = Phase::Constructed(planned),
                     None if self.settings.trigger.is_bounded() => return Ok(Outcome::Finished),
                     None => {
@@ -278,6 +291,7 @@ impl Query {
         match phase {
             Phase::Idle => Ok(Phase::Idle),
             Phase::Constructed(planned) => {
+                let _section = section!("log_plan").entered();
                 let watch = Stopwatch::start();
                 {
                     let mut checkpoint = self.checkpoint();
@@ -287,11 +301,15 @@ impl Query {
                 self.laps.wal_commit += watch.elapsed();
                 Ok(Phase::Logged(planned))
             }
-            Phase::Logged(planned) => match self.execute(&planned) {
-                Ok(executed) => Ok(Phase::Executed(executed)),
-                Err(reason) => self.again(planned, reason),
-            },
+            Phase::Logged(planned) => {
+                (self.on_event)(QueryEvent::Running { batch: planned.spec.batch });
+                match self.execute(&planned) {
+                    Ok(executed) => Ok(Phase::Executed(executed)),
+                    Err(reason) => self.again(planned, reason),
+                }
+            }
             Phase::Executed(executed) => {
+                let _section = section!("deliver").entered();
                 let watch = Stopwatch::start();
                 match self.deliver(&executed) {
                     Ok(()) => {
@@ -349,6 +367,7 @@ impl Query {
 
     /// Ends a batch. If the next is due, its plan is made durable by the same sync.
     fn commit(&mut self, done: Executed, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+        let _section = section!("commit").entered();
         let spec = &done.planned.spec;
         let report = done.batch.report();
         let largest: Vec<Option<i64>> = report.event_times.iter().map(|t| t.largest()).collect();
@@ -357,7 +376,9 @@ impl Query {
         let mut laps = std::mem::take(&mut self.laps);
         let sources = self.reader_progress(&done);
         let state = Arc::clone(&self.state);
-        self.checkpoint().append_committed(spec.batch, next_watermark, state.as_ref())?;
+        section!("log_state").in_scope(|| {
+            self.checkpoint().append_committed(spec.batch, next_watermark, state.as_ref())
+        })?;
         self.last_watermark = spec.watermark;
         self.next_batch = spec.batch.next();
         self.has_run = true;
@@ -368,8 +389,8 @@ impl Query {
             Ok(Some(next)) => self.checkpoint().append_planned(&next.spec, &next.attempt),
             _ => Ok(()),
         };
-        self.checkpoint().sync()?;
-        self.state.apply();
+        section!("log_sync").in_scope(|| self.checkpoint().sync())?;
+        section!("apply_state").in_scope(|| self.state.apply());
         appended?;
         laps.commit_offsets += watch.elapsed();
         self.roll_if_long()?;
@@ -396,11 +417,15 @@ impl Query {
             .map(|named| {
                 let end = self.reading.end(&named.name);
                 let range = ranges.get(&named.name);
+                let start = range.map_or_else(|| end.clone(), |range| range.start.clone());
+                let end = range.map_or(end, |range| range.end.clone());
                 SourceMoved {
                     name: named.name.clone(),
                     description: named.source.description(),
-                    start: range.map_or_else(|| end.clone(), |range| range.start.clone()),
-                    end: range.map_or(end, |range| range.end.clone()),
+                    start,
+                    latest: named.source.latest(),
+                    metrics: named.source.metrics(&end),
+                    end,
                 }
             })
             .collect()
@@ -433,6 +458,7 @@ impl Query {
     }
 
     fn construct(&mut self, now_ms: i64) -> Result<Option<Planned>, EngineError> {
+        let _section = section!("construct", batch = self.next_batch.0).entered();
         let watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
         self.laps.latest_offset += watch.elapsed();

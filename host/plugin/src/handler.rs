@@ -39,7 +39,7 @@ pub(crate) async fn run(
     let limit = remaining(module.limits.deadline, started);
     let work = async move { tokio::time::timeout(limit, call.make()).await };
     let result = on_its_own_thread(work).await?;
-    module.usage.add(rows, started.elapsed());
+    module.count_call(function, rows, started.elapsed());
     result.unwrap_or_else(|_| Err(deadline(module.limits)))
 }
 

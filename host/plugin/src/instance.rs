@@ -111,7 +111,7 @@ impl FunctionInstance for Opened {
     fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError> {
         let started = Instant::now();
         let result = self.call_guest(rows);
-        self.module.usage.add(rows.num_rows() as u64, started.elapsed());
+        self.module.count_call(&self.function, rows.num_rows() as u64, started.elapsed());
         result.map_err(|failure| self.module.error(&self.function, self.batch, failure))
     }
 }

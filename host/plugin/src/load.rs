@@ -76,12 +76,12 @@ impl PluginHost {
                 name: Arc::clone(name),
                 digest,
                 bytes: Arc::from(bytes),
+                usage: functions.iter().map(|_| UsageCounters::default()).collect(),
                 functions,
                 config_json: config.config_json,
                 limits: config.limits,
                 targets: Arc::new(config.targets),
                 prepared,
-                usage: UsageCounters::default(),
             }),
         }))
     }

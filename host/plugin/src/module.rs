@@ -31,7 +31,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) targets: Arc<BTreeSet<String>>,
     pub(crate) prepared: Prepared,
-    pub(crate) usage: UsageCounters,
+    /// In the order of `functions`.
+    pub(crate) usage: Vec<UsageCounters>,
 }
 
 impl Module {
@@ -43,6 +44,13 @@ impl Module {
 }
 
 impl Inner {
+    pub(crate) fn count_call(&self, function: &str, rows: u64, time: Duration) {
+        let place = self.functions.iter().position(|known| known.name == function);
+        if let Some(counters) = place.and_then(|place| self.usage.get(place)) {
+            counters.add(rows, time);
+        }
+    }
+
     /// The function, if it is there and of one of these kinds.
     pub(crate) fn function(
         &self,
@@ -137,11 +145,22 @@ impl PluginModule for Module {
     }
 
     fn usage(&self) -> PluginUsage {
-        self.inner.usage.read()
+        let functions = self.inner.usage.iter().map(UsageCounters::read);
+        functions.fold(PluginUsage::default(), |sum, usage| PluginUsage {
+            calls: sum.calls + usage.calls,
+            rows: sum.rows + usage.rows,
+            nanos: sum.nanos + usage.nanos,
+        })
+    }
+
+    fn usage_by_function(&self) -> Vec<(String, PluginUsage)> {
+        let names = self.inner.functions.iter().map(|function| function.name.clone());
+        let usage = self.inner.usage.iter().map(UsageCounters::read);
+        names.zip(usage).filter(|(_, usage)| usage.calls > 0).collect()
     }
 }
 
-/// Calls since the module was loaded.
+/// Calls of a function since the module was loaded.
 #[derive(Default)]
 pub(crate) struct UsageCounters {
     calls: AtomicU64,
@@ -150,7 +169,7 @@ pub(crate) struct UsageCounters {
 }
 
 impl UsageCounters {
-    pub(crate) fn add(&self, rows: u64, time: Duration) {
+    fn add(&self, rows: u64, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(rows, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::job::Override;
+use crate::observe::Address;
 
 /// Runs streaming jobs by the rules of Spark Structured Streaming, with WebAssembly plugins.
 #[derive(Parser)]
@@ -30,6 +31,9 @@ pub(super) enum Verb {
   tidemill run job.toml --trigger available-now --progress json
   tidemill run job.toml --set 'source.orders.options.maxFilesPerTrigger=1'
   tidemill run a.toml b.toml
+  tidemill run job.toml --metrics 9464            # http://127.0.0.1:9464/metrics and /status
+  tidemill run job.toml --metrics 0.0.0.0:9464    # the same, for every machine that gets there
+  tidemill run job.toml --trace trace.json        # open it in https://ui.perfetto.dev
 
 Ctrl-C or SIGTERM finishes the batch in flight, commits it and ends with status 0; a second one
 ends at once (the batch is replayed at the next start).")]
@@ -64,6 +68,19 @@ pub(super) struct RunArguments {
     /// Reloads plugins when their files change, where the job does not say.
     #[arg(long)]
     pub(super) watch: bool,
+    /// Serves metrics for Prometheus at /metrics and the queries' state at /status.
+    ///
+    /// A bare PORT is served to this machine alone; to let others look, write HOST:PORT, like
+    /// 0.0.0.0:9464. There is no password. Port 0 is any free one; the address is printed.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) metrics: Option<Address>,
+    /// Writes what each batch spent its time on, for Perfetto or chrome://tracing.
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: Option<PathBuf>,
+    /// Batches that go into the trace; the job goes on without it then.
+    #[arg(long, value_name = "N", requires = "trace", default_value_t = 200)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) trace_batches: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,16 +2,16 @@
 
 mod arguments;
 mod check;
+mod logging;
 mod report;
 mod run;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
-use self::arguments::{Arguments, Verb};
+use self::arguments::{Arguments, RunArguments, Verb};
+use crate::observe::Trace;
 
 /// The query ended well.
 const ENDED_WELL: u8 = 0;
@@ -24,17 +24,33 @@ const REFUSED: u8 = 2;
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
     let code = match arguments.verb {
-        Verb::Run(arguments) => run::run(&arguments),
-        Verb::Check(arguments) => check::check(&arguments),
+        Verb::Run(arguments) => run_logged(&arguments),
+        Verb::Check(arguments) => {
+            logging::start(None);
+            check::check(&arguments)
+        }
     };
     ExitCode::from(code)
+}
+
+fn run_logged(arguments: &RunArguments) -> u8 {
+    let Some(path) = &arguments.trace else {
+        logging::start(None);
+        return run::run(arguments, None);
+    };
+    match Trace::create(path, arguments.trace_batches) {
+        Ok(trace) => {
+            logging::start(Some(&trace));
+            let code = run::run(arguments, Some(&trace));
+            trace.finish();
+            code
+        }
+        Err(error) => {
+            complain(&format!("--trace {} cannot be written: {error}", path.display()));
+            REFUSED
+        }
+    }
 }
 
 /// Says what went wrong on standard error.

@@ -24,7 +24,7 @@ impl Reporter {
         Reporter { query: query.to_owned(), batches, json: progress == ProgressArgument::Json }
     }
 
-    pub(super) fn tell(&self, event: QueryEvent<'_>) {
+    pub(super) fn tell(&self, event: &QueryEvent<'_>) {
         match event {
             QueryEvent::Progress(progress) if self.batches && self.json => {
                 if let Ok(line) = serde_json::to_string(progress) {
@@ -32,10 +32,10 @@ impl Reporter {
                 }
             }
             QueryEvent::Progress(progress) if self.batches => say(&readable(progress)),
-            QueryEvent::Progress(_) => {}
+            QueryEvent::Progress(_) | QueryEvent::Running { .. } => {}
             QueryEvent::Started { next, is_replay } => {
-                let how = if is_replay { "replays" } else { "goes on with" };
-                if next.0 > 0 || is_replay {
+                let how = if *is_replay { "replays" } else { "goes on with" };
+                if next.0 > 0 || *is_replay {
                     tracing::info!(query = self.query, "{how} batch {next}");
                 }
             }

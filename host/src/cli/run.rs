@@ -1,22 +1,31 @@
 //! `tidemill run`.
 
+use std::sync::Arc;
 use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tidemill_engine::{EngineError, Outcome, Query, StopSignal};
+use tidemill_engine::{EngineError, Outcome, Query, QueryEvent, StopSignal};
 
 use super::arguments::RunArguments;
 use super::check::prepare;
 use super::report::Reporter;
 use super::{ENDED_WELL, FAILED, REFUSED, complain};
 use crate::job::Job;
+use crate::observe::{Address, Board, Entry, Server, Trace};
 use crate::query::{PrepareError, Shared, StartError};
 
 /// Of a process that a second signal ended, by the shells' custom.
 const INTERRUPTED: i32 = 130;
 
-pub(super) fn run(arguments: &RunArguments) -> u8 {
+/// A query that was opened, and its entry on the board, if there is one.
+struct Opened {
+    name: String,
+    query: Query,
+    entry: Option<Entry>,
+}
+
+pub(super) fn run(arguments: &RunArguments, trace: Option<&Trace>) -> u8 {
     let stop = StopSignal::new();
     let queries = match start(arguments, &stop) {
         Ok(queries) => queries,
@@ -25,53 +34,79 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
             return REFUSED;
         }
     };
-    if let Err(error) = stop_on_signals(stop.clone()) {
+    if let Err(error) = stop_on_signals(stop.clone(), trace.cloned()) {
         complain(&error);
         return FAILED;
     }
     run_all(queries, &stop)
 }
 
-/// All jobs are checked before the first one is started.
-fn start(arguments: &RunArguments, stop: &StopSignal) -> Result<Vec<Query>, StartError> {
+/// All jobs are checked, and what is asked for beside them is opened, before the first one is
+/// started.
+fn start(arguments: &RunArguments, stop: &StopSignal) -> Result<Vec<Opened>, StartError> {
     let shared = Shared::new(arguments.watch);
     let overrides = arguments.overrides();
     let mut prepared = Vec::new();
     for path in &arguments.job.jobs {
         let job = Job::read(path, &overrides).map_err(PrepareError::from)?;
-        prepared.push(prepare(job, &shared)?);
+        prepared.push((path, prepare(job, &shared)?));
     }
+    let board = arguments.metrics.as_ref().map(serve).transpose()?;
     let mut queries = Vec::new();
-    for prepared in prepared {
-        let reporter = Reporter::new(&prepared.job().name, arguments.progress);
-        let on_event = Box::new(move |event: tidemill_engine::QueryEvent<'_>| reporter.tell(event));
-        queries.push(prepared.start(stop.clone(), on_event)?);
+    for (path, prepared) in prepared {
+        let name = prepared.job().name.clone();
+        let entry = board.as_ref().map(|board| Entry::new(board, &name, path));
+        let (reporter, told) = (Reporter::new(&name, arguments.progress), entry.clone());
+        let on_event = Box::new(move |event: QueryEvent<'_>| {
+            told.iter().for_each(|entry| entry.tell(&event));
+            reporter.tell(&event);
+        });
+        queries.push(Opened { name, query: prepared.start(stop.clone(), on_event)?, entry });
     }
     Ok(queries)
 }
 
+/// Serves what a new board shows.
+fn serve(address: &Address) -> Result<Arc<Board>, PrepareError> {
+    let board = Arc::new(Board::new());
+    let server = Server::start(address, &board).map_err(|error| {
+        PrepareError::Invalid(format!("--metrics {address} cannot be opened: {error}"))
+    })?;
+    let at = server.address();
+    eprintln!("metrics at http://{at}/metrics, state at http://{at}/status");
+    Ok(board)
+}
+
 /// Runs every query on a thread of its own. One that fails stops the others: a process that goes
 /// on with half of its queries looks alive and is not.
-fn run_all(queries: Vec<Query>, stop: &StopSignal) -> u8 {
+fn run_all(queries: Vec<Opened>, stop: &StopSignal) -> u8 {
     let outcomes: Vec<Result<Outcome, EngineError>> = thread::scope(|scope| {
         let threads: Vec<_> = queries
             .into_iter()
-            .map(|mut query| {
-                scope.spawn(move || {
+            .map(|Opened { name, mut query, entry }| {
+                let run = move || {
                     let outcome = query.run();
+                    entry.iter().for_each(|entry| entry.end(&outcome));
                     if outcome.is_err() {
                         stop.stop();
                     }
                     outcome
-                })
+                };
+                thread::Builder::new()
+                    .name(format!("query {name}"))
+                    .spawn_scoped(scope, run)
+                    .inspect_err(|_| stop.stop())
             })
             .collect();
         threads
             .into_iter()
             .map(|thread| {
-                thread.join().unwrap_or_else(|_| {
-                    Err(EngineError::Execution("the query's thread panicked".to_owned()))
-                })
+                let failed = |reason: String| Err(EngineError::Execution(reason));
+                match thread.map(thread::ScopedJoinHandle::join) {
+                    Ok(Ok(outcome)) => outcome,
+                    Ok(Err(_)) => failed("the query's thread panicked".to_owned()),
+                    Err(error) => failed(format!("no thread for the query: {error}")),
+                }
             })
             .collect()
     });
@@ -86,11 +121,12 @@ fn run_all(queries: Vec<Query>, stop: &StopSignal) -> u8 {
 }
 
 /// The first signal asks the queries to end, the second ends the process.
-fn stop_on_signals(stop: StopSignal) -> std::io::Result<()> {
+fn stop_on_signals(stop: StopSignal, trace: Option<Trace>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("tidemill-signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             if stop.is_set() {
+                trace.iter().for_each(Trace::finish);
                 std::process::exit(INTERRUPTED);
             }
             stop.stop();

@@ -6,12 +6,15 @@ mod crash;
 mod crash_points;
 mod faults;
 mod kafka;
+mod observe;
 mod orders;
 mod refused;
 mod reload;
 mod repeat;
+mod source_progress;
 mod spark;
 mod tidy;
+mod trace;
 
 /// Held by tests that plan in this process: one of them counts what is planned.
 static PLANNING: std::sync::Mutex<()> = std::sync::Mutex::new(());

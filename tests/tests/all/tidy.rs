@@ -148,3 +148,46 @@ fn jobs_of_the_examples_are_right() {
         assert_eq!(checked.code, Some(0), "{}\n{}", job.display(), checked.stderr);
     }
 }
+
+/// Names of metrics in the first cells of a document's tables.
+fn shown_metrics(document: &str) -> BTreeSet<String> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| Some(row.split_once('`')?.0));
+    let is_metric = |name: &&str| name.starts_with("tidemill_") || name.starts_with("process_");
+    names.filter(is_metric).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_metrics_has_those_that_are_served() {
+    let shown = shown_metrics(&read(&repository().join("docs/guide/operations.md")));
+    let board = tidemill::observe::Board::new();
+    let served: BTreeSet<String> = board.metric_names().iter().cloned().collect();
+    let unexplained: Vec<_> = served.difference(&shown).collect();
+    assert!(unexplained.is_empty(), "docs/guide/operations.md lacks {unexplained:?}");
+    let unknown: Vec<_> = shown.difference(&served).collect();
+    assert!(unknown.is_empty(), "docs/guide/operations.md shows {unknown:?}, which is not served");
+}
+
+/// Names of slices in the table of the document about traces.
+fn shown_slices() -> BTreeSet<String> {
+    let document = read(&repository().join("docs/performance.md"));
+    let (_, table) = document.split_once("| slice |").expect("a table of slices");
+    let (table, _) = table.split_once("\n\n").expect("the table ends");
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    cells.flat_map(|(names, _)| names.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_slices_has_those_that_the_program_makes() {
+    let sources = ["host/engine/src", "host/plan/src"].map(|folder| repository().join(folder));
+    let mut made = BTreeSet::new();
+    for file in files("rs").iter().filter(|file| sources.iter().any(|s| file.starts_with(s))) {
+        let text: String = read(file).split_whitespace().collect();
+        for start in ["section!(\"", "target:TRACE_TARGET,\""] {
+            let names = text.split(start).skip(1).filter_map(|rest| rest.split_once('"'));
+            made.extend(names.map(|(name, _)| name.to_owned()));
+        }
+    }
+    assert!(made.len() > 15, "{made:?}");
+    assert_eq!(shown_slices(), made, "docs/performance.md, and what the program makes");
+}

@@ -15,7 +15,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use tidemill_core::{ConnectorError, RangeReader, Slice, SourceRange};
+use tidemill_core::{ConnectorError, RangeReader, Slice, SourceRange, TRACE_TARGET};
+use tracing::debug_span;
 
 use super::decode::JsonValue;
 use super::properties::{leaf, plain};
@@ -162,12 +163,16 @@ impl ExecutionPlan for StreamScanExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let rows: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
+        let mut rows: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
             match batch.spec().ranges.get(&self.source) {
                 Some(range) => self.read(range, partition)?,
                 None => Box::new(std::iter::empty()),
             };
         let source = self.source.clone();
+        let span = debug_span!(
+            target: TRACE_TARGET, "read", batch = batch.spec().batch.0, source, partition
+        );
+        let rows = std::iter::from_fn(move || span.in_scope(|| rows.next()));
         let counted = rows.inspect(move |rows| {
             if let Ok(rows) = rows {
                 batch.count_rows(&source, rows.num_rows() as u64);

@@ -14,7 +14,10 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use futures::{StreamExt, TryStreamExt};
-use tidemill_core::{FunctionInstance, PluginError, PluginFailure, PluginModule, PluginRows};
+use tidemill_core::{
+    FunctionInstance, PluginError, PluginFailure, PluginModule, PluginRows, TRACE_TARGET,
+};
+use tracing::{Span, debug_span};
 
 use super::properties::{one_input, plain};
 use crate::RunningBatch;
@@ -50,6 +53,7 @@ pub(super) struct Opened {
     module: Arc<dyn PluginModule>,
     function: String,
     batch: Arc<RunningBatch>,
+    calls: Span,
 }
 
 impl Opened {
@@ -61,16 +65,24 @@ impl Opened {
         context: &TaskContext,
     ) -> Result<Opened> {
         let batch = RunningBatch::of(context)?;
-        let instance = module
-            .open(function, &batch.context(partition as u32), input)
+        let plugin = module.name();
+        let number = batch.spec().batch.0;
+        let opening =
+            debug_span!(target: TRACE_TARGET, "plugin_open", batch = number, plugin, function);
+        let instance = opening
+            .in_scope(|| module.open(function, &batch.context(partition as u32), input))
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        Ok(Opened { instance, module: Arc::clone(module), function: function.to_owned(), batch })
+        let calls =
+            debug_span!(target: TRACE_TARGET, "plugin_call", batch = number, plugin, function);
+        let (module, function) = (Arc::clone(module), function.to_owned());
+        Ok(Opened { instance, module, function, batch, calls })
     }
 
     /// Calls the function. A refused row ends the batch: there is no place for it yet.
     pub(super) fn call(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
         let external = |error: PluginError| DataFusionError::External(Box::new(error));
-        let PluginRows { batches, refused } = self.instance.call(rows).map_err(external)?;
+        let PluginRows { batches, refused } =
+            self.calls.in_scope(|| self.instance.call(rows)).map_err(external)?;
         match refused.into_iter().next() {
             None => Ok(batches),
             Some(first) => Err(external(PluginError {

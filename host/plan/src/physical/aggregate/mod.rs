@@ -30,7 +30,8 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream, common,
 };
 use futures::TryStreamExt;
-use tidemill_core::{OperatorId, OutputMode};
+use tidemill_core::{OperatorId, OutputMode, TRACE_TARGET};
+use tracing::{Instrument, debug_span};
 
 use self::groups::GroupLayout;
 use self::merge::Merge;
@@ -183,10 +184,12 @@ impl ExecutionPlan for StatefulAggregateExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
+        let number = batch.spec().batch.0;
         let mut partials = Vec::new();
         for partition in 0..self.input.output_partitioning().partition_count() {
             let stream = self.input.execute(partition, Arc::clone(&context))?;
-            partials.push(SpawnedTask::spawn(common::collect(stream)));
+            let span = debug_span!(target: TRACE_TARGET, "partial", batch = number, partition);
+            partials.push(SpawnedTask::spawn(common::collect(stream).instrument(span)));
         }
         let merge = Merge::new(Arc::clone(&self.layout), self.operator, self.settings);
         let schema = self.schema();
@@ -197,7 +200,8 @@ impl ExecutionPlan for StatefulAggregateExec {
                 blocks
                     .extend(partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??);
             }
-            let rows = merge.run(&batch, &blocks, &output)?;
+            let span = debug_span!(target: TRACE_TARGET, "merge_state", batch = number);
+            let rows = span.in_scope(|| merge.run(&batch, &blocks, &output))?;
             Ok::<_, DataFusionError>(futures::stream::iter(rows.into_iter().map(Ok)))
         };
         let stream = futures::stream::once(rows).try_flatten();

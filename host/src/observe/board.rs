@@ -1,0 +1,222 @@
+//! What is known of each query right now.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde::Serialize;
+use tidemill_core::{Progress, format_millis};
+use tidemill_engine::{Clock, EngineError, Outcome, QueryEvent, SystemClock};
+
+use super::metrics::{BatchResult, Metrics};
+
+/// The queries of the process. Each has an [`Entry`]; anybody may look.
+pub struct Board {
+    clock: Arc<dyn Clock>,
+    started_at: String,
+    metrics: Metrics,
+    queries: Mutex<Vec<QueryStatus>>,
+}
+
+/// The document at `/status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    version: &'static str,
+    started_at: &'a str,
+    queries: &'a [QueryStatus],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryStatus {
+    name: String,
+    job: String,
+    state: State,
+    /// The batch that runs, or is to be retried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    last_progress: Option<Progress>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It opens its checkpoint, and decides where to go on.
+    Starting,
+    /// A batch is computed or delivered.
+    Running,
+    /// For rows, or for the trigger.
+    Waiting,
+    /// A batch failed, and is tried again soon.
+    Retrying,
+    /// It is done, or was asked to stop.
+    Ended,
+    Failed,
+}
+
+impl Default for Board {
+    fn default() -> Board {
+        Board::new()
+    }
+}
+
+impl Board {
+    /// A board without queries.
+    #[must_use]
+    pub fn new() -> Board {
+        let clock = Arc::new(SystemClock);
+        let now = clock.now_ms();
+        Board {
+            clock,
+            started_at: format_millis(now),
+            metrics: Metrics::new(now),
+            queries: Mutex::default(),
+        }
+    }
+
+    /// Names of all metrics that there can be. One without a value yet is not served.
+    #[must_use]
+    pub fn metric_names(&self) -> &[String] {
+        self.metrics.names()
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        let queries = self.queries();
+        let names: Vec<&str> = queries.iter().map(|status| status.name.as_str()).collect();
+        self.metrics.text(&names, self.clock.now_ms())
+    }
+
+    pub(super) fn status(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(&Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: &self.started_at,
+            queries: &self.queries(),
+        })
+    }
+
+    fn queries(&self) -> MutexGuard<'_, Vec<QueryStatus>> {
+        self.queries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A query on the board.
+#[derive(Clone)]
+pub struct Entry {
+    board: Arc<Board>,
+    number: usize,
+}
+
+impl Entry {
+    /// Puts a query on the board; `job` is its file.
+    #[must_use]
+    pub fn new(board: &Arc<Board>, name: &str, job: &Path) -> Entry {
+        board.metrics.add_query(name);
+        let mut queries = board.queries();
+        queries.push(QueryStatus {
+            name: name.to_owned(),
+            job: job.display().to_string(),
+            state: State::Starting,
+            batch_id: None,
+            error: None,
+            last_progress: None,
+        });
+        Entry { board: Arc::clone(board), number: queries.len() - 1 }
+    }
+
+    /// Something happened in the query.
+    pub fn tell(&self, event: &QueryEvent<'_>) {
+        let metrics = &self.board.metrics;
+        self.change(|status| match event {
+            QueryEvent::Started { .. } => status.state = State::Waiting,
+            QueryEvent::Running { batch } => {
+                (status.state, status.batch_id) = (State::Running, Some(batch.0));
+            }
+            QueryEvent::Progress(progress) => {
+                metrics.take(progress, self.board.clock.now_ms());
+                (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
+                status.last_progress = Some((*progress).clone());
+            }
+            QueryEvent::Reloaded { plugin, .. } => {
+                metrics.count_reload(&status.name, plugin, true);
+            }
+            QueryEvent::ReloadRefused { plugin, .. } => {
+                metrics.count_reload(&status.name, plugin, false);
+            }
+            QueryEvent::Retrying { batch, reason, .. } => {
+                metrics.count_batch(&status.name, BatchResult::Retried);
+                (status.state, status.batch_id) = (State::Retrying, Some(batch.0));
+                status.error = Some(reason.to_string());
+            }
+        });
+    }
+
+    /// The query is over.
+    pub fn end(&self, outcome: &Result<Outcome, EngineError>) {
+        let metrics = &self.board.metrics;
+        self.change(|status| {
+            metrics.set_up(&status.name, false);
+            (status.state, status.batch_id) = (State::Ended, None);
+            if let Err(error) = outcome {
+                status.state = State::Failed;
+                status.error = Some(error.to_string());
+                if let EngineError::Batch { batch, .. } = error {
+                    metrics.count_batch(&status.name, BatchResult::Failed);
+                    status.batch_id = Some(batch.0);
+                }
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut QueryStatus)) {
+        if let Some(status) = self.board.queries().get_mut(self.number) {
+            change(status);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use serde_json::Value;
+    use tidemill_core::BatchId;
+
+    use super::*;
+
+    fn first(board: &Board) -> Value {
+        let status: Value = serde_json::from_str(&board.status().unwrap()).unwrap();
+        status["queries"][0].clone()
+    }
+
+    #[test]
+    fn a_query_that_failed_shows_its_batch_and_reason_until_the_process_ends() {
+        let board = Arc::new(Board::new());
+        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        assert_eq!(first(&board)["state"], "starting");
+        entry.tell(&QueryEvent::Started { next: BatchId(7), is_replay: true });
+        entry.tell(&QueryEvent::Running { batch: BatchId(7) });
+        let running = first(&board);
+        assert_eq!((&running["state"], &running["batchId"]), (&"running".into(), &7.into()));
+        let reason = Box::new(EngineError::Execution("no room".to_owned()));
+        entry.end(&Err(EngineError::Batch { batch: BatchId(7), reason }));
+        let failed = first(&board);
+        assert_eq!((&failed["state"], &failed["batchId"]), (&"failed".into(), &7.into()));
+        assert!(failed["error"].as_str().unwrap().contains("no room"));
+        let metrics = board.metrics();
+        assert!(metrics.contains("tidemill_query_up{query=\"q\"} 0\n"));
+        assert!(metrics.contains("tidemill_batches_total{query=\"q\",result=\"failed\"} 1\n"));
+    }
+
+    #[test]
+    fn a_query_that_was_stopped_has_ended_and_not_failed() {
+        let board = Arc::new(Board::new());
+        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        entry.end(&Ok(Outcome::Stopped));
+        assert_eq!(first(&board)["state"], "ended");
+        assert!(
+            board.metrics().contains("tidemill_batches_total{query=\"q\",result=\"failed\"} 0\n")
+        );
+    }
+}

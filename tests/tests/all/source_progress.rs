@@ -1,0 +1,193 @@
+//! What a source says of itself in the progress record of each batch.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde_json::{Value, json};
+use tidemill_checkpoint::{MemoryDisk, OpenOptions};
+use tidemill_core::{
+    Begin, ConnectorError, Delivery, Digest, OutputMode, RangeReader, ReadLimit, RowStream, Sink,
+    Slice, Source, SourceRange, Trigger, WatermarkPolicy,
+};
+use tidemill_engine::{
+    NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
+    SystemClock,
+};
+use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable};
+
+/// Numbers, ten a range, up to thirty.
+struct Numbers {
+    next: i64,
+}
+
+const RANGE: i64 = 10;
+const END: i64 = 30;
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
+}
+
+impl Source for Numbers {
+    fn description(&self) -> String {
+        "Numbers".to_owned()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn next_range(&mut self, _: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
+        let start = self.next;
+        self.next = (start + RANGE).min(END);
+        let range = SourceRange { start: start.into(), end: self.next.into(), parts: Value::Null };
+        Ok((start < END).then_some(range))
+    }
+
+    fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn advance(&mut self, range: &SourceRange) -> Result<(), ConnectorError> {
+        self.restore(&range.end)
+    }
+
+    fn position(&self) -> Value {
+        self.next.into()
+    }
+
+    fn restore(&mut self, position: &Value) -> Result<(), ConnectorError> {
+        self.next = position.as_i64().unwrap();
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn RangeReader> {
+        Arc::new(NumbersReader)
+    }
+
+    fn latest(&self) -> Value {
+        END.into()
+    }
+
+    fn metrics(&self, end: &Value) -> BTreeMap<String, String> {
+        let behind = END - end.as_i64().unwrap();
+        BTreeMap::from([("maxOffsetsBehindLatest".to_owned(), behind.to_string())])
+    }
+}
+
+struct NumbersReader;
+
+impl RangeReader for NumbersReader {
+    fn read(
+        &self,
+        range: &SourceRange,
+        _: Slice,
+        _: &[usize],
+    ) -> Result<RowStream, ConnectorError> {
+        let numbers = range.start.as_i64().unwrap()..range.end.as_i64().unwrap();
+        let column = Arc::new(Int64Array::from_iter_values(numbers));
+        Ok(Box::new(std::iter::once(Ok(RecordBatch::try_new(schema(), vec![column]).unwrap()))))
+    }
+}
+
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn description(&self) -> String {
+        "Nowhere".to_owned()
+    }
+
+    fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
+        Ok(Begin::Wanted)
+    }
+
+    fn write(&mut self, _: &RecordBatch) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
+    let table = SourceTable {
+        name: "numbers".to_owned(),
+        schema: schema(),
+        reader: Arc::new(NumbersReader),
+        value: None,
+        watermark: None,
+    };
+    let definition = QueryDefinition {
+        output_mode: OutputMode::Append,
+        shuffle_partitions: 1,
+        scan_partitions: 1,
+        sources: vec![table],
+        steps: Vec::new(),
+        output: None,
+        plugins: Vec::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let plan = runtime.block_on(PlannedQuery::plan(&definition)).unwrap();
+    let config = QueryConfig {
+        name: "q".to_owned(),
+        job: Digest::of(b"a job"),
+        settings: Settings {
+            trigger: Trigger::AvailableNow,
+            no_data_batches: true,
+            watermark_policy: WatermarkPolicy::Min,
+            retries: 0,
+        },
+        definition,
+        plan,
+        sources: vec![NamedSource {
+            name: "numbers".to_owned(),
+            source: Box::new(Numbers { next: 0 }),
+        }],
+        plugins: Box::new(NoPlugins),
+        disk: Arc::new(MemoryDisk::new()),
+        checkpoint: PathBuf::from("checkpoint"),
+        checkpoint_options: OpenOptions::default(),
+        clock: Arc::new(SystemClock),
+        on_event,
+    };
+    let open = Box::new(|_: &_| Ok(Output::Sink(Box::new(Nowhere))));
+    Query::open(config, open, StopSignal::new()).unwrap()
+}
+
+#[test]
+fn each_record_says_where_the_input_ends_and_how_far_that_batch_is_behind() {
+    let _alone = crate::planning();
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&records);
+    let on_event = Box::new(move |event: QueryEvent<'_>| {
+        if let QueryEvent::Progress(progress) = event {
+            kept.lock().unwrap().push((*progress).clone());
+        }
+    });
+    query(on_event).run().unwrap();
+    let records = records.lock().unwrap();
+    assert_eq!(records.len(), 3);
+    for (record, end) in records.iter().zip([10, 20, 30]) {
+        let source = serde_json::to_value(&record.sources[0]).unwrap();
+        assert_eq!(source["endOffset"], end);
+        assert_eq!(source["latestOffset"], END);
+        let behind = (END - end).to_string();
+        assert_eq!(source["metrics"], json!({ "maxOffsetsBehindLatest": behind }));
+        assert_eq!(source["name"], Value::Null, "Spark's record has no name");
+        let phases = &record.measured.phases;
+        let sum: std::time::Duration = phases.iter().map(|(_, time)| time).sum();
+        assert_eq!(sum, record.measured.total);
+        assert!(phases.iter().any(|(name, time)| *name == "execute" && !time.is_zero()));
+    }
+}

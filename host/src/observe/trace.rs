@@ -72,8 +72,15 @@ pub type TraceFilter<S> =
 /// What a span says beside its name.
 #[derive(Clone, Default)]
 struct Arguments {
-    fields: Map<String, Value>,
+    /// Changed only while the span is made, so that its slices can share them.
+    fields: Arc<Map<String, Value>>,
     is_forgotten: bool,
+}
+
+impl Arguments {
+    fn set(&mut self, name: &str, value: Value) {
+        Arc::make_mut(&mut self.fields).insert(name.to_owned(), value);
+    }
 }
 
 /// What the present thread is at.
@@ -103,8 +110,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TraceLayer {
             && let Some(outer) = parent.extensions().get::<Arguments>()
         {
             for name in INHERITED {
-                if let Some(value) = outer.fields.get(name) {
-                    arguments.fields.entry(name).or_insert_with(|| value.clone());
+                if let Some(value) = outer.fields.get(name)
+                    && !arguments.fields.contains_key(name)
+                {
+                    arguments.set(name, value.clone());
                 }
             }
         }
@@ -151,11 +160,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TraceLayer {
 
 impl Visit for Arguments {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.fields.insert(field.name().to_owned(), value.into());
+        self.set(field.name(), value.into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.fields.insert(field.name().to_owned(), value.into());
+        self.set(field.name(), value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -163,7 +172,7 @@ impl Visit for Arguments {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.fields.insert(field.name().to_owned(), format!("{value:?}").into());
+        self.set(field.name(), format!("{value:?}").into());
     }
 }
 

@@ -14,9 +14,10 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const BEGIN: &str = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
@@ -34,7 +35,21 @@ pub(super) struct Slice {
     /// Since the trace began.
     pub(super) begin: Duration,
     pub(super) length: Duration,
-    pub(super) arguments: Map<String, Value>,
+    /// Shared by the slices of a span.
+    pub(super) arguments: Arc<Map<String, Value>>,
+}
+
+/// A slice as the file has it: a complete event.
+#[derive(Serialize)]
+struct Event<'a> {
+    name: &'a str,
+    ph: &'a str,
+    /// Microseconds with the nanoseconds behind the point, as is `dur`.
+    ts: f64,
+    dur: f64,
+    pid: u32,
+    tid: u64,
+    args: &'a Map<String, Value>,
 }
 
 /// Where slices go, until there are enough of them.
@@ -48,10 +63,11 @@ pub(super) struct TraceFile {
 
 struct Writer {
     file: File,
+    process: u32,
     /// Where the events end in the file.
     end: u64,
     /// Events that are not in the file yet.
-    text: String,
+    text: Vec<u8>,
     has_events: bool,
     batches: u64,
     /// Tracks that have their name.
@@ -62,16 +78,16 @@ impl TraceFile {
     pub(super) fn create(path: &Path, batches_max: u64) -> io::Result<TraceFile> {
         let mut writer = Writer {
             file: File::create(path)?,
+            process: std::process::id(),
             end: BEGIN.len() as u64,
-            text: String::new(),
+            text: Vec::new(),
             has_events: false,
             batches: 0,
             tracks: BTreeSet::new(),
         };
         writer.file.write_all(format!("{BEGIN}{END}").as_bytes())?;
-        let process = std::process::id();
         writer.event(&json!({
-            "name": "process_name", "ph": "M", "pid": process, "args": { "name": "tidemill" },
+            "name": "process_name", "ph": "M", "pid": writer.process, "args": { "name": "tidemill" },
         }));
         Ok(TraceFile {
             path: path.to_owned(),
@@ -105,7 +121,7 @@ impl TraceFile {
             return;
         }
         writer.name_track(track, thread);
-        slices.into_iter().for_each(|slice| writer.slice(track, slice));
+        slices.iter().for_each(|slice| writer.slice(track, slice));
         writer.batches += u64::from(ends_batch);
         let has_all_batches = writer.batches >= self.batches_max;
         let is_full = has_all_batches || self.slices.load(Ordering::Relaxed) >= SLICES_MAX;
@@ -142,33 +158,38 @@ impl Writer {
     fn name_track(&mut self, track: u64, thread: Option<&str>) {
         if self.tracks.insert(track) {
             self.event(&json!({
-                "name": "thread_name", "ph": "M", "pid": std::process::id(), "tid": track,
+                "name": "thread_name", "ph": "M", "pid": self.process, "tid": track,
                 "args": { "name": thread.unwrap_or("thread") },
             }));
         }
     }
 
-    fn slice(&mut self, track: u64, slice: Slice) {
-        self.event(&json!({
-            "name": slice.name, "cat": "tidemill", "ph": "X",
-            "ts": micros(slice.begin), "dur": micros(slice.length),
-            "pid": std::process::id(), "tid": track, "args": slice.arguments,
-        }));
+    fn slice(&mut self, track: u64, slice: &Slice) {
+        self.event(&Event {
+            name: slice.name,
+            ph: "X",
+            ts: micros(slice.begin),
+            dur: micros(slice.length),
+            pid: self.process,
+            tid: track,
+            args: &slice.arguments,
+        });
     }
 
-    fn event(&mut self, event: &Value) {
+    fn event(&mut self, event: &impl Serialize) {
         if std::mem::replace(&mut self.has_events, true) {
-            self.text.push_str(",\n");
+            self.text.extend(b",\n");
         }
-        self.text.push_str(&event.to_string());
+        // Numbers and texts into memory: nothing that could fail.
+        let _ = serde_json::to_writer(&mut self.text, event);
     }
 
     /// Puts the events over the end, and a new end after them.
     fn write(&mut self) -> io::Result<()> {
         let bytes = self.text.len() as u64;
-        self.text.push_str(END);
+        self.text.extend(END.as_bytes());
         self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(self.text.as_bytes())?;
+        self.file.write_all(&self.text)?;
         self.end += bytes;
         self.text.clear();
         Ok(())

@@ -175,7 +175,7 @@ fn run_reloads(bench: &Bench, module: &[u8]) -> Result<Reloads> {
             replace(&place, &changed)?;
             waiting = Some((digest(&changed), Instant::now()));
         } else if quiet == QUIET_BATCHES {
-            interrupt(process)?;
+            interrupt(process.id())?;
         }
         Ok(())
     })?;

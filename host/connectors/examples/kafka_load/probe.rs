@@ -82,12 +82,12 @@ impl Probe {
             .create()?;
         let mut value = Vec::new();
         let mut one = |row: u64, order: &[u8]| {
-            let key = row.to_be_bytes();
+            let key = row.to_string();
             value.clear();
             value.extend_from_slice(format!("{{\"sent\":{:.3},", now_ms()?).as_bytes());
             value.extend_from_slice(order.strip_prefix(b"{").ok_or("an order is a JSON object")?);
-            let key: &[u8] = &key;
-            let record = BaseRecord::to(&self.input).partition(0).key(key).payload(&value[..]);
+            let record = BaseRecord::to(&self.input);
+            let record = record.partition(0).key(key.as_bytes()).payload(&value[..]);
             send(&producer, record)
         };
         orders::each(orders, 1, |row, order| {

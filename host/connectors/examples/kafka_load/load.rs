@@ -57,10 +57,7 @@ pub(crate) fn load(topic: &Topic, partitions: i32, rows: u64, from: &Path) -> Re
 }
 
 /// Sends a record, and waits while the client's buffer is full.
-pub(crate) fn send(
-    producer: &BaseProducer,
-    mut record: BaseRecord<'_, [u8], [u8]>,
-) -> Result<()> {
+pub(crate) fn send(producer: &BaseProducer, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<()> {
     const FULL: KafkaError = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
     loop {
         match producer.send(record) {

@@ -9,7 +9,8 @@ use crate::bench::jobs::{Job, normalise};
 /// As many rows a batch as the file benchmark has.
 pub(super) const ROWS_PER_BATCH: u64 = 500_000;
 
-const ORDER: &str = "order_id STRING, user_id STRING, amount DOUBLE, category STRING, order_time TIMESTAMP";
+const ORDER: &str =
+    "order_id STRING, user_id STRING, amount DOUBLE, category STRING, order_time TIMESTAMP";
 
 /// Where a job's rows come from.
 pub(super) struct Input<'a> {

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder, StructArray, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -92,6 +92,9 @@ impl EncodeRows<'_> {
     }
 }
 
+/// What the texts of a column are first given room for, each.
+const BYTES_A_TEXT: usize = 64;
+
 /// Spark's `to_json` of one column: text, or null where the value is null.
 pub fn to_json(
     values: &ArrayRef,
@@ -102,15 +105,18 @@ pub fn to_json(
         data_type: format_type(values.data_type()),
     })?;
     let writer = Writer::new(&normalised(values, &written), options);
+    let mut texts = StringBuilder::with_capacity(values.len(), values.len() * BYTES_A_TEXT);
     let mut text = Vec::new();
-    let rows = (0..values.len()).map(|row| {
+    for row in 0..values.len() {
         text.clear();
-        writer.is_valid(row).then(|| {
+        if writer.is_valid(row) {
             writer.write(row, &mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    });
-    Ok(rows.collect())
+            texts.append_value(String::from_utf8_lossy(&text));
+        } else {
+            texts.append_null();
+        }
+    }
+    Ok(texts.finish())
 }
 
 /// The type of a column once it is one of the few that values are written from, or `None` where

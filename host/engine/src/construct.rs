@@ -1,9 +1,11 @@
 //! Fixes what a batch will read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
-use tidemill_core::{BatchId, BatchSpec, ReadLimit, SourceRange, Watermark};
+use tidemill_core::{AskAgain, BatchId, BatchSpec, ReadLimit, SourceRange, Wake, Watermark};
 
 use crate::{EngineError, NamedSource};
 
@@ -27,8 +29,23 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(sources: Vec<NamedSource>) -> Reading {
+    /// `wake` is what the sources call when they may have rows.
+    pub(crate) fn new(mut sources: Vec<NamedSource>, wake: &Wake) -> Reading {
+        for named in &mut sources {
+            named.source.notify(Arc::clone(wake));
+        }
         Reading { sources, ends: BTreeMap::new() }
+    }
+
+    /// How long to wait before the sources, which had nothing, are asked again; `None`: until one
+    /// calls. `now_and_then` is the wait for those that cannot tell.
+    pub(crate) fn ask_again(&self, now_and_then: Duration) -> Option<Duration> {
+        let wait = |named: &NamedSource| match named.source.ask_again() {
+            AskAgain::WhenWoken => None,
+            AskAgain::NowAndThen => Some(now_and_then),
+            AskAgain::After(wait) => Some(wait),
+        };
+        self.sources.iter().filter_map(wait).min()
     }
 
     pub(crate) fn restore(

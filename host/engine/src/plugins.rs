@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_core::{Digest, PluginModule};
+use tidemill_core::{Digest, PluginModule, Wake};
 
 /// The plugins of a query: their present generations, and others from kept bytes.
 pub trait Plugins: Send {
@@ -18,6 +18,9 @@ pub trait Plugins: Send {
     /// What happened to the plugins' files since the last call. Does not wait. An accepted module
     /// is the present generation from then on, unless [`Plugins::refuse`] takes it back.
     fn changes(&mut self) -> Vec<PluginChange>;
+
+    /// Gives what to call, from any thread, when there may be changes. Called once.
+    fn notify(&mut self, wake: Wake);
 
     /// The query cannot be planned with the module that was just accepted: the one before it
     /// stays.
@@ -62,6 +65,8 @@ impl Plugins for NoPlugins {
     fn changes(&mut self) -> Vec<PluginChange> {
         Vec::new()
     }
+
+    fn notify(&mut self, _: Wake) {}
 
     fn refuse(&mut self, _: &str) {}
 }

@@ -18,10 +18,11 @@ use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
 use crate::phase::{Executed, Phase, Planned};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
+use crate::stop::Waiting;
 use crate::{Clock, EngineError, Output, Plugins, StopSignal};
 
-/// How long an idle query waits before it asks its sources again: short after rows, longer the
-/// longer there were none. A source in memory of the machine (a directory) answers in microseconds.
+/// How long an idle query waits before it asks a source again that cannot call it: short after
+/// rows, longer the longer there were none. A directory answers in microseconds.
 const IDLE_WAIT_MIN: Duration = Duration::from_millis(10);
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(200);
 
@@ -161,6 +162,7 @@ pub struct Query {
     pub(crate) laps: Laps,
     pub(crate) on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
     stop: StopSignal,
+    waiting: Waiting,
     pub(crate) resume: Option<Resume>,
 }
 
@@ -175,7 +177,10 @@ impl Query {
         let opened = Checkpoint::open(config.disk, &config.checkpoint, config.checkpoint_options)?;
         let recovered = opened.recovered;
         let output = open_output(&recovered.query_id)?;
-        let mut reading = Reading::new(config.sources);
+        let waiting = stop.waiting();
+        let mut reading = Reading::new(config.sources, &waiting.wake());
+        let mut plugins = config.plugins;
+        plugins.notify(waiting.wake());
         reading.restore(&recovered.positions, &recovered.ranges_since)?;
         let delays = config.plan.watermarks().iter().map(|w| w.delay.millis()).collect();
         let tracker =
@@ -186,7 +191,7 @@ impl Query {
             .enable_all()
             .build()
             .map_err(|error| EngineError::Execution(format!("no threads to run on: {error}")))?;
-        let in_use = config.plugins.current();
+        let in_use = plugins.current();
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
         Ok(Query {
             name: config.name,
@@ -198,7 +203,7 @@ impl Query {
             runs_logged_plugins: false,
             reading,
             output,
-            plugins: config.plugins,
+            plugins,
             in_use,
             checkpoint: Arc::new(Mutex::new(opened.checkpoint)),
             state: opened.state,
@@ -214,6 +219,7 @@ impl Query {
             laps: Laps::default(),
             on_event: config.on_event,
             stop,
+            waiting,
             resume: Some(recovered.next),
         })
     }
@@ -250,7 +256,7 @@ impl Query {
                     Some(planned) => phase = Phase::Constructed(planned),
                     None if self.settings.trigger.is_bounded() => return Ok(Outcome::Finished),
                     None => {
-                        if self.stop.wait(wait) {
+                        if self.waiting.for_work(self.reading.ask_again(wait)) {
                             return Ok(Outcome::Stopped);
                         }
                         wait = (wait * 2).min(IDLE_WAIT_MAX);
@@ -309,7 +315,7 @@ impl Query {
         let wait = RETRY_WAIT * 2_u32.saturating_pow(self.retries);
         self.retries += 1;
         (self.on_event)(QueryEvent::Retrying { batch, reason: &reason, wait });
-        self.stop.wait(wait);
+        self.waiting.for_time(wait);
         Ok(Phase::Logged(planned))
     }
 
@@ -418,7 +424,7 @@ impl Query {
             return true;
         };
         let wait = due.saturating_sub(self.clock.now_ms());
-        wait <= 0 || !self.stop.wait(Duration::from_millis(wait.unsigned_abs()))
+        wait <= 0 || !self.waiting.for_time(Duration::from_millis(wait.unsigned_abs()))
     }
 
     pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {

@@ -22,7 +22,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::{Condvar, Mutex};
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
-use tidemill_core::{Digest, FunctionKind, PluginModule};
+use tidemill_core::{Digest, FunctionKind, PluginModule, Wake};
 
 use crate::error::{LoadError, LoadProblem};
 use crate::host::PluginHost;
@@ -62,6 +62,17 @@ type Outcome = Result<Arc<Module>, LoadError>;
 struct Ready {
     outcome: Mutex<Option<Outcome>>,
     filled: Condvar,
+    wake: Mutex<Option<Wake>>,
+}
+
+impl Ready {
+    fn fill(&self, outcome: Outcome) {
+        *self.outcome.lock() = Some(outcome);
+        self.filled.notify_all();
+        if let Some(wake) = self.wake.lock().as_ref() {
+            wake();
+        }
+    }
 }
 
 impl Reloader {
@@ -105,6 +116,15 @@ impl Reloader {
         let thread = thread::Builder::new().name(format!("tidemill-reload-{plugin}"));
         thread.spawn(move || worker.run(&changes)).map_err(|error| failed(&error))?;
         Ok(Reloader { ready, _watcher: watcher })
+    }
+
+    /// Gives what to call when [`take_ready`](Self::take_ready) has something.
+    pub fn notify(&self, wake: Wake) {
+        *self.ready.wake.lock() = Some(Arc::clone(&wake));
+        let is_ready = self.ready.outcome.lock().is_some();
+        if is_ready {
+            wake();
+        }
     }
 
     /// The newest version since the last call, or why it was refused. Never waits.
@@ -172,8 +192,7 @@ impl Worker {
                 Err(_) => self.next(),
             };
             if let Some(outcome) = outcome {
-                *self.ready.outcome.lock() = Some(outcome);
-                self.ready.filled.notify_all();
+                self.ready.fill(outcome);
             }
         }
     }

@@ -104,7 +104,8 @@ pub enum RawWatermarkPolicy {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSource {
-    /// `json`, `csv`, `parquet`, `text`, `rate`, `rate-micro-batch`; later `kafka`, `socket`.
+    /// `json`, `csv`, `parquet`, `text`, `rate`, `rate-micro-batch`, `kafka`; later
+    /// `socket`.
     pub format: Text,
     /// Directory, file or glob of a file source, relative to the job file.
     pub path: Option<Text>,
@@ -220,8 +221,8 @@ pub struct RawDropDuplicates {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSink {
-    /// `console`, `json`, `parquet`, `sqlite`, `memory`, `noop`, `foreach_batch`; later `csv`,
-    /// `kafka`, `postgres`, `elasticsearch`, `redis`.
+    /// `console`, `kafka`, `json`, `parquet`, `sqlite`, `memory`, `noop`, `foreach_batch`; later
+    /// `csv`, `postgres`, `elasticsearch`, `redis`.
     pub format: Text,
     /// The table. Default: the last step's.
     pub from: Option<Text>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_core::{Digest, PluginModule};
+use tidemill_core::{Digest, PluginModule, Wake};
 use tidemill_engine::{PluginChange, Plugins};
 use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, UsedFunction};
 
@@ -143,6 +143,15 @@ impl Plugins for JobPlugins {
             });
         }
         changes
+    }
+
+    fn notify(&mut self, wake: Wake) {
+        let JobPlugins::Files { plugins, .. } = self else {
+            return;
+        };
+        for reloader in plugins.iter().filter_map(|plugin| plugin.reloader.as_ref()) {
+            reloader.notify(Arc::clone(&wake));
+        }
     }
 
     fn refuse(&mut self, name: &str) {

@@ -5,6 +5,7 @@
 mod crash;
 mod crash_points;
 mod faults;
+mod kafka;
 mod orders;
 mod refused;
 mod reload;

@@ -31,8 +31,8 @@ fn an_option_with_a_slip_names_the_nearest_option() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    let job = JOB.replace("format = \"json\"", "format = \"kafka\"");
-    refused(&job, &["kafka", "not supported yet"]);
+    let job = JOB.replace("format = \"json\"", "format = \"socket\"");
+    refused(&job, &["socket", "not supported yet"]);
     let job = JOB.replace("available_now = true", "continuous = \"1 second\"");
     refused(&job, &["trigger.continuous", "not supported yet"]);
     let job = JOB.replace("plugin = \"orders\"\nfunction = \"normalise\"", "drop_duplicates = {}");

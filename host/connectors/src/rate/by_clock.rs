@@ -5,10 +5,11 @@
 //! restart goes on with the same numbers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use serde_json::{Value, json};
-use tidemill_core::{ConnectorError, RangeReader, ReadLimit, Source, SourceRange};
+use tidemill_core::{AskAgain, ConnectorError, RangeReader, ReadLimit, Source, SourceRange};
 
 use super::reader::{RateParts, RateReader};
 use crate::options::{Known, Options};
@@ -16,6 +17,8 @@ use crate::{Clock, ConfigError, SourceConfig};
 
 const OPTIONS: Known =
     Known { built: &["rowsPerSecond", "rampUpTime", "numPartitions"], later: &["useManualClock"] };
+
+const MILLIS_A_SECOND: i64 = 1000;
 
 /// A rate source that could be opened.
 #[derive(Clone, Debug)]
@@ -31,7 +34,8 @@ impl RatePlan {
         let options = Options::check(place, &config.options, &[OPTIONS])?;
         Ok(RatePlan {
             rows_per_second: options.number("rowsPerSecond", 1)?.unwrap_or(1),
-            ramp_up_seconds: options.millis("rampUpTime", "seconds")?.unwrap_or(0) / 1000,
+            ramp_up_seconds: options.millis("rampUpTime", "seconds")?.unwrap_or(0)
+                / MILLIS_A_SECOND,
             num_partitions: super::partitions(&options)?,
         })
     }
@@ -71,7 +75,7 @@ impl RateSource {
 
     fn present_end(&mut self) -> i64 {
         let began_ms = self.began_ms();
-        ((self.clock)() - began_ms).max(0) / 1000
+        ((self.clock)() - began_ms).max(0) / MILLIS_A_SECOND
     }
 
     fn values_until(&self, seconds: i64) -> Result<i64, ConnectorError> {
@@ -116,6 +120,15 @@ impl Source for RateSource {
         let range = SourceRange { start: json!(self.seconds), end: json!(end), parts };
         self.seconds = end;
         Ok(Some(range))
+    }
+
+    fn ask_again(&self) -> AskAgain {
+        let Some(began_ms) = self.began_ms else {
+            return AskAgain::NowAndThen;
+        };
+        let next_ms = began_ms.saturating_add((self.seconds + 1).saturating_mul(MILLIS_A_SECOND));
+        let wait = next_ms.saturating_sub((self.clock)()).max(1);
+        AskAgain::After(Duration::from_millis(wait.unsigned_abs()))
     }
 
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {

@@ -216,7 +216,7 @@ fn only_append_can_be_written_to_files() {
     );
     assert_eq!(
         sink_refusal(config("csv", dir.path(), &[])),
-        "sink \"out\" has the format \"csv\", which is not supported yet; supported are console, json, parquet, sqlite, memory, noop"
+        "sink \"out\" has the format \"csv\", which is not supported yet; supported are console, kafka, json, parquet, sqlite, memory, noop"
     );
 }
 

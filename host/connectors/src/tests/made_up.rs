@@ -101,7 +101,7 @@ fn what_rate_cannot_do_is_refused() {
         "source \"s\" has the format \"rates\", which does not exist; did you mean \"rate\"? supported are json, csv, parquet, text, rate, rate-micro-batch"
     );
     assert_eq!(
-        refusal(config("kafka", &[])),
-        "source \"s\" has the format \"kafka\", which is not supported yet; supported are json, csv, parquet, text, rate, rate-micro-batch"
+        refusal(config("socket", &[])),
+        "source \"s\" has the format \"socket\", which is not supported yet; supported are kafka, json, csv, parquet, text, rate, rate-micro-batch"
     );
 }

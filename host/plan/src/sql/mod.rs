@@ -4,6 +4,8 @@ mod batch_time;
 mod from_json;
 mod parse;
 mod plugin_scalar;
+mod structs;
+mod to_json;
 mod window;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
     let mut functions = vec![
         ScalarUDF::new_from_impl(window::WindowCall::default()),
         ScalarUDF::new_from_impl(from_json::FromJson::default()),
+        ScalarUDF::new_from_impl(to_json::ToJson::default()),
     ];
     functions.extend(BatchTime::all().into_iter().map(ScalarUDF::new_from_impl));
     functions

@@ -3,10 +3,11 @@
 //! What DataFusion has no words for, or names otherwise, is rewritten here on the tree:
 //!
 //! - `GROUP BY window(…)` lets `window`, `window.start` and `window.end` stand for it;
+//! - `struct(…)` names its fields, and `struct(*)` has all columns of the table;
 //! - columns without an alias are named as Spark names them;
 //! - names of tables and columns are matched without regard to case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_err};
@@ -20,21 +21,33 @@ use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::WINDOW;
+use super::structs::name_fields;
 use crate::counters;
 
 /// Names that the text may mean, as they are written where they are defined.
 #[derive(Default, Clone)]
 pub(crate) struct Names {
-    tables: BTreeSet<String>,
+    /// And each table's columns.
+    tables: BTreeMap<String, Vec<String>>,
     columns: BTreeSet<String>,
 }
 
 impl Names {
     /// Adds a table with its columns and their fields.
     pub(crate) fn add_table(&mut self, name: &str, schema: &arrow::datatypes::Schema) {
-        self.tables.insert(name.to_owned());
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        self.tables.insert(name.to_owned(), columns);
         for field in schema.fields() {
             self.add_field(field);
+        }
+    }
+
+    /// The columns of a table, if there is just one of that name.
+    pub(super) fn columns_of(&self, table: &str) -> Option<&[String]> {
+        let mut alike = self.tables.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
+        match (self.tables.get(table), alike.next(), alike.next()) {
+            (Some(columns), ..) | (None, Some((_, columns)), None) => Some(columns),
+            _ => None,
         }
     }
 
@@ -47,11 +60,11 @@ impl Names {
 }
 
 /// The known name that differs from `ident` in case only, if there is just one.
-fn as_written(known: &BTreeSet<String>, ident: &mut Ident) {
-    if known.contains(&ident.value) {
+fn as_written<'a>(known: impl Iterator<Item = &'a String> + Clone, ident: &mut Ident) {
+    if known.clone().any(|name| *name == ident.value) {
         return;
     }
-    let mut alike = known.iter().filter(|name| name.eq_ignore_ascii_case(&ident.value));
+    let mut alike = known.filter(|name| name.eq_ignore_ascii_case(&ident.value));
     if let (Some(name), None) = (alike.next(), alike.next()) {
         ident.value.clone_from(name);
     }
@@ -80,7 +93,7 @@ impl VisitorMut for Rewrite<'_> {
     type Break = DataFusionError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<DataFusionError> {
-        match rewrite_body(&mut query.body) {
+        match rewrite_body(&mut query.body, self.names) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
@@ -89,7 +102,7 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<DataFusionError> {
         for part in &mut relation.0 {
             if let datafusion::sql::sqlparser::ast::ObjectNamePart::Identifier(ident) = part {
-                as_written(&self.names.tables, ident);
+                as_written(self.names.tables.keys(), ident);
             }
         }
         ControlFlow::Continue(())
@@ -107,10 +120,10 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
         match expr {
-            Expr::Identifier(ident) => as_written(&self.names.columns, ident),
+            Expr::Identifier(ident) => as_written(self.names.columns.iter(), ident),
             Expr::CompoundIdentifier(idents) => {
                 for ident in idents {
-                    as_written(&self.names.columns, ident);
+                    as_written(self.names.columns.iter(), ident);
                 }
             }
             Expr::Cast { expr: inner, data_type, kind, .. } if is_timestamp(data_type) => {
@@ -137,22 +150,23 @@ fn is_timestamp(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(None, TimezoneInfo::None))
 }
 
-fn rewrite_body(body: &mut SetExpr) -> Result<()> {
+fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
     match body {
-        SetExpr::Select(select) => rewrite_select(select),
+        SetExpr::Select(select) => rewrite_select(select, names),
         SetExpr::SetOperation { left, right, .. } => {
-            rewrite_body(left)?;
-            rewrite_body(right)
+            rewrite_body(left, names)?;
+            rewrite_body(right, names)
         }
         // A nested query is visited on its own.
         _ => Ok(()),
     }
 }
 
-fn rewrite_select(select: &mut Select) -> Result<()> {
+fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
     for item in &mut select.projection {
         name_as_spark_does(item);
     }
+    name_fields(select, names)?;
     let Some(window) = grouping_window(&select.group_by) else {
         return Ok(());
     };
@@ -206,7 +220,7 @@ impl VisitorMut for WindowNames<'_> {
     }
 }
 
-fn parse_expr(text: &str) -> Result<Expr> {
+pub(super) fn parse_expr(text: &str) -> Result<Expr> {
     let error = |error: datafusion::sql::sqlparser::parser::ParserError| {
         DataFusionError::Plan(error.to_string())
     };
@@ -278,6 +292,25 @@ mod tests {
             rewritten("SELECT ordertime AS t FROM ORDERS"),
             "SELECT orderTime AS t FROM Orders"
         );
+    }
+
+    #[test]
+    fn the_fields_of_a_struct_have_the_names_of_its_columns() {
+        assert_eq!(
+            rewritten("SELECT to_json(struct(*)) AS v FROM orders"),
+            "SELECT to_json(named_struct('orderTime', `orderTime`)) AS v FROM Orders"
+        );
+        assert_eq!(
+            rewritten("SELECT struct(o.ordertime, 1 + 1, 2 AS two) AS v FROM Orders o"),
+            "SELECT named_struct('ordertime', o.orderTime, 'col2', 1 + 1, 'two', 2) AS v FROM Orders o"
+        );
+    }
+
+    #[test]
+    fn all_columns_of_several_tables_are_no_struct() {
+        let text = "SELECT struct(*) AS v FROM a JOIN b ON a.x = b.x";
+        let error = parse_query(text, &Names::default()).unwrap_err().to_string();
+        assert!(error.contains("name the columns"), "{error}");
     }
 
     #[test]

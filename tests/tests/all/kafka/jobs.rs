@@ -1,0 +1,174 @@
+//! Jobs that read and write topics, run as a user runs them.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+use tidemill_tests::Workbench;
+
+use super::broker::{Instance, Plain, Topic};
+
+/// Orders in, the same orders out, keyed by their ids.
+fn forwarding(input: &Topic, output: &Topic, trigger: &str) -> String {
+    format!(
+        r#"
+name = "forward"
+trigger = {trigger}
+
+[source.orders]
+format = "kafka"
+options = {{ "kafka.bootstrap.servers" = "{}", subscribe = "{}", startingOffsets = "earliest" }}
+value = {{ format = "json", schema = "order_id BIGINT, amount DOUBLE" }}
+
+[[step]]
+name = "records"
+sql = "SELECT CAST(order_id AS STRING) AS key, to_json(struct(*)) AS value FROM orders"
+
+[sink]
+format = "kafka"
+options = {{ "kafka.bootstrap.servers" = "{}", topic = "{}" }}
+"#,
+        input.bootstrap, input.name, output.bootstrap, output.name
+    )
+}
+
+const AVAILABLE_NOW: &str = "{ available_now = true }";
+const AT_ONCE: &str = "{ processing_time = \"0 seconds\" }";
+
+fn orders(ids: std::ops::Range<u32>) -> Vec<Plain> {
+    ids.map(|id| {
+        Plain::value(
+            i32::try_from(id % 2).unwrap(),
+            format!("{{\"order_id\":{id},\"amount\":0.5}}"),
+        )
+    })
+    .collect()
+}
+
+/// Ids of what was forwarded, sorted.
+fn ids(records: &[Plain]) -> Vec<u32> {
+    let id = |record: &Plain| {
+        let value: Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+        let id = value["order_id"].as_u64().unwrap();
+        assert_eq!(record.key.as_deref(), Some(id.to_string().as_bytes()));
+        u32::try_from(id).unwrap()
+    };
+    let mut ids: Vec<u32> = records.iter().map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn what_was_read_is_not_read_again_after_a_restart() {
+    let (Some(input), Some(output)) = (Topic::new(2), Topic::new(2)) else { return };
+    let bench = Workbench::new();
+    bench.write("job.toml", forwarding(&input, &output, AVAILABLE_NOW));
+    for round in 0..3 {
+        input.write(&orders(round * 100..(round + 1) * 100));
+        bench.run(&["run", "job.toml"]).expect_success();
+    }
+    assert_eq!(ids(&output.read()), (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn values_that_are_no_json_have_null_columns() {
+    let Some(input) = Topic::new(1) else { return };
+    let values =
+        ["{\"order_id\":1,\"amount\":2}", "{broken", "", "{\"amount\":4,\"order_id\":\"x\"}"];
+    let mut records: Vec<Plain> = values.iter().map(|value| Plain::value(0, *value)).collect();
+    records.push(Plain::default());
+    input.write(&records);
+    let bench = Workbench::new();
+    let job = forwarding(&input, &input, AVAILABLE_NOW);
+    let (head, _) = job.split_once("[[step]]").unwrap();
+    bench.write(
+        "job.toml",
+        format!("{head}[sink]\nformat = \"console\"\noptions = {{ format = \"json\" }}\n"),
+    );
+    let finished = bench.run(&["run", "job.toml"]).expect_success();
+    let rows: Vec<Value> = finished
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["row"].clone())
+        .collect();
+    let expected: Vec<Value> =
+        [r#"{"order_id":1,"amount":2.0}"#, "{}", "{}", r#"{"amount":4.0}"#, "{}"]
+            .iter()
+            .map(|row| serde_json::from_str(row).unwrap())
+            .collect();
+    let stripped: Vec<Value> = rows
+        .into_iter()
+        .map(|row| {
+            row.as_object()
+                .unwrap()
+                .iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        })
+        .collect();
+    assert_eq!(stripped, expected);
+}
+
+#[test]
+fn progress_tells_how_far_the_query_is_behind() {
+    let Some(input) = Topic::new(1) else { return };
+    let records: Vec<Plain> =
+        orders(0..10).into_iter().map(|o| Plain { partition: 0, ..o }).collect();
+    input.write(&records);
+    let bench = Workbench::new();
+    let job = forwarding(&input, &input, "{ once = true }");
+    let (head, _) = job.split_once("[[step]]").unwrap();
+    bench.write("job.toml", format!("{head}[sink]\nformat = \"noop\"\n"));
+    let finished = bench.run(&["run", "--progress", "json", "job.toml"]).expect_success();
+    let progress = &finished.progress()[0];
+    let source = &progress["sources"][0];
+    assert_eq!(source["description"], format!("KafkaV2[Subscribe[{}]]", input.name));
+    assert_eq!(source["numInputRows"], 10, "{progress}");
+    assert_eq!(source["endOffset"][&input.name]["0"], 10, "{progress}");
+    assert_eq!(source["latestOffset"][&input.name]["0"], 10, "{progress}");
+    assert_eq!(source["metrics"]["maxOffsetsBehindLatest"], "0", "{progress}");
+}
+
+/// A query that runs until it is told to end.
+struct Running(Child);
+
+impl Running {
+    fn start(bench: &Workbench) -> Running {
+        let mut command = bench.command(&["run", "--progress", "json", "job.toml"]);
+        Running(command.stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Waits for a batch to end.
+    fn first_batch(&mut self) {
+        let mut lines = BufReader::new(self.0.stderr.as_mut().unwrap()).lines();
+        lines.find(|line| line.as_ref().unwrap().contains("batchId")).unwrap().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_query_goes_on_when_the_broker_restarts() {
+    if super::broker::bootstrap().is_none() {
+        return;
+    }
+    let instance = Instance::start(19_592);
+    let input = Topic::on(&instance.bootstrap(), 2, &[]);
+    let output = Topic::on(&instance.bootstrap(), 2, &[]);
+    let bench = Workbench::new();
+    bench.write("job.toml", forwarding(&input, &output, AT_ONCE));
+    let mut running = Running::start(&bench);
+    input.write(&orders(0..50));
+    running.first_batch();
+    assert_eq!(ids(&output.read_at_least(50)), (0..50).collect::<Vec<_>>());
+    instance.xtask("stop");
+    instance.xtask("start");
+    input.write(&orders(50..100));
+    assert_eq!(ids(&output.read_at_least(100)), (0..100).collect::<Vec<_>>());
+}

@@ -1,0 +1,7 @@
+//! Kafka, on a real broker that `cargo xtask test` starts.
+
+mod broker;
+mod jobs;
+mod security;
+mod sink;
+mod source;

@@ -10,46 +10,15 @@ import time
 BEGIN = time.time()
 
 import json
-import os
 import shutil
 import sys
 
-from pyspark.sql import SparkSession
 from pyspark.sql.functions import col, sum as sum_of, window
 
-TICKS = os.sysconf("SC_CLK_TCK")
-SCHEMA = "order_id STRING, user_id STRING, amount DOUBLE, category STRING, order_time TIMESTAMP"
-
-
-def child():
-    """The process id of the JVM, our only child."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:
-        return int(children.read().split()[0])
-
-
-def cpu_s(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def peak_mib(pid):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-
+from jvm import SCHEMA, child, cpu_s, peak_mib, session
 
 data, checkpoint, files_per_batch = sys.argv[1:4]
-cores = os.cpu_count()
-spark = (
-    SparkSession.builder.master(f"local[{cores}]")
-    .config("spark.sql.shuffle.partitions", cores)
-    .config("spark.driver.memory", "4g")
-    .config("spark.ui.enabled", "false")
-    .config("spark.sql.session.timeZone", "UTC")
-    .config("spark.sql.streaming.numRecentProgressUpdates", 100_000)
-    .getOrCreate()
-)
-spark.sparkContext.setLogLevel("ERROR")
+spark = session()
 jvm = child()
 
 orders = (

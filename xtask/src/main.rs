@@ -74,11 +74,14 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
   cargo xtask demo --seconds 600    ten minutes, or until Ctrl-C
   cargo xtask demo --fresh          forgets what earlier demos left")]
     Demo(demo::Options),
-    /// Measures throughput, memory, the cost of a batch, of a start and of a plugin's reload.
+    /// Measures throughput, memory, latency, the cost of a batch, of a start and of a plugin's reload.
     #[command(after_help = "Examples:
   cargo xtask bench                           all measurements
   cargo xtask bench --only throughput         one of them
   cargo xtask bench --peer spark              and Spark on the same data (python3, a JDK 17, PyPI)
+  cargo xtask bench --kafka                   over a Kafka broker on this machine (a JDK 17, maven)
+  cargo xtask bench --kafka --peer spark --peer flink
+                                              and Spark and Flink on the same topics
   cargo xtask bench --markdown                the tables as docs/benchmarks.md has them")]
     Bench(bench::Options),
 }

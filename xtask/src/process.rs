@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -35,8 +35,8 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
 }
 
 /// Asks a process to end, as Ctrl-C does.
-pub(crate) fn interrupt(process: &Child) -> Result<()> {
-    run(Command::new("kill").args(["-INT", &process.id().to_string()]))
+pub(crate) fn interrupt(process: u32) -> Result<()> {
+    run(Command::new("kill").args(["-INT", &process.to_string()]))
 }
 
 fn line(command: &Command) -> String {

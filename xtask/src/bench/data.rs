@@ -17,6 +17,9 @@ const BEGIN_MS: u64 = 1_750_000_000_000;
 const STEP_MS: u64 = 2;
 const LATENESS_MS: u64 = 60_000;
 
+/// Rows of a file, where there are many: a batch of five files is half a million.
+pub(super) const ROWS_PER_FILE: u64 = 100_000;
+
 /// Gives the directory with `rows` orders in `files` files, about 120 bytes an order. Makes it
 /// where it is not there yet. The files' modification times follow their names.
 pub(super) fn orders(bench: &Path, rows: u64, files: u64) -> Result<PathBuf> {

@@ -73,7 +73,7 @@ impl Job {
         Ok((job, file))
     }
 
-    fn create(bench: &Path, name: &str, text: &str) -> Result<Job> {
+    pub(super) fn create(bench: &Path, name: &str, text: &str) -> Result<Job> {
         let job = Job { directory: bench.join("jobs").join(name) };
         std::fs::create_dir_all(&job.directory)?;
         std::fs::write(job.path(), text)?;
@@ -96,7 +96,7 @@ impl Job {
 }
 
 /// The plugin, and the step that calls it.
-fn normalise(plugin: &Path, from: &str) -> String {
+pub(super) fn normalise(plugin: &Path, from: &str) -> String {
     format!(
         "[plugin.orders]\npath = \"{}\"\n\
          [[step]]\nname = \"normalised\"\nfrom = \"{from}\"\n\

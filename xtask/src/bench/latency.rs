@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bench::jobs::Job;
 use crate::bench::tables::Report;
-use crate::bench::{Bench, data, measure, spark};
+use crate::bench::{Bench, Peer, data, measure, spark};
 use crate::plugins::replace;
 use crate::process::interrupt;
 
@@ -38,7 +38,7 @@ pub(super) fn measure_batches(bench: &Bench, report: &mut Report) -> Result<()> 
         small("small", None)?.row("reference job"),
         small("small-plugin", Some(&bench.deployed))?.row("with normalise in Wasm"),
     ];
-    if bench.with_peer() {
+    if bench.with_peer(Peer::Spark) {
         let peer = spark::run(bench, &data, 1)?;
         let batch = peer.cost.wall_s * 1e3 / BATCHES as f64;
         let first = format!("{:.0}", peer.start_s * 1e3);
@@ -175,7 +175,7 @@ fn run_reloads(bench: &Bench, module: &[u8]) -> Result<Reloads> {
             replace(&place, &changed)?;
             waiting = Some((digest(&changed), Instant::now()));
         } else if quiet == QUIET_BATCHES {
-            interrupt(process)?;
+            interrupt(process.id())?;
         }
         Ok(())
     })?;

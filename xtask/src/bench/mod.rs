@@ -5,6 +5,7 @@
 
 mod data;
 mod jobs;
+mod kafka;
 mod latency;
 mod measure;
 mod spark;
@@ -13,7 +14,7 @@ mod throughput;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::bench::tables::Report;
@@ -33,9 +34,18 @@ pub(crate) struct Options {
     /// Measures only this.
     #[arg(long, value_enum)]
     only: Option<Measurement>,
-    /// Also measures a rival on the same data.
+    /// Measures over a Kafka broker on this machine, instead of files.
+    #[arg(long)]
+    kafka: bool,
+    /// A broker that is running already; none: one is started, and stopped at the end.
+    #[arg(long, value_name = "HOST:PORT", requires = "kafka")]
+    bootstrap: Option<String>,
+    /// Also measures a rival on the same data; may be given for each.
     #[arg(long, value_enum)]
-    peer: Option<Peer>,
+    peer: Vec<Peer>,
+    /// Measures this command, instead of building it.
+    #[arg(long, value_name = "PATH")]
+    tidemill: Option<PathBuf>,
     /// Prints the tables as markdown.
     #[arg(long)]
     markdown: bool,
@@ -49,12 +59,16 @@ enum Measurement {
     Batch,
     /// The time from a plugin's new file to the first batch on it.
     Reload,
+    /// Over Kafka: from an order's production to the job's row for it, and what an idle job costs.
+    Latency,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Peer {
     /// PySpark 4.3.0 from PyPI, in a virtual environment in the target directory.
     Spark,
+    /// Flink 2.3.0 from Maven Central, over Kafka only.
+    Flink,
 }
 
 /// What the measurements share.
@@ -69,24 +83,55 @@ struct Bench<'a> {
     /// The plugin `orders`, as deployed and as the reload loop builds it.
     deployed: PathBuf,
     reloaded: PathBuf,
-    peer_script: PathBuf,
+    /// Scripts of the rivals.
+    peers: PathBuf,
+    /// Writes to topics and reads them; built for the measurements over Kafka.
+    load: PathBuf,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    options.check()?;
     let bench = Bench::prepare(workspace, options)?;
     let mut report = Report::new(options.markdown);
-    let wanted = |measurement| options.only.is_none_or(|only| only == measurement);
-    if wanted(Measurement::Throughput) {
-        throughput::measure(&bench, &mut report)?;
-    }
-    if wanted(Measurement::Batch) {
-        latency::measure_batches(&bench, &mut report)?;
-    }
-    if wanted(Measurement::Reload) {
-        latency::measure_reload(&bench, &mut report)?;
+    if options.kafka {
+        let bootstrap = options.bootstrap.as_deref().context("write --bootstrap")?;
+        kafka::measure(&bench, bootstrap, &mut report)?;
+    } else {
+        measure_files(&bench, &mut report)?;
     }
     print!("{report}");
     Ok(())
+}
+
+fn measure_files(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
+    if bench.wants(Measurement::Throughput) {
+        throughput::measure(bench, report)?;
+    }
+    if bench.wants(Measurement::Batch) {
+        latency::measure_batches(bench, report)?;
+    }
+    if bench.wants(Measurement::Reload) {
+        latency::measure_reload(bench, report)?;
+    }
+    Ok(())
+}
+
+impl Options {
+    /// What one of the two, files and Kafka, does not have.
+    fn check(&self) -> Result<()> {
+        let is_known = match self.only {
+            None | Some(Measurement::Throughput) => true,
+            Some(Measurement::Latency) => self.kafka,
+            Some(Measurement::Batch | Measurement::Reload) => !self.kafka,
+        };
+        let with = if self.kafka { "with" } else { "without" };
+        ensure!(is_known, "there is no such measurement {with} --kafka; leave --only out");
+        ensure!(
+            self.kafka || !self.peer.contains(&Peer::Flink),
+            "Flink is measured over Kafka only; add --kafka"
+        );
+        Ok(())
+    }
 }
 
 impl Bench<'_> {
@@ -100,26 +145,33 @@ impl Bench<'_> {
             }
             Ok(place)
         };
-        eprintln!(
-            "bench: building the plugin orders, and tidemill for release (from nothing some 25 minutes on two cores)"
-        );
+        let builds = if options.tidemill.is_none() {
+            "and tidemill for release (from nothing some 25 minutes on two cores)"
+        } else {
+            "and what the measurement needs"
+        };
+        eprintln!("bench: building the plugin orders, {builds}");
         let deployed = module(Profile::Deploy, "orders-deployed.wasm")?;
         let reloaded = module(Profile::Reload, "orders-reloaded.wasm")?;
-        let build = ["build", "--release", "--package", "tidemill", "--bin", "tidemill"];
-        process::run(workspace.cargo().args(build).args(["--example", "native"]))?;
+        build(workspace, options)?;
         Ok(Bench {
             options,
-            tidemill: workspace.target.join("release/tidemill"),
+            tidemill: options.tidemill.clone().unwrap_or(workspace.target.join("release/tidemill")),
             native: workspace.target.join("release/examples/native"),
             directory,
             deployed,
             reloaded,
-            peer_script: workspace.root.join("xtask/peers/spark_files.py"),
+            peers: workspace.root.join("xtask/peers"),
+            load: workspace.target.join("release/examples/kafka_load"),
         })
     }
 
-    fn with_peer(&self) -> bool {
-        self.options.peer == Some(Peer::Spark)
+    fn wants(&self, measurement: Measurement) -> bool {
+        self.options.only.is_none_or(|only| only == measurement)
+    }
+
+    fn with_peer(&self, peer: Peer) -> bool {
+        self.options.peer.contains(&peer)
     }
 
     /// Measures something as often as asked, and gives the middle one by `key`.
@@ -130,4 +182,19 @@ impl Bench<'_> {
         let middle = (runs.len() - 1) / 2;
         Ok(runs.swap_remove(middle))
     }
+}
+
+/// Builds the command, and the programs of ours that it is measured with, for release.
+fn build(workspace: &Workspace, options: &Options) -> Result<()> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release"]);
+    if options.tidemill.is_none() {
+        build.args(["--package", "tidemill", "--bin", "tidemill"]);
+    }
+    if options.kafka {
+        build.args(["--package", "tidemill-connectors", "--example", "kafka_load"]);
+    } else {
+        build.args(["--package", "tidemill", "--example", "native"]);
+    }
+    process::run(&mut build)
 }

@@ -28,7 +28,7 @@ pub(super) fn run(bench: &Bench, data: &Path, files_per_batch: u32) -> Result<Pe
     let checkpoint = bench.directory.join("spark-checkpoint");
     let printed = output(
         Command::new(python)
-            .arg(&bench.peer_script)
+            .arg(bench.peers.join("spark_files.py"))
             .arg(data)
             .arg(checkpoint)
             .arg(files_per_batch.to_string()),
@@ -55,7 +55,7 @@ pub(super) fn run(bench: &Bench, data: &Path, files_per_batch: u32) -> Result<Pe
 }
 
 /// Makes the virtual environment where it is not there yet, and gives its Python.
-fn environment(directory: &Path) -> Result<PathBuf> {
+pub(super) fn environment(directory: &Path) -> Result<PathBuf> {
     let python = directory.join("bin/python");
     let complete = directory.join("complete");
     if complete.exists() {

@@ -6,11 +6,20 @@ use anyhow::{Result, ensure};
 
 use crate::bench::jobs::Job;
 use crate::bench::tables::Report;
-use crate::bench::{Bench, data, measure, spark};
+use crate::bench::{Bench, Peer, data, measure, spark};
 
-/// Rows of a file: a batch of five is half a million.
-const ROWS_PER_FILE: u64 = 100_000;
 const FILES_PER_BATCH: u32 = 5;
+
+/// Of a table of costs.
+pub(super) const HEADER: [&str; 7] = [
+    "case",
+    "wall s",
+    "rows/s",
+    "CPU s / M rows",
+    "peak MiB",
+    "CPU of reference",
+    "wall of reference",
+];
 
 /// What a system needed for the job.
 pub(super) struct Cost {
@@ -22,7 +31,7 @@ pub(super) struct Cost {
 
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let rows = bench.options.rows;
-    let data = data::orders(&bench.directory, rows, rows.div_ceil(ROWS_PER_FILE))?;
+    let data = data::orders(&bench.directory, rows, rows.div_ceil(data::ROWS_PER_FILE))?;
     let job =
         |name: &str, plugin| Job::revenue(&bench.directory, name, &data, FILES_PER_BATCH, plugin);
     let reference = job("reference", None)?;
@@ -34,29 +43,21 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         ("with normalise compiled in", cost(bench, &bench.native, &[], &plugin)?),
     ];
     let mut remark = None;
-    if bench.with_peer() {
+    if bench.with_peer(Peer::Spark) {
         let peer = spark::run(bench, &data, FILES_PER_BATCH)?;
         costs.push(("reference job on Spark", peer.cost));
         remark = Some(peer.remark);
     }
     let table = costs.iter().map(|(name, cost)| cost.row(name, &costs[0].1)).collect();
-    let header = [
-        "case",
-        "wall s",
-        "rows/s",
-        "CPU s / M rows",
-        "peak MiB",
-        "CPU of reference",
-        "wall of reference",
-    ];
-    report.table(&format!("{rows} orders from JSON files, sums per window"), &header, table);
+    report.table(&format!("{rows} orders from JSON files, sums per window"), &HEADER, table);
     if let Some(remark) = remark {
         report.remark(&remark);
     }
     Ok(())
 }
 
-fn cost(bench: &Bench, program: &Path, verb: &[&str], job: &Job) -> Result<Cost> {
+/// Runs a job that ends by itself, as often as asked.
+pub(super) fn cost(bench: &Bench, program: &Path, verb: &[&str], job: &Job) -> Result<Cost> {
     let once = || {
         job.forget()?;
         let run = measure::run(program, verb, &job.path(), |_, _, _| Ok(()))?;
@@ -73,7 +74,7 @@ fn cost(bench: &Bench, program: &Path, verb: &[&str], job: &Job) -> Result<Cost>
 }
 
 impl Cost {
-    fn row(&self, name: &str, reference: &Cost) -> Vec<String> {
+    pub(super) fn row(&self, name: &str, reference: &Cost) -> Vec<String> {
         vec![
             name.to_owned(),
             format!("{:.2}", self.wall_s),

@@ -144,7 +144,7 @@ fn show(workspace: &Workspace, guest: &Guest, stage: &Stage, seconds: u64) -> Re
         asked += signals.pending().count();
         let overdue = usize::from(Instant::now() >= deadline);
         if forwarded < asked.max(overdue).min(2) {
-            process::interrupt(&child)?;
+            process::interrupt(child.id())?;
             forwarded += 1;
         }
         if forwarded == 0 && watch.changed() {

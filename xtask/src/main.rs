@@ -14,6 +14,7 @@ mod plugins;
 mod process;
 mod progress;
 mod requirements;
+mod services;
 mod setup;
 mod test;
 mod workspace;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::plugins::Profile;
+use crate::services::kafka;
 use crate::workspace::Workspace;
 
 /// The project's chores.
@@ -81,6 +83,20 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
   cargo xtask bench --peer spark              and Spark on the same data (python3, a JDK 17, PyPI)
   cargo xtask bench --markdown                the tables as docs/benchmarks.md has them")]
     Bench(bench::Options),
+    /// Runs a Kafka broker on loopback, for the tests, the demo, or jobs of your own.
+    #[command(arg_required_else_help = true)]
+    #[command(after_help = "Examples:
+  cargo xtask kafka start                                     127.0.0.1:9092, until it is stopped
+  cargo xtask kafka start --instance mine --port 9192 --secure
+  cargo xtask kafka status
+  cargo xtask kafka wipe --instance mine
+
+A broker is one process (Java 17 or newer; some 350 MB of memory) with its data in services/ in the
+target directory. `start` of a broker that runs prints how to reach it.")]
+    Kafka {
+        #[command(subcommand)]
+        chore: kafka::Chore,
+    },
 }
 
 fn main() -> ExitCode {
@@ -99,6 +115,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
     match chore {
         Chore::Setup => {
             setup::run()?;
+            kafka::install(&workspace)?;
             eprintln!("setup: everything is in place");
             Ok(())
         }
@@ -111,5 +128,6 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Demo(options) => demo::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
+        Chore::Kafka { chore } => kafka::run(&workspace, &chore),
     }
 }

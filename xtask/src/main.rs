@@ -68,7 +68,10 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
     #[command(after_help = "Examples:
   cargo xtask test                 everything, as the continuous integration does
   cargo xtask test late_rows       only tests whose name contains late_rows; no lints
-  cargo xtask test --long          with the tests that take minutes, too")]
+  cargo xtask test --long          with the tests that take minutes, too
+
+A Kafka broker is started for the tests and stopped after them. One that runs already saves the
+seconds: cargo xtask kafka start --instance test --port 19192 --secure")]
     Test(test::Options),
     /// Runs the orders job on a stream of made-up orders, with a plugin that you can edit.
     #[command(after_help = "Examples:

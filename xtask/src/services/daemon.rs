@@ -33,9 +33,8 @@ impl Daemon {
             .stderr(log)
             // The terminal's Ctrl-C is for the chore.
             .process_group(0);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("could not start {}", command.get_program().display()))?;
+        let child = command.spawn();
+        let mut child = child.with_context(|| format!("could not start {command:?}"))?;
         let id = child.id();
         let stat = stat(id).context("/proc does not show what was started: this needs Linux")?;
         let daemon = Daemon { id, started: stat.started };

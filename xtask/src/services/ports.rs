@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 
 use super::TICK;
 
-/// A process that has just ended may hold its port for a moment.
-const RELEASE: Duration = Duration::from_secs(5);
+/// How long a process that has just ended may hold its port.
+pub(super) const RELEASE: Duration = Duration::from_secs(5);
 
 /// A connection on loopback takes microseconds, or the machine is overloaded.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -23,9 +23,9 @@ pub(super) fn answers(port: u16) -> bool {
     TcpStream::connect_timeout(&loopback(port), CONNECT).is_ok()
 }
 
-/// Fails if another process has one of `ports`, and names it.
-pub(super) fn ensure_free(ports: &[u16]) -> Result<()> {
-    let deadline = Instant::now() + RELEASE;
+/// Fails if another process still has one of `ports` after `patience`, and names it.
+pub(super) fn ensure_free(ports: &[u16], patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
     for &port in ports {
         while let Err(error) = TcpListener::bind(loopback(port)) {
             if Instant::now() >= deadline {
@@ -63,7 +63,11 @@ fn listener(line: &str, port: u16) -> Option<&str> {
 
 fn processes() -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.join("fd").is_dir())
+    // Among other things there is `self`, too.
+    let is_id = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok())
+    };
+    entries.map(|entry| entry.path()).filter(is_id)
 }
 
 fn has_open(process: &Path, socket: &str) -> bool {
@@ -97,11 +101,11 @@ mod tests {
         let taken = TcpListener::bind(loopback(0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         assert!(answers(port));
-        let error = ensure_free(&[port]).unwrap_err().to_string();
+        let error = ensure_free(&[port], Duration::ZERO).unwrap_err().to_string();
         let us = format!("(process {})", std::process::id());
         assert!(error.contains(&port.to_string()) && error.contains(&us), "{error}");
         drop(taken);
         assert!(!answers(port));
-        ensure_free(&[port]).unwrap();
+        ensure_free(&[port], Duration::ZERO).unwrap();
     }
 }

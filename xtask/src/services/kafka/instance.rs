@@ -98,8 +98,10 @@ impl<'a> Instance<'a> {
     /// Starts it and waits until it answers. Gives false if it ran already.
     pub(crate) fn start(&self, wanted: Wanted) -> Result<bool> {
         let _held = self.lock()?;
-        if let (Some(_), Some(present)) = (self.daemon(), self.listeners()) {
+        if let (Some(daemon), Some(present)) = (self.daemon(), self.listeners()) {
             self.suits(present, wanted)?;
+            // The chore that started it may have been ended before it answered.
+            self.wait(&daemon, present)?;
             return Ok(false);
         }
         install(self.workspace)?;
@@ -109,7 +111,7 @@ impl<'a> Instance<'a> {
             bail!("a broker cannot have the port {port}: 1 to {PORT_MAX} are possible");
         }
         let listeners = Listeners { port, secure: wanted.secure };
-        ports::ensure_free(&listeners.ports())
+        ports::ensure_free(&listeners.ports(), ports::RELEASE)
             .with_context(|| format!("starting the broker {}", self.name))?;
         self.configure(listeners)?;
         if !self.data().join("meta.properties").exists() {

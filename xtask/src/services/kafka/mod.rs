@@ -14,7 +14,6 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 pub(crate) use self::instance::{Guard, Instance, Wanted};
-pub(crate) use self::properties::Listeners;
 use super::jars;
 use crate::setup;
 use crate::workspace::Workspace;

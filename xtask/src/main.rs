@@ -14,6 +14,7 @@ mod plugins;
 mod process;
 mod progress;
 mod requirements;
+mod services;
 mod setup;
 mod test;
 mod workspace;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::plugins::Profile;
+use crate::services::kafka;
 use crate::workspace::Workspace;
 
 /// The project's chores.
@@ -66,7 +68,10 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
     #[command(after_help = "Examples:
   cargo xtask test                 everything, as the continuous integration does
   cargo xtask test late_rows       only tests whose name contains late_rows; no lints
-  cargo xtask test --long          with the tests that take minutes, too")]
+  cargo xtask test --long          with the tests that take minutes, too
+
+A Kafka broker is started for the tests and stopped after them. One that runs already saves the
+seconds: cargo xtask kafka start --instance test --port 19192 --secure")]
     Test(test::Options),
     /// Runs the orders job on a stream of made-up orders, with a plugin that you can edit.
     #[command(after_help = "Examples:
@@ -84,6 +89,20 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
                                               and Spark and Flink on the same topics
   cargo xtask bench --markdown                the tables as docs/benchmarks.md has them")]
     Bench(bench::Options),
+    /// Runs a Kafka broker on loopback, for the tests, the demo, or jobs of your own.
+    #[command(arg_required_else_help = true)]
+    #[command(after_help = "Examples:
+  cargo xtask kafka start                                     127.0.0.1:9092, until it is stopped
+  cargo xtask kafka start --instance mine --port 9192 --secure
+  cargo xtask kafka status
+  cargo xtask kafka wipe --instance mine
+
+A broker is one process (Java 17 or newer; some 350 MB of memory) with its data in services/ in the
+target directory. `start` of a broker that runs prints how to reach it.")]
+    Kafka {
+        #[command(subcommand)]
+        chore: kafka::Chore,
+    },
 }
 
 fn main() -> ExitCode {
@@ -102,6 +121,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
     match chore {
         Chore::Setup => {
             setup::run()?;
+            kafka::install(&workspace)?;
             eprintln!("setup: everything is in place");
             Ok(())
         }
@@ -114,5 +134,6 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Demo(options) => demo::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
+        Chore::Kafka { chore } => kafka::run(&workspace, &chore),
     }
 }

@@ -1,5 +1,6 @@
-//! Gets what the build needs and rustup and git do not bring: a C compiler, and Rust's standard
-//! library for `wasm32-unknown-unknown`.
+//! Gets what the build needs and rustup and git do not bring: compilers and libraries for C and
+//! C++, and Rust's standard library for `wasm32-unknown-unknown`. And what a broker for the tests
+//! needs.
 //!
 //! What is there is looked at each time (some 0.1 s), so there is no record that could be stale.
 
@@ -22,9 +23,44 @@ const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "l
 const DEBIAN_LINKER: &str = "wasm-ld-19";
 const LINKER_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER";
 
-/// Programs that a build runs: name, Debian package, what for.
-const TOOLS: [(&str, &str, &str); 1] =
-    [("cc", "build-essential", "compiling the C code of SQLite and zstd")];
+/// Something to be installed.
+struct Tool {
+    /// Of a program, or of a library as pkg-config knows it.
+    name: &'static str,
+    debian_package: &'static str,
+    purpose: &'static str,
+    is_there: fn(&str) -> bool,
+}
+
+const fn program(name: &'static str, debian_package: &'static str, purpose: &'static str) -> Tool {
+    Tool { name, debian_package, purpose, is_there: |name| which(name).is_some() }
+}
+
+const fn library(name: &'static str, debian_package: &'static str, purpose: &'static str) -> Tool {
+    let is_there = |name: &str| output(Command::new("pkg-config").args(["--exists", name])).is_ok();
+    Tool { name, debian_package, purpose, is_there }
+}
+
+/// What a build needs.
+const BUILD: [Tool; 7] = [
+    program("cc", "build-essential", "compiling the C code of SQLite, zstd and librdkafka"),
+    program("c++", "build-essential", "compiling the C++ code of librdkafka"),
+    program("cmake", "cmake", "building librdkafka"),
+    program("pkg-config", "pkg-config", "finding the libraries below"),
+    library("openssl", "libssl-dev", "encrypted connections to Kafka"),
+    library("libsasl2", "libsasl2-dev", "Kerberos with Kafka"),
+    library("zlib", "zlib1g-dev", "compressed messages of Kafka"),
+];
+
+/// What a broker needs. Beside Java 17 newer ones work, too.
+const BROKER: [Tool; 3] = [
+    program("java", "openjdk-17-jdk-headless", "running Kafka's broker"),
+    program("mvn", "maven", "fetching Kafka's broker"),
+    program("openssl", "openssl", "making certificates for Kafka's broker"),
+];
+
+/// The oldest Java that Kafka's broker runs on.
+const JAVA_MIN: u32 = 17;
 
 /// The compiler for plugins.
 #[derive(Debug)]
@@ -53,21 +89,46 @@ impl Guest {
 
 /// Makes plugins and host buildable, or says what is missing.
 pub(crate) fn run() -> Result<Guest> {
-    tools()?;
+    ensure(&BUILD)?;
     wasm_target()
 }
 
-fn tools() -> Result<()> {
-    let missing: Vec<_> = TOOLS.iter().filter(|(program, ..)| which(program).is_none()).collect();
+/// Makes a broker runnable, apart from its jars, or says what is missing.
+pub(crate) fn broker() -> Result<()> {
+    ensure(&BROKER)?;
+    // It says so on standard error: `openjdk version "17.0.15" …`.
+    let said = Command::new("java").arg("-version").output().context("could not start java")?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    match java_version(&said) {
+        Some(version) if version < JAVA_MIN => bail!(
+            "`java` is Java {version}, and Kafka's broker needs {JAVA_MIN} or newer: put one first \
+             in PATH (Debian, Ubuntu: apt-get install {})",
+            BROKER[0].debian_package
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The major version that `java -version` printed.
+fn java_version(said: &str) -> Option<u32> {
+    let version = said.split('"').nth(1)?;
+    // Until 8 it was written 1.8.
+    let version = version.strip_prefix("1.").unwrap_or(version);
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|tool| !(tool.is_there)(tool.name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
     if can_install() {
+        let mut packages: Vec<&str> = missing.iter().map(|tool| tool.debian_package).collect();
+        packages.dedup();
         return install(&packages);
     }
-    let list = missing.iter().map(|(program, package, why)| {
-        format!("\n  {program}, for {why} (Debian, Ubuntu: apt-get install {package})")
+    let list = missing.iter().map(|Tool { name, debian_package, purpose, .. }| {
+        format!("\n  {name}, for {purpose} (Debian, Ubuntu: apt-get install {debian_package})")
     });
     bail!("please install what is missing, and start again:{}", list.collect::<String>())
 }
@@ -203,4 +264,17 @@ fn install(packages: &[&str]) -> Result<()> {
     };
     run_command(apt().args(["-qq", "update"]))?;
     run_command(apt().args(["-qq", "install", "-y", "--no-install-recommends"]).args(packages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_and_new_javas_tell_their_version() {
+        assert_eq!(java_version("openjdk version \"17.0.15\" 2025-04-15\n"), Some(17));
+        assert_eq!(java_version("openjdk version \"25\" 2025-09-16\n"), Some(25));
+        assert_eq!(java_version("java version \"1.8.0_401\"\n"), Some(8));
+        assert_eq!(java_version("something else"), None);
+    }
 }

@@ -1,9 +1,13 @@
 //! Everything that has to hold before a change goes in.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::process;
 use crate::requirements;
@@ -20,11 +24,16 @@ pub(crate) struct Options {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut stages = Stages::default();
-    let missing = stages.required("requirements", || requirements::ensure_all(workspace))?;
-    if options.filter.is_none() {
-        lint_stages(workspace, &mut stages);
+    // Ctrl-C ends what cargo runs. We go on, to stop the servers; a second one ends us, too.
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(signal, Arc::clone(&stages.interrupted))?;
+        flag::register(signal, Arc::clone(&stages.interrupted))?;
     }
-    let left_out = missing.packages.iter().flat_map(|package| ["--exclude", package]);
+    let supplies = stages.required("requirements", || requirements::ensure_all(workspace))?;
+    if options.filter.is_none() {
+        lint_stages(workspace, &mut stages)?;
+    }
+    let left_out = supplies.left_out.iter().flat_map(|package| ["--exclude", package]);
     let left_out: Vec<&str> = left_out.collect();
     // `cargo test` alone does not build the command, which other packages' tests start.
     stages.required("build", || {
@@ -37,29 +46,30 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         let mut test = workspace.cargo();
         test.args(["test", "--workspace", "--no-fail-fast"]).args(&left_out);
         test.args(&options.filter).env("TIDEMILL_PLUGIN_DIR", workspace.plugin_directory());
+        test.envs(supplies.variables.iter().map(|(name, value)| (name, value)));
         if options.long {
             test.env("TIDEMILL_LONG", "1");
         }
-        if !missing.names.is_empty() {
-            test.env("TIDEMILL_WITHOUT", missing.names.join(","));
+        if !supplies.missing.is_empty() {
+            test.env("TIDEMILL_WITHOUT", supplies.missing.join(","));
         }
         process::run(&mut test)
-    });
-    stages.finish(&missing.packages)
+    })?;
+    stages.finish(&supplies.left_out)
 }
 
 pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     let mut stages = Stages::default();
-    lint_stages(workspace, &mut stages);
+    lint_stages(workspace, &mut stages)?;
     stages.finish(&[])
 }
 
-fn lint_stages(workspace: &Workspace, stages: &mut Stages) {
-    stages.tried("format", || process::run(workspace.cargo().args(["fmt", "--all", "--check"])));
+fn lint_stages(workspace: &Workspace, stages: &mut Stages) -> Result<()> {
+    stages.tried("format", || process::run(workspace.cargo().args(["fmt", "--all", "--check"])))?;
     stages.tried("lints", || {
         let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         process::run(workspace.cargo().args(clippy))
-    });
+    })
 }
 
 /// What was done, how long it took, and what of it failed.
@@ -67,6 +77,8 @@ fn lint_stages(workspace: &Workspace, stages: &mut Stages) {
 struct Stages {
     done: Vec<(&'static str, Duration)>,
     failed: Vec<String>,
+    /// Whether somebody asked for an end.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Stages {
@@ -76,14 +88,19 @@ impl Stages {
         let result = work();
         self.done.push((name, begin.elapsed()));
         eprintln!("test: {name} took {:.1} s", begin.elapsed().as_secs_f64());
+        if self.interrupted.load(Ordering::Relaxed) {
+            bail!("interrupted during {name}");
+        }
         result
     }
 
     /// A stage after which the others still tell something.
-    fn tried(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
-        if let Err(error) = self.required(name, work) {
+    fn tried(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let result = self.required(name, || Ok(work()))?;
+        if let Err(error) = result {
             self.failed.push(format!("{name}: {error:#}"));
         }
+        Ok(())
     }
 
     fn finish(self, left_out: &[&str]) -> Result<()> {

@@ -69,6 +69,12 @@ pub trait Source: Send {
     /// The next rows to read, or `None` when there is nothing new. Does not wait for rows.
     fn next_range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError>;
 
+    /// Whether the next range, limited, would be the same however long one waits for it: the limit
+    /// is reached, or the input's end is fixed. Such a range may be read before its batch begins.
+    fn is_next_settled(&self) -> bool {
+        false
+    }
+
     /// Fixes the end of the input as of now: ranges go no further from here on
     /// (trigger `available_now`).
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError>;

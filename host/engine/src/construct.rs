@@ -27,6 +27,15 @@ pub(crate) struct Reading {
     sources: Vec<NamedSource>,
     /// Where the last range of each source ended, for progress records.
     ends: BTreeMap<String, Value>,
+    /// Ranges of the next batch that are fixed already.
+    ahead: BTreeMap<String, Ahead>,
+}
+
+/// A range that was fixed before its batch.
+struct Ahead {
+    range: SourceRange,
+    /// Of the source, before the range.
+    position: Value,
 }
 
 impl Reading {
@@ -35,7 +44,7 @@ impl Reading {
         for named in &mut sources {
             named.source.notify(Arc::clone(wake));
         }
-        Reading { sources, ends: BTreeMap::new() }
+        Reading { sources, ends: BTreeMap::new(), ahead: BTreeMap::new() }
     }
 
     /// How long to wait before the sources, which had nothing, are asked again; `None`: until one
@@ -70,8 +79,13 @@ impl Reading {
         Ok(self.sources.iter_mut().try_for_each(|named| named.source.stop_at_present_end())?)
     }
 
+    /// Where the sources stand, without the ranges that no batch has yet.
     pub(crate) fn positions(&self) -> BTreeMap<String, Value> {
-        self.sources.iter().map(|named| (named.name.clone(), named.source.position())).collect()
+        let position = |named: &NamedSource| match self.ahead.get(&named.name) {
+            Some(ahead) => ahead.position.clone(),
+            None => named.source.position(),
+        };
+        self.sources.iter().map(|named| (named.name.clone(), position(named))).collect()
     }
 
     pub(crate) fn sources(&self) -> &[NamedSource] {
@@ -83,13 +97,37 @@ impl Reading {
         self.ends.get(name).cloned().unwrap_or(Value::Null)
     }
 
+    /// Fixes the ranges of the next batch that waiting would not change, and gives them.
+    pub(crate) fn fix_ahead(&mut self) -> BTreeMap<String, SourceRange> {
+        for NamedSource { name, source } in &mut self.sources {
+            if self.ahead.contains_key(name) || !source.is_next_settled() {
+                continue;
+            }
+            let position = source.position();
+            let asked = section!("latest_offset", source = name.as_str());
+            match asked.in_scope(|| source.next_range(ReadLimit::Limited)) {
+                Ok(Some(range)) => {
+                    self.ahead.insert(name.clone(), Ahead { range, position });
+                }
+                Ok(None) => {}
+                // It comes again when the batch asks, and then it counts.
+                Err(error) => tracing::debug!(source = name.as_str(), %error, "not read ahead"),
+            }
+        }
+        self.ahead.iter().map(|(name, ahead)| (name.clone(), ahead.range.clone())).collect()
+    }
+
     /// The next batch, or `None` when there is nothing to do.
     pub(crate) fn construct(&mut self, next: &NextBatch) -> Result<Option<BatchSpec>, EngineError> {
         let bound = if next.is_unlimited { ReadLimit::Unlimited } else { ReadLimit::Limited };
         let mut ranges = BTreeMap::new();
         for NamedSource { name, source } in &mut self.sources {
-            let asked = section!("latest_offset", source = name.as_str());
-            if let Some(range) = asked.in_scope(|| source.next_range(bound))? {
+            let range = match self.ahead.remove(name) {
+                Some(ahead) => Some(ahead.range),
+                None => section!("latest_offset", source = name.as_str())
+                    .in_scope(|| source.next_range(bound))?,
+            };
+            if let Some(range) = range {
                 self.ends.insert(name.clone(), range.end.clone());
                 ranges.insert(name.clone(), range);
             }

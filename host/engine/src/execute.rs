@@ -26,6 +26,7 @@ impl Query {
             planned.spec.clone(),
             planned.attempt.attempt,
             Arc::clone(&self.state) as Arc<dyn tidemill_core::StateStore>,
+            std::mem::take(&mut self.ahead),
         );
         let delivery = delivery(planned);
         // Operators start tasks of their own.

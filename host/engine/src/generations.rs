@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_core::PluginModule;
-use tidemill_plan::PlannedQuery;
+use tidemill_plan::{PlannedQuery, ReadAhead};
 
 use crate::query::Query;
 use crate::trace::section;
@@ -56,6 +56,8 @@ impl Query {
         }
         self.definition = definition;
         self.plan = plan;
+        // It was read for the old plan's columns.
+        self.ahead = ReadAhead::default();
         self.in_use = modules;
         // Kept plans of batch SQL belong to the generation that sent the text.
         self.frames = Arc::default();

@@ -11,7 +11,7 @@ use tidemill_core::{
     Attempt, AttemptSpec, BatchId, Digest, Progress, QueryId, Source, Trigger, Watermark,
     WatermarkPolicy, WatermarkTracker,
 };
-use tidemill_plan::{Frames, PlannedQuery, QueryDefinition};
+use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, ReadAhead};
 use tokio::runtime::Runtime;
 
 use crate::clock::Stopwatch;
@@ -147,6 +147,8 @@ pub struct Query {
     /// The plan of a replayed batch runs plugins from the checkpoint; the next one does not.
     pub(crate) runs_logged_plugins: bool,
     pub(crate) reading: Reading,
+    /// What was read of the next batch.
+    pub(crate) ahead: ReadAhead,
     pub(crate) output: Output,
     pub(crate) plugins: Box<dyn Plugins>,
     /// What the plan was made with.
@@ -208,6 +210,7 @@ impl Query {
             plan: config.plan,
             runs_logged_plugins: false,
             reading,
+            ahead: ReadAhead::default(),
             output,
             plugins,
             in_use,
@@ -304,7 +307,10 @@ impl Query {
             Phase::Logged(planned) => {
                 (self.on_event)(QueryEvent::Running { batch: planned.spec.batch });
                 match self.execute(&planned) {
-                    Ok(executed) => Ok(Phase::Executed(executed)),
+                    Ok(executed) => {
+                        self.read_ahead(*triggered_at);
+                        Ok(Phase::Executed(executed))
+                    }
                     Err(reason) => self.again(planned, reason),
                 }
             }
@@ -337,9 +343,11 @@ impl Query {
         Ok(Phase::Logged(planned))
     }
 
-    /// Makes state and sink forget the attempt.
+    /// Makes state and sink forget the attempt. What was read ahead would be in the way of reading
+    /// the batch again.
     fn undo(&mut self) {
         self.state.discard();
+        self.ahead = ReadAhead::default();
         if let Output::Sink(sink) = &mut self.output
             && let Err(error) = sink.abort()
         {
@@ -431,11 +439,33 @@ impl Query {
             .collect()
     }
 
+    /// Reads of the next batch what is settled already, while this one is delivered.
+    fn read_ahead(&mut self, triggered_at: i64) {
+        if !self.goes_on_at(triggered_at, self.clock.now_ms()) {
+            return;
+        }
+        let ranges = self.reading.fix_ahead();
+        if ranges.is_empty() {
+            return;
+        }
+        let _inside = self.runtime.enter();
+        match self.plan.read_ahead(self.next_batch.next(), &ranges) {
+            Ok(ahead) => self.ahead = ahead,
+            // It comes again when the batch reads, and then it counts.
+            Err(error) => tracing::debug!(%error, "not read ahead"),
+        }
+    }
+
+    /// Whether another batch follows at once, if there are rows.
+    fn goes_on_at(&self, triggered_at: i64, now: i64) -> bool {
+        let is_due = self.settings.trigger.next_due_ms(triggered_at).is_none_or(|due| due <= now);
+        is_due && self.settings.trigger != Trigger::Once && !self.stop.is_set()
+    }
+
     /// The next batch, if its time has come while the last one ran.
     fn construct_if_due(&mut self, triggered_at: &mut i64) -> Result<Option<Planned>, EngineError> {
         let now = self.clock.now_ms();
-        let is_due = self.settings.trigger.next_due_ms(*triggered_at).is_none_or(|due| due <= now);
-        if self.stop.is_set() || self.settings.trigger == Trigger::Once || !is_due {
+        if !self.goes_on_at(*triggered_at, now) {
             return Ok(None);
         }
         self.take_plugin_changes()?;

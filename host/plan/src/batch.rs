@@ -11,6 +11,8 @@ use tidemill_core::{
     Attempt, BatchContext, BatchSpec, QueryId, StateProgress, StateStore, Watermark,
 };
 
+use crate::ReadAhead;
+
 /// One attempt at a micro-batch while it runs. Operators find it in their task context, so that
 /// two batches may run on one plan without seeing each other.
 pub struct RunningBatch {
@@ -20,6 +22,7 @@ pub struct RunningBatch {
     attempt: Attempt,
     has_watermark: bool,
     state: Arc<dyn StateStore>,
+    ahead: ReadAhead,
     rows_by_source: BTreeMap<String, AtomicU64>,
     event_times: Vec<AtomicEventTimes>,
     operators: Mutex<BTreeMap<u32, StateProgress>>,
@@ -33,6 +36,7 @@ impl RunningBatch {
         spec: BatchSpec,
         attempt: Attempt,
         state: Arc<dyn StateStore>,
+        ahead: ReadAhead,
         sources: impl Iterator<Item = String>,
         watermarks: usize,
     ) -> RunningBatch {
@@ -43,6 +47,7 @@ impl RunningBatch {
             attempt,
             has_watermark: watermarks > 0,
             state,
+            ahead,
             rows_by_source: sources.map(|name| (name, AtomicU64::new(0))).collect(),
             event_times: (0..watermarks).map(|_| AtomicEventTimes::new()).collect(),
             operators: Mutex::default(),
@@ -81,6 +86,11 @@ impl RunningBatch {
     #[must_use]
     pub fn watermark(&self) -> Option<Watermark> {
         self.has_watermark.then_some(self.spec.watermark)
+    }
+
+    /// What was read of it before it began.
+    pub(crate) fn ahead(&self) -> &ReadAhead {
+        &self.ahead
     }
 
     pub(crate) fn state(&self) -> &dyn StateStore {

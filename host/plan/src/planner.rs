@@ -1,5 +1,6 @@
 //! From a definition to a plan that is kept, and a run of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -15,14 +16,18 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionContext;
-use tidemill_core::{Attempt, BatchSpec, FunctionKind, PluginModule, QueryId, StateStore};
+use tidemill_core::{
+    Attempt, BatchId, BatchSpec, FunctionKind, PluginModule, QueryId, SourceRange, StateStore,
+};
 
 use crate::definition::{Step, StepKind, WatermarkSpec};
 use crate::logical::{
     Call, Evaluate, EventTimeWatermark, PluginTransform, divide_as_spark, expand_windows,
     extract_calls,
 };
-use crate::physical::{Extensions, StatefulSettings, StreamTable, make_stateful};
+use crate::physical::{
+    Extensions, ReadAhead, StatefulSettings, StreamScanExec, StreamTable, make_stateful,
+};
 use crate::sql::{self, Names};
 use crate::{
     PlanError, QueryDefinition, RunningBatch, SourceTable, StatefulOperator, analysis, counters,
@@ -123,6 +128,29 @@ impl PlannedQuery {
         )
     }
 
+    /// Begins to read ranges, by source, of `batch`, which has not begun.
+    ///
+    /// Has to be called where a tokio runtime is entered.
+    ///
+    /// # Errors
+    /// A range is none of its source's.
+    pub fn read_ahead(
+        &self,
+        batch: BatchId,
+        ranges: &BTreeMap<String, SourceRange>,
+    ) -> Result<ReadAhead, PlanError> {
+        let ahead = ReadAhead::default();
+        self.plan.apply(|node| {
+            if let Some(scan) = node.downcast_ref::<StreamScanExec>()
+                && let Some(range) = ranges.get(scan.source())
+            {
+                scan.read_ahead(batch, range, &ahead)?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(ahead)
+    }
+
     /// A batch to run on this plan.
     #[must_use]
     pub fn batch(
@@ -132,6 +160,7 @@ impl PlannedQuery {
         spec: BatchSpec,
         attempt: Attempt,
         state: Arc<dyn StateStore>,
+        ahead: ReadAhead,
     ) -> Arc<RunningBatch> {
         Arc::new(RunningBatch::new(
             query,
@@ -139,6 +168,7 @@ impl PlannedQuery {
             spec,
             attempt,
             state,
+            ahead,
             self.sources.iter().cloned(),
             self.watermarks.len(),
         ))

@@ -71,6 +71,9 @@ enum Command {
         rate: u64,
         #[arg(long)]
         seconds: u64,
+        /// Seconds of the same load before that, which do not count.
+        #[arg(long, default_value_t = 0)]
+        warm_up: u64,
         #[command(flatten)]
         orders: Orders,
     },
@@ -109,8 +112,8 @@ fn main() -> Result<()> {
         Command::Load { topic, partitions, rows, orders } => {
             load::load(&topic, partitions, rows, &orders.directory)?
         }
-        Command::Probe { bootstrap, input, output, rate, seconds, orders } => {
-            let probe = probe::Probe { bootstrap, input, output, rate, seconds };
+        Command::Probe { bootstrap, input, output, rate, seconds, warm_up, orders } => {
+            let probe = probe::Probe { bootstrap, input, output, rate, seconds, warm_up };
             probe.run(&orders.directory)?
         }
         Command::Consume { topic } => consume::consume(&topic)?,

@@ -31,6 +31,7 @@ pub(crate) struct Probe {
     pub(crate) output: String,
     pub(crate) rate: u64,
     pub(crate) seconds: u64,
+    pub(crate) warm_up: u64,
 }
 
 /// A row of the output: when its order was sent, and when it was appended, in milliseconds.
@@ -72,7 +73,7 @@ impl Probe {
         }))
     }
 
-    /// Waits for the job, then sends the orders. Gives when it began with them.
+    /// Waits for the job, then sends the orders. Gives when it began with those that count.
     fn produce(&self, orders: &Path, is_up: &AtomicBool) -> Result<f64> {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
@@ -102,8 +103,13 @@ impl Probe {
             Ok(())
         })?;
         producer.flush(WAIT)?;
-        let (begin, begin_ms) = (Instant::now(), now_ms()?);
-        orders::each(orders, self.rate * self.seconds, |row, order| {
+        let begin = Instant::now();
+        let mut begin_ms = 0.0;
+        let warm_up = self.rate * self.warm_up;
+        orders::each(orders, warm_up + self.rate * self.seconds, |row, order| {
+            if row == warm_up {
+                begin_ms = now_ms()?;
+            }
             let due = Duration::from_secs_f64(row as f64 / self.rate as f64);
             while begin.elapsed() < due {
                 producer.poll(Duration::ZERO);

@@ -10,11 +10,7 @@ use tidemill_core::ConnectorError;
 use super::lines::LineBlocks;
 use super::parts::FileSpan;
 use crate::ConfigError;
-use crate::rows::BATCH_ROWS;
-
-/// Text that goes into one record batch. Long lines make smaller batches, so that 8,192 of them
-/// are never in memory at once.
-const BATCH_BYTES_MAX: usize = 16 << 20;
+use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
 
 /// The decoder's options out of all options of a source; the names were checked already.
 pub(crate) fn options(

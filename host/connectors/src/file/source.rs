@@ -98,6 +98,10 @@ impl Source for FileSource {
         Ok(Some(SourceRange { start, end: offset(end), parts: json!(parts) }))
     }
 
+    fn is_next_settled(&self) -> bool {
+        self.fixed.is_some()
+    }
+
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {
         self.fixed = Some(self.list()?);
         Ok(())

@@ -274,6 +274,12 @@ impl<'a> Record<'a> {
         self.message.offset
     }
 
+    /// Bytes of key and value.
+    #[inline]
+    pub(super) fn size(self) -> usize {
+        self.message.len + self.message.key_len
+    }
+
     #[inline]
     pub(super) fn value(self) -> Option<&'a [u8]> {
         bytes(self.message.payload, self.message.len)

@@ -14,7 +14,7 @@ use super::fetch::{Fetching, fetch_failed, is_out_of_range};
 use super::link::{Connected, Link};
 use super::native::{Event, Record};
 use super::offsets::{EARLIEST, Offsets, Place, Span, slice_of};
-use crate::rows::{BATCH_ROWS, record_batch};
+use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS, record_batch};
 
 /// Where decoded or plain rows are gathered.
 trait Gather {
@@ -54,6 +54,26 @@ impl Gather for Decoded {
     }
 }
 
+/// What a block has so far.
+#[derive(Default)]
+struct Taken {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Taken {
+    #[inline]
+    fn add(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes += bytes;
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES_MAX
+    }
+}
+
 /// The rows of one slice, block by block.
 struct Reading<G> {
     connected: Arc<Connected>,
@@ -68,8 +88,8 @@ struct Reading<G> {
 impl<G: Gather> Reading<G> {
     /// The next full block, or what is left.
     fn block(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        let mut rows = 0;
-        while rows < BATCH_ROWS {
+        let mut taken = Taken::default();
+        while !taken.is_full() {
             let Some(mut span) = self.current.take().or_else(|| self.spans.next()) else {
                 break;
             };
@@ -77,26 +97,22 @@ impl<G: Gather> Reading<G> {
                 continue;
             }
             let fetching = self.connected.fetches.get(&span.place)?;
-            let taken = self.take(&mut span, &mut fetching.lock(), BATCH_ROWS - rows)?;
-            rows += taken;
+            self.take(&mut span, &mut fetching.lock(), &mut taken)?;
             self.current = Some(span);
         }
-        if rows == 0 { Ok(None) } else { self.gather.finish(rows).map(Some) }
+        if taken.rows == 0 { Ok(None) } else { self.gather.finish(taken.rows).map(Some) }
     }
 
-    /// Takes up to `most` records of a span, and moves its start to where it goes on.
+    /// Takes records of a span until the block is full or the span ends, and moves its start to
+    /// where it goes on.
     fn take(
         &mut self,
         span: &mut Span,
         fetching: &mut Fetching,
-        most: usize,
-    ) -> Result<usize, ConnectorError> {
+        taken: &mut Taken,
+    ) -> Result<(), ConnectorError> {
         fetching.go_to(&span.place, span.from)?;
-        let mut taken = 0;
-        while taken < most {
-            if span.from >= span.to {
-                break;
-            }
+        while !taken.is_full() && span.from < span.to {
             if fetching.end.is_some_and(|end| end >= span.to) {
                 span.from = span.to;
                 break;
@@ -114,7 +130,7 @@ impl<G: Gather> Reading<G> {
                 Some(Event::Record(record)) => {
                     self.gather.push(&span.place, record)?;
                     span.from = record.offset() + 1;
-                    taken += 1;
+                    taken.add(record.size());
                 }
                 Some(Event::End(offset)) => fetching.end = Some(offset),
                 Some(Event::Error(code, reason)) => {
@@ -132,7 +148,7 @@ impl<G: Gather> Reading<G> {
             fetching.queue.pop();
         }
         fetching.next = Some(span.from);
-        Ok(taken)
+        Ok(())
     }
 
     /// Goes on where the partition begins now, if the job may lose what was before.

@@ -194,6 +194,12 @@ pub(crate) struct KafkaSource {
     unanswered_since: Option<Instant>,
 }
 
+/// The end of a partition as the client has heard of it.
+fn heard_end(client: &BaseConsumer<Events>, place: &Place) -> Option<i64> {
+    let topic = CString::new(place.topic.as_bytes()).ok()?;
+    cached_end(client, &topic, place.partition)
+}
+
 /// What a range begins with.
 struct Beginning {
     offsets: Offsets,
@@ -272,16 +278,28 @@ impl KafkaSource {
         let mut ends = Offsets::default();
         let mut unknown = Vec::new();
         for place in from.places() {
-            let heard = CString::new(place.topic.as_bytes())
-                .ok()
-                .and_then(|topic| cached_end(client, &topic, place.partition));
-            match heard {
+            match heard_end(client, place) {
                 Some(end) => ends.insert(place.clone(), end),
                 None => unknown.push(place),
             }
         }
         ends.extend(&offsets_at(client, unknown.into_iter(), LATEST, OFFSETS_WAIT)?);
         Ok(ends)
+    }
+
+    /// Whether as many records as one range may have are there already, as far as the client has
+    /// heard.
+    fn reaches_limit(&self) -> bool {
+        let (Some(limit), Some(position)) = (self.plan.limit, &self.position) else {
+            return false;
+        };
+        let Ok(connected) = self.link.connected() else {
+            return false;
+        };
+        let records = position.iter().map(|(place, from)| {
+            heard_end(&connected.client, place).map_or(0, |end| end.saturating_sub(*from).max(0))
+        });
+        records.fold(0_u64, |sum, records| sum.saturating_add(records.unsigned_abs())) >= limit
     }
 
     /// How far the input goes now.
@@ -408,6 +426,10 @@ impl Source for KafkaSource {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn is_next_settled(&self) -> bool {
+        self.fixed_end.is_some() || self.reaches_limit()
     }
 
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError> {

@@ -98,7 +98,7 @@ fn what_rate_cannot_do_is_refused() {
     );
     assert_eq!(
         refusal(config("rates", &[])),
-        "source \"s\" has the format \"rates\", which does not exist; did you mean \"rate\"? supported are json, csv, parquet, text, rate, rate-micro-batch"
+        "source \"s\" has the format \"rates\", which does not exist; did you mean \"rate\"? supported are kafka, json, csv, parquet, text, rate, rate-micro-batch"
     );
     assert_eq!(
         refusal(config("socket", &[])),

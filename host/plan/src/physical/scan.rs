@@ -15,11 +15,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use tidemill_core::{ConnectorError, RangeReader, Slice, SourceRange, TRACE_TARGET};
+use futures::stream::{self, BoxStream, StreamExt};
+use tidemill_core::{BatchId, ConnectorError, RangeReader, Slice, SourceRange, TRACE_TARGET};
 use tracing::debug_span;
 
 use super::decode::JsonValue;
 use super::properties::{leaf, plain};
+use super::read_ahead::ReadAhead;
 use crate::definition::ValueFormat;
 use crate::{PlanError, RunningBatch, SourceTable};
 
@@ -114,12 +116,26 @@ pub(crate) struct StreamScanExec {
     properties: Arc<PlanProperties>,
 }
 
+/// The blocks of one partition.
+type Blocks = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
 impl StreamScanExec {
-    fn read(
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Begins to read all partitions of `range`, which belongs to `batch`.
+    pub(crate) fn read_ahead(
         &self,
+        batch: BatchId,
         range: &SourceRange,
-        partition: usize,
-    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+        ahead: &ReadAhead,
+    ) -> Result<()> {
+        (0..self.slices).try_for_each(|partition| ahead.begin(self, batch, range, partition))
+    }
+
+    /// The rows of a partition, block by block.
+    pub(super) fn read(&self, range: &SourceRange, partition: usize) -> Result<Blocks> {
         let slice = Slice { index: partition, count: self.slices };
         let external = |error: ConnectorError| DataFusionError::External(Box::new(error));
         let Some(value) = &self.value else {
@@ -135,6 +151,24 @@ impl StreamScanExec {
         let schema = Arc::clone(self.properties.eq_properties.schema());
         let value = Arc::clone(value);
         Ok(Box::new(rows.map(move |rows| value.arrange(&schema, &rows.map_err(external)?))))
+    }
+
+    /// The rows of a partition in the running batch: those that were read ahead, or read now.
+    fn rows(
+        &self,
+        batch: &RunningBatch,
+        partition: usize,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let Some(range) = batch.spec().ranges.get(&self.source) else {
+            return Ok(stream::empty().boxed());
+        };
+        if let Some(rows) = batch.ahead().take(self, range, partition) {
+            return Ok(rows.boxed());
+        }
+        let mut blocks = self.read(range, partition)?;
+        let (number, source) = (batch.spec().batch.0, self.source.clone());
+        let span = debug_span!(target: TRACE_TARGET, "read", batch = number, source, partition);
+        Ok(stream::iter(std::iter::from_fn(move || span.in_scope(|| blocks.next()))).boxed())
     }
 }
 
@@ -163,22 +197,13 @@ impl ExecutionPlan for StreamScanExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let mut rows: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
-            match batch.spec().ranges.get(&self.source) {
-                Some(range) => self.read(range, partition)?,
-                None => Box::new(std::iter::empty()),
-            };
         let source = self.source.clone();
-        let span = debug_span!(
-            target: TRACE_TARGET, "read", batch = batch.spec().batch.0, source, partition
-        );
-        let rows = std::iter::from_fn(move || span.in_scope(|| rows.next()));
-        let counted = rows.inspect(move |rows| {
+        let counted = self.rows(&batch, partition)?.inspect(move |rows| {
             if let Ok(rows) = rows {
                 batch.count_rows(&source, rows.num_rows() as u64);
             }
         });
         let schema = Arc::clone(self.properties.eq_properties.schema());
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(counted))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
     }
 }

@@ -71,6 +71,28 @@ fn what_was_read_is_not_read_again_after_a_restart() {
 }
 
 #[test]
+fn a_backlog_is_read_ahead_and_arrives_once_and_in_order() {
+    let (Some(input), Some(output)) = (Topic::new(2), Topic::new(1)) else { return };
+    input.write(&orders(0..1_000));
+    let bench = Workbench::new();
+    let job = forwarding(&input, &output, AVAILABLE_NOW);
+    bench.write("job.toml", job.replace("subscribe =", "maxOffsetsPerTrigger = 100, subscribe ="));
+    let finished = bench.run(&["run", "job.toml", "--progress", "json", "--trace", "trace.json"]);
+    let rows = finished.expect_success().progress();
+    let rows: Vec<_> = rows.iter().map(|progress| progress["numInputRows"].as_u64()).collect();
+    assert_eq!(rows, [Some(100); 10]);
+    let written = output.read();
+    assert_eq!(ids(&written), (0..1_000).collect::<Vec<_>>());
+    let of_partition = |parity| -> Vec<u32> {
+        let id = |record: &Plain| ids(std::slice::from_ref(record))[0];
+        written.iter().map(id).filter(|id| id % 2 == parity).collect()
+    };
+    assert!(of_partition(0).is_sorted() && of_partition(1).is_sorted());
+    let trace = std::fs::read_to_string(bench.path("trace.json")).unwrap();
+    assert!(trace.contains("\"read_ahead\""), "batches were read while others were delivered");
+}
+
+#[test]
 fn values_that_are_no_json_have_null_columns() {
     let Some(input) = Topic::new(1) else { return };
     let values =

@@ -293,6 +293,36 @@ fn lag_is_reported_by_partition() {
 }
 
 #[test]
+fn a_range_is_settled_where_the_limit_is_reached_or_the_end_is_fixed() {
+    let Some(topic) = Topic::new(1) else { return };
+    topic.write(&numbered(0, 0..9));
+    let mut source = open(&topic, &[("maxOffsetsPerTrigger", "4")]);
+    let mut ends = Vec::new();
+    for settled_after in [true, false] {
+        let range = next(source.as_mut());
+        read(source.as_ref(), &range).unwrap();
+        ends.push(range.end[&topic.name]["0"].clone());
+        assert_eq!(source.is_next_settled(), settled_after, "after {ends:?}");
+    }
+    assert_eq!(ends, [json!(4), json!(8)]);
+    source.stop_at_present_end().unwrap();
+    assert!(source.is_next_settled(), "one record, and no further");
+}
+
+#[test]
+fn large_records_make_short_record_batches() {
+    let Some(topic) = Topic::new(1) else { return };
+    let large = vec![b'x'; 900_000];
+    topic.write(&vec![Plain::value(0, large); 40]);
+    let mut source = open(&topic, &[]);
+    let range = next(source.as_mut());
+    let rows = source.reader().read(&range, Slice { index: 0, count: 1 }, &[1]).unwrap();
+    let rows: Vec<usize> = rows.map(|block| block.unwrap().num_rows()).collect();
+    // 16 MiB each.
+    assert_eq!(rows, [19, 19, 2]);
+}
+
+#[test]
 fn a_topic_that_is_not_there_is_named() {
     let Some(topic) = Topic::new(1) else { return };
     let mut source = open(&topic, &[("subscribe", "no-such-topic")]);

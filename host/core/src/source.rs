@@ -44,6 +44,9 @@ pub enum AskAgain {
     NowAndThen,
     /// After so long; nothing can be new before.
     After(Duration),
+    /// After so long: the place did not answer. Until it does, nobody knows whether the input is
+    /// at its end.
+    Unanswered(Duration),
 }
 
 /// Called by a source, from any thread, when rows may be there. More often than needed is fine.

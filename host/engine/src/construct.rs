@@ -53,9 +53,16 @@ impl Reading {
         let wait = |named: &NamedSource| match named.source.ask_again() {
             AskAgain::WhenWoken => None,
             AskAgain::NowAndThen => Some(now_and_then),
-            AskAgain::After(wait) => Some(wait),
+            AskAgain::After(wait) | AskAgain::Unanswered(wait) => Some(wait),
         };
         self.sources.iter().filter_map(wait).min()
+    }
+
+    /// Whether all sources know that they gave what they have.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let unanswered =
+            |named: &NamedSource| matches!(named.source.ask_again(), AskAgain::Unanswered(_));
+        !self.sources.iter().any(unanswered)
     }
 
     pub(crate) fn restore(

@@ -194,6 +194,7 @@ fn deliver(
 ) -> Result<u64, CallFailure> {
     let mut sink = factory.open(rows.schema()).map_err(failure)?;
     if sink.begin(delivery).map_err(failure)? == Begin::Landed {
+        factory.keep(rows.schema(), sink);
         return Ok(0);
     }
     let mut written = || -> Result<(), ConnectorError> {
@@ -207,7 +208,10 @@ fn deliver(
         sink.commit()
     };
     match written() {
-        Ok(()) => Ok(rows.count()),
+        Ok(()) => {
+            factory.keep(rows.schema(), sink);
+            Ok(rows.count())
+        }
         Err(error) => {
             if let Err(error) = sink.abort() {
                 tracing::warn!(%error, "a target could not drop a failed write");

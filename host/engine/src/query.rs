@@ -270,7 +270,9 @@ impl Query {
                 }
                 match constructed {
                     Some(planned) => phase = Phase::Constructed(planned),
-                    None if self.settings.trigger.is_bounded() => return Ok(Outcome::Finished),
+                    None if self.settings.trigger.is_bounded() && self.reading.is_exhausted() => {
+                        return Ok(Outcome::Finished);
+                    }
                     None => {
                         if self.waiting.for_work(self.reading.ask_again(wait)) {
                             return Ok(Outcome::Stopped);

@@ -36,7 +36,6 @@ impl RunningBatch {
         spec: BatchSpec,
         attempt: Attempt,
         state: Arc<dyn StateStore>,
-        ahead: ReadAhead,
         sources: impl Iterator<Item = String>,
         watermarks: usize,
     ) -> RunningBatch {
@@ -47,11 +46,16 @@ impl RunningBatch {
             attempt,
             has_watermark: watermarks > 0,
             state,
-            ahead,
+            ahead: ReadAhead::default(),
             rows_by_source: sources.map(|name| (name, AtomicU64::new(0))).collect(),
             event_times: (0..watermarks).map(|_| AtomicEventTimes::new()).collect(),
             operators: Mutex::default(),
         }
+    }
+
+    /// The batch, of which something was read before it began.
+    pub(crate) fn read_ahead(self, ahead: ReadAhead) -> RunningBatch {
+        RunningBatch { ahead, ..self }
     }
 
     /// The batch that a task works for.

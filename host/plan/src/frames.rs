@@ -23,7 +23,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::prelude::SessionContext;
 
-use crate::logical::divide_as_spark;
+use crate::logical::as_spark;
 use crate::physical::{leaf, plain};
 use crate::sql::{self, Names};
 use crate::{PlanError, analysis, counters, session};
@@ -119,7 +119,7 @@ async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionConte
         context.register_table(table.name.as_str(), Arc::new(provider))?;
     }
     let statement = sql::parse_query(text, &names)?;
-    let plan = divide_as_spark(context.state().statement_to_plan(statement).await?)?;
+    let plan = as_spark(context.state().statement_to_plan(statement).await?)?;
     Ok((context, plan))
 }
 

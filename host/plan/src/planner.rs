@@ -22,8 +22,7 @@ use tidemill_core::{
 
 use crate::definition::{Step, StepKind, WatermarkSpec};
 use crate::logical::{
-    Call, Evaluate, EventTimeWatermark, PluginTransform, divide_as_spark, expand_windows,
-    extract_calls,
+    Call, Evaluate, EventTimeWatermark, PluginTransform, as_spark, expand_windows, extract_calls,
 };
 use crate::physical::{
     Extensions, ReadAhead, StatefulSettings, StreamScanExec, StreamTable, make_stateful,
@@ -162,16 +161,10 @@ impl PlannedQuery {
         state: Arc<dyn StateStore>,
         ahead: ReadAhead,
     ) -> Arc<RunningBatch> {
-        Arc::new(RunningBatch::new(
-            query,
-            query_id,
-            spec,
-            attempt,
-            state,
-            ahead,
-            self.sources.iter().cloned(),
-            self.watermarks.len(),
-        ))
+        let sources = self.sources.iter().cloned();
+        let watermarks = self.watermarks.len();
+        let batch = RunningBatch::new(query, query_id, spec, attempt, state, sources, watermarks);
+        Arc::new(batch.read_ahead(ahead))
     }
 
     /// Starts a batch. Gives one stream a partition of the result; rows are in the query's order
@@ -263,7 +256,7 @@ impl Planner {
         let in_step = |error| PlanError::in_step(step, &error);
         let statement = sql::parse_query(text, &self.names).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        expand_windows(divide_as_spark(plan).map_err(in_step)?).map_err(in_step)
+        expand_windows(as_spark(plan).map_err(in_step)?).map_err(in_step)
     }
 
     async fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {

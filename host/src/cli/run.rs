@@ -31,7 +31,8 @@ pub(super) fn run(arguments: &RunArguments, trace: Option<&Trace>) -> u8 {
         Ok(queries) => queries,
         Err(error) => {
             complain(&error);
-            return REFUSED;
+            // Who starts us again need not wait for anybody to mend the job.
+            return if error.is_retryable() { FAILED } else { REFUSED };
         }
     };
     if let Err(error) = stop_on_signals(stop.clone(), trace.cloned()) {

@@ -310,7 +310,7 @@ impl OutputOpener {
             OutputOpener::Handler { plugin, function, targets, tables } => {
                 let context = context(tables);
                 let target = |(name, config)| {
-                    let target = Target { config, context: context.clone() };
+                    let target = Target::new(config, context.clone());
                     (name, Arc::new(target) as Arc<dyn TargetFactory>)
                 };
                 let targets = targets.into_iter().map(target).collect();
@@ -329,6 +329,17 @@ pub enum StartError {
     /// The checkpoint, a source or the sink.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl StartError {
+    /// Whether the same start may succeed later: a place did not answer.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            StartError::Prepare(_) => false,
+            StartError::Engine(error) => error.is_retryable(),
+        }
+    }
 }
 
 fn source_config(source: &JobSource) -> SourceConfig {

@@ -1,5 +1,7 @@
 //! A job's targets, as the engine hands them to handlers.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_connectors::{PlannedSink, SinkConfig, SinkContext, plan_sink};
@@ -8,11 +10,21 @@ use tidemill_engine::TargetFactory;
 
 /// One `[target.NAME]`.
 pub(super) struct Target {
-    pub(super) config: SinkConfig,
-    pub(super) context: SinkContext,
+    config: SinkConfig,
+    context: SinkContext,
+    /// The sink of the last delivery, and the columns that it takes.
+    kept: Mutex<Option<(SchemaRef, Box<dyn Sink>)>>,
 }
 
 impl Target {
+    pub(super) fn new(config: SinkConfig, context: SinkContext) -> Target {
+        Target { config, context, kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<(SchemaRef, Box<dyn Sink>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the options say was checked at the start; only the columns are new.
     fn planned(&self, schema: Option<SchemaRef>) -> Result<PlannedSink, ConnectorError> {
         plan_sink(SinkConfig { schema, ..self.config.clone() })
@@ -22,7 +34,14 @@ impl Target {
 
 impl TargetFactory for Target {
     fn open(&self, schema: SchemaRef) -> Result<Box<dyn Sink>, ConnectorError> {
-        self.planned(Some(schema))?.open(&self.context)
+        match self.kept().take() {
+            Some((kept, sink)) if kept == schema => Ok(sink),
+            _ => self.planned(Some(schema))?.open(&self.context),
+        }
+    }
+
+    fn keep(&self, schema: SchemaRef, sink: Box<dyn Sink>) {
+        *self.kept() = Some((schema, sink));
     }
 
     fn execute(

@@ -25,6 +25,12 @@ const ASK_WAIT: Duration = Duration::from_secs(2);
 /// How long a topic that was just made may be unknown to the broker that is asked.
 const UNKNOWN_TOPIC_WAIT: Duration = Duration::from_secs(3);
 
+/// How long a connection that cannot be encrypted is tried.
+const ENCRYPTION_WAIT: Duration = Duration::from_secs(10);
+
+/// Facility of the client's complaints about settings that have no effect where they are.
+const SETTINGS: &str = "CONFWARN";
+
 /// Keeps the last thing that went wrong, which the calls' own errors do not say.
 #[derive(Default)]
 pub(super) struct Events {
@@ -37,10 +43,13 @@ impl Events {
         self.last.lock().as_ref().map(|(_, reason)| reason.clone())
     }
 
-    /// What went wrong and will not pass by waiting: who we are, or whom we trust.
-    fn denied(&self) -> Option<String> {
+    /// What went wrong and will not pass by waiting: who we are, or whom we trust. A broker that
+    /// is just starting breaks encrypted connections off, so these get some time since `began`.
+    fn denied(&self, began: Instant) -> Option<String> {
         let last = self.last.lock();
-        last.as_ref().filter(|(code, _)| is_denial(*code)).map(|(_, reason)| reason.clone())
+        let (code, reason) = last.as_ref()?;
+        let may_pass = *code == RDKafkaErrorCode::SSL && began.elapsed() < ENCRYPTION_WAIT;
+        (is_denial(*code) && !may_pass).then(|| reason.clone())
     }
 
     fn note(&self, code: RDKafkaErrorCode, reason: &str) {
@@ -67,6 +76,7 @@ fn is_denial(code: RDKafkaErrorCode) -> bool {
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
+            _ if facility == SETTINGS => tracing::warn!("kafka: {message}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
@@ -163,7 +173,7 @@ pub(super) fn partition_count(
             }
             Err(error) => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
         };
-        if let Some(reason) = client.events().denied() {
+        if let Some(reason) = client.events().denied(began) {
             return Err(ConnectorError::fatal(format!("Kafka refuses the connection: {reason}")));
         }
         let is_unknown = matches!(

@@ -1,10 +1,9 @@
 //! Rows seen as records: which columns are the key, the value and the rest.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, RecordBatch};
+use arrow::compute::{CastOptions, cast, cast_with_options, min};
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use rdkafka::message::{Header, OwnedHeaders};
 use tidemill_core::ConnectorError;
@@ -56,16 +55,13 @@ impl OutgoingColumns {
         }
         let headers = find("headers", is_headers, "ARRAY<STRUCT<key: STRING, value: BINARY>>")?;
         if headers.is_some() && !takes_headers {
-            return Err(
-                "the rows have a column \"headers\", which is sent with includeHeaders = true only"
-                    .to_owned(),
-            );
+            return Err("the rows have a column \"headers\", which includeHeaders = false forbids to send; remove one of the two".to_owned());
         }
         Ok(OutgoingColumns {
             key: find("key", is_bytes, "STRING or BINARY")?,
             value,
             topic: topic.filter(|_| !has_topic),
-            partition: find("partition", |kind| *kind == DataType::Int32, "INT")?,
+            partition: find("partition", DataType::is_signed_integer, "INT")?,
             headers,
         })
     }
@@ -87,15 +83,38 @@ fn is_headers(kind: &DataType) -> bool {
         if fields.len() == 2 && is_text(fields[0].data_type()) && is_bytes(fields[1].data_type()))
 }
 
-/// Some rows of a record batch, as records.
-#[derive(Clone)]
+/// The rows of a record batch, as records.
 pub(super) struct OutgoingRows<'a> {
-    pub(super) range: Range<usize>,
+    count: usize,
     key: Option<Bytes<'a>>,
     value: Bytes<'a>,
     topic: Option<Bytes<'a>>,
-    partition: Option<&'a ArrayRef>,
+    partition: Option<Int32Array>,
     headers: Option<(&'a ListArray, ArrayRef, ArrayRef)>,
+}
+
+/// Some rows of a record batch, in its order.
+pub(super) enum Picked<'a> {
+    /// So many from the first on.
+    First(usize),
+    These(&'a [usize]),
+}
+
+impl Picked<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Picked::First(count) => *count,
+            Picked::These(rows) => rows.len(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn row(&self, index: usize) -> usize {
+        match self {
+            Picked::First(_) => index,
+            Picked::These(rows) => rows[index],
+        }
+    }
 }
 
 impl<'a> OutgoingRows<'a> {
@@ -115,34 +134,32 @@ impl<'a> OutgoingRows<'a> {
             Ok::<_, ConnectorError>((lists, part(0, DataType::Utf8)?, part(1, DataType::Binary)?))
         });
         Ok(OutgoingRows {
-            range: 0..rows.num_rows(),
+            count: rows.num_rows(),
             key: columns.key.map(bytes),
             value: bytes(columns.value),
             topic: columns.topic.map(bytes),
-            partition: columns.partition.map(|index| rows.column(index)),
+            partition: columns.partition.map(|i| partitions(rows.column(i))).transpose()?,
             headers: headers.transpose()?,
         })
     }
 
-    /// Runs of rows with the same topic.
-    pub(super) fn by_topic(&self) -> Result<Vec<(Arc<str>, OutgoingRows<'a>)>, ConnectorError> {
-        let mut runs: Vec<(Arc<str>, OutgoingRows<'a>)> = Vec::new();
-        for row in self.range.clone() {
-            let topic =
-                self.topic.as_ref().and_then(|topics| topics.get(row)).ok_or_else(|| {
-                    ConnectorError::fatal(
-                        "a row's topic is null; give it one, or set the option topic for all rows",
-                    )
-                })?;
-            match runs.last_mut() {
-                Some((last, run)) if last.as_bytes() == topic => run.range.end = row + 1,
-                _ => {
-                    let name = String::from_utf8_lossy(topic).as_ref().into();
-                    runs.push((name, OutgoingRows { range: row..row + 1, ..self.clone() }));
-                }
-            }
+    pub(super) fn all(&self) -> Picked<'static> {
+        Picked::First(self.count)
+    }
+
+    /// The rows of each topic that they name.
+    pub(super) fn by_topic(&self) -> Result<BTreeMap<&'a [u8], Vec<usize>>, ConnectorError> {
+        let mut topics: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for row in 0..self.count {
+            let topic = self.topic.as_ref().and_then(|topics| topics.get(row));
+            let topic = topic.ok_or_else(|| {
+                ConnectorError::fatal(
+                    "a row's topic is null; give it one, or set the option topic for all rows",
+                )
+            })?;
+            topics.entry(topic).or_default().push(row);
         }
-        Ok(runs)
+        Ok(topics)
     }
 
     pub(super) fn has_headers(&self) -> bool {
@@ -151,10 +168,10 @@ impl<'a> OutgoingRows<'a> {
 
     #[inline]
     pub(super) fn record(&self, row: usize) -> Outgoing<'a> {
-        let partition = self.partition.and_then(|partitions| {
-            let partitions = partitions.as_primitive::<Int32Type>();
-            partitions.is_valid(row).then(|| partitions.value(row))
-        });
+        let partition = self
+            .partition
+            .as_ref()
+            .and_then(|partitions| partitions.is_valid(row).then(|| partitions.value(row)));
         Outgoing {
             key: self.key.as_ref().and_then(|key| key.get(row)),
             value: self.value.get(row),
@@ -174,6 +191,20 @@ impl<'a> OutgoingRows<'a> {
             }
         }
         owned
+    }
+}
+
+/// The partitions that rows name; null leaves it to the partitioner.
+fn partitions(column: &ArrayRef) -> Result<Int32Array, ConnectorError> {
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    let partitions = cast_with_options(column, &DataType::Int32, &exact)
+        .map_err(|error| ConnectorError::fatal("a row names no partition").caused_by(error))?;
+    let partitions = partitions.as_primitive::<Int32Type>().clone();
+    match min(&partitions) {
+        Some(least) if least < 0 => Err(ConnectorError::fatal(format!(
+            "a row names partition {least}; partitions begin at 0, and null leaves the choice to the partitioner"
+        ))),
+        _ => Ok(partitions),
     }
 }
 
@@ -221,7 +252,9 @@ impl<'a> Bytes<'a> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use arrow::array::{Int32Array, StringArray};
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
     use arrow::datatypes::{Field, Schema};
 
     use super::*;
@@ -246,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_cut_where_the_topic_changes() {
+    fn rows_are_dealt_to_their_topics_in_order() {
         let schema = schema(&[
             ("topic", DataType::Utf8),
             ("value", DataType::Utf8),
@@ -263,12 +296,20 @@ mod tests {
         .unwrap();
         let columns = OutgoingColumns::find(&schema, false, false).unwrap();
         let rows = OutgoingRows::new(&rows, &columns).unwrap();
-        let runs = rows.by_topic().unwrap();
-        let runs: Vec<(&str, Range<usize>)> =
-            runs.iter().map(|(topic, rows)| (topic.as_ref(), rows.range.clone())).collect();
-        assert_eq!(runs, [("a", 0..2), ("b", 2..3), ("a", 3..4)]);
+        let expected = [(&b"a"[..], vec![0, 1, 3]), (&b"b"[..], vec![2])];
+        assert_eq!(rows.by_topic().unwrap(), expected.into());
         let record = rows.record(1);
         assert_eq!((record.value, record.partition), (None, ANY_PARTITION));
         assert_eq!((rows.record(0).value, rows.record(0).partition), (Some(&b"1"[..]), 2));
+    }
+
+    #[test]
+    fn a_partition_is_a_small_whole_number_or_null() {
+        let column = |numbers: Vec<Option<i64>>| Arc::new(Int64Array::from(numbers)) as ArrayRef;
+        let some = partitions(&column(vec![Some(3), None])).unwrap();
+        assert_eq!(some, Int32Array::from(vec![Some(3), None]));
+        let error = partitions(&column(vec![Some(-1)])).unwrap_err().to_string();
+        assert!(error.contains("partitions begin at 0"), "{error}");
+        assert!(partitions(&column(vec![Some(1 << 40)])).is_err());
     }
 }

@@ -26,7 +26,7 @@ const SAME: [(&str, &str); 6] = [
 ];
 
 /// Settings that may not be given, and why.
-const DECIDED: [(&str, &str); 13] = [
+const DECIDED: [(&str, &str); 14] = [
     (
         "auto.offset.reset",
         "startingOffsets says where a query begins; after that its checkpoint does",
@@ -46,6 +46,10 @@ const DECIDED: [(&str, &str); 13] = [
     ("value.serializer", "values are sent as they are; make them in SQL"),
     ("interceptor.classes", "there is no JVM to run them; remove it"),
     ("enable.partition.eof", "the source needs it to find the ends of its ranges"),
+    (
+        "transactional.id",
+        "the sink does not write in transactions yet: it delivers at least once; remove it",
+    ),
     ("delivery.report.only.error", "the sink counts what has arrived"),
     ("max.poll.records", "records are fetched ahead within queued.max.messages.kbytes; remove it"),
     (
@@ -185,6 +189,11 @@ fn translated(
         })?;
         given.insert("queue.buffering.max.kbytes".to_owned(), kilobytes.to_string());
     }
+    // As the Java client does: asked for fewer acknowledgements, it gives up idempotence.
+    let is_weak = given.get("acks").is_some_and(|acks| !matches!(acks.trim(), "all" | "-1"));
+    if is_weak && !given.contains_key("enable.idempotence") {
+        given.insert("enable.idempotence".to_owned(), "false".to_owned());
+    }
     if given.get("ssl.endpoint.identification.algorithm").is_some_and(String::is_empty) {
         given.insert("ssl.endpoint.identification.algorithm".to_owned(), "none".to_owned());
     }
@@ -195,7 +204,7 @@ fn translated(
 
 /// Java's key stores: PEM files are handed on, PKCS#12 for the key, and JKS nobody else reads.
 fn stores(place: &str, given: &mut BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let pem = "only PEM is read; export it (openssl pkcs12 -in store.p12 -nokeys -out ca.pem) and write kafka.ssl.ca.location = \"ca.pem\"";
+    let pem = "only PEM is read; export it: keytool -importkeystore -srckeystore store.jks -destkeystore store.p12 -deststoretype PKCS12, then openssl pkcs12 -in store.p12 -nokeys -out ca.pem, and write kafka.ssl.ca.location = \"ca.pem\"";
     let kind = |given: &mut BTreeMap<String, String>, which: &str, location: &str| {
         let stated = given.remove(&format!("ssl.{which}.type")).map(|kind| kind.to_uppercase());
         let extension = Path::new(location).extension().map(|e| e.to_string_lossy().to_lowercase());
@@ -280,6 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn fewer_acknowledgements_give_up_idempotence_unless_it_is_asked_for() {
+        let idempotence = |settings: &[(&str, &str)]| {
+            let options = settings.iter().chain([&SERVERS]);
+            let options = options.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let (config, _) = split("s", &options, &[("enable.idempotence", "true")]).unwrap();
+            config.get("enable.idempotence").map(str::to_owned)
+        };
+        assert_eq!(idempotence(&[("kafka.acks", "1")]).as_deref(), Some("false"));
+        assert_eq!(idempotence(&[("kafka.acks", "all")]).as_deref(), Some("true"));
+        let both = [("kafka.acks", "1"), ("kafka.enable.idempotence", "true")];
+        assert_eq!(idempotence(&both).as_deref(), Some("true"), "the client says what is wrong");
+    }
+
+    #[test]
     fn what_is_no_option_of_the_client_is_left_to_the_caller() {
         let options = [SERVERS, ("subscribe", "t")];
         let options = options.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
@@ -324,6 +347,7 @@ mod tests {
             "kafka.value.deserializer",
             "kafka.interceptor.classes",
             "kafka.group.id",
+            "kafka.transactional.id",
             "group.id",
         ] {
             let error = with(&[(name, "x")]).unwrap_err();

@@ -17,7 +17,7 @@ use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, Sink};
 
 use super::client::{Asks, CONNECT_WAIT, Events, no_topic, partition_count};
 use super::native::{Outgoing, OutgoingTopic, PRODUCE_CHUNK, Reports, Undelivered};
-use super::outgoing::{OutgoingColumns, OutgoingRows};
+use super::outgoing::{OutgoingColumns, OutgoingRows, Picked};
 use super::settings;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
@@ -67,7 +67,7 @@ impl KafkaSinkPlan {
             place: place.to_owned(),
             client,
             topic: topic.map(Arc::from),
-            has_headers: options.bool("includeHeaders", false)?,
+            has_headers: options.bool("includeHeaders", true)?,
         };
         if let Some(schema) = &config.schema {
             plan.columns(schema)?;
@@ -165,21 +165,26 @@ impl KafkaSink {
         }
     }
 
-    /// Sends rows of one topic.
-    fn send(&mut self, topic: &Arc<str>, rows: &OutgoingRows<'_>) -> Result<(), ConnectorError> {
-        let mut next = rows.range.start;
-        while next < rows.range.end {
+    /// Sends rows to one topic.
+    fn send(
+        &mut self,
+        topic: &Arc<str>,
+        rows: &OutgoingRows<'_>,
+        picked: &Picked<'_>,
+    ) -> Result<(), ConnectorError> {
+        let (mut next, count) = (0, picked.len());
+        while next < count {
             let (taken, error) = if rows.has_headers() {
-                self.send_one(topic, rows, next)?
+                self.send_one(topic, rows, picked.row(next))?
             } else {
                 let outgoing = self.topic(topic)?;
-                outgoing.send((next..rows.range.end).map(|row| rows.record(row)))
+                outgoing.send((next..count).map(|index| rows.record(picked.row(index))))
             };
             next += taken;
             match error {
                 // The brokers are behind: wait until they have taken some.
                 Some(RDKafkaErrorCode::QueueFull) => self.reported(REPORT_WAIT)?,
-                Some(error) => return Err(self.not_taken(topic, error, rows, next)),
+                Some(error) => return Err(self.not_taken(topic, error, rows, picked.row(next))),
                 None if taken == PRODUCE_CHUNK => self.reported(Duration::ZERO)?,
                 None => {}
             }
@@ -297,10 +302,11 @@ impl Sink for KafkaSink {
         let topic = self.plan.topic.clone();
         let rows = OutgoingRows::new(rows, &columns)?;
         match topic {
-            Some(topic) => self.send(&topic, &rows)?,
+            Some(topic) => self.send(&topic, &rows, &rows.all())?,
             None => {
-                for (topic, rows) in rows.by_topic()? {
-                    self.send(&topic, &rows)?;
+                for (topic, picked) in rows.by_topic()? {
+                    let topic = String::from_utf8_lossy(topic).as_ref().into();
+                    self.send(&topic, &rows, &Picked::These(&picked))?;
                 }
             }
         }

@@ -264,6 +264,14 @@ impl KafkaSource {
         }
         let new = places.iter().filter(|place| position.get(place).is_none());
         let moved = offsets_at(&connected.client, new, EARLIEST, OFFSETS_WAIT)?;
+        for (place, first) in moved.iter().filter(|(_, first)| **first > 0) {
+            lose(
+                plan.fails_on_data_loss,
+                &format!(
+                    "{place} is new and begins at offset {first}; what it had before was not read"
+                ),
+            )?;
+        }
         offsets.extend(&moved);
         Ok(Beginning { offsets, moved })
     }
@@ -471,7 +479,7 @@ impl Source for KafkaSource {
 
     fn ask_again(&self) -> AskAgain {
         match self.unanswered_since {
-            Some(_) => AskAgain::After(ASK_AGAIN),
+            Some(_) => AskAgain::Unanswered(ASK_AGAIN),
             None => AskAgain::WhenWoken,
         }
     }
@@ -493,13 +501,13 @@ impl Source for KafkaSource {
             return BTreeMap::new();
         }
         let sum: i128 = behind.iter().map(|behind| i128::from(*behind)).sum();
-        let average = sum / behind.len() as i128;
+        let average = sum as f64 / behind.len() as f64;
         let least = behind.iter().min().copied().unwrap_or(0);
         let most = behind.iter().max().copied().unwrap_or(0);
         [
             ("minOffsetsBehindLatest", least.to_string()),
             ("maxOffsetsBehindLatest", most.to_string()),
-            ("avgOffsetsBehindLatest", average.to_string()),
+            ("avgOffsetsBehindLatest", format!("{average:?}")),
         ]
         .map(|(name, figure)| (name.to_owned(), figure))
         .into()

@@ -18,6 +18,10 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// How long an answer may take before the old one stands.
 const REFRESH_WAIT: Duration = Duration::from_secs(4);
 
+/// How long partitions have to be unknown until they count as gone: a broker that restarts does not
+/// know all of its own at once, and what is gone is data loss.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+
 /// The longest that the end of the source waits for the thread to notice.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -65,6 +69,7 @@ impl Drop for Watch {
 
 fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake, shared: &Shared) {
     let mut asked = Instant::now();
+    let mut missing_since = None;
     while !shared.is_closed.load(Ordering::Relaxed) {
         // Errors and log lines stand in this queue; records do not.
         drop(client.poll(POLL));
@@ -74,7 +79,13 @@ fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake
         asked = Instant::now();
         match partitions(client, subscription, asked + REFRESH_WAIT) {
             // A topic that is gone has no partitions.
-            Ok((places, _)) => {
+            Ok((mut places, _)) => {
+                let known = shared.places.lock().clone().unwrap_or_default();
+                if places.is_superset(&known) {
+                    missing_since = None;
+                } else if missing_since.get_or_insert(asked).elapsed() < GONE_AFTER {
+                    places.extend(known);
+                }
                 let mut known = shared.places.lock();
                 if known.as_ref() != Some(&places) {
                     *known = Some(places);

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use datafusion::error::Result;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use tidemill_core::{BatchId, SourceRange, TRACE_TARGET};
 use tracing::debug_span;
 

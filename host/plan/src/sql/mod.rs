@@ -1,6 +1,7 @@
 //! Spark's SQL: its syntax, and the functions that DataFusion lacks.
 
 mod batch_time;
+mod bytes;
 mod from_json;
 mod parse;
 mod plugin_scalar;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use batch_time::BatchTime;
+pub(crate) use bytes::BytesAsText;
 pub(crate) use parse::{Names, parse_query};
 pub(crate) use plugin_scalar::PluginScalar;
 pub(crate) use window::{WINDOW, window_struct};

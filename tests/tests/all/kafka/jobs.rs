@@ -133,6 +133,24 @@ fn values_that_are_no_json_have_null_columns() {
 }
 
 #[test]
+fn bytes_that_are_no_text_do_not_stop_a_query() {
+    let Some(input) = Topic::new(1) else { return };
+    input.write(&[Plain::value(0, "good"), Plain::value(0, b"b\xffd"), Plain::default()]);
+    let bench = Workbench::new();
+    let job = format!(
+        "trigger = {AVAILABLE_NOW}\n[source.t]\nformat = \"kafka\"\noptions = {{ \"kafka.bootstrap.servers\" = \"{}\", subscribe = \"{}\", startingOffsets = \"earliest\" }}\n[[step]]\nname = \"texts\"\nsql = \"SELECT CAST(value AS STRING) AS text FROM t\"\n[sink]\nformat = \"console\"\noptions = {{ format = \"json\" }}\n",
+        input.bootstrap, input.name
+    );
+    bench.write("job.toml", job);
+    let rows = bench.run(&["run", "job.toml"]).expect_success().stdout;
+    let texts: Vec<Value> = rows
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["row"]["text"].clone())
+        .collect();
+    assert_eq!(texts, [Value::from("good"), Value::from("b\u{fffd}d"), Value::Null]);
+}
+
+#[test]
 fn progress_tells_how_far_the_query_is_behind() {
     let Some(input) = Topic::new(1) else { return };
     let records: Vec<Plain> =

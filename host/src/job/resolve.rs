@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::parse_schema;
+use tidemill_connectors::names_file;
 use tidemill_core::{Digest, Interval, OutputMode, Trigger, WatermarkPolicy};
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
@@ -272,7 +273,7 @@ impl Resolver<'_> {
             watermark: self.watermark(&place, raw.watermark)?,
             format: raw.format.0,
             path: raw.path.map(|path| self.beside(&path)),
-            options: plain(raw.options),
+            options: self.place_options(raw.options),
             value,
             name,
         })
@@ -437,8 +438,19 @@ impl Resolver<'_> {
         JobTarget {
             format: raw.format.0,
             path: raw.path.map(|path| self.beside(&path)),
-            options: plain(raw.options),
+            options: self.place_options(raw.options),
         }
+    }
+
+    /// Options of a source, sink or target; files that they name are beside the job, too.
+    fn place_options(&self, options: BTreeMap<String, OptionValue>) -> BTreeMap<String, String> {
+        let mut options = plain(options);
+        for (name, value) in &mut options {
+            if names_file(name, value) {
+                *value = self.beside(value).to_string_lossy().into_owned();
+            }
+        }
+        options
     }
 
     fn interval(&self, key: &str, text: &Text) -> Result<Interval, JobError> {

@@ -27,5 +27,6 @@ mod sink;
 mod source;
 mod watch;
 
+pub use settings::names_file;
 pub(crate) use sink::KafkaSinkPlan;
 pub(crate) use source::KafkaPlan;

@@ -25,6 +25,21 @@ const SAME: [(&str, &str); 6] = [
     ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
 ];
 
+/// Settings whose value is a file's path.
+const FILES: [&str; 8] = [
+    "sasl.kerberos.keytab",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.crl.location",
+    "ssl.engine.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.truststore.location",
+];
+
+/// In place of a file with authorities: librdkafka looks for the system's.
+const PROBE: &str = "probe";
+
 /// Settings that may not be given, and why.
 const DECIDED: [(&str, &str); 14] = [
     (
@@ -95,6 +110,13 @@ const COMMON: [&str; 34] = [
     "kafka.max.request.size",
     "kafka.buffer.memory",
 ];
+
+/// Whether the value of an option is the path of a file, which may be relative to the job's file.
+#[must_use]
+pub fn names_file(option: &str, value: &str) -> bool {
+    let setting = option.strip_prefix(PREFIX);
+    value != PROBE && setting.is_some_and(|setting| FILES.contains(&setting))
+}
 
 const BYTES_A_KILOBYTE: u64 = 1024;
 

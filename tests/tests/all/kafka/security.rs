@@ -25,8 +25,13 @@ fn copies(settings: &[(&str, &str)]) {
     let records = [Plain::value(0, "1"), Plain::value(0, "2")];
     input.write(&records);
     let bench = Workbench::new();
-    bench.write("job.toml", job(&input, &output, settings));
-    bench.run(&["run", "job.toml"]).expect_success();
+    // Not where the command runs: files that a job names are beside the job.
+    std::fs::create_dir(bench.path("jobs")).unwrap();
+    for file in ["ca.pem", "client.crt", "client.key"] {
+        std::fs::copy(tls(file), bench.path("jobs").join(file)).unwrap();
+    }
+    bench.write("jobs/job.toml", job(&input, &output, settings));
+    bench.run(&["run", "jobs/job.toml"]).expect_success();
     assert_eq!(output.read(), records);
 }
 
@@ -42,7 +47,7 @@ fn sasl_ssl_with_the_settings_of_spark_jobs() {
             "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"tidemill\" password=\"tidemill\";",
         ),
         ("ssl.truststore.type", "PEM"),
-        ("ssl.truststore.location", &tls("ca.pem")),
+        ("ssl.truststore.location", "ca.pem"),
     ]);
 }
 
@@ -52,9 +57,9 @@ fn ssl_with_a_certificate_of_the_client() {
     copies(&[
         ("bootstrap.servers", &servers),
         ("security.protocol", "SSL"),
-        ("ssl.ca.location", &tls("ca.pem")),
-        ("ssl.certificate.location", &tls("client.crt")),
-        ("ssl.key.location", &tls("client.key")),
+        ("ssl.ca.location", "ca.pem"),
+        ("ssl.certificate.location", "client.crt"),
+        ("ssl.key.location", "client.key"),
     ]);
 }
 

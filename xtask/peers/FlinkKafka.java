@@ -6,11 +6,14 @@ import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.TableEnvironment;
 
 /**
- * The reference job on Flink over Kafka: sums per 5-minute window and category.
+ * The benchmark's jobs on Flink over Kafka, in a cluster inside this process.
  *
- * <p>Usage: FlinkKafka BOOTSTRAP TOPIC CHECKPOINT. Runs the job twice in one process, cold and warm,
- * up to the topic's end, in a cluster inside this process. Prints one JSON object as its last line.
- * Processor time and memory are this process', as the kernel counts them.
+ * <p>FlinkKafka BOOTSTRAP TOPIC CHECKPOINT: the reference job, sums per 5-minute window and
+ * category, twice in one process, cold and warm, up to the topic's end. Prints one JSON object as
+ * its last line. Processor time and memory are this process', as the kernel counts them.
+ *
+ * <p>FlinkKafka BOOTSTRAP INPUT CHECKPOINT OUTPUT pass|updates: rows as they are, or sums as they
+ * change, from topic to topic until the process is killed.
  */
 public final class FlinkKafka {
     private static final int CORES = Runtime.getRuntime().availableProcessors();
@@ -61,6 +64,49 @@ public final class FlinkKafka {
                 "{\"wall_s\": %.3f, \"cpu_s\": %.3f}", wall, cpuSeconds() - beginCpu);
     }
 
+    /** Columns of the orders, each with the time at which it was sent. */
+    private static final String SENT =
+            "sent DOUBLE, order_id STRING, user_id STRING, amount DOUBLE, category STRING,"
+                    + " order_time TIMESTAMP_LTZ(3)";
+
+    /** The begin of an order's five minutes; a window function would give each sum once, at its end. */
+    private static final String WINDOW =
+            "FLOOR(CAST(order_time AS TIMESTAMP(3)) TO HOUR)"
+                    + " + (EXTRACT(MINUTE FROM order_time) / 5) * INTERVAL '5' MINUTE";
+
+    private static String topic(String columns, String connector, String bootstrap, String topic, String more) {
+        return " (" + columns + ") WITH ('connector' = '" + connector + "', 'topic' = '" + topic + "',"
+                + " 'properties.bootstrap.servers' = '" + bootstrap + "', " + more + ")";
+    }
+
+    private static void runLive(String bootstrap, String input, String checkpoint, String output, String job)
+            throws Exception {
+        TableEnvironment tables = environment(checkpoint);
+        String earliest = "'scan.startup.mode' = 'earliest-offset', ";
+        String rows;
+        if (job.equals("pass")) {
+            String raw = "'format' = 'raw'";
+            tables.executeSql("CREATE TABLE i" + topic("row_text STRING", "kafka", bootstrap, input, earliest + raw));
+            tables.executeSql("CREATE TABLE o" + topic("row_text STRING", "kafka", bootstrap, output, raw));
+            rows = "SELECT row_text FROM i";
+        } else {
+            String json = "'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601'";
+            tables.executeSql("CREATE TABLE i" + topic(SENT, "kafka", bootstrap, input, earliest + json));
+            tables.executeSql(
+                    "CREATE TABLE o"
+                            + topic(
+                                    "window_start TIMESTAMP(3), category STRING, total_revenue DOUBLE,"
+                                            + " sent DOUBLE, PRIMARY KEY (window_start, category) NOT ENFORCED",
+                                    "upsert-kafka",
+                                    bootstrap,
+                                    output,
+                                    "'key.format' = 'json', 'value.format' = 'json'"));
+            rows = "SELECT w, category, SUM(amount), MAX(sent) FROM"
+                    + " (SELECT " + WINDOW + " AS w, category, amount, sent FROM i) GROUP BY w, category";
+        }
+        tables.executeSql("INSERT INTO o " + rows).await();
+    }
+
     private static double cpuSeconds() throws Exception {
         String stat = Files.readString(Path.of("/proc/self/stat"));
         String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
@@ -77,6 +123,9 @@ public final class FlinkKafka {
     }
 
     public static void main(String[] arguments) throws Exception {
+        if (arguments.length > 3) {
+            runLive(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]);
+        }
         String cold = run(arguments[0], arguments[1], arguments[2]);
         String warm = run(arguments[0], arguments[1], arguments[2]);
         System.out.printf(

@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod picture;
 mod plugins;
 mod process;
 mod progress;
@@ -31,7 +32,7 @@ use crate::workspace::Workspace;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 #[command(after_help = "Examples:
-  cargo xtask demo      see it run: orders, a plugin, SQL windows, SQLite
+  cargo xtask demo      see it run: orders, a plugin, SQL windows, SQLite; --kafka: on topics
   cargo xtask test      everything that has to hold before a change goes in
   cargo xtask plugins   build the plugins after a change
 
@@ -77,23 +78,31 @@ seconds: cargo xtask kafka start --instance test --port 19192 --secure")]
     #[command(after_help = "Examples:
   cargo xtask demo                  one minute; started again, it continues where it stopped
   cargo xtask demo --seconds 600    ten minutes, or until Ctrl-C
-  cargo xtask demo --fresh          forgets what earlier demos left")]
+  cargo xtask demo --fresh          forgets what earlier demos left
+  cargo xtask demo --kafka          without the plugin, over topics of a Kafka broker")]
     Demo(demo::Options),
     /// Measures throughput, memory, latency, the cost of a batch, of a start and of a plugin's reload.
     #[command(after_help = "Examples:
   cargo xtask bench                           all measurements
   cargo xtask bench --only throughput         one of them
   cargo xtask bench --peer spark              and Spark on the same data (python3, a JDK 17, PyPI)
-  cargo xtask bench --kafka                   over a Kafka broker on this machine (a JDK 17, maven)
+  cargo xtask bench --kafka                   over a Kafka broker of its own (a JDK 17, maven)
   cargo xtask bench --kafka --peer spark --peer flink
                                               and Spark and Flink on the same topics
   cargo xtask bench --markdown                the tables as docs/benchmarks.md has them")]
     Bench(bench::Options),
+    /// Draws a batch of a trace as an SVG.
+    #[command(after_help = "Examples:
+  tidemill run job.toml --trace trace.json
+  cargo xtask picture trace.json --output batch.svg
+  cargo xtask picture trace.json --batch 7 --output batch.svg")]
+    Picture(picture::Options),
     /// Runs a Kafka broker on loopback, for the tests, the demo, or jobs of your own.
     #[command(arg_required_else_help = true)]
     #[command(after_help = "Examples:
   cargo xtask kafka start                                     127.0.0.1:9092, until it is stopped
   cargo xtask kafka start --instance mine --port 9192 --secure
+  cargo xtask kafka topic orders payments --partitions 2      makes topics on a broker that runs
   cargo xtask kafka status
   cargo xtask kafka wipe --instance mine
 
@@ -134,6 +143,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Demo(options) => demo::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
+        Chore::Picture(options) => picture::run(&options),
         Chore::Kafka { chore } => kafka::run(&workspace, &chore),
     }
 }

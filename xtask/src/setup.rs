@@ -42,7 +42,7 @@ const fn library(name: &'static str, debian_package: &'static str, purpose: &'st
 }
 
 /// What a build needs.
-const BUILD: [Tool; 7] = [
+const BUILD: [Tool; 8] = [
     program("cc", "build-essential", "compiling the C code of SQLite, zstd and librdkafka"),
     program("c++", "build-essential", "compiling the C++ code of librdkafka"),
     program("cmake", "cmake", "building librdkafka"),
@@ -50,6 +50,8 @@ const BUILD: [Tool; 7] = [
     library("openssl", "libssl-dev", "encrypted connections to Kafka"),
     library("libsasl2", "libsasl2-dev", "Kerberos with Kafka"),
     library("zlib", "zlib1g-dev", "compressed messages of Kafka"),
+    // It includes curl's header, and is built without what needs curl.
+    library("libcurl", "libcurl4-openssl-dev", "compiling librdkafka"),
 ];
 
 /// What a broker needs. Beside Java 17 newer ones work, too.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::process;
 
 /// The checkout, as cargo sees it.
+#[derive(Clone)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,

@@ -88,7 +88,7 @@ pub(super) struct Live {
 impl Live {
     /// User and system time so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
-        ticks(&format!("/proc/{}/stat", self.id), [14, 15])
+        process_cpu(self.id)
     }
 
     /// Batches so far that had rows.
@@ -162,6 +162,11 @@ impl Process {
         let cpu = children_cpu()? - self.cpu_before;
         Ok(Run { wall, cpu, peak_kib: self.memory.peak_kib(), records })
     }
+}
+
+/// User and system time of a process so far.
+pub(super) fn process_cpu(id: u32) -> Result<Duration> {
+    ticks(&format!("/proc/{id}/stat"), [14, 15])
 }
 
 /// Processor time of all children that have ended.

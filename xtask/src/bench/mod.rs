@@ -14,12 +14,13 @@ mod throughput;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::bench::tables::Report;
 use crate::plugins::{self, Profile};
 use crate::process;
+use crate::services;
 use crate::setup;
 use crate::workspace::Workspace;
 
@@ -91,11 +92,13 @@ struct Bench<'a> {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     options.check()?;
+    if options.starts_broker() {
+        services::kafka::install(workspace)?;
+    }
     let bench = Bench::prepare(workspace, options)?;
     let mut report = Report::new(options.markdown);
     if options.kafka {
-        let bootstrap = options.bootstrap.as_deref().context("write --bootstrap")?;
-        kafka::measure(&bench, bootstrap, &mut report)?;
+        measure_kafka(workspace, &bench, &mut report)?;
     } else {
         measure_files(&bench, &mut report)?;
     }
@@ -116,7 +119,19 @@ fn measure_files(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+fn measure_kafka(workspace: &Workspace, bench: &Bench<'_>, report: &mut Report) -> Result<()> {
+    if let Some(bootstrap) = &bench.options.bootstrap {
+        return kafka::measure(bench, bootstrap, report);
+    }
+    let broker = kafka::Broker::start(workspace)?;
+    kafka::measure(bench, &broker.bootstrap()?, report)
+}
+
 impl Options {
+    fn starts_broker(&self) -> bool {
+        self.kafka && self.bootstrap.is_none()
+    }
+
     /// What one of the two, files and Kafka, does not have.
     fn check(&self) -> Result<()> {
         let is_known = match self.only {

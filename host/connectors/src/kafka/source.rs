@@ -296,8 +296,11 @@ impl KafkaSource {
     }
 
     /// Whether as many records as one range may have are there already, as far as the client has
-    /// heard.
+    /// heard: which says nothing of records that are committed.
     fn reaches_limit(&self) -> bool {
+        if !self.plan.reads_uncommitted() {
+            return false;
+        }
         let (Some(limit), Some(position)) = (self.plan.limit, &self.position) else {
             return false;
         };

@@ -7,18 +7,20 @@ use anyhow::{Result, ensure};
 use super::Kafka;
 use super::goals::Goals;
 use super::jobs::Input;
-use super::load::{Latency, Topic};
+use super::load::{Latency, Pace, Topic};
+use super::peers::{LiveJob, LivePeer};
+use crate::bench::Peer;
 use crate::bench::jobs::Job;
 use crate::bench::measure::{Live, run_beside};
 use crate::bench::tables::Report;
 
-/// A steady load: rows a second, seconds.
-const STEADY: (u64, u64) = (20_000, 60);
+/// A steady load. The JVMs compile what they run in its first seconds.
+const STEADY: Pace = Pace { rate: 20_000, warm_up: 20, seconds: 60 };
 /// A trickle: every batch has a row or a few.
-const TRICKLE: (u64, u64) = (20, 30);
+const TRICKLE: Pace = Pace { rate: 20, warm_up: 5, seconds: 30 };
 
 /// Orders that the steady load takes.
-pub(super) const ROWS: u64 = STEADY.0 * STEADY.1;
+pub(super) const ROWS: u64 = STEADY.rows();
 
 /// With nothing arriving, the job settles first, and is then looked at for so long.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -30,7 +32,7 @@ struct Loaded {
     /// In the time of the probe, which begins before its first order and ends after the last.
     cpu: Duration,
     wall: Duration,
-    batches: u64,
+    batches: Option<u64>,
     peak_mib: Option<f64>,
 }
 
@@ -40,47 +42,76 @@ struct Topics<'a> {
     output: Topic<'a>,
 }
 
+/// Both jobs that go from topic to topic.
+const JOBS: [LiveJob; 2] = [LiveJob::PassThrough, LiveJob::Updates];
+
 pub(super) fn measure(kafka: &Kafka<'_>, report: &mut Report, goals: &mut Goals) -> Result<()> {
-    let steady = |name: &str, job: fn(&Kafka<'_>, &Topics<'_>, &str) -> Result<Job>| {
-        let topics = topics(kafka, name)?;
-        let job = job(kafka, &topics, &format!("kafka-{name}"))?;
-        eprintln!("bench: {name} under {} rows/s for {} s", STEADY.0, STEADY.1);
-        run_beside(&kafka.bench.tidemill, &job.path(), |live| under(kafka, &topics, live, STEADY))
-    };
-    let pass = steady("pass-through", pass_through)?;
-    ensure!(
-        pass.latency.received == pass.latency.sent,
-        "of {} orders {} came through",
-        pass.latency.sent,
-        pass.latency.received
-    );
-    let updated = steady("updates", updates)?;
-
-    let topics = topics(kafka, "trickle")?;
-    let job = updates(kafka, &topics, "kafka-trickle")?;
-    eprintln!("bench: updates under {} rows/s for {} s, then idle", TRICKLE.0, TRICKLE.1);
-    let (trickle, idle) = run_beside(&kafka.bench.tidemill, &job.path(), |live| {
-        Ok((under(kafka, &topics, live, TRICKLE)?, idle(live)?))
-    })?;
-
-    goals.pass_through(&pass.latency);
-    goals.idle(idle);
-    for loaded in [&pass, &updated, &trickle] {
+    let mut table = Vec::new();
+    for job in JOBS {
+        let loaded = steady(kafka, job)?;
+        if job == LiveJob::PassThrough {
+            let Latency { sent, received, .. } = loaded.latency;
+            ensure!(received == sent, "of {sent} orders {received} came through");
+            goals.pass_through(&loaded.latency);
+        }
         goals.memory(loaded.peak_mib);
+        table.push(loaded.row(job.name(), STEADY));
     }
-    let table = vec![
-        pass.row("pass-through", STEADY),
-        updated.row("windowed updates", STEADY),
-        trickle.row("windowed updates", TRICKLE),
-    ];
+    let (trickle, idle) = trickle(kafka)?;
+    goals.idle(idle);
+    goals.memory(trickle.peak_mib);
+    table.push(trickle.row(LiveJob::Updates.name(), TRICKLE));
+    for job in JOBS {
+        for (peer, name) in [(Peer::Spark, "Spark"), (Peer::Flink, "Flink")] {
+            if kafka.bench.with_peer(peer) {
+                let loaded = peer_under(kafka, peer, job)?;
+                table.push(loaded.row(&format!("{} on {name}", job.name()), STEADY));
+            }
+        }
+    }
     report.table("From an order's production to the job's row in the output topic", &HEADER, table);
     report.remark(&format!(
         "Kafka to Kafka, one partition each, default trigger, milliseconds; the broker's times are \
-         cut to whole ones. An update is measured by the newest order in it. With nothing arriving \
-         the job uses {:.2} % of a core.",
+         cut to whole ones. {} s of the same load go before the measured {} s. An update is \
+         measured by the newest order in it. With nothing arriving the job uses {:.2} % of a core.",
+        STEADY.warm_up,
+        STEADY.seconds,
         idle * 100.0
     ));
     Ok(())
+}
+
+fn steady(kafka: &Kafka<'_>, job: LiveJob) -> Result<Loaded> {
+    let topics = topics(kafka, job.argument())?;
+    let file = tidemill_job(kafka, &topics, job)?;
+    eprintln!("bench: {} under {} rows/s for {} s", job.name(), STEADY.rate, STEADY.seconds);
+    run_beside(&kafka.bench.tidemill, &file.path(), |live| under(kafka, &topics, live, STEADY))
+}
+
+/// A job under few rows, and the share of a core that it takes under none.
+fn trickle(kafka: &Kafka<'_>) -> Result<(Loaded, f64)> {
+    let topics = topics(kafka, "trickle")?;
+    let job = tidemill_job(kafka, &topics, LiveJob::Updates)?;
+    eprintln!("bench: updates under {} rows/s for {} s, then idle", TRICKLE.rate, TRICKLE.seconds);
+    run_beside(&kafka.bench.tidemill, &job.path(), |live| {
+        Ok((under(kafka, &topics, live, TRICKLE)?, idle(live)?))
+    })
+}
+
+fn peer_under(kafka: &Kafka<'_>, peer: Peer, job: LiveJob) -> Result<Loaded> {
+    let topics = topics(kafka, job.argument())?;
+    let Topics { input, output } = &topics;
+    let bootstrap = &kafka.load.bootstrap;
+    let process = LivePeer::start(kafka.bench, peer, job, bootstrap, &input.name, &output.name)?;
+    let (begin, cpu) = (Instant::now(), process.cpu()?);
+    let latency = kafka.load.probe(input, output, STEADY, kafka.orders)?;
+    Ok(Loaded {
+        latency,
+        cpu: process.cpu()?.saturating_sub(cpu),
+        wall: begin.elapsed(),
+        batches: None,
+        peak_mib: None,
+    })
 }
 
 const HEADER: [&str; 10] = [
@@ -101,30 +132,25 @@ fn topics<'a>(kafka: &Kafka<'a>, name: &str) -> Result<Topics<'a>> {
     Ok(Topics { input, output: kafka.load.stamped(&format!("{name}-out"))? })
 }
 
-fn pass_through(kafka: &Kafka<'_>, topics: &Topics<'_>, name: &str) -> Result<Job> {
-    let input = Input { bootstrap: &kafka.load.bootstrap, topic: &topics.input.name };
-    input.pass_through(&kafka.bench.directory, name, &topics.output.name)
+fn tidemill_job(kafka: &Kafka<'_>, topics: &Topics<'_>, job: LiveJob) -> Result<Job> {
+    let Topics { input, output } = topics;
+    let from = Input { bootstrap: &kafka.load.bootstrap, topic: &input.name };
+    let bench = &kafka.bench.directory;
+    match job {
+        LiveJob::PassThrough => from.pass_through(bench, "kafka-pass-through", &output.name),
+        LiveJob::Updates => from.updates(bench, "kafka-updates", &output.name),
+    }
 }
 
-fn updates(kafka: &Kafka<'_>, topics: &Topics<'_>, name: &str) -> Result<Job> {
-    let input = Input { bootstrap: &kafka.load.bootstrap, topic: &topics.input.name };
-    input.updates(&kafka.bench.directory, name, &topics.output.name)
-}
-
-fn under(
-    kafka: &Kafka<'_>,
-    topics: &Topics<'_>,
-    live: &Live,
-    (rate, seconds): (u64, u64),
-) -> Result<Loaded> {
+fn under(kafka: &Kafka<'_>, topics: &Topics<'_>, live: &Live, pace: Pace) -> Result<Loaded> {
     let (begin, cpu, batches) = (Instant::now(), live.cpu()?, live.batches());
     let Topics { input, output } = topics;
-    let latency = kafka.load.probe(input, output, rate, seconds, kafka.orders)?;
+    let latency = kafka.load.probe(input, output, pace, kafka.orders)?;
     Ok(Loaded {
         latency,
         cpu: live.cpu()? - cpu,
         wall: begin.elapsed(),
-        batches: live.batches() - batches,
+        batches: Some(live.batches() - batches),
         peak_mib: live.peak_kib().map(|kib| kib as f64 / 1_024.0),
     })
 }
@@ -138,12 +164,17 @@ fn idle(live: &Live) -> Result<f64> {
 }
 
 impl Loaded {
-    fn row(&self, name: &str, (rate, _): (u64, u64)) -> Vec<String> {
+    fn row(&self, name: &str, pace: Pace) -> Vec<String> {
         let (cpu_s, wall_s) = (self.cpu.as_secs_f64(), self.wall.as_secs_f64());
-        let mut row = vec![name.to_owned(), rate.to_string(), self.latency.received.to_string()];
+        let mut row = vec![name.to_owned(), pace.rate.to_string()];
+        row.push(self.latency.received.to_string());
         row.extend(self.latency.ms.iter().map(|ms| format!("{ms:.1}")));
-        row.push(format!("{:.0}", self.batches as f64 / wall_s));
-        row.push(format!("{:.2}", cpu_s * 1e3 / self.batches.max(1) as f64));
+        let a_batch = |figure: &dyn Fn(f64) -> String| match self.batches {
+            Some(batches) => figure(batches as f64),
+            None => "-".to_owned(),
+        };
+        row.push(a_batch(&|batches| format!("{:.0}", batches / wall_s)));
+        row.push(a_batch(&|batches| format!("{:.2}", cpu_s * 1e3 / batches.max(1.0))));
         row.push(format!("{:.0} %", cpu_s / wall_s * 100.0));
         row
     }

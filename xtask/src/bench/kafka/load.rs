@@ -22,6 +22,22 @@ pub(super) struct Topic<'a> {
     pub(super) name: String,
 }
 
+/// A load.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// Rows a second.
+    pub(super) rate: u64,
+    /// Seconds of the load before the measured ones.
+    pub(super) warm_up: u64,
+    pub(super) seconds: u64,
+}
+
+impl Pace {
+    pub(super) const fn rows(self) -> u64 {
+        self.rate * (self.warm_up + self.seconds)
+    }
+}
+
 /// Milliseconds from an order's production to the job's row for it.
 pub(super) struct Latency {
     pub(super) sent: u64,
@@ -69,14 +85,16 @@ impl Load {
         &self,
         input: &Topic<'_>,
         output: &Topic<'_>,
-        rate: u64,
-        seconds: u64,
+        pace: Pace,
         orders: &Path,
     ) -> Result<Latency> {
         let mut command = Command::new(&self.program);
         command.args(["probe", "--bootstrap", &self.bootstrap]);
         command.args(["--input", &input.name, "--output", &output.name]);
-        command.args(["--rate", &rate.to_string(), "--seconds", &seconds.to_string()]);
+        let Pace { rate, warm_up, seconds } = pace;
+        for (name, number) in [("rate", rate), ("warm-up", warm_up), ("seconds", seconds)] {
+            command.arg(format!("--{name}")).arg(number.to_string());
+        }
         let seen = ask(command.arg("--orders").arg(orders))?;
         let ms = |name: &str| number(&seen, name);
         Ok(Latency {

@@ -8,6 +8,7 @@
 //! Broker, load and job share the cores: wall times are those of the three together, processor
 //! times are the job's own.
 
+mod broker;
 mod goals;
 mod jobs;
 mod latency;
@@ -21,6 +22,7 @@ use anyhow::Result;
 
 use crate::bench::tables::Report;
 use crate::bench::{Bench, Measurement, data};
+pub(super) use broker::Broker;
 use load::Load;
 
 /// What the measurements over Kafka share.

@@ -1,15 +1,19 @@
-//! Spark and Flink on the same topic, each twice in one process: cold, and warm.
+//! Spark and Flink on the same topics: the reference job, twice in one process (cold, and warm), and
+//! the jobs that go from topic to topic.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::jobs::{Input, ROWS_PER_BATCH};
 use super::load::number;
+use crate::bench::measure::process_cpu;
 use crate::bench::throughput::Cost;
-use crate::bench::{Bench, spark};
+use crate::bench::{Bench, Peer as BenchPeer, spark};
 use crate::process::{output, run, which};
 
 /// Of the JVM that Flink runs in; Spark's script sets Spark's.
@@ -36,22 +40,107 @@ pub(super) fn spark(bench: &Bench, input: &Input<'_>, rows: u64) -> Result<Peer>
 }
 
 pub(super) fn flink(bench: &Bench, input: &Input<'_>, rows: u64) -> Result<Peer> {
+    let mut java = flink_command(bench)?;
+    eprintln!("bench: running Flink on {} (a minute or more)", input.topic);
+    let checkpoint = bench.directory.join("flink-checkpoint");
+    let printed = output(java.args([input.bootstrap, input.topic]).arg(&checkpoint))?;
+    std::fs::remove_dir_all(checkpoint)?;
+    peer(&printed, rows)
+}
+
+/// Flink's program, compiled, without its arguments.
+fn flink_command(bench: &Bench) -> Result<Command> {
     let jars = jars(bench, "flink")?.join("*");
     let classes = bench.directory.join("flink-classes");
     let source = bench.peers.join("FlinkKafka.java");
     run(Command::new("javac").arg("-cp").arg(&jars).arg("-d").arg(&classes).arg(source))?;
-    eprintln!("bench: running Flink on {} (a minute or more)", input.topic);
-    let checkpoint = bench.directory.join("flink-checkpoint");
     let class_path = std::env::join_paths([classes.as_path(), jars.as_path()])?;
-    let printed = output(
-        Command::new("java")
-            .args([FLINK_HEAP, "--add-opens=java.base/java.util=ALL-UNNAMED", "-cp"])
-            .arg(class_path)
-            .args(["FlinkKafka", input.bootstrap, input.topic])
-            .arg(&checkpoint),
-    )?;
-    std::fs::remove_dir_all(checkpoint)?;
-    peer(&printed, rows)
+    let mut java = Command::new("java");
+    java.args([FLINK_HEAP, "--add-opens=java.base/java.util=ALL-UNNAMED", "-cp"]);
+    java.arg(class_path).arg("FlinkKafka");
+    Ok(java)
+}
+
+/// A job that goes from topic to topic until it is stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LiveJob {
+    PassThrough,
+    Updates,
+}
+
+impl LiveJob {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            LiveJob::PassThrough => "pass-through",
+            LiveJob::Updates => "windowed updates",
+        }
+    }
+
+    /// As the peers' programs and the topics call it.
+    pub(super) fn argument(self) -> &'static str {
+        match self {
+            LiveJob::PassThrough => "pass",
+            LiveJob::Updates => "updates",
+        }
+    }
+}
+
+/// A peer's process; killed when dropped.
+pub(super) struct LivePeer(Child);
+
+impl LivePeer {
+    pub(super) fn start(
+        bench: &Bench,
+        peer: BenchPeer,
+        job: LiveJob,
+        bootstrap: &str,
+        input: &str,
+        output: &str,
+    ) -> Result<LivePeer> {
+        let mut command = match peer {
+            BenchPeer::Spark => {
+                let jars = jars(bench, "spark-kafka")?;
+                let mut python = Command::new(spark::environment(&bench.directory.join("spark"))?);
+                python.arg(bench.peers.join("spark_kafka_live.py")).arg(job.argument());
+                python.args([bootstrap, input, output]);
+                python.arg(bench.directory.join("spark-checkpoint")).arg(jars);
+                python
+            }
+            BenchPeer::Flink => {
+                let mut java = flink_command(bench)?;
+                java.args([bootstrap, input]).arg(bench.directory.join("flink-checkpoint"));
+                java.args([output, job.argument()]);
+                java
+            }
+        };
+        let log = std::fs::File::create(bench.directory.join("peer.log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        eprintln!("bench: {} on a peer (two minutes)", job.name());
+        // A group of its own: Spark's JVM is a child of its script.
+        Ok(LivePeer(command.process_group(0).spawn().context("could not start the peer")?))
+    }
+
+    /// Processor time of the process and its children so far.
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        let id = self.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let mut sum = process_cpu(id)?;
+        for child in children.split_whitespace() {
+            sum += process_cpu(child.parse()?)?;
+        }
+        Ok(sum)
+    }
+}
+
+impl Drop for LivePeer {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        // The peers end cleanly on request only after a while, and nothing of theirs is kept.
+        if let Err(error) = run(Command::new("kill").args(["-KILL", "--", &group])) {
+            eprintln!("bench: the peer may go on running: {error:#}");
+        }
+        let _ = self.0.wait();
+    }
 }
 
 fn peer(printed: &str, rows: u64) -> Result<Peer> {

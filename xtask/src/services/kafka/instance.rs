@@ -11,7 +11,7 @@ use super::super::daemon::Daemon;
 use super::super::{TICK, lock, ports};
 use super::certificates::Certificates;
 use super::properties::{self, Configuration, Listeners, PASSWORD, USER};
-use super::{folder, install, jars_in};
+use super::{folder, install, jars_in, topics};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -138,11 +138,35 @@ impl<'a> Instance<'a> {
         self.end()
     }
 
+    /// Stops it, if it runs, and deletes all that it has.
     pub(crate) fn wipe(&self) -> Result<()> {
         let _held = self.lock()?;
-        self.end()?;
+        if self.daemon().is_some() {
+            self.end()?;
+        }
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
+            eprintln!("kafka: {} is wiped", self.name);
+        }
+        Ok(())
+    }
+
+    /// Makes those of the topics that are not there, and says which.
+    pub(crate) fn create_topics(&self, names: &[&str], partitions: i32) -> Result<()> {
+        let name = &self.name;
+        let Some(listeners) = self.daemon().and_then(|_| self.listeners()) else {
+            bail!(
+                "the broker {name} does not run. First start it: cargo xtask kafka start \
+                 --instance {name}"
+            );
+        };
+        let topics = topics::create(&listeners.plaintext(), names, partitions)?;
+        if !topics.made.is_empty() {
+            let made = topics.made.join(", ");
+            eprintln!("kafka: {name} has the new topics {made} (partitions of each: {partitions})");
+        }
+        if !topics.present.is_empty() {
+            eprintln!("kafka: {name} had the topics {} already", topics.present.join(", "));
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! One Apache Kafka node (KRaft: broker and controller in one), run from Maven Central's jars.
 //!
 //! The plaintext listener has the port, the controller the next one. With `--secure` there are two
-//! more: SASL_SSL with a password, and SSL with a client certificate. Topics are never made by
-//! themselves, and transactions work on the one node.
+//! more: SASL_SSL with a password, and SSL with a client certificate. Topics are made when asked
+//! for and never by themselves, and transactions work on the one node.
 
 mod certificates;
 mod instance;
 mod properties;
+mod topics;
 
 use std::path::Path;
 
@@ -36,6 +37,8 @@ pub(crate) enum Chore {
         #[arg(long, value_name = "NAME")]
         instance: Option<String>,
     },
+    /// Makes topics on a broker that runs. Those that are there already stay as they are.
+    Topic(Topic),
     /// Stops a broker and deletes its topics and certificates.
     Wipe(Named),
 }
@@ -59,6 +62,19 @@ pub(crate) struct Start {
     secure: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct Topic {
+    /// The topics' names.
+    #[arg(required = true, value_name = "TOPIC")]
+    names: Vec<String>,
+    #[command(flatten)]
+    named: Named,
+    /// Partitions of each new topic.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+}
+
 pub(crate) fn run(workspace: &Workspace, chore: &Chore) -> Result<()> {
     match chore {
         Chore::Install => {
@@ -72,6 +88,11 @@ pub(crate) fn run(workspace: &Workspace, chore: &Chore) -> Result<()> {
             instance.report()
         }
         Chore::Stop(named) => Instance::named(workspace, &named.instance)?.stop(),
+        Chore::Topic(topic) => {
+            let names: Vec<&str> = topic.names.iter().map(String::as_str).collect();
+            let instance = Instance::named(workspace, &topic.named.instance)?;
+            instance.create_topics(&names, topic.partitions)
+        }
         Chore::Wipe(named) => Instance::named(workspace, &named.instance)?.wipe(),
         Chore::Status { instance: Some(name) } => Instance::named(workspace, name)?.report(),
         Chore::Status { instance: None } => {

@@ -14,7 +14,7 @@ use tidemill_core::ConnectorError;
 pub(crate) const BATCH_ROWS: usize = 8_192;
 
 /// Texts or payloads that go into one record batch: large rows make short record batches.
-pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// A record batch that keeps its rows even where no column is asked for (`count(*)`).
 pub(crate) fn record_batch(

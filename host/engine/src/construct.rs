@@ -27,15 +27,8 @@ pub(crate) struct Reading {
     sources: Vec<NamedSource>,
     /// Where the last range of each source ended, for progress records.
     ends: BTreeMap<String, Value>,
-    /// Ranges of the next batch that are fixed already.
-    ahead: BTreeMap<String, Ahead>,
-}
-
-/// A range that was fixed before its batch.
-struct Ahead {
-    range: SourceRange,
-    /// Of the source, before the range.
-    position: Value,
+    /// Ranges that are fixed and that no batch has yet. Their sources stand behind them.
+    fixed: BTreeMap<String, SourceRange>,
 }
 
 impl Reading {
@@ -44,18 +37,18 @@ impl Reading {
         for named in &mut sources {
             named.source.notify(Arc::clone(wake));
         }
-        Reading { sources, ends: BTreeMap::new(), ahead: BTreeMap::new() }
+        Reading { sources, ends: BTreeMap::new(), fixed: BTreeMap::new() }
     }
 
-    /// How long to wait before the sources, which had nothing, are asked again; `None`: until one
-    /// calls. `now_and_then` is the wait for those that cannot tell.
-    pub(crate) fn ask_again(&self, now_and_then: Duration) -> Option<Duration> {
+    /// How long to wait before the sources, which had nothing, are asked again, unless one calls.
+    /// `now_and_then` is the wait for those that cannot tell.
+    pub(crate) fn ask_again(&self, now_and_then: Duration) -> Duration {
         let wait = |named: &NamedSource| match named.source.ask_again() {
             AskAgain::WhenWoken => None,
             AskAgain::NowAndThen => Some(now_and_then),
             AskAgain::After(wait) | AskAgain::Unanswered(wait) => Some(wait),
         };
-        self.sources.iter().filter_map(wait).min()
+        self.sources.iter().filter_map(wait).min().unwrap_or(Duration::MAX)
     }
 
     /// Whether all sources know that they gave what they have.
@@ -86,13 +79,10 @@ impl Reading {
         Ok(self.sources.iter_mut().try_for_each(|named| named.source.stop_at_present_end())?)
     }
 
-    /// Where the sources stand, without the ranges that no batch has yet.
-    pub(crate) fn positions(&self) -> BTreeMap<String, Value> {
-        let position = |named: &NamedSource| match self.ahead.get(&named.name) {
-            Some(ahead) => ahead.position.clone(),
-            None => named.source.position(),
-        };
-        self.sources.iter().map(|named| (named.name.clone(), position(named))).collect()
+    /// Where the sources stand; `None` while a range is fixed that no batch has yet.
+    pub(crate) fn positions(&self) -> Option<BTreeMap<String, Value>> {
+        let position = |named: &NamedSource| (named.name.clone(), named.source.position());
+        self.fixed.is_empty().then(|| self.sources.iter().map(position).collect())
     }
 
     pub(crate) fn sources(&self) -> &[NamedSource] {
@@ -105,39 +95,37 @@ impl Reading {
     }
 
     /// Fixes the ranges of the next batch that waiting would not change, and gives them.
-    pub(crate) fn fix_ahead(&mut self) -> BTreeMap<String, SourceRange> {
+    pub(crate) fn fix_settled(&mut self) -> BTreeMap<String, SourceRange> {
         for NamedSource { name, source } in &mut self.sources {
-            if self.ahead.contains_key(name) || !source.is_next_settled() {
+            if self.fixed.contains_key(name) || !source.is_next_settled() {
                 continue;
             }
-            let position = source.position();
             let asked = section!("latest_offset", source = name.as_str());
             match asked.in_scope(|| source.next_range(ReadLimit::Limited)) {
-                Ok(Some(range)) => {
-                    self.ahead.insert(name.clone(), Ahead { range, position });
-                }
+                Ok(Some(range)) => drop(self.fixed.insert(name.clone(), range)),
                 Ok(None) => {}
                 // It comes again when the batch asks, and then it counts.
                 Err(error) => tracing::debug!(source = name.as_str(), %error, "not read ahead"),
             }
         }
-        self.ahead.iter().map(|(name, ahead)| (name.clone(), ahead.range.clone())).collect()
+        self.fixed.clone()
     }
 
     /// The next batch, or `None` when there is nothing to do.
     pub(crate) fn construct(&mut self, next: &NextBatch) -> Result<Option<BatchSpec>, EngineError> {
         let bound = if next.is_unlimited { ReadLimit::Unlimited } else { ReadLimit::Limited };
-        let mut ranges = BTreeMap::new();
         for NamedSource { name, source } in &mut self.sources {
-            let range = match self.ahead.remove(name) {
-                Some(ahead) => Some(ahead.range),
-                None => section!("latest_offset", source = name.as_str())
-                    .in_scope(|| source.next_range(bound))?,
-            };
-            if let Some(range) = range {
-                self.ends.insert(name.clone(), range.end.clone());
-                ranges.insert(name.clone(), range);
+            if self.fixed.contains_key(name) {
+                continue;
             }
+            let asked = section!("latest_offset", source = name.as_str());
+            if let Some(range) = asked.in_scope(|| source.next_range(bound))? {
+                self.fixed.insert(name.clone(), range);
+            }
+        }
+        let ranges = std::mem::take(&mut self.fixed);
+        for (name, range) in &ranges {
+            self.ends.insert(name.clone(), range.end.clone());
         }
         if ranges.is_empty() && !next.may_have_no_data {
             return Ok(None);

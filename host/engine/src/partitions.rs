@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt};
 use std::error::Error;
 use tidemill_core::{BatchId, TRACE_TARGET};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -29,7 +29,7 @@ struct Partition {
 
 impl Partitions {
     /// Starts to compute every partition of a batch.
-    pub(crate) fn spawn<S, E>(runtime: &Runtime, streams: Vec<S>, batch: BatchId) -> Partitions
+    pub(crate) fn spawn<S, E>(runtime: &Handle, streams: Vec<S>, batch: BatchId) -> Partitions
     where
         S: Stream<Item = Result<RecordBatch, E>> + Send + Unpin + 'static,
         E: Error + Send + 'static,
@@ -55,11 +55,7 @@ impl Partitions {
                 Partition { queue, task }
             })
             .collect();
-        Partitions {
-            runtime: runtime.handle().clone(),
-            waiting: partitions.into_iter(),
-            current: None,
-        }
+        Partitions { runtime: runtime.clone(), waiting: partitions.into_iter(), current: None }
     }
 
     /// The next block; blocks until there is one. `None` at the end.
@@ -103,7 +99,7 @@ mod tests {
             assert!(block < 1, "block {block} cannot be computed");
             Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())))
         });
-        let mut partitions = Partitions::spawn(&runtime, vec![broken], BatchId::FIRST);
+        let mut partitions = Partitions::spawn(runtime.handle(), vec![broken], BatchId::FIRST);
         assert!(partitions.next().is_some_and(|block| block.is_ok()));
         assert!(partitions.next().is_some_and(|block| block.is_err()));
         assert!(partitions.next().is_none());

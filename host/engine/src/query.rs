@@ -5,20 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde_json::Value;
 use tidemill_checkpoint::{Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend};
 use tidemill_core::{
     Attempt, AttemptSpec, BatchId, Digest, Progress, QueryId, Source, Trigger, Watermark,
     WatermarkPolicy, WatermarkTracker,
 };
 use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, ReadAhead};
-use tokio::runtime::Runtime;
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
 use crate::phase::{Executed, Phase, Planned};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
 use crate::stop::Waiting;
+use crate::threads::Threads;
 use crate::trace::{BatchSection, section};
 use crate::{Clock, EngineError, Output, Plugins, StopSignal};
 
@@ -29,6 +28,11 @@ const IDLE_WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// How long the first retry of a batch waits; each further one waits twice as long.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// No wait for a retry is longer.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A source that is to call, and does not, is asked all the same.
+const CALL_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A source and the name of its table.
 pub struct NamedSource {
@@ -164,7 +168,7 @@ pub struct Query {
     /// Whether a batch has run since the start: only then may one without rows follow.
     pub(crate) has_run: bool,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) runtime: Runtime,
+    pub(crate) runtime: Threads,
     pub(crate) frames: Arc<Frames>,
     pub(crate) reporter: ProgressReporter,
     pub(crate) laps: Laps,
@@ -193,12 +197,7 @@ impl Query {
         let delays = config.plan.watermarks().iter().map(|w| w.delay.millis()).collect();
         let tracker =
             WatermarkTracker::new(config.settings.watermark_policy, delays, recovered.watermark);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.definition.scan_partitions.max(2))
-            .thread_name("tidemill-plan")
-            .enable_all()
-            .build()
-            .map_err(|error| EngineError::Execution(format!("no threads to run on: {error}")))?;
+        let runtime = Threads::start(config.definition.scan_partitions.max(2))?;
         let in_use = plugins.current();
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
         Ok(Query {
@@ -274,7 +273,7 @@ impl Query {
                         return Ok(Outcome::Finished);
                     }
                     None => {
-                        if self.waiting.for_work(self.reading.ask_again(wait)) {
+                        if self.waiting.for_work(self.reading.ask_again(wait).min(CALL_WAIT_MAX)) {
                             return Ok(Outcome::Stopped);
                         }
                         wait = (wait * 2).min(IDLE_WAIT_MAX);
@@ -338,7 +337,8 @@ impl Query {
             return Err(self.fail(batch, planned.attempt.attempt, reason));
         }
         self.undo();
-        let wait = RETRY_WAIT * 2_u32.saturating_pow(self.retries);
+        let wait =
+            RETRY_WAIT.saturating_mul(2_u32.saturating_pow(self.retries)).min(RETRY_WAIT_MAX);
         self.retries += 1;
         (self.on_event)(QueryEvent::Retrying { batch, reason: &reason, wait });
         self.waiting.for_time(wait);
@@ -446,7 +446,7 @@ impl Query {
         if !self.goes_on_at(triggered_at, self.clock.now_ms()) {
             return;
         }
-        let ranges = self.reading.fix_ahead();
+        let ranges = self.reading.fix_settled();
         if ranges.is_empty() {
             return;
         }
@@ -520,7 +520,9 @@ impl Query {
         if !self.checkpoint().wants_roll() {
             return Ok(());
         }
-        let positions: BTreeMap<String, Value> = self.reading.positions();
+        let Some(positions) = self.reading.positions() else {
+            return Ok(());
+        };
         let task = {
             let mut checkpoint = self.checkpoint();
             checkpoint.roll(positions)?;

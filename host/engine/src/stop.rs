@@ -75,19 +75,11 @@ impl Waiting {
 
     /// Waits for work: until somebody wakes the query, for `longest` at most. Returns at once if
     /// that happened since the last call. Gives whether the query was asked to stop.
-    pub(crate) fn for_work(&self, longest: Option<Duration>) -> bool {
+    pub(crate) fn for_work(&self, longest: Duration) -> bool {
         let mut is_rung = locked(&self.bell.is_rung);
         if !*is_rung && !self.stop.is_set() {
-            is_rung = match longest {
-                Some(longest) => {
-                    let waited = self.bell.rung.wait_timeout_while(is_rung, longest, |rung| !*rung);
-                    waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
-                }
-                None => {
-                    let waited = self.bell.rung.wait_while(is_rung, |rung| !*rung);
-                    waited.unwrap_or_else(|poisoned| poisoned.into_inner())
-                }
-            };
+            let waited = self.bell.rung.wait_timeout_while(is_rung, longest, |rung| !*rung);
+            is_rung = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
         *is_rung = false;
         self.stop.is_set()
@@ -103,7 +95,7 @@ impl Waiting {
             if left.is_zero() {
                 break;
             }
-            self.for_work(Some(left));
+            self.for_work(left);
             has_work |= Instant::now() < until;
         }
         if has_work {
@@ -128,7 +120,7 @@ mod tests {
     fn a_wait_ends_when_work_came_before_it() {
         let waiting = StopSignal::new().waiting();
         waiting.wake()();
-        assert!(!waiting.for_work(None));
+        assert!(!waiting.for_work(LONG));
     }
 
     #[test]
@@ -136,7 +128,7 @@ mod tests {
         let waiting = StopSignal::new().waiting();
         waiting.wake()();
         assert!(!waiting.for_time(Duration::from_millis(5)));
-        assert!(!waiting.for_work(None));
+        assert!(!waiting.for_work(LONG));
     }
 
     #[test]
@@ -144,11 +136,11 @@ mod tests {
         let stop = StopSignal::new();
         let waiting = stop.waiting();
         std::thread::scope(|scope| {
-            let work = scope.spawn(|| waiting.for_work(None));
+            let work = scope.spawn(|| waiting.for_work(LONG));
             stop.stop();
             assert!(work.join().is_ok_and(|stopped| stopped));
         });
         assert!(waiting.for_time(LONG));
-        assert!(waiting.for_work(Some(LONG)));
+        assert!(waiting.for_work(LONG));
     }
 }

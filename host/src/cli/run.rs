@@ -67,6 +67,17 @@ fn start(arguments: &RunArguments, stop: &StopSignal) -> Result<Vec<Opened>, Sta
     Ok(queries)
 }
 
+/// Stops the other queries where one panics.
+struct StopOnPanic<'a>(&'a StopSignal);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
+}
+
 /// Serves what a new board shows.
 fn serve(address: &Address) -> Result<Arc<Board>, PrepareError> {
     let board = Arc::new(Board::new());
@@ -86,6 +97,7 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal) -> u8 {
             .into_iter()
             .map(|Opened { name, mut query, entry }| {
                 let run = move || {
+                    let _guard = StopOnPanic(stop);
                     let outcome = query.run();
                     entry.iter().for_each(|entry| entry.end(&outcome));
                     if outcome.is_err() {

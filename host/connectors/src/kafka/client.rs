@@ -22,6 +22,27 @@ pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(30);
 /// One question to the broker waits so long, so that errors are seen meanwhile.
 const ASK_WAIT: Duration = Duration::from_secs(2);
 
+/// How long something is waited for, from the making of this on.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    began: Instant,
+    most: Duration,
+}
+
+impl Wait {
+    pub(super) fn begin(most: Duration) -> Wait {
+        Wait { began: Instant::now(), most }
+    }
+
+    fn elapsed(self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn left(self) -> Duration {
+        self.most.saturating_sub(self.elapsed())
+    }
+}
+
 /// How long a topic that was just made may be unknown to the broker that is asked.
 const UNKNOWN_TOPIC_WAIT: Duration = Duration::from_secs(3);
 
@@ -32,23 +53,28 @@ const ENCRYPTION_WAIT: Duration = Duration::from_secs(10);
 const SETTINGS: &str = "CONFWARN";
 
 /// Keeps the last thing that went wrong, which the calls' own errors do not say.
-#[derive(Default)]
 pub(super) struct Events {
+    /// Whose client it is.
+    place: String,
     last: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
 
 impl Events {
+    pub(super) fn of(place: &str) -> Events {
+        Events { place: place.to_owned(), last: Mutex::default() }
+    }
+
     /// What went wrong last.
     pub(super) fn last(&self) -> Option<String> {
         self.last.lock().as_ref().map(|(_, reason)| reason.clone())
     }
 
     /// What went wrong and will not pass by waiting: who we are, or whom we trust. A broker that
-    /// is just starting breaks encrypted connections off, so these get some time since `began`.
-    fn denied(&self, began: Instant) -> Option<String> {
+    /// is just starting breaks encrypted connections off, so these get some time.
+    fn denied(&self, wait: Wait) -> Option<String> {
         let last = self.last.lock();
         let (code, reason) = last.as_ref()?;
-        let may_pass = *code == RDKafkaErrorCode::SSL && began.elapsed() < ENCRYPTION_WAIT;
+        let may_pass = *code == RDKafkaErrorCode::SSL && wait.elapsed() < ENCRYPTION_WAIT;
         (is_denial(*code) && !may_pass).then(|| reason.clone())
     }
 
@@ -76,13 +102,13 @@ fn is_denial(code: RDKafkaErrorCode) -> bool {
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            _ if facility == SETTINGS => tracing::warn!("kafka: {message}"),
+            _ if facility == SETTINGS => tracing::warn!("{}: {message}", self.place),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::debug!(facility, "{message}"),
-            _ => tracing::trace!(facility, "{message}"),
+            | RDKafkaLogLevel::Warning => tracing::debug!(facility, "{}: {message}", self.place),
+            _ => tracing::trace!(facility, "{}: {message}", self.place),
         }
     }
 
@@ -91,7 +117,7 @@ impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         self.note(code, reason);
-        tracing::warn!("{reason}");
+        tracing::warn!("{}: {reason}", self.place);
     }
 }
 
@@ -148,16 +174,14 @@ impl Asks for BaseConsumer<Events> {
     }
 }
 
-/// How many partitions a topic has, `None` where there is no such topic; waits for the broker
-/// until `deadline`.
+/// How many partitions a topic has, `None` where there is no such topic.
 pub(super) fn partition_count(
     client: &impl Asks,
     topic: &str,
-    deadline: Instant,
+    wait: Wait,
 ) -> Result<Option<i32>, ConnectorError> {
-    let began = Instant::now();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = wait.left();
         let answer = client.metadata(topic, left.clamp(Duration::from_millis(1), ASK_WAIT));
         let error = match answer {
             Ok(metadata) => {
@@ -173,21 +197,21 @@ pub(super) fn partition_count(
             }
             Err(error) => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
         };
-        if let Some(reason) = client.events().denied(began) {
+        if let Some(reason) = client.events().denied(wait) {
             return Err(ConnectorError::fatal(format!("Kafka refuses the connection: {reason}")));
         }
         let is_unknown = matches!(
             error,
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic
         );
-        if is_unknown && began.elapsed() >= UNKNOWN_TOPIC_WAIT {
+        if is_unknown && wait.elapsed() >= UNKNOWN_TOPIC_WAIT {
             return Ok(None);
         }
         if is_denial(error) {
             let what = format!("the topic \"{topic}\" may not be used: {error}");
             return Err(ConnectorError::fatal(what));
         }
-        if Instant::now() >= deadline {
+        if wait.left().is_zero() {
             return Err(unreachable(client.events(), &error.to_string()));
         }
         // An answer that came at once would come again at once.
@@ -203,9 +227,10 @@ pub(super) fn no_topic(topic: &str) -> ConnectorError {
 }
 
 fn unreachable(events: &Events, error: &str) -> ConnectorError {
-    let reason = events.last().unwrap_or_else(|| error.to_owned());
+    let heard = events.last().map(|heard| format!(" (last heard: {heard})"));
     ConnectorError::retryable(format!(
-        "Kafka does not answer: {reason}; check kafka.bootstrap.servers and the broker"
+        "Kafka does not answer: {error}{}; check kafka.bootstrap.servers and the broker",
+        heard.unwrap_or_default()
     ))
 }
 
@@ -213,12 +238,12 @@ fn unreachable(events: &Events, error: &str) -> ConnectorError {
 pub(super) fn partitions(
     client: &BaseConsumer<Events>,
     subscription: &Subscription,
-    deadline: Instant,
+    wait: Wait,
 ) -> Result<(BTreeSet<Place>, Vec<Arc<str>>), ConnectorError> {
     let mut places = BTreeSet::new();
     let mut missing = Vec::new();
     for topic in subscription.topics() {
-        match partition_count(client, &topic, deadline)? {
+        match partition_count(client, &topic, wait)? {
             Some(count) => places
                 .extend((0..count).map(|partition| Place { topic: Arc::clone(&topic), partition })),
             None => missing.push(topic),
@@ -235,9 +260,9 @@ pub(super) fn partitions(
 pub(super) fn all_partitions(
     client: &BaseConsumer<Events>,
     subscription: &Subscription,
-    deadline: Instant,
+    wait: Wait,
 ) -> Result<BTreeSet<Place>, ConnectorError> {
-    let (places, missing) = partitions(client, subscription, deadline)?;
+    let (places, missing) = partitions(client, subscription, wait)?;
     if let Some(topic) = missing.first() {
         return Err(no_topic(topic));
     }

@@ -88,8 +88,10 @@ impl Column {
         }
     }
 
+    /// Gives the bytes of the headers that it took: key and value the caller knows.
     #[inline]
-    fn push(&mut self, place: &Place, record: Record<'_>) {
+    fn push(&mut self, place: &Place, record: Record<'_>) -> usize {
+        let mut of_headers = 0;
         match self {
             Column::Key(column) => column.append_option(record.key()),
             Column::Value(column) => column.append_option(record.value()),
@@ -104,6 +106,7 @@ impl Column {
             Column::Headers(column) => {
                 let item = column.values();
                 let has_some = record.headers(|name, value| {
+                    of_headers += name.len() + value.map_or(0, <[u8]>::len);
                     if let Some(names) = item.field_builder::<StringBuilder>(0) {
                         names.append_value(name);
                     }
@@ -115,6 +118,7 @@ impl Column {
                 column.append(has_some);
             }
         }
+        of_headers
     }
 
     fn finish(&mut self) -> ArrayRef {
@@ -146,11 +150,12 @@ impl Columns {
         &self.schema
     }
 
+    /// Gives the bytes that it took, about.
     #[inline]
-    pub(super) fn push(&mut self, place: &Place, record: Record<'_>) {
-        for column in &mut self.columns {
-            column.push(place, record);
-        }
+    pub(super) fn push(&mut self, place: &Place, record: Record<'_>) -> usize {
+        let of_headers: usize =
+            self.columns.iter_mut().map(|column| column.push(place, record)).sum();
+        record.size() + of_headers
     }
 
     pub(super) fn finish(&mut self) -> Vec<ArrayRef> {

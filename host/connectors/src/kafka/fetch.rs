@@ -128,8 +128,9 @@ impl Fetching {
     pub(super) fn go_to(&mut self, place: &Place, offset: i64) -> Result<(), ConnectorError> {
         if self.next != Some(offset) {
             self.end = None;
-            self.next = Some(offset);
+            self.next = None;
             self.queue.start(offset).map_err(|error| cannot_fetch(place, &error))?;
+            self.next = Some(offset);
         }
         Ok(())
     }

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use tidemill_core::{ConnectorError, Wake};
 
-use super::client::{CONNECT_WAIT, Events, Subscription, all_partitions};
+use super::client::{CONNECT_WAIT, Events, Subscription, Wait, all_partitions};
 use super::fetch::Fetches;
 use super::watch::Watch;
 
 /// What the client does differently from its own defaults.
-pub(super) const DEFAULTS: [(&str, &str); 12] = [
+pub(super) const DEFAULTS: [(&str, &str); 11] = [
     ("client.id", "tidemill"),
     ("enable.partition.eof", "true"),
     ("enable.auto.commit", "false"),
@@ -28,7 +27,6 @@ pub(super) const DEFAULTS: [(&str, &str); 12] = [
     // A broker that restarts is found again within a second, not ten.
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.nagle.disable", "true"),
-    ("fetch.message.max.bytes", "1048576"),
     (QUEUED_KBYTES, QUEUED_KBYTES_PARTITION),
     (QUEUED_MESSAGES, QUEUED_MESSAGES_PARTITION),
 ];
@@ -109,9 +107,9 @@ impl Link {
     }
 
     fn connect(&self) -> Result<Connected, ConnectorError> {
-        let deadline = Instant::now() + CONNECT_WAIT;
+        let wait = Wait::begin(CONNECT_WAIT);
         let (mut client, mut watch) = self.client(&self.config)?;
-        let places = all_partitions(&client, &self.subscription, deadline)?;
+        let places = all_partitions(&client, &self.subscription, wait)?;
         if places.len() > QUEUED_PARTITIONS && !self.sets_queue {
             // The bounds are a client's for each partition, and how many there are is known now.
             let share = |all: usize, least: usize| (all / places.len()).max(least).to_string();
@@ -130,7 +128,7 @@ impl Link {
         config: &ClientConfig,
     ) -> Result<(Arc<BaseConsumer<Events>>, Watch), ConnectorError> {
         let client: BaseConsumer<Events> =
-            config.create_with_context(Events::default()).map_err(|error| {
+            config.create_with_context(Events::of(&self.place)).map_err(|error| {
                 ConnectorError::fatal(format!("{}: no Kafka client: {error}", self.place))
             })?;
         let client = Arc::new(client);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as native;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
@@ -26,6 +27,9 @@ use super::offsets::Place;
 /// Messages taken out of a queue at once: enough that the call costs nothing, few enough that what
 /// is held beyond a range's end is small.
 const CHUNK: usize = 1_024;
+
+/// Of syslog(3), as librdkafka numbers its log lines: larger is less important.
+const LOG_WARNING: i32 = 4;
 
 /// Messages handed over at once.
 pub(super) const PRODUCE_CHUNK: usize = 1_024;
@@ -168,14 +172,12 @@ impl PartitionQueue {
     fn take(&mut self, at_most: usize, wait: Duration) {
         let held = self.messages.len();
         debug_assert!(held + at_most <= self.messages.capacity());
-        if wait > Duration::ZERO || held == 0 || at_most > 1 {
-            let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-            // SAFETY: there is room for so many, and the call says how many it filled in.
-            unsafe {
-                let room = self.messages.as_mut_ptr().add(held);
-                let taken = native::rd_kafka_consume_batch_queue(self.queue, millis, room, at_most);
-                self.messages.set_len(held + usize::try_from(taken).unwrap_or(0));
-            }
+        let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: there is room for so many, and the call says how many it filled in.
+        unsafe {
+            let room = self.messages.as_mut_ptr().add(held);
+            let taken = native::rd_kafka_consume_batch_queue(self.queue, millis, room, at_most);
+            self.messages.set_len(held + usize::try_from(taken).unwrap_or(0));
         }
     }
 
@@ -358,7 +360,6 @@ pub(super) struct Outgoing<'a> {
 /// A topic that records are sent to.
 pub(super) struct OutgoingTopic {
     topic: Topic,
-    messages: Vec<native::rd_kafka_message_t>,
     /// Last, so that the client ends after all that belongs to it.
     _producer: Arc<BaseProducer<Events>>,
 }
@@ -375,18 +376,19 @@ impl OutgoingTopic {
     ) -> Result<OutgoingTopic, KafkaError> {
         // SAFETY: the producer is alive, and dropped after the topic.
         let topic = unsafe { Topic::new(producer.client().native_ptr(), name) }?;
-        let messages = Vec::with_capacity(PRODUCE_CHUNK);
-        Ok(OutgoingTopic { topic, messages, _producer: Arc::clone(producer) })
+        Ok(OutgoingTopic { topic, _producer: Arc::clone(producer) })
     }
 
     /// Copies up to [`PRODUCE_CHUNK`] records into the producer's queue. Gives how many it took
     /// before the first that it did not take, and why not that one.
     pub(super) fn send<'a>(
-        &mut self,
+        &self,
+        letters: &mut Letters,
         records: impl Iterator<Item = Outgoing<'a>>,
     ) -> (usize, Option<RDKafkaErrorCode>) {
-        self.messages.clear();
-        self.messages.extend(records.take(PRODUCE_CHUNK).map(message));
+        let messages = &mut letters.0;
+        messages.clear();
+        messages.extend(records.take(PRODUCE_CHUNK).map(message));
         // SAFETY: the topic is alive; keys and values live as long as `records` says, and are
         // copied (librdkafka does not write to them).
         unsafe {
@@ -394,19 +396,32 @@ impl OutgoingTopic {
                 self.topic.0,
                 ANY_PARTITION,
                 native::RD_KAFKA_MSG_F_COPY | native::RD_KAFKA_MSG_F_PARTITION,
-                self.messages.as_mut_ptr(),
-                i32::try_from(self.messages.len()).unwrap_or(i32::MAX),
+                messages.as_mut_ptr(),
+                i32::try_from(messages.len()).unwrap_or(i32::MAX),
             )
         };
         let is_bad = |message: &native::rd_kafka_message_t| {
             message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
         };
-        match self.messages.iter().position(is_bad) {
-            Some(taken) => (taken, Some(self.messages[taken].err.into())),
-            None => (self.messages.len(), None),
+        match messages.iter().position(is_bad) {
+            Some(taken) => (taken, Some(messages[taken].err.into())),
+            None => (messages.len(), None),
         }
     }
 }
+
+/// Where records are laid out to be sent, whatever their topic. Nothing stays in it that is used
+/// again.
+pub(super) struct Letters(Vec<native::rd_kafka_message_t>);
+
+impl Letters {
+    pub(super) fn new() -> Letters {
+        Letters(Vec::with_capacity(PRODUCE_CHUNK))
+    }
+}
+
+// SAFETY: the pointers in it are used within one call only.
+unsafe impl Send for Letters {}
 
 /// A record that did not arrive.
 pub(super) struct Undelivered {
@@ -448,6 +463,10 @@ impl Reports {
         let undelivered = unsafe {
             match native::rd_kafka_event_type(event) {
                 native::RD_KAFKA_EVENT_DR => first_undelivered(event),
+                native::RD_KAFKA_EVENT_LOG => {
+                    self.log(event);
+                    None
+                }
                 native::RD_KAFKA_EVENT_ERROR => {
                     let reason = CStr::from_ptr(native::rd_kafka_event_error_string(event));
                     let error = KafkaError::Global(native::rd_kafka_event_error(event).into());
@@ -460,6 +479,28 @@ impl Reports {
         // SAFETY: given back once.
         unsafe { native::rd_kafka_event_destroy(event) };
         (true, undelivered)
+    }
+}
+
+impl Reports {
+    /// # Safety
+    /// `event` is a line of the client's log that is alive.
+    unsafe fn log(&self, event: *mut native::rd_kafka_event_t) {
+        let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: all places can be written to; the texts live as long as the event.
+        unsafe {
+            let failed =
+                native::rd_kafka_event_log(event, &raw mut facility, &raw mut text, &raw mut level);
+            if failed == 0 && !facility.is_null() && !text.is_null() {
+                let facility = CStr::from_ptr(facility).to_string_lossy();
+                let text = CStr::from_ptr(text).to_string_lossy();
+                let level = match level {
+                    ..=LOG_WARNING => RDKafkaLogLevel::Warning,
+                    _ => RDKafkaLogLevel::Debug,
+                };
+                self.producer.context().log(level, &facility, &text);
+            }
+        }
     }
 }
 

@@ -13,20 +13,20 @@ use super::columns::{self, Columns};
 use super::fetch::{Fetching, fetch_failed, is_out_of_range};
 use super::link::{Connected, Link};
 use super::native::{Event, Record};
-use super::offsets::{EARLIEST, Offsets, Place, Span, slice_of};
+use super::offsets::{EARLIEST, LATEST, Offsets, Place, Span, slice_of};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS, record_batch};
 
 /// Where decoded or plain rows are gathered.
 trait Gather {
-    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<(), ConnectorError>;
+    /// Gives the bytes that it took, about.
+    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<usize, ConnectorError>;
     fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError>;
 }
 
 impl Gather for Columns {
     #[inline]
-    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<(), ConnectorError> {
-        Columns::push(self, place, record);
-        Ok(())
+    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<usize, ConnectorError> {
+        Ok(Columns::push(self, place, record))
     }
 
     fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
@@ -38,15 +38,14 @@ impl Gather for Columns {
 /// Values taken apart, and columns of the record beside them.
 struct Decoded {
     decoder: Box<dyn PayloadDecoder>,
-    takes_value: bool,
     beside: Columns,
 }
 
 impl Gather for Decoded {
     #[inline]
-    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<(), ConnectorError> {
-        self.beside.push(place, record);
-        self.decoder.decode(if self.takes_value { record.value() } else { record.key() })
+    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<usize, ConnectorError> {
+        self.decoder.decode(record.value())?;
+        Ok(self.beside.push(place, record))
     }
 
     fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
@@ -112,14 +111,17 @@ impl<G: Gather> Reading<G> {
         taken: &mut Taken,
     ) -> Result<(), ConnectorError> {
         fetching.go_to(&span.place, span.from)?;
+        // Where it stands is known again at the end.
+        fetching.next = None;
         while !taken.is_full() && span.from < span.to {
             if fetching.end.is_some_and(|end| end >= span.to) {
                 span.from = span.to;
                 break;
             }
             if !fetching.queue.fill(self.patience) {
-                fetching.next = None;
-                return Err(self.nothing_came(span));
+                self.nothing_came(span, fetching.end)?;
+                span.from = span.to;
+                break;
             }
             match fetching.queue.peek() {
                 Some(Event::Record(record)) if record.offset() >= span.to => {
@@ -128,19 +130,18 @@ impl<G: Gather> Reading<G> {
                     break;
                 }
                 Some(Event::Record(record)) => {
-                    self.gather.push(&span.place, record)?;
+                    taken.add(self.gather.push(&span.place, record)?);
                     span.from = record.offset() + 1;
-                    taken.add(record.size());
                 }
                 Some(Event::End(offset)) => fetching.end = Some(offset),
                 Some(Event::Error(code, reason)) => {
                     fetching.queue.pop();
-                    fetching.next = None;
                     if !is_out_of_range(code) {
                         return Err(fetch_failed(&span.place, code, &reason));
                     }
                     self.skip_lost(span)?;
                     fetching.go_to(&span.place, span.from)?;
+                    fetching.next = None;
                     continue;
                 }
                 None => {}
@@ -151,30 +152,57 @@ impl<G: Gather> Reading<G> {
         Ok(())
     }
 
-    /// Goes on where the partition begins now, if the job may lose what was before.
+    /// The broker does not have the span's start: goes on where the partition begins now, if the
+    /// job may lose what was before.
     fn skip_lost(&self, span: &mut Span) -> Result<(), ConnectorError> {
-        let places = std::iter::once(&span.place);
-        let earliest = offsets_at(&self.connected.client, places, EARLIEST, self.patience)?;
-        let begins = earliest.get(&span.place).unwrap_or(span.to);
-        let what = format!(
-            "{} no longer has offset {}, which this batch reads up to {}: it begins at {begins}; records were deleted before they were read",
-            span.place, span.from, span.to
-        );
-        lose(self.fails_on_data_loss, &what)?;
-        span.from = if begins > span.from { begins.min(span.to) } else { span.to };
+        let (first, last) = self.extent(span)?;
+        if (first..=last).contains(&span.from) {
+            return Err(ConnectorError::retryable(format!(
+                "{} cannot be read at offset {}, which it has",
+                span.place, span.from
+            )));
+        }
+        self.lose_rest(span, first, last)?;
+        span.from = if span.from < first { first.min(span.to) } else { span.to };
         Ok(())
     }
 
-    fn nothing_came(&self, span: &Span) -> ConnectorError {
+    /// Nothing came of a span in time. If that is because the partition ends before it, and the
+    /// job may lose what was there, the rest of the span is without records.
+    fn nothing_came(&self, span: &Span, end: Option<i64>) -> Result<(), ConnectorError> {
+        if end.is_some_and(|end| end < span.to) {
+            let (first, last) = self.extent(span)?;
+            if last < span.to {
+                return self.lose_rest(span, first, last);
+            }
+        }
         let heard = self.connected.fetches.complaint().map(|reason| format!(" ({reason})"));
-        ConnectorError::retryable(format!(
+        Err(ConnectorError::retryable(format!(
             "nothing came of {} from offset {} on within {} s, and the range ends at {}{}; is the broker up? (kafkaConsumer.pollTimeoutMs)",
             span.place,
             span.from,
             self.patience.as_secs(),
             span.to,
             heard.unwrap_or_default()
-        ))
+        )))
+    }
+
+    /// The first offset of a span's partition, and its end.
+    fn extent(&self, span: &Span) -> Result<(i64, i64), ConnectorError> {
+        let ask = |which, otherwise| {
+            let place = std::iter::once(&span.place);
+            let offsets = offsets_at(&self.connected.client, place, which, self.patience)?;
+            Ok::<i64, ConnectorError>(offsets.get(&span.place).unwrap_or(otherwise))
+        };
+        Ok((ask(EARLIEST, span.to)?, ask(LATEST, span.to)?))
+    }
+
+    fn lose_rest(&self, span: &Span, first: i64, last: i64) -> Result<(), ConnectorError> {
+        let what = format!(
+            "{} no longer has all records from offset {} to {}, which this batch reads: it begins at {first} and ends at {last}",
+            span.place, span.from, span.to
+        );
+        lose(self.fails_on_data_loss, &what)
     }
 }
 
@@ -245,9 +273,11 @@ impl RangeReader for KafkaReader {
         payload: usize,
         decoder: Box<dyn PayloadDecoder>,
     ) -> Result<RowStream, ConnectorError> {
-        let takes_value = columns::schema(self.has_headers).field(payload).name() == columns::VALUE;
-
-        let gather = Decoded { decoder, takes_value, beside: self.columns(projection)? };
+        let columns = columns::schema(self.has_headers);
+        if columns.field(payload).name() != columns::VALUE {
+            return Err(ConnectorError::fatal("only the value of a record is decoded"));
+        }
+        let gather = Decoded { decoder, beside: self.columns(projection)? };
         Ok(Box::new(self.reading(range, slice, gather)?))
     }
 }

@@ -15,11 +15,15 @@ use crate::options::suggestion;
 
 const PREFIX: &str = "kafka.";
 
-/// Names of the Java client, and what librdkafka calls the same thing.
-const SAME: [(&str, &str); 6] = [
+/// Other names of a setting, the Java client's above all, and the one that we set it by: of two
+/// names in one configuration librdkafka takes either.
+const SAME: [(&str, &str); 9] = [
     ("fetch.max.wait.ms", "fetch.wait.max.ms"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
     ("max.request.size", "message.max.bytes"),
+    ("queue.buffering.max.ms", "linger.ms"),
     ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
+    ("request.required.acks", "acks"),
     ("send.buffer.bytes", "socket.send.buffer.bytes"),
     ("ssl.truststore.certificates", "ssl.ca.pem"),
     ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),

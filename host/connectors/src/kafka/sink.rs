@@ -4,8 +4,9 @@
 //! until the brokers have them all. A batch that runs again sends its records again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -15,8 +16,8 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, Sink};
 
-use super::client::{Asks, CONNECT_WAIT, Events, no_topic, partition_count};
-use super::native::{Outgoing, OutgoingTopic, PRODUCE_CHUNK, Reports, Undelivered};
+use super::client::{Asks, CONNECT_WAIT, Events, Wait, no_topic, partition_count};
+use super::native::{Letters, Outgoing, OutgoingTopic, PRODUCE_CHUNK, Reports, Undelivered};
 use super::outgoing::{OutgoingColumns, OutgoingRows, Picked};
 use super::settings;
 use crate::options::{Known, Options};
@@ -90,35 +91,54 @@ impl KafkaSinkPlan {
 
     /// Connects, and sees that the topic is there.
     pub(crate) fn open(self: &Arc<Self>) -> Result<KafkaSink, ConnectorError> {
-        let sink = KafkaSink { plan: Arc::clone(self), link: self.connect()? };
+        let sink = KafkaSink { plan: Arc::clone(self), outbox: self.connect()? };
         if let Some(topic) = &self.topic {
-            let deadline = Instant::now() + CONNECT_WAIT;
-            if partition_count(&sink.link, topic, deadline)?.is_none() {
+            let wait = Wait::begin(CONNECT_WAIT);
+            if partition_count(&sink.outbox, topic, wait)?.is_none() {
                 return Err(no_topic(topic));
             }
         }
         Ok(sink)
     }
 
-    fn connect(&self) -> Result<Link, ConnectorError> {
+    fn connect(&self) -> Result<Outbox, ConnectorError> {
         let producer: BaseProducer<Events> =
-            self.client.create_with_context(Events::default()).map_err(|error| {
+            self.client.create_with_context(Events::of(&self.place)).map_err(|error| {
                 ConnectorError::fatal(format!("{}: no Kafka client: {error}", self.place))
             })?;
         let producer = Arc::new(producer);
         let reports = Reports::new(&producer);
-        Ok(Link { topics: BTreeMap::new(), reports, producer })
+        Ok(Outbox { letters: Letters::new(), topics: BTreeMap::new(), reports, producer })
     }
 }
 
-/// A producer and the topics it has written to.
-struct Link {
+/// A producer, and the topics that it has written to.
+struct Outbox {
+    letters: Letters,
     topics: BTreeMap<Arc<str>, OutgoingTopic>,
     reports: Reports,
     producer: Arc<BaseProducer<Events>>,
 }
 
-impl Asks for Link {
+impl Outbox {
+    /// A topic, and what it is written to with.
+    fn topic(&mut self, name: &Arc<str>) -> Result<(&OutgoingTopic, &mut Letters), ConnectorError> {
+        let Outbox { letters, topics, producer, .. } = self;
+        let topic = match topics.entry(Arc::clone(name)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(OutgoingTopic::new(producer, name).map_err(|error| {
+                    ConnectorError::fatal(format!(
+                        "nothing can be written to topic \"{name}\": {error}"
+                    ))
+                })?)
+            }
+        };
+        Ok((topic, letters))
+    }
+}
+
+impl Asks for Outbox {
     fn metadata(&self, topic: &str, wait: Duration) -> Result<Metadata, KafkaError> {
         let answer = self.producer.client().fetch_metadata(Some(topic), wait);
         while self.reports.next(Duration::ZERO).0 {}
@@ -133,14 +153,14 @@ impl Asks for Link {
 /// A Kafka sink that is open.
 pub(crate) struct KafkaSink {
     plan: Arc<KafkaSinkPlan>,
-    link: Link,
+    outbox: Outbox,
 }
 
 impl KafkaSink {
     /// Takes what the client reports, waiting for the first.
     fn reported(&mut self, mut wait: Duration) -> Result<(), ConnectorError> {
         loop {
-            let (is_report, undelivered) = self.link.reports.next(wait);
+            let (is_report, undelivered) = self.outbox.reports.next(wait);
             if let Some(undelivered) = undelivered {
                 return Err(self.not_delivered(&undelivered));
             }
@@ -154,7 +174,7 @@ impl KafkaSink {
     fn not_delivered(&self, undelivered: &Undelivered) -> ConnectorError {
         let Undelivered { error, topic, partition } = undelivered;
         let what = format!("a record for {topic}-{partition} was not delivered: {error}");
-        let what = match self.link.producer.context().last() {
+        let what = match self.outbox.producer.context().last() {
             Some(heard) => format!("{what} (last heard: {heard})"),
             None => what,
         };
@@ -177,8 +197,9 @@ impl KafkaSink {
             let (taken, error) = if rows.has_headers() {
                 self.send_one(topic, rows, picked.row(next))?
             } else {
-                let outgoing = self.topic(topic)?;
-                outgoing.send((next..count).map(|index| rows.record(picked.row(index))))
+                let records = (next..count).map(|index| rows.record(picked.row(index)));
+                let (outgoing, letters) = self.outbox.topic(topic)?;
+                outgoing.send(letters, records)
             };
             next += taken;
             match error {
@@ -204,26 +225,13 @@ impl KafkaSink {
         record.key = key;
         record.payload = value;
         record.partition = (partition >= 0).then_some(partition);
-        match self.link.producer.send(record) {
+        match self.outbox.producer.send(record) {
             Ok(()) => Ok((1, None)),
             Err((error, _)) => match error.rdkafka_error_code() {
                 Some(code) => Ok((0, Some(code))),
                 None => Err(ConnectorError::fatal(format!("no record for {topic}: {error}"))),
             },
         }
-    }
-
-    fn topic(&mut self, name: &Arc<str>) -> Result<&mut OutgoingTopic, ConnectorError> {
-        let Link { topics, producer, .. } = &mut self.link;
-        if !topics.contains_key(name) {
-            let topic = OutgoingTopic::new(producer, name).map_err(|error| {
-                ConnectorError::fatal(format!(
-                    "nothing can be written to topic \"{name}\": {error}"
-                ))
-            })?;
-            topics.insert(Arc::clone(name), topic);
-        }
-        topics.get_mut(name).ok_or_else(|| ConnectorError::fatal("a topic vanished"))
     }
 
     fn not_taken(
@@ -288,9 +296,11 @@ impl Sink for KafkaSink {
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
-        if self.link.producer.client().fatal_error().is_some() {
-            self.link = self.plan.connect()?;
+        if self.outbox.producer.client().fatal_error().is_some() {
+            self.outbox = self.plan.connect()?;
         }
+        // What the client had to say since the last batch.
+        self.reported(Duration::ZERO)?;
         Ok(Begin::Wanted)
     }
 
@@ -314,7 +324,7 @@ impl Sink for KafkaSink {
     }
 
     fn prepare(&mut self) -> Result<(), ConnectorError> {
-        while self.link.producer.in_flight_count() > 0 {
+        while self.outbox.producer.in_flight_count() > 0 {
             self.reported(REPORT_WAIT)?;
         }
         Ok(())
@@ -325,9 +335,9 @@ impl Sink for KafkaSink {
     }
 
     fn abort(&mut self) -> Result<(), ConnectorError> {
-        self.link.producer.purge(PurgeConfig::default().queue().inflight());
-        while self.link.producer.in_flight_count() > 0 {
-            self.link.reports.next(REPORT_WAIT);
+        self.outbox.producer.purge(PurgeConfig::default().queue().inflight());
+        while self.outbox.producer.in_flight_count() > 0 {
+            self.outbox.reports.next(REPORT_WAIT);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //!
 //! The client fetches all partitions ahead, within bounds, from the position on. A range is fixed
 //! by what the client has heard of the partitions' ends, without a question to the broker; where
-//! limits or committed records make the exact end matter, the broker is asked.
+//! what is committed, or all that there is, has to be read, the broker is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -263,7 +263,14 @@ impl KafkaSource {
             offsets.remove(gone);
         }
         let new = places.iter().filter(|place| position.get(place).is_none());
-        let moved = offsets_at(&connected.client, new, EARLIEST, OFFSETS_WAIT)?;
+        // One that nobody leads yet holds up no other; it is still new the next time.
+        let moved = match offsets_at(&connected.client, new, EARLIEST, OFFSETS_WAIT) {
+            Err(error) if error.is_retryable() => {
+                tracing::debug!("new partitions wait: {error}");
+                Offsets::default()
+            }
+            moved => moved?,
+        };
         for (place, first) in moved.iter().filter(|(_, first)| **first > 0) {
             lose(
                 plan.fails_on_data_loss,
@@ -322,7 +329,7 @@ impl KafkaSource {
         let client = Arc::clone(&connected.client);
         let heard = self.heard_ends(&client, from)?;
         let is_more = heard.iter().any(|(place, end)| from.get(place) != Some(*end));
-        let is_exact = self.plan.limit.is_none() && self.plan.reads_uncommitted();
+        let is_exact = self.plan.reads_uncommitted();
         if bound == ReadLimit::Limited && (is_exact || !is_more) {
             return Ok(heard);
         }
@@ -335,9 +342,10 @@ impl KafkaSource {
         &self,
         begin: &mut Beginning,
         ends: &mut Offsets,
+        lost: Vec<Place>,
     ) -> Result<(), ConnectorError> {
         let connected = self.link.connected()?;
-        let mut suspects: BTreeSet<Place> = connected.fetches.settle()?.into_iter().collect();
+        let mut suspects = BTreeSet::from_iter(lost);
         for (place, end) in ends.iter() {
             if begin.offsets.get(place).is_some_and(|from| from > *end) {
                 suspects.insert(place.clone());
@@ -357,14 +365,16 @@ impl KafkaSource {
             if (first..=last).contains(&from) {
                 continue;
             }
+            // As in Spark: what a partition ends before is not read again.
+            let next = if from < first { first } else { last };
             lose(
                 self.plan.fails_on_data_loss,
                 &format!(
-                    "{place} no longer has offset {from}: it begins at {first} and ends at {last}; records were deleted before they were read"
+                    "{place} has no offset {from}: it begins at {first} and ends at {last}; records were deleted before they were read, or the topic was made anew. Its next offset is {next}"
                 ),
             )?;
-            begin.offsets.insert(place.clone(), first);
-            begin.moved.insert(place.clone(), first);
+            begin.offsets.insert(place.clone(), next);
+            begin.moved.insert(place.clone(), next);
             ends.insert(place.clone(), last);
         }
         connected.fetches.start(&begin.offsets)
@@ -372,9 +382,12 @@ impl KafkaSource {
 
     fn range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
         let mut begin = self.beginning()?;
-        self.link.connected()?.fetches.start(&begin.offsets)?;
+        let connected = self.link.connected()?;
+        connected.fetches.start(&begin.offsets)?;
+        // First, so that what is behind the ends that are read next finds empty queues, and calls.
+        let lost = connected.fetches.settle()?;
         let mut latest = self.ends(&begin.offsets, bound)?;
-        self.replace_lost(&mut begin, &mut latest)?;
+        self.replace_lost(&mut begin, &mut latest, lost)?;
         let mut ends = match (self.plan.limit, bound) {
             (Some(limit), ReadLimit::Limited) => limited(&begin.offsets, &latest, limit),
             _ => latest.clone(),
@@ -432,7 +445,9 @@ impl Source for KafkaSource {
                 if since.elapsed() >= self.plan.patience {
                     return Err(error);
                 }
-                tracing::warn!(source = %self.plan.place, "{error}; asking again");
+                if since.elapsed() < ASK_AGAIN {
+                    tracing::warn!(source = %self.plan.place, "{error}; asking again each second");
+                }
                 Ok(None)
             }
             Err(error) => Err(error),

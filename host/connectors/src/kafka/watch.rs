@@ -1,6 +1,6 @@
 //! Listens to what the client says, and notices partitions that appear or go while a query runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use tidemill_core::{ConnectorError, Wake};
 
-use super::client::{Events, Subscription, partitions};
+use super::client::{Events, Subscription, Wait, partitions};
 use super::offsets::Place;
 
 /// How often the broker is asked which partitions there are. Spark asks before every batch.
@@ -22,7 +22,7 @@ const REFRESH_WAIT: Duration = Duration::from_secs(4);
 /// know all of its own at once, and what is gone is data loss.
 const GONE_AFTER: Duration = Duration::from_secs(30);
 
-/// The longest that the end of the source waits for the thread to notice.
+/// One wait for what the client says; after it the thread sees whether the source has ended.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
@@ -69,7 +69,8 @@ impl Drop for Watch {
 
 fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake, shared: &Shared) {
     let mut asked = Instant::now();
-    let mut missing_since = None;
+    // Partitions that were there and are not named any more, and since when.
+    let mut missing: BTreeMap<Place, Instant> = BTreeMap::new();
     while !shared.is_closed.load(Ordering::Relaxed) {
         // Errors and log lines stand in this queue; records do not.
         drop(client.poll(POLL));
@@ -77,15 +78,16 @@ fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake
             continue;
         }
         asked = Instant::now();
-        match partitions(client, subscription, asked + REFRESH_WAIT) {
+        match partitions(client, subscription, Wait::begin(REFRESH_WAIT)) {
             // A topic that is gone has no partitions.
             Ok((mut places, _)) => {
                 let known = shared.places.lock().clone().unwrap_or_default();
-                if places.is_superset(&known) {
-                    missing_since = None;
-                } else if missing_since.get_or_insert(asked).elapsed() < GONE_AFTER {
-                    places.extend(known);
+                missing.retain(|place, _| !places.contains(place));
+                for place in known.difference(&places) {
+                    missing.entry(place.clone()).or_insert(asked);
                 }
+                let stay = missing.iter().filter(|(_, since)| since.elapsed() < GONE_AFTER);
+                places.extend(stay.map(|(place, _)| place.clone()));
                 let mut known = shared.places.lock();
                 if known.as_ref() != Some(&places) {
                     *known = Some(places);
@@ -93,7 +95,11 @@ fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake
                     wake();
                 }
             }
-            Err(error) => tracing::debug!("{error}"),
+            Err(error) => {
+                // Nobody knows what is missing while nobody answers.
+                missing.clear();
+                tracing::debug!("{error}");
+            }
         }
     }
 }

@@ -69,11 +69,13 @@ pub trait Source: Send {
     /// Schema of all columns that the source has; a reader gives a projection of them.
     fn schema(&self) -> SchemaRef;
 
-    /// The next rows to read, or `None` when there is nothing new. Does not wait for rows.
+    /// The next rows to read, or `None` when there is nothing new. Does not wait for rows, but may
+    /// wait for an answer of the place.
     fn next_range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError>;
 
-    /// Whether the next range, limited, would be the same however long one waits for it: the limit
-    /// is reached, or the input's end is fixed. Such a range may be read before its batch begins.
+    /// Whether the next range, limited, would not be larger however long one waits for it: the
+    /// limit is reached, or the input's end is fixed. Such a range may be read before its batch
+    /// begins.
     fn is_next_settled(&self) -> bool {
         false
     }

@@ -1,5 +1,12 @@
 //! The `tidemill` command.
 
+use mimalloc::MiMalloc;
+
+/// Records of Kafka are allocated by the client's thread and freed by those of the plan. The C
+/// library's allocator locks for each of them, which took half of the job's processor time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() -> std::process::ExitCode {
     tidemill::cli::main()
 }

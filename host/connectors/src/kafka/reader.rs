@@ -1,5 +1,6 @@
 //! Reads ranges: records go from the client's memory straight into columns or to the decoder.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,11 +75,13 @@ impl Taken {
 }
 
 /// The rows of one slice, block by block.
+///
+/// The spans take turns, a block each: while one is read, the client fetches the others. Which
+/// block is whose follows from the range and the records alone.
 struct Reading<G> {
     connected: Arc<Connected>,
-    spans: std::vec::IntoIter<Span>,
-    /// The span that is being read, and how far it is.
-    current: Option<Span>,
+    /// What is still to be read, the next one first.
+    spans: VecDeque<Span>,
     gather: G,
     patience: Duration,
     fails_on_data_loss: bool,
@@ -89,15 +92,14 @@ impl<G: Gather> Reading<G> {
     fn block(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
         let mut taken = Taken::default();
         while !taken.is_full() {
-            let Some(mut span) = self.current.take().or_else(|| self.spans.next()) else {
+            let Some(mut span) = self.spans.pop_front() else {
                 break;
             };
-            if span.from >= span.to {
-                continue;
-            }
             let fetching = self.connected.fetches.get(&span.place)?;
             self.take(&mut span, &mut fetching.lock(), &mut taken)?;
-            self.current = Some(span);
+            if span.from < span.to {
+                self.spans.push_back(span);
+            }
         }
         if taken.rows == 0 { Ok(None) } else { self.gather.finish(taken.rows).map(Some) }
     }
@@ -212,8 +214,7 @@ impl<G: Gather> Iterator for Reading<G> {
     fn next(&mut self) -> Option<Self::Item> {
         let block = self.block();
         if block.is_err() {
-            self.current = None;
-            self.spans = Vec::new().into_iter();
+            self.spans.clear();
         }
         block.transpose()
     }
@@ -239,8 +240,7 @@ impl KafkaReader {
         let connected = self.link.connected()?;
         Ok(Reading {
             connected,
-            spans: spans.into_iter(),
-            current: None,
+            spans: spans.into_iter().filter(|span| span.from < span.to).collect(),
             gather,
             patience: self.patience,
             fails_on_data_loss: self.fails_on_data_loss,

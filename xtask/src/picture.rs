@@ -34,7 +34,7 @@ const ROW: f64 = 20.0;
 const GAP: f64 = 10.0;
 const AXIS: f64 = 24.0;
 /// Of a letter, about, at the size that the picture writes in.
-const LETTER: f64 = 6.2;
+const LETTER: f64 = 6.9;
 const TEXT: &str = "font-family=\"sans-serif\" font-size=\"11\"";
 
 /// Steps of the axis are one of these, times a power of ten.

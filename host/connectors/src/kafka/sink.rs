@@ -34,7 +34,8 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("partitioner", "murmur2_random"),
     // Bounds what waits to be sent; `write` waits where it is full.
     ("queue.buffering.max.kbytes", "32768"),
-    ("linger.ms", "0.5"),
+    // A batch hands over all that it has; while it is sent, more gathers by itself.
+    ("linger.ms", "0"),
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.nagle.disable", "true"),
 ];

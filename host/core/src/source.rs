@@ -101,6 +101,12 @@ pub trait Source: Send {
         drop(wake);
     }
 
+    /// Connects to the place, where there is one to connect to: what is wrong with it shows before
+    /// a batch is made. Called once, before the first range.
+    fn connect(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     /// When to ask again, after [`Source::next_range`] gave nothing.
     fn ask_again(&self) -> AskAgain {
         AskAgain::NowAndThen

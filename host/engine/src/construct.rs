@@ -75,6 +75,10 @@ impl Reading {
         Ok(())
     }
 
+    pub(crate) fn connect(&mut self) -> Result<(), EngineError> {
+        Ok(self.sources.iter_mut().try_for_each(|named| named.source.connect())?)
+    }
+
     pub(crate) fn stop_at_present_end(&mut self) -> Result<(), EngineError> {
         Ok(self.sources.iter_mut().try_for_each(|named| named.source.stop_at_present_end())?)
     }

@@ -194,6 +194,7 @@ impl Query {
         let mut plugins = config.plugins;
         plugins.notify(waiting.wake());
         reading.restore(&recovered.positions, &recovered.ranges_since)?;
+        reading.connect()?;
         let delays = config.plan.watermarks().iter().map(|w| w.delay.millis()).collect();
         let tracker =
             WatermarkTracker::new(config.settings.watermark_policy, delays, recovered.watermark);

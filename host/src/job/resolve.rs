@@ -291,12 +291,6 @@ impl Resolver<'_> {
             return Err(self.not_yet(format!("{place}.watermark.idle")));
         }
         let delay = self.interval(&format!("{place}.watermark.delay"), &raw.delay)?;
-        if delay.micros < 0 {
-            return Err(self.invalid(format!(
-                "{place}.watermark.delay is \"{}\", and must not be negative",
-                &*raw.delay
-            )));
-        }
         Ok(Some(WatermarkSpec { column: raw.column.0, delay }))
     }
 
@@ -454,7 +448,13 @@ impl Resolver<'_> {
     }
 
     fn interval(&self, key: &str, text: &Text) -> Result<Interval, JobError> {
-        text.parse().map_err(|error| self.invalid(format!("{key}: {error}")))
+        let interval: Interval =
+            text.parse().map_err(|error| self.invalid(format!("{key}: {error}")))?;
+        if interval.micros < 0 {
+            let reason = format!("{key} is \"{}\", and must not be negative", &**text);
+            return Err(self.invalid(reason));
+        }
+        Ok(interval)
     }
 
     fn optional_bytes(&self, key: &str, text: Option<&Text>) -> Result<Option<u64>, JobError> {

@@ -42,6 +42,14 @@ fn what_is_not_built_is_refused_by_name() {
 }
 
 #[test]
+fn a_time_that_is_negative_is_refused() {
+    let job = JOB.replace("delay = \"5 minutes\"", "delay = \"-5 minutes\"");
+    refused(&job, &["watermark.delay", "must not be negative"]);
+    let job = JOB.replace("available_now = true", "processing_time = \"-1 second\"");
+    refused(&job, &["trigger.processing_time", "must not be negative"]);
+}
+
+#[test]
 fn wrong_sql_names_the_step_and_what_is_wrong() {
     refused(&JOB.replace("sum(amount)", "sum(amonut)"), &["step \"revenue\"", "amonut"]);
     refused(

@@ -14,7 +14,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidemill_core::ConnectorError;
 
-use super::offsets::{EARLIEST, Offsets, Place};
+use super::offsets::{EARLIEST, Offsets, TopicPartition};
 
 /// How long a query waits for the broker as it starts.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(30);
@@ -136,7 +136,7 @@ pub(super) enum Subscription {
     /// All partitions of these topics.
     Topics(BTreeSet<Arc<str>>),
     /// These partitions.
-    Partitions(BTreeSet<Place>),
+    Partitions(BTreeSet<TopicPartition>),
 }
 
 impl Subscription {
@@ -239,13 +239,14 @@ pub(super) fn partitions(
     client: &BaseConsumer<Events>,
     subscription: &Subscription,
     wait: Wait,
-) -> Result<(BTreeSet<Place>, Vec<Arc<str>>), ConnectorError> {
+) -> Result<(BTreeSet<TopicPartition>, Vec<Arc<str>>), ConnectorError> {
     let mut places = BTreeSet::new();
     let mut missing = Vec::new();
     for topic in subscription.topics() {
         match partition_count(client, &topic, wait)? {
-            Some(count) => places
-                .extend((0..count).map(|partition| Place { topic: Arc::clone(&topic), partition })),
+            Some(count) => places.extend(
+                (0..count).map(|partition| TopicPartition { topic: Arc::clone(&topic), partition }),
+            ),
             None => missing.push(topic),
         }
     }
@@ -261,7 +262,7 @@ pub(super) fn all_partitions(
     client: &BaseConsumer<Events>,
     subscription: &Subscription,
     wait: Wait,
-) -> Result<BTreeSet<Place>, ConnectorError> {
+) -> Result<BTreeSet<TopicPartition>, ConnectorError> {
     let (places, missing) = partitions(client, subscription, wait)?;
     if let Some(topic) = missing.first() {
         return Err(no_topic(topic));
@@ -283,7 +284,7 @@ pub(super) fn all_partitions(
 /// for a reader of committed records.
 pub(super) fn offsets_at<'a>(
     client: &BaseConsumer<Events>,
-    places: impl Iterator<Item = &'a Place>,
+    places: impl Iterator<Item = &'a TopicPartition>,
     which: i64,
     wait: Duration,
 ) -> Result<Offsets, ConnectorError> {
@@ -303,7 +304,8 @@ pub(super) fn offsets_at<'a>(
         .map_err(|error| unreachable(client.events(), &error.to_string()))?;
     let mut offsets = Offsets::default();
     for element in answer.elements() {
-        let place = Place { topic: element.topic().into(), partition: element.partition() };
+        let place =
+            TopicPartition { topic: element.topic().into(), partition: element.partition() };
         match (element.error(), element.offset()) {
             (Ok(()), Offset::Offset(offset)) => offsets.insert(place, offset),
             (Err(error), _) => {

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 use tidemill_codec::UTC;
 
 use super::native::Record;
-use super::offsets::Place;
+use super::offsets::TopicPartition;
 use crate::rows::BATCH_ROWS;
 
 /// Bytes that a builder of keys or values begins with, for each row.
@@ -90,7 +90,7 @@ impl Column {
 
     /// Gives the bytes of the headers that it took: key and value the caller knows.
     #[inline]
-    fn push(&mut self, place: &Place, record: Record<'_>) -> usize {
+    fn push(&mut self, place: &TopicPartition, record: Record<'_>) -> usize {
         let mut of_headers = 0;
         match self {
             Column::Key(column) => column.append_option(record.key()),
@@ -152,7 +152,7 @@ impl Columns {
 
     /// Gives the bytes that it took, about.
     #[inline]
-    pub(super) fn push(&mut self, place: &Place, record: Record<'_>) -> usize {
+    pub(super) fn push(&mut self, place: &TopicPartition, record: Record<'_>) -> usize {
         let of_headers: usize =
             self.columns.iter_mut().map(|column| column.push(place, record)).sum();
         record.size() + of_headers

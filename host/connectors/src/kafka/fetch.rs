@@ -11,7 +11,7 @@ use tidemill_core::{ConnectorError, Wake};
 
 use super::client::Events;
 use super::native::{Event, PartitionQueue};
-use super::offsets::{Offsets, Place};
+use super::offsets::{Offsets, TopicPartition};
 
 /// A partition that is being fetched.
 pub(super) struct Fetching {
@@ -26,7 +26,7 @@ pub(super) struct Fetching {
 pub(super) struct Fetches {
     client: Arc<BaseConsumer<Events>>,
     wake: Wake,
-    partitions: Mutex<BTreeMap<Place, Arc<Mutex<Fetching>>>>,
+    partitions: Mutex<BTreeMap<TopicPartition, Arc<Mutex<Fetching>>>>,
 }
 
 impl Fetches {
@@ -48,14 +48,17 @@ impl Fetches {
         Ok(())
     }
 
-    fn fetch(&self, place: &Place) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
+    fn fetch(&self, place: &TopicPartition) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
         let queue = PartitionQueue::new(Arc::clone(&self.client), place, Arc::clone(&self.wake))
             .map_err(|error| cannot_fetch(place, &error))?;
         Ok(Arc::new(Mutex::new(Fetching { queue, next: None, end: None })))
     }
 
     /// A partition, which is not started if it is new.
-    pub(super) fn get(&self, place: &Place) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
+    pub(super) fn get(
+        &self,
+        place: &TopicPartition,
+    ) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
         let mut partitions = self.partitions.lock();
         if let Some(fetching) = partitions.get(place) {
             return Ok(Arc::clone(fetching));
@@ -69,7 +72,7 @@ impl Fetches {
     /// the client tells of a queue only as it stops being empty.
     ///
     /// Gives partitions whose position the broker does not have.
-    pub(super) fn settle(&self) -> Result<Vec<Place>, ConnectorError> {
+    pub(super) fn settle(&self) -> Result<Vec<TopicPartition>, ConnectorError> {
         let mut lost = Vec::new();
         for (place, fetching) in self.partitions.lock().iter() {
             let mut fetching = fetching.lock();
@@ -96,7 +99,7 @@ impl Fetches {
     }
 
     /// Drops a partition, so that it is begun anew.
-    pub(super) fn forget(&self, place: &Place) {
+    pub(super) fn forget(&self, place: &TopicPartition) {
         self.partitions.lock().remove(place);
     }
 
@@ -107,7 +110,11 @@ impl Fetches {
 }
 
 /// What a client's error at a partition means.
-pub(super) fn fetch_failed(place: &Place, code: RDKafkaErrorCode, reason: &str) -> ConnectorError {
+pub(super) fn fetch_failed(
+    place: &TopicPartition,
+    code: RDKafkaErrorCode,
+    reason: &str,
+) -> ConnectorError {
     let what = format!("{place} cannot be read: {reason}");
     match code {
         RDKafkaErrorCode::TopicAuthorizationFailed => ConnectorError::fatal(what),
@@ -115,7 +122,7 @@ pub(super) fn fetch_failed(place: &Place, code: RDKafkaErrorCode, reason: &str) 
     }
 }
 
-fn cannot_fetch(place: &Place, error: &KafkaError) -> ConnectorError {
+fn cannot_fetch(place: &TopicPartition, error: &KafkaError) -> ConnectorError {
     ConnectorError::fatal(format!("{place} cannot be fetched: {error}"))
 }
 
@@ -125,7 +132,11 @@ pub(super) fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
 
 impl Fetching {
     /// Goes on at `offset`: at once if that is where it stands.
-    pub(super) fn go_to(&mut self, place: &Place, offset: i64) -> Result<(), ConnectorError> {
+    pub(super) fn go_to(
+        &mut self,
+        place: &TopicPartition,
+        offset: i64,
+    ) -> Result<(), ConnectorError> {
         if self.next != Some(offset) {
             self.end = None;
             self.next = None;

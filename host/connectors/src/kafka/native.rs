@@ -22,7 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use tidemill_core::Wake;
 
 use super::client::Events;
-use super::offsets::Place;
+use super::offsets::TopicPartition;
 
 /// Messages taken out of a queue at once: enough that the call costs nothing, few enough that what
 /// is held beyond a range's end is small.
@@ -72,7 +72,7 @@ pub(super) enum Event<'a> {
 
 /// The messages of one partition, in order, as the client fetches them ahead.
 pub(super) struct PartitionQueue {
-    place: Place,
+    place: TopicPartition,
     queue: *mut native::rd_kafka_queue_t,
     topic: Topic,
     /// Taken out of the queue; those before `next` are given back already.
@@ -92,7 +92,7 @@ impl PartitionQueue {
     /// The queue of a partition; nothing is fetched before [`PartitionQueue::start`].
     pub(super) fn new(
         client: Arc<BaseConsumer<Events>>,
-        place: &Place,
+        place: &TopicPartition,
         wake: Wake,
     ) -> Result<PartitionQueue, KafkaError> {
         let handle = client.client().native_ptr();

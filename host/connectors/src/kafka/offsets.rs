@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 /// A partition of a topic. Ordered by topic, then by number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Place {
+pub(super) struct TopicPartition {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
     }
@@ -27,7 +27,7 @@ pub(super) const LATEST: i64 = -1;
 
 /// An offset for each of some partitions: that of the record to come.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Offsets(BTreeMap<Place, i64>);
+pub(super) struct Offsets(BTreeMap<TopicPartition, i64>);
 
 impl Offsets {
     /// From Spark's form, `{"orders":{"0":5,"1":-2}}`.
@@ -48,7 +48,7 @@ impl Offsets {
                 let offset = whole.ok_or_else(|| {
                     format!("{topic}-{partition} has {offset}; an offset is a whole number of at least 0, -1 for the latest or -2 for the earliest")
                 })?;
-                offsets.0.insert(Place { topic: Arc::clone(&topic), partition }, offset);
+                offsets.0.insert(TopicPartition { topic: Arc::clone(&topic), partition }, offset);
             }
         }
         Ok(offsets)
@@ -66,15 +66,15 @@ impl Offsets {
         Value::Object(topics)
     }
 
-    pub(super) fn get(&self, place: &Place) -> Option<i64> {
+    pub(super) fn get(&self, place: &TopicPartition) -> Option<i64> {
         self.0.get(place).copied()
     }
 
-    pub(super) fn insert(&mut self, place: Place, offset: i64) {
+    pub(super) fn insert(&mut self, place: TopicPartition, offset: i64) {
         self.0.insert(place, offset);
     }
 
-    pub(super) fn remove(&mut self, place: &Place) {
+    pub(super) fn remove(&mut self, place: &TopicPartition) {
         self.0.remove(place);
     }
 
@@ -82,11 +82,11 @@ impl Offsets {
         self.0.extend(other.0.iter().map(|(place, offset)| (place.clone(), *offset)));
     }
 
-    pub(super) fn iter(&self) -> Iter<'_, Place, i64> {
+    pub(super) fn iter(&self) -> Iter<'_, TopicPartition, i64> {
         self.0.iter()
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+    pub(super) fn places(&self) -> impl Iterator<Item = &TopicPartition> {
         self.0.keys()
     }
 
@@ -95,8 +95,8 @@ impl Offsets {
     }
 }
 
-impl FromIterator<(Place, i64)> for Offsets {
-    fn from_iter<I: IntoIterator<Item = (Place, i64)>>(pairs: I) -> Offsets {
+impl FromIterator<(TopicPartition, i64)> for Offsets {
+    fn from_iter<I: IntoIterator<Item = (TopicPartition, i64)>>(pairs: I) -> Offsets {
         Offsets(pairs.into_iter().collect())
     }
 }
@@ -132,14 +132,14 @@ impl StartingOffsets {
 /// Spark's `KafkaMicroBatchStream.rateLimit`: a share below one is rounded up and every other
 /// down, so the result may be a little more or less than the limit.
 pub(super) fn limited(begin: &Offsets, latest: &Offsets, limit: u64) -> Offsets {
-    let size = |place: &Place, end: i64| {
+    let size = |place: &TopicPartition, end: i64| {
         begin.get(place).map_or(0, |begin| end.saturating_sub(begin).max(0))
     };
     let total: f64 = latest.iter().map(|(place, end)| as_f64(size(place, *end))).sum();
     if total < 1.0 {
         return latest.clone();
     }
-    let cut = |(place, end): (&Place, &i64)| {
+    let cut = |(place, end): (&TopicPartition, &i64)| {
         let size = size(place, *end);
         let share = as_f64(i64::try_from(limit).unwrap_or(i64::MAX)) * (as_f64(size) / total);
         let share = if share < 1.0 { share.ceil() } else { share.floor() };
@@ -162,7 +162,7 @@ fn as_i64(number: f64) -> i64 {
 /// A part of a partition: offsets `from..to`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Span {
-    pub(super) place: Place,
+    pub(super) place: TopicPartition,
     pub(super) from: i64,
     pub(super) to: i64,
 }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn slices_are_runs_of_about_the_same_size() {
         let span = |partition, size: i64| Span {
-            place: Place { topic: "t".into(), partition },
+            place: TopicPartition { topic: "t".into(), partition },
             from: 10,
             to: 10 + size,
         };

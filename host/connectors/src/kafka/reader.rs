@@ -14,19 +14,24 @@ use super::columns::{self, Columns};
 use super::fetch::{Fetching, fetch_failed, is_out_of_range};
 use super::link::{Connected, Link};
 use super::native::{Event, Record};
-use super::offsets::{EARLIEST, LATEST, Offsets, Place, Span, slice_of};
+use super::offsets::{EARLIEST, LATEST, Offsets, Span, TopicPartition, slice_of};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS, record_batch};
 
 /// Where decoded or plain rows are gathered.
 trait Gather {
     /// Gives the bytes that it took, about.
-    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<usize, ConnectorError>;
+    fn push(&mut self, place: &TopicPartition, record: Record<'_>)
+    -> Result<usize, ConnectorError>;
     fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError>;
 }
 
 impl Gather for Columns {
     #[inline]
-    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<usize, ConnectorError> {
+    fn push(
+        &mut self,
+        place: &TopicPartition,
+        record: Record<'_>,
+    ) -> Result<usize, ConnectorError> {
         Ok(Columns::push(self, place, record))
     }
 
@@ -44,7 +49,11 @@ struct Decoded {
 
 impl Gather for Decoded {
     #[inline]
-    fn push(&mut self, place: &Place, record: Record<'_>) -> Result<usize, ConnectorError> {
+    fn push(
+        &mut self,
+        place: &TopicPartition,
+        record: Record<'_>,
+    ) -> Result<usize, ConnectorError> {
         self.decoder.decode(record.value())?;
         Ok(self.beside.push(place, record))
     }
@@ -78,7 +87,7 @@ impl Taken {
 ///
 /// The spans take turns, a block each: while one is read, the client fetches the others. Which
 /// block is whose follows from the range and the records alone.
-struct Reading<G> {
+struct Blocks<G> {
     connected: Arc<Connected>,
     /// What is still to be read, the next one first.
     spans: VecDeque<Span>,
@@ -87,7 +96,7 @@ struct Reading<G> {
     fails_on_data_loss: bool,
 }
 
-impl<G: Gather> Reading<G> {
+impl<G: Gather> Blocks<G> {
     /// The next full block, or what is left.
     fn block(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
         let mut taken = Taken::default();
@@ -208,7 +217,7 @@ impl<G: Gather> Reading<G> {
     }
 }
 
-impl<G: Gather> Iterator for Reading<G> {
+impl<G: Gather> Iterator for Blocks<G> {
     type Item = Result<RecordBatch, ConnectorError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -230,15 +239,15 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    fn reading<G: Gather>(
+    fn blocks<G: Gather>(
         &self,
         range: &SourceRange,
         slice: Slice,
         gather: G,
-    ) -> Result<Reading<G>, ConnectorError> {
+    ) -> Result<Blocks<G>, ConnectorError> {
         let spans = slice_of(spans(range)?, slice.index, slice.count);
         let connected = self.link.connected()?;
-        Ok(Reading {
+        Ok(Blocks {
             connected,
             spans: spans.into_iter().filter(|span| span.from < span.to).collect(),
             gather,
@@ -262,7 +271,7 @@ impl RangeReader for KafkaReader {
         slice: Slice,
         projection: &[usize],
     ) -> Result<RowStream, ConnectorError> {
-        Ok(Box::new(self.reading(range, slice, self.columns(projection)?)?))
+        Ok(Box::new(self.blocks(range, slice, self.columns(projection)?)?))
     }
 
     fn read_decoded(
@@ -278,7 +287,7 @@ impl RangeReader for KafkaReader {
             return Err(ConnectorError::fatal("only the value of a record is decoded"));
         }
         let gather = Decoded { decoder, beside: self.columns(projection)? };
-        Ok(Box::new(self.reading(range, slice, gather)?))
+        Ok(Box::new(self.blocks(range, slice, gather)?))
     }
 }
 
@@ -294,7 +303,7 @@ fn spans(range: &SourceRange) -> Result<Vec<Span>, ConnectorError> {
     let mut starts = parse(&range.start)?;
     starts.extend(&parse(&range.parts)?);
     let ends = parse(&range.end)?;
-    let span = |(place, to): (&Place, &i64)| {
+    let span = |(place, to): (&TopicPartition, &i64)| {
         let from = starts.get(place).ok_or_else(|| unreadable(format!("{place} has no start")))?;
         Ok(Span { place: place.clone(), from, to: *to })
     };

@@ -25,7 +25,7 @@ use super::client::{CONNECT_WAIT, Events, Subscription, offsets_at};
 use super::columns;
 use super::link::{DEFAULTS, Link, READ_UNCOMMITTED, sets_queue};
 use super::native::cached_end;
-use super::offsets::{EARLIEST, LATEST, Offsets, Place, StartingOffsets, limited};
+use super::offsets::{EARLIEST, LATEST, Offsets, StartingOffsets, TopicPartition, limited};
 use super::reader::{KafkaReader, lose};
 use super::settings;
 use crate::options::{Known, Options};
@@ -163,7 +163,7 @@ fn subscription(options: &Options) -> Result<Subscription, ConfigError> {
                     if partition < 0 {
                         return Err(bad());
                     }
-                    places.insert(Place { topic: Arc::clone(&topic), partition });
+                    places.insert(TopicPartition { topic: Arc::clone(&topic), partition });
                 }
             }
             if places.is_empty() { Err(bad()) } else { Ok(Subscription::Partitions(places)) }
@@ -195,7 +195,7 @@ pub(crate) struct KafkaSource {
 }
 
 /// The end of a partition as the client has heard of it.
-fn heard_end(client: &BaseConsumer<Events>, place: &Place) -> Option<i64> {
+fn heard_end(client: &BaseConsumer<Events>, place: &TopicPartition) -> Option<i64> {
     let topic = CString::new(place.topic.as_bytes()).ok()?;
     cached_end(client, &topic, place.partition)
 }
@@ -220,10 +220,10 @@ impl KafkaSource {
             StartingOffsets::Latest => return ask(LATEST),
             StartingOffsets::At(given) => given,
         };
-        let named: BTreeSet<Place> = given.places().cloned().collect();
+        let named: BTreeSet<TopicPartition> = given.places().cloned().collect();
         if named != places {
-            let list = |places: Vec<&Place>| {
-                places.into_iter().map(Place::to_string).collect::<Vec<_>>().join(", ")
+            let list = |places: Vec<&TopicPartition>| {
+                places.into_iter().map(TopicPartition::to_string).collect::<Vec<_>>().join(", ")
             };
             return Err(ConnectorError::fatal(format!(
                 "{place}: startingOffsets has to name every partition, -2 for the earliest and -1 for the latest offset; it lacks [{}] and names [{}], which are not read",
@@ -232,7 +232,7 @@ impl KafkaSource {
             )));
         }
         let (earliest, latest) = (ask(EARLIEST)?, ask(LATEST)?);
-        let resolve = |(place, offset): (&Place, &i64)| {
+        let resolve = |(place, offset): (&TopicPartition, &i64)| {
             let known = match *offset {
                 EARLIEST => earliest.get(place),
                 LATEST => latest.get(place),
@@ -342,7 +342,7 @@ impl KafkaSource {
         &self,
         begin: &mut Beginning,
         ends: &mut Offsets,
-        lost: Vec<Place>,
+        lost: Vec<TopicPartition>,
     ) -> Result<(), ConnectorError> {
         let connected = self.link.connected()?;
         let mut suspects = BTreeSet::from_iter(lost);
@@ -397,7 +397,7 @@ impl KafkaSource {
             let end = ends.get(place).unwrap_or(*from);
             ends.insert(place.clone(), end.max(*from));
         }
-        let gone: Vec<Place> =
+        let gone: Vec<TopicPartition> =
             ends.places().filter(|place| begin.offsets.get(place).is_none()).cloned().collect();
         gone.iter().for_each(|place| ends.remove(place));
         self.latest = latest;
@@ -422,7 +422,7 @@ impl Source for KafkaSource {
                 format!("KafkaV2[Subscribe[{}]]", topics.join(", "))
             }
             Subscription::Partitions(places) => {
-                let places: Vec<String> = places.iter().map(Place::to_string).collect();
+                let places: Vec<String> = places.iter().map(TopicPartition::to_string).collect();
                 format!("KafkaV2[Assign[{}]]", places.join(", "))
             }
         }
@@ -493,6 +493,10 @@ impl Source for KafkaSource {
 
     fn notify(&mut self, wake: Wake) {
         self.link.wake_by(wake);
+    }
+
+    fn connect(&mut self) -> Result<(), ConnectorError> {
+        self.link.connected().map(drop)
     }
 
     fn ask_again(&self) -> AskAgain {

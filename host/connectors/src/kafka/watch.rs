@@ -10,7 +10,7 @@ use rdkafka::consumer::BaseConsumer;
 use tidemill_core::{ConnectorError, Wake};
 
 use super::client::{Events, Subscription, Wait, partitions};
-use super::offsets::Place;
+use super::offsets::TopicPartition;
 
 /// How often the broker is asked which partitions there are. Spark asks before every batch.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct Shared {
-    places: Mutex<Option<BTreeSet<Place>>>,
+    places: Mutex<Option<BTreeSet<TopicPartition>>>,
     is_closed: AtomicBool,
 }
 
@@ -52,11 +52,11 @@ impl Watch {
     }
 
     /// What a first question gave; from here on the thread asks.
-    pub(super) fn found(&self, places: BTreeSet<Place>) {
+    pub(super) fn found(&self, places: BTreeSet<TopicPartition>) {
         *self.shared.places.lock() = Some(places);
     }
 
-    pub(super) fn places(&self) -> BTreeSet<Place> {
+    pub(super) fn places(&self) -> BTreeSet<TopicPartition> {
         self.shared.places.lock().clone().unwrap_or_default()
     }
 }
@@ -70,7 +70,7 @@ impl Drop for Watch {
 fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake, shared: &Shared) {
     let mut asked = Instant::now();
     // Partitions that were there and are not named any more, and since when.
-    let mut missing: BTreeMap<Place, Instant> = BTreeMap::new();
+    let mut missing: BTreeMap<TopicPartition, Instant> = BTreeMap::new();
     while !shared.is_closed.load(Ordering::Relaxed) {
         // Errors and log lines stand in this queue; records do not.
         drop(client.poll(POLL));

@@ -7,6 +7,7 @@
 //! - columns without an alias are named as Spark names them;
 //! - names of tables and columns are matched without regard to case.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -42,6 +43,10 @@ impl Names {
         for field in schema.fields() {
             self.add_field(field);
         }
+    }
+
+    fn forget_table(&mut self, name: &str) {
+        self.tables.retain(|table, _| !table.eq_ignore_ascii_case(name));
     }
 
     /// The columns of a table, if there is just one of that name.
@@ -80,7 +85,7 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
     let (Some(Statement::Query(mut query)), None) = (statements.pop(), statements.pop()) else {
         return plan_err!("a step is one SELECT, and nothing else");
     };
-    let outcome = query.visit(&mut Rewrite { names });
+    let outcome = query.visit(&mut Rewrite { names: Cow::Borrowed(names) });
     if let ControlFlow::Break(error) = outcome {
         return Err(error);
     }
@@ -109,14 +114,18 @@ fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
 pub(super) const ALL_COLUMNS: &str = "*";
 
 struct Rewrite<'a> {
-    names: &'a Names,
+    names: Cow<'a, Names>,
 }
 
 impl VisitorMut for Rewrite<'_> {
     type Break = DataFusionError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<DataFusionError> {
-        match rewrite_body(&mut query.body, self.names) {
+        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
+            // Its columns are not those of a table that has the same name.
+            self.names.to_mut().forget_table(&table.alias.name.value);
+        }
+        match rewrite_body(&mut query.body, &self.names) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
@@ -331,6 +340,16 @@ mod tests {
     fn all_columns_of_several_tables_are_no_struct() {
         let text = "SELECT struct(*) AS v FROM a JOIN b ON a.x = b.x";
         let error = parse_query(text, &Names::default()).unwrap_err().to_string();
+        assert!(error.contains("name the columns"), "{error}");
+    }
+
+    #[test]
+    fn a_struct_of_all_columns_does_not_take_those_of_a_table_that_is_hidden() {
+        let text =
+            "WITH orders AS (SELECT *, 1 AS more FROM orders) SELECT struct(*) AS v FROM orders";
+        let mut names = Names::default();
+        names.add_table("Orders", &arrow::datatypes::Schema::empty());
+        let error = parse_query(text, &names).unwrap_err().to_string();
         assert!(error.contains("name the columns"), "{error}");
     }
 

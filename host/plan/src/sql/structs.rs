@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    Expr, Query, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::parse::{ALL_COLUMNS, Names, parse_expr};
@@ -14,7 +14,7 @@ use super::parse::{ALL_COLUMNS, Names, parse_expr};
 /// Rewrites every `struct(…)` of a SELECT to `named_struct`.
 pub(super) fn name_fields(select: &mut Select, names: &Names) -> Result<()> {
     let columns = single_table(&select.from).and_then(|table| names.columns_of(&table));
-    let mut fields = NameFields { columns };
+    let mut fields = NameFields { columns, depth: 0 };
     let mut outcome = select.projection.visit(&mut fields);
     for clause in [&mut select.selection, &mut select.having] {
         if let (ControlFlow::Continue(()), Some(clause)) = (&outcome, clause) {
@@ -41,6 +41,9 @@ fn single_table(from: &[TableWithJoins]) -> Option<String> {
 struct NameFields<'a> {
     /// Of the table that is selected from, where there is one.
     columns: Option<&'a [String]>,
+    /// Queries around the place that is looked at. Those inside the SELECT are rewritten by
+    /// themselves.
+    depth: usize,
 }
 
 impl NameFields<'_> {
@@ -55,7 +58,7 @@ impl NameFields<'_> {
             [Expr::Identifier(all)] if all.value == ALL_COLUMNS => {
                 let Some(columns) = self.columns else {
                     return plan_err!(
-                        "struct(*) stands for all columns of one table, and this SELECT does not read just one; name the columns, or make a step of the inner query"
+                        "struct(*) stands for all columns of one table, and this SELECT does not read just one that is no WITH or subquery; name the columns, or make a step of the inner query"
                     );
                 };
                 columns.iter().map(|name| (name.clone(), quoted(name))).collect()
@@ -90,7 +93,20 @@ fn quoted(name: &str) -> String {
 impl VisitorMut for NameFields<'_> {
     type Break = DataFusionError;
 
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<DataFusionError> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<DataFusionError> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
         match self.named(expr) {
             Ok(None) => ControlFlow::Continue(()),
             Ok(Some(named)) => {

@@ -53,13 +53,15 @@ impl Instance {
     }
 
     pub(super) fn xtask(&self, what: &str) {
-        let xtask = setting("TIDEMILL_XTASK").unwrap();
         let port = self.port.to_string();
+        let more = if what == "start" { &["--port", &port][..] } else { &[] };
+        self.xtask_with(what, more);
+    }
+
+    pub(super) fn xtask_with(&self, what: &str, more: &[&str]) {
+        let xtask = setting("TIDEMILL_XTASK").unwrap();
         let mut command = Command::new(xtask);
-        command.args(["kafka", what, "--instance", &self.name]);
-        if what == "start" {
-            command.args(["--port", &port]);
-        }
+        command.args(["kafka", what, "--instance", &self.name]).args(more);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -190,6 +192,12 @@ impl Topic {
         }
         records.sort_by_key(|(partition, offset, _)| (*partition, *offset));
         records.into_iter().map(|(_, _, record)| record).collect()
+    }
+
+    /// A topic that is there already.
+    pub(super) fn named(bootstrap: &str, name: &str) -> Topic {
+        let admin = config(bootstrap).create::<AdminClient<_>>().unwrap();
+        Topic { bootstrap: bootstrap.to_owned(), name: name.to_owned(), admin }
     }
 
     /// Waits until the topic has so many records.

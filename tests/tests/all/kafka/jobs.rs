@@ -151,6 +151,20 @@ fn bytes_that_are_no_text_do_not_stop_a_query() {
 }
 
 #[test]
+fn a_topic_that_is_not_there_is_the_jobs_fault_and_not_a_failed_query() {
+    let Some(there) = Topic::new(1) else { return };
+    let bench = Workbench::new();
+    let job = forwarding(&there, &there, AT_ONCE);
+    let source = format!("subscribe = \"{}\"", there.name);
+    let sink = format!(" topic = \"{}\"", there.name);
+    for (wrong, of) in [(&source, "subscribe"), (&sink, " topic")] {
+        bench.write("job.toml", job.replace(wrong, &format!("{of} = \"no-such-topic\"")));
+        let words = ["there is no topic \"no-such-topic\"", "create it"];
+        bench.run(&["run", "job.toml"]).expect_failure(2, &words);
+    }
+}
+
+#[test]
 fn progress_tells_how_far_the_query_is_behind() {
     let Some(input) = Topic::new(1) else { return };
     let records: Vec<Plain> =

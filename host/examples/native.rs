@@ -19,6 +19,10 @@ use tidemill_core::{
 };
 use tidemill_engine::{QueryEvent, StopSignal};
 
+/// As the command has it, which this is compared with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PLUGIN: &str = "orders";
 const FUNCTION: &str = "normalise";
 

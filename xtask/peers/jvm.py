@@ -6,7 +6,7 @@ from pyspark.sql import SparkSession
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SCHEMA = "order_id STRING, user_id STRING, amount DOUBLE, category STRING, order_time TIMESTAMP"
-CORES = os.cpu_count()
+CORES = len(os.sched_getaffinity(0))
 
 
 def session(**settings):

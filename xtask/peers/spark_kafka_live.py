@@ -14,7 +14,9 @@ from jvm import SCHEMA, session
 
 job, bootstrap, source, sink, checkpoint, jars = sys.argv[1:7]
 shutil.rmtree(checkpoint, ignore_errors=True)
-spark = session(**{"spark.jars": ",".join(glob.glob(f"{jars}/*.jar"))})
+settings = {"spark.jars": ",".join(glob.glob(f"{jars}/*.jar"))}
+# It is killed, and would leave its files where nobody looks.
+spark = session(**settings, **{"spark.local.dir": f"{checkpoint}-local"})
 records = (
     spark.readStream.format("kafka")
     .option("kafka.bootstrap.servers", bootstrap)

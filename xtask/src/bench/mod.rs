@@ -29,7 +29,8 @@ pub(crate) struct Options {
     /// Rows of the throughput measurement.
     #[arg(long, default_value_t = 5_000_000)]
     rows: u64,
-    /// How often each thing is measured; the tables show the median.
+    /// How often throughput, batches and reloads are measured, the peers and latency apart; the
+    /// tables show the run of middle processor time, with the highest peak of memory.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     runs: u32,
     /// Measures only this.
@@ -121,6 +122,7 @@ fn measure_files(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
 
 fn measure_kafka(workspace: &Workspace, bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     if let Some(bootstrap) = &bench.options.bootstrap {
+        kafka::end_on_signals(None)?;
         return kafka::measure(bench, bootstrap, report);
     }
     let broker = kafka::Broker::start(workspace)?;

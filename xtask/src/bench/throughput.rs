@@ -56,21 +56,22 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Runs a job that ends by itself, as often as asked.
+/// Runs a job that ends by itself, as often as asked: the run of middle processor time, and the
+/// highest peak of all.
 pub(super) fn cost(bench: &Bench, program: &Path, verb: &[&str], job: &Job) -> Result<Cost> {
+    let mut peak_mib: Option<f64> = None;
     let once = || {
         job.forget()?;
         let run = measure::run(program, verb, &job.path(), |_, _, _| Ok(()))?;
         let rows = run.rows();
         ensure!(rows == bench.options.rows, "the job read {rows} rows of {}", bench.options.rows);
-        Ok(Cost {
-            rows,
-            wall_s: run.wall.as_secs_f64(),
-            cpu_s: run.cpu.as_secs_f64(),
-            peak_mib: run.peak_kib.map(|kib| kib as f64 / 1_024.0),
-        })
+        let peak = run.peak_kib.map(|kib| kib as f64 / 1_024.0);
+        peak_mib = peak_mib.into_iter().chain(peak).reduce(f64::max);
+        let (wall_s, cpu_s) = (run.wall.as_secs_f64(), run.cpu.as_secs_f64());
+        Ok(Cost { rows, wall_s, cpu_s, peak_mib: None })
     };
-    bench.median(once, |cost| cost.cpu_s)
+    let middle = bench.median(once, |cost| cost.cpu_s)?;
+    Ok(Cost { peak_mib, ..middle })
 }
 
 impl Cost {

@@ -1,6 +1,6 @@
 //! The time from an order's production to the job's row for it in the output topic.
 //!
-//! Every order carries the time at which it was handed to the client, in `sent`; the broker stamps
+//! Every order carries the time at which it was due to be sent, in `sent`; the broker stamps
 //! the job's row as it appends it. A row of sums carries the newest `sent` of its group.
 
 use std::path::Path;
@@ -82,10 +82,10 @@ impl Probe {
             .set("queue.buffering.max.messages", "1000000")
             .create()?;
         let mut value = Vec::new();
-        let mut one = |row: u64, order: &[u8]| {
+        let mut one = |row: u64, order: &[u8], sent_ms: f64| {
             let key = row.to_string();
             value.clear();
-            value.extend_from_slice(format!("{{\"sent\":{:.3},", now_ms()?).as_bytes());
+            value.extend_from_slice(format!("{{\"sent\":{sent_ms:.3},").as_bytes());
             value.extend_from_slice(order.strip_prefix(b"{").ok_or("an order is a JSON object")?);
             let record = BaseRecord::to(&self.input);
             let record = record.partition(0).key(key.as_bytes()).payload(&value[..]);
@@ -97,28 +97,26 @@ impl Probe {
                 if knocking.elapsed() > START_MAX {
                     return Err("the job writes nothing".into());
                 }
-                one(row, order)?;
+                one(row, order, now_ms()?)?;
                 producer.poll(KNOCK);
             }
             Ok(())
         })?;
         producer.flush(WAIT)?;
-        let begin = Instant::now();
-        let mut begin_ms = 0.0;
+        let (begin, first_ms) = (Instant::now(), now_ms()?);
         let warm_up = self.rate * self.warm_up;
+        let due_ms = |row: u64| first_ms + row as f64 / self.rate as f64 * 1e3;
         orders::each(orders, warm_up + self.rate * self.seconds, |row, order| {
-            if row == warm_up {
-                begin_ms = now_ms()?;
-            }
             let due = Duration::from_secs_f64(row as f64 / self.rate as f64);
             while begin.elapsed() < due {
                 producer.poll(Duration::ZERO);
                 std::thread::sleep(TICK.min(due.saturating_sub(begin.elapsed())));
             }
-            one(row, order)
+            // The time at which it was due: a load that is late does not hide it.
+            one(row, order, due_ms(row))
         })?;
         producer.flush(WAIT)?;
-        Ok(begin_ms)
+        Ok(due_ms(warm_up))
     }
 
     fn consumer(&self) -> Result<BaseConsumer> {

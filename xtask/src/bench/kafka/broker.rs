@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::peers;
 use crate::services::kafka::{Instance, Wanted};
 use crate::workspace::Workspace;
 
@@ -23,7 +24,7 @@ impl<'a> Broker<'a> {
         let broker = Broker { instance: Instance::named(workspace, NAME)? };
         // One that was killed could not.
         broker.instance.wipe()?;
-        wipe_on_signals(workspace.clone())?;
+        end_on_signals(Some(workspace.clone()))?;
         broker.instance.start(WANTED)?;
         Ok(broker)
     }
@@ -40,11 +41,15 @@ impl Drop for Broker<'_> {
     }
 }
 
-fn wipe_on_signals(workspace: Workspace) -> Result<()> {
+/// A signal ends the peer that runs, and wipes the broker, before it ends us.
+pub(in crate::bench) fn end_on_signals(broker_of: Option<Workspace>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            if let Ok(instance) = Instance::named(&workspace, NAME) {
+            peers::end_running();
+            if let Some(workspace) = &broker_of
+                && let Ok(instance) = Instance::named(workspace, NAME)
+            {
                 wipe(&instance);
             }
             std::process::exit(INTERRUPTED);

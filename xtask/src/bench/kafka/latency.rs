@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::Kafka;
 use super::goals::Goals;
@@ -16,6 +16,8 @@ use crate::bench::tables::Report;
 
 /// A steady load. The JVMs compile what they run in its first seconds.
 const STEADY: Pace = Pace { rate: 20_000, warm_up: 20, seconds: 60 };
+/// Until the first row is out, a job starts.
+const START: Pace = Pace { rate: 20, warm_up: 0, seconds: 1 };
 /// A trickle: every batch has a row or a few.
 const TRICKLE: Pace = Pace { rate: 20, warm_up: 5, seconds: 30 };
 
@@ -72,8 +74,11 @@ pub(super) fn measure(kafka: &Kafka<'_>, report: &mut Report, goals: &mut Goals)
     report.table("From an order's production to the job's row in the output topic", &HEADER, table);
     report.remark(&format!(
         "Kafka to Kafka, one partition each, default trigger, milliseconds; the broker's times are \
-         cut to whole ones. {} s of the same load go before the measured {} s. An update is \
-         measured by the newest order in it. With nothing arriving the job uses {:.2} % of a core.",
+         cut to whole ones. {} s of the same load go before the measured {} s; processor time and \
+         batches are those of both. An order counts from the moment at which it was due. An update \
+         is measured by the newest order in it: Flink writes one for every order, the others one \
+         for those of a batch. Spark runs micro-batches, its real-time mode is not measured. With \
+         nothing arriving the job uses {:.2} % of a core.",
         STEADY.warm_up,
         STEADY.seconds,
         idle * 100.0
@@ -103,6 +108,7 @@ fn peer_under(kafka: &Kafka<'_>, peer: Peer, job: LiveJob) -> Result<Loaded> {
     let Topics { input, output } = &topics;
     let bootstrap = &kafka.load.bootstrap;
     let process = LivePeer::start(kafka.bench, peer, job, bootstrap, &input.name, &output.name)?;
+    kafka.load.probe(input, output, START, kafka.orders).with_context(|| process.messages())?;
     let (begin, cpu) = (Instant::now(), process.cpu()?);
     let latency = kafka.load.probe(input, output, STEADY, kafka.orders)?;
     Ok(Loaded {
@@ -143,8 +149,9 @@ fn tidemill_job(kafka: &Kafka<'_>, topics: &Topics<'_>, job: LiveJob) -> Result<
 }
 
 fn under(kafka: &Kafka<'_>, topics: &Topics<'_>, live: &Live, pace: Pace) -> Result<Loaded> {
-    let (begin, cpu, batches) = (Instant::now(), live.cpu()?, live.batches());
     let Topics { input, output } = topics;
+    kafka.load.probe(input, output, START, kafka.orders)?;
+    let (begin, cpu, batches) = (Instant::now(), live.cpu()?, live.batches());
     let latency = kafka.load.probe(input, output, pace, kafka.orders)?;
     Ok(Loaded {
         latency,

@@ -22,7 +22,7 @@ use anyhow::Result;
 
 use crate::bench::tables::Report;
 use crate::bench::{Bench, Measurement, data};
-pub(super) use broker::Broker;
+pub(super) use broker::{Broker, end_on_signals};
 use load::Load;
 
 /// What the measurements over Kafka share.

@@ -4,6 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -86,7 +87,26 @@ impl LiveJob {
 }
 
 /// A peer's process; killed when dropped.
-pub(super) struct LivePeer(Child);
+pub(super) struct LivePeer {
+    child: Child,
+    log: PathBuf,
+}
+
+/// The process group of the peer that runs; 0: none does.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Ends the peer that runs, if one does.
+pub(super) fn end_running() {
+    let group = RUNNING.swap(0, Ordering::SeqCst);
+    if group == 0 {
+        return;
+    }
+    // The peers end cleanly on request only after a while, and nothing of theirs is kept.
+    let group = format!("-{group}");
+    if let Err(error) = run(Command::new("kill").args(["-KILL", "--", &group])) {
+        eprintln!("bench: the peer may go on running: {error:#}");
+    }
+}
 
 impl LivePeer {
     pub(super) fn start(
@@ -113,16 +133,24 @@ impl LivePeer {
                 java
             }
         };
-        let log = std::fs::File::create(bench.directory.join("peer.log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let log = bench.directory.join("peer.log");
+        let file = std::fs::File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         eprintln!("bench: {} on a peer (two minutes)", job.name());
         // A group of its own: Spark's JVM is a child of its script.
-        Ok(LivePeer(command.process_group(0).spawn().context("could not start the peer")?))
+        let child = command.process_group(0).spawn().context("could not start the peer")?;
+        RUNNING.store(child.id(), Ordering::SeqCst);
+        Ok(LivePeer { child, log })
+    }
+
+    /// Where to look if it does not do what it should.
+    pub(super) fn messages(&self) -> String {
+        format!("what the peer says is in {}", self.log.display())
     }
 
     /// Processor time of the process and its children so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
-        let id = self.0.id();
+        let id = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
         let mut sum = process_cpu(id)?;
         for child in children.split_whitespace() {
@@ -134,12 +162,8 @@ impl LivePeer {
 
 impl Drop for LivePeer {
     fn drop(&mut self) {
-        let group = format!("-{}", self.0.id());
-        // The peers end cleanly on request only after a while, and nothing of theirs is kept.
-        if let Err(error) = run(Command::new("kill").args(["-KILL", "--", &group])) {
-            eprintln!("bench: the peer may go on running: {error:#}");
-        }
-        let _ = self.0.wait();
+        end_running();
+        let _ = self.child.wait();
     }
 }
 

@@ -46,7 +46,10 @@ struct Costs {
 
 impl Costs {
     fn all(&self) -> impl Iterator<Item = (&'static str, &Cost)> {
-        let first = [("the client alone", &self.client), ("reference job", &self.reference)];
+        let first = [
+            ("the bare client, a poll a record", &self.client),
+            ("reference job", &self.reference),
+        ];
         let others = self.tidemill.iter().chain(&self.peers);
         first.into_iter().chain(others.map(|(name, cost)| (*name, cost)))
     }

@@ -19,16 +19,16 @@ fn kills() -> u32 {
     if std::env::var_os("TIDEMILL_LONG").is_some() { KILLS_LONG } else { KILLS }
 }
 
-const ROWS: u64 = 60;
+pub(crate) const ROWS: u64 = 60;
 
 /// More batches than all kills together wait for.
-fn files() -> u64 {
+pub(crate) fn files() -> u64 {
     u64::from(kills()) * 24
 }
 
 /// Runs the job to its end, killing it at moments that the seed chooses: some batches after the
 /// start and a little later, or somewhere in the start itself.
-fn run_with_kills(bench: &Workbench, seed: u64) {
+pub(crate) fn run_with_kills(bench: &Workbench, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     for kill in 0..kills() {
         let mut child = bench.spawn(&["run", "job.toml", "--progress", "json"]);

@@ -1,6 +1,7 @@
 //! Kafka, on a real broker that `cargo xtask test` starts.
 
 mod broker;
+mod crash;
 mod example;
 mod jobs;
 mod security;

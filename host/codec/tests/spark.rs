@@ -182,6 +182,8 @@ fn parse_options(options: Options<'_>) -> JsonOptions {
     JsonOptions::parse(&options.collect()).unwrap()
 }
 
+/// From the checkout that is tested: several may share a target directory, and with it this test.
 fn recorded(name: &str) -> String {
-    fs::read_to_string(format!("{}/tests/recorded/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    fs::read_to_string(format!("{package}/tests/recorded/{name}")).unwrap()
 }

@@ -54,7 +54,7 @@ impl RunningBatch {
     }
 
     /// The batch, of which something was read before it began.
-    pub(crate) fn read_ahead(self, ahead: ReadAhead) -> RunningBatch {
+    pub(crate) fn with_ahead(self, ahead: ReadAhead) -> RunningBatch {
         RunningBatch { ahead, ..self }
     }
 

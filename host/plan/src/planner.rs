@@ -164,7 +164,7 @@ impl PlannedQuery {
         let sources = self.sources.iter().cloned();
         let watermarks = self.watermarks.len();
         let batch = RunningBatch::new(query, query_id, spec, attempt, state, sources, watermarks);
-        Arc::new(batch.read_ahead(ahead))
+        Arc::new(batch.with_ahead(ahead))
     }
 
     /// Starts a batch. Gives one stream a partition of the result; rows are in the query's order

@@ -480,9 +480,7 @@ impl Reports {
         unsafe { native::rd_kafka_event_destroy(event) };
         (true, undelivered)
     }
-}
 
-impl Reports {
     /// # Safety
     /// `event` is a line of the client's log that is alive.
     unsafe fn log(&self, event: *mut native::rd_kafka_event_t) {

@@ -46,7 +46,7 @@ impl OutgoingColumns {
         };
         let value = find("value", is_bytes, "STRING or BINARY")?
             .ok_or("the rows have no column \"value\", which a Kafka record needs; for example to_json(struct(*)) AS value")?;
-        let topic = find("topic", is_text, "STRING")?;
+        let topic = find("topic", DataType::is_string, "STRING")?;
         if !has_topic && topic.is_none() {
             return Err(
                 "no topic is named: set the option topic, or give the rows a column \"topic\""
@@ -67,12 +67,9 @@ impl OutgoingColumns {
     }
 }
 
-fn is_text(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
 fn is_bytes(kind: &DataType) -> bool {
-    is_text(kind) || matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+    kind.is_string()
+        || matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
 fn is_headers(kind: &DataType) -> bool {
@@ -80,7 +77,7 @@ fn is_headers(kind: &DataType) -> bool {
         return false;
     };
     matches!(item.data_type(), DataType::Struct(fields)
-        if fields.len() == 2 && is_text(fields[0].data_type()) && is_bytes(fields[1].data_type()))
+        if fields.len() == 2 && fields[0].data_type().is_string() && is_bytes(fields[1].data_type()))
 }
 
 /// The rows of a record batch, as records.

@@ -48,7 +48,7 @@ pub(crate) struct KafkaSinkPlan {
     place: String,
     client: ClientConfig,
     topic: Option<Arc<str>>,
-    has_headers: bool,
+    takes_headers: bool,
 }
 
 impl KafkaSinkPlan {
@@ -69,7 +69,7 @@ impl KafkaSinkPlan {
             place: place.to_owned(),
             client,
             topic: topic.map(Arc::from),
-            has_headers: options.bool("includeHeaders", true)?,
+            takes_headers: options.bool("includeHeaders", true)?,
         };
         if let Some(schema) = &config.schema {
             plan.columns(schema)?;
@@ -86,7 +86,7 @@ impl KafkaSinkPlan {
     }
 
     fn columns(&self, schema: &SchemaRef) -> Result<OutgoingColumns, ConfigError> {
-        OutgoingColumns::find(schema, self.topic.is_some(), self.has_headers)
+        OutgoingColumns::find(schema, self.topic.is_some(), self.takes_headers)
             .map_err(|reason| ConfigError::Schema { place: self.place.clone(), reason })
     }
 

@@ -35,7 +35,7 @@ fn rewritten(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Transformed::yes(divided(*left, *right, schema))
         }
         Expr::Cast(Cast { expr, ref field }) | Expr::TryCast(TryCast { expr, ref field })
-            if is_text(field.data_type()) && is_bytes(&expr, schema) =>
+            if field.data_type().is_string() && is_bytes(&expr, schema) =>
         {
             static FUNCTION: LazyLock<ScalarUDF> =
                 LazyLock::new(|| ScalarUDF::new_from_impl(BytesAsText::default()));
@@ -54,10 +54,6 @@ fn divided(left: Expr, right: Expr, schema: &DFSchema) -> Expr {
         (left, right)
     };
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Divide, Box::new(right)))
-}
-
-fn is_text(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn is_bytes(expression: &Expr, schema: &DFSchema) -> bool {

@@ -38,12 +38,13 @@ pub use progress::{
 };
 pub use sink::{Begin, Delivery, Sink};
 pub use source::{
-    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange, Wake,
-    beside,
+    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
+    TableReader, Wake, beside,
 };
 pub use spec::{AttemptSpec, BatchSpec};
 pub use state::{
-    Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor,
+    Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
+    StateVisitor, member_key, split_member,
 };
 pub use trace::TRACE_TARGET;
 pub use trigger::Trigger;

@@ -194,6 +194,12 @@ pub trait RangeReader: Send + Sync {
     }
 }
 
+/// Reads a table that does not change while a query runs.
+pub trait TableReader: Send + Sync {
+    /// All rows, with these columns (indices into the table's schema, ascending).
+    fn read(&self, projection: &[usize]) -> Result<RowStream, ConnectorError>;
+}
+
 /// The columns of both, which have the same rows.
 pub fn beside(left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
     let (left_schema, right_schema) = (left.schema(), right.schema());

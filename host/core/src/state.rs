@@ -63,6 +63,22 @@ pub struct StateUsage {
 /// Is shown an entry: its bucket, key and value.
 pub type StateVisitor<'a> = dyn FnMut(Bucket, &[u8], &[u8]) + 'a;
 
+/// Is shown a member of a group: its bucket, number and value.
+pub type MemberVisitor<'a> = dyn FnMut(Bucket, u64, &[u8]) + 'a;
+
+/// The key of a member of a group.
+#[must_use]
+pub fn member_key(group: &[u8], member: u64) -> Vec<u8> {
+    [group, &member.to_be_bytes()].concat()
+}
+
+/// The group and the number of a member, from its key. `None`: the key is too short for one.
+#[must_use]
+pub fn split_member(key: &[u8]) -> Option<(&[u8], u64)> {
+    let (group, member) = key.split_last_chunk()?;
+    Some((group, u64::from_be_bytes(*member)))
+}
+
 /// One shard of one operator's state during one batch.
 pub trait ShardState: Send {
     /// The value of a key, with this batch's changes.
@@ -76,6 +92,29 @@ pub trait ShardState: Send {
 
     /// Visits the entries of all buckets `..=until`, in (bucket, key) order. Costs what it visits.
     fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>);
+
+    /// Sets the value of a member of a group: an entry whose key is the group's bytes and the
+    /// member's number (8 bytes, big endian). The members of a group are found together, whatever
+    /// their buckets.
+    fn put_member(
+        &mut self,
+        bucket: Bucket,
+        group: &[u8],
+        member: u64,
+        value: &[u8],
+    ) -> Result<(), StateError>;
+
+    /// Removes a member of a group. Returns whether it was there.
+    fn remove_member(
+        &mut self,
+        bucket: Bucket,
+        group: &[u8],
+        member: u64,
+    ) -> Result<bool, StateError>;
+
+    /// Visits the members of a group over all buckets, in the order of (member, bucket). Costs what
+    /// it visits.
+    fn members(&self, group: &[u8], visit: &mut MemberVisitor<'_>);
 
     /// Size of the shard.
     fn usage(&self) -> StateUsage;

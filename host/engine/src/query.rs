@@ -499,8 +499,9 @@ impl Query {
     }
 
     fn constructing(&self, now_ms: i64) -> NextBatch {
-        let follows_watermark = self.plan.operators().iter().any(|op| op.follows_watermark);
         let watermark = self.tracker.current();
+        let mut operators = self.plan.operators().iter();
+        let is_wanted = operators.any(|op| op.wants_batch(self.last_watermark, watermark));
         NextBatch {
             batch: self.next_batch,
             batch_time_ms: now_ms,
@@ -510,8 +511,7 @@ impl Query {
             may_have_no_data: self.settings.no_data_batches
                 && self.settings.trigger != Trigger::Once
                 && self.has_run
-                && follows_watermark
-                && watermark > self.last_watermark,
+                && is_wanted,
         }
     }
 

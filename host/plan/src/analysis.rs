@@ -1,118 +1,331 @@
-//! Which plans can run as streams. What has no meaning on a stream is refused as Spark refuses it;
-//! what Spark runs and this version does not is named as not supported yet. Nothing is ignored.
+//! Which plans can run as streams. What has no meaning on a stream is refused as Spark refuses it
+//! (UnsupportedOperationChecker); what Spark runs and this version does not is named as not
+//! supported yet. Nothing is ignored.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 
+use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
-use tidemill_core::OutputMode;
+use datafusion::logical_expr::{Distinct, Expr, Extension, Join, LogicalPlan, Volatility};
+use tidemill_core::{OutputMode, WatermarkPolicy};
 
-use crate::PlanError;
+use crate::logical::{
+    Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name,
+};
 use crate::sql::{BatchTime, PluginScalar};
+use crate::{PlanError, QueryDefinition};
 
-/// Checks a plan before it is optimised, where it still looks like its text.
-pub(crate) fn check(plan: &LogicalPlan, mode: OutputMode) -> Result<(), PlanError> {
-    let mut survey = Survey::default();
-    survey.visit(plan, false)?;
-    match (mode, survey.aggregations) {
-        (OutputMode::Complete, 0) => Err(PlanError::Refused(
-            "Invalid streaming output mode: complete. This output mode is not supported for no streaming aggregations on streaming DataFrames/DataSets. Use append or update".to_owned(),
-        )),
-        (_, 0 | 1) => survey.check_order(mode),
-        _ => Err(PlanError::NotYet("more than one aggregation in a query".to_owned())),
+/// The streaming tables of a query.
+pub(crate) struct Streams {
+    sources: Vec<String>,
+}
+
+impl Streams {
+    pub(crate) fn of(definition: &QueryDefinition) -> Streams {
+        Streams { sources: definition.sources.iter().map(|source| source.name.clone()).collect() }
+    }
+
+    /// Whether any of them is below a plan.
+    pub(crate) fn reach(&self, plan: &LogicalPlan) -> bool {
+        self.read_by(plan).next().is_some()
+    }
+
+    fn read_by(&self, plan: &LogicalPlan) -> impl Iterator<Item = &String> {
+        let mut read = BTreeSet::new();
+        // The closure never fails.
+        let _ = plan.apply(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                read.insert(scan.table_name.table().to_owned());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        self.sources.iter().filter(move |source| read.contains(*source))
     }
 }
 
-#[derive(Default)]
-struct Survey {
-    aggregations: usize,
-    sorted: bool,
-    limited: bool,
-    sorted_below_aggregation: bool,
+/// Checks a plan before it is optimised, where it still looks like its text.
+pub(crate) fn check(
+    plan: &LogicalPlan,
+    mode: OutputMode,
+    streams: &Streams,
+) -> Result<(), PlanError> {
+    let check = Check { mode, streams };
+    check.expressions(plan)?;
+    check.output_mode(plan)?;
+    check.chains(plan)?;
+    check.nodes(plan)
 }
 
-impl Survey {
-    fn visit(&mut self, plan: &LogicalPlan, under_aggregation: bool) -> Result<(), PlanError> {
-        check_expressions(plan)?;
-        let mut under = under_aggregation;
+struct Check<'a> {
+    mode: OutputMode,
+    streams: &'a Streams,
+}
+
+fn refused(reason: impl Into<String>) -> PlanError {
+    PlanError::Refused(reason.into())
+}
+
+impl Check<'_> {
+    /// Visits the nodes that streams flow through, the sink's side first.
+    fn visit(
+        &self,
+        plan: &LogicalPlan,
+        visit: &mut dyn FnMut(&LogicalPlan) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        if !self.streams.reach(plan) {
+            return Ok(());
+        }
+        visit(plan)?;
+        plan.inputs().into_iter().try_for_each(|input| self.visit(input, visit))
+    }
+
+    fn expressions(&self, plan: &LogicalPlan) -> Result<(), PlanError> {
+        self.visit(plan, &mut |node| check_expressions(node, self.streams))
+    }
+
+    fn is_aggregation(&self, plan: &LogicalPlan) -> bool {
+        matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
+            && self.streams.reach(plan)
+    }
+
+    fn is_stream_join(&self, plan: &LogicalPlan) -> bool {
         match plan {
+            LogicalPlan::Join(join) => {
+                self.streams.reach(&join.left) && self.streams.reach(&join.right)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_stateful(&self, plan: &LogicalPlan) -> bool {
+        self.is_aggregation(plan) || self.is_stream_join(plan) || is_deduplication(plan)
+    }
+
+    fn aggregations<'p>(&self, plan: &'p LogicalPlan) -> Vec<&'p LogicalPlan> {
+        let mut found = Vec::new();
+        let mut rest = vec![plan];
+        while let Some(node) = rest.pop() {
+            if self.is_aggregation(node) {
+                found.push(node);
+            }
+            rest.extend(node.inputs());
+        }
+        found
+    }
+
+    fn output_mode(&self, plan: &LogicalPlan) -> Result<(), PlanError> {
+        let invalid = |operation: &str, way_out: &str| {
+            refused(format!(
+                "Invalid streaming output mode: {}. This output mode is not supported for {operation} on streaming DataFrames/DataSets. {way_out}",
+                self.mode
+            ))
+        };
+        let aggregations = self.aggregations(plan);
+        match self.mode {
+            OutputMode::Complete if aggregations.is_empty() => {
+                Err(invalid("no streaming aggregations", "Use append or update"))
+            }
+            OutputMode::Append if aggregations.iter().any(|a| !has_event_time_key(a)) => {
+                Err(invalid(
+                    "streaming aggregations without watermark",
+                    "Set a watermark on the source and group by window(…) over that column or by the column itself, or use output_mode = \"update\"",
+                ))
+            }
+            OutputMode::Update if aggregations.iter().any(|a| is_by_session(a)) => Err(invalid(
+                "session window",
+                "Update output mode is not supported for session windows: use append or complete",
+            )),
+            _ => aggregations.iter().try_for_each(|aggregation| {
+                if is_by_session(aggregation) && group_fields(aggregation).len() == 2 {
+                    return Err(refused(
+                        "Global aggregation with session window in streaming query is not supported; group by another column beside session_window(…)",
+                    ));
+                }
+                Ok(())
+            }),
+        }
+    }
+
+    /// An aggregation that is emitted again and again must not feed another stateful operator:
+    /// what it emits is late there (Spark's checkStreamingQueryGlobalWatermarkLimit).
+    fn chains(&self, plan: &LogicalPlan) -> Result<(), PlanError> {
+        if self.mode == OutputMode::Append {
+            return Ok(());
+        }
+        self.visit(plan, &mut |node| {
+            let feeds = self.is_stateful(node)
+                && node.inputs().iter().any(|input| !self.aggregations(input).is_empty());
+            if !feeds {
+                return Ok(());
+            }
+            Err(refused(format!(
+                "Detected pattern of possible 'correctness' issue due to global watermark. The query contains stateful operation which can emit rows older than the current watermark plus allowed late record delay, which are \"late rows\" in downstream stateful operations and these rows can be discarded: an aggregation below another stateful operator in output mode {}. Use output_mode = \"append\", or one stateful operator a query",
+                self.mode
+            )))
+        })
+    }
+
+    fn nodes(&self, plan: &LogicalPlan) -> Result<(), PlanError> {
+        self.visit(plan, &mut |node| match node {
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::TableScan(_)
-            | LogicalPlan::Extension(_) => {}
-            LogicalPlan::Aggregate(_) => {
-                self.aggregations += 1;
-                under = true;
+            | LogicalPlan::Extension(_)
+            | LogicalPlan::Unnest(_)
+            | LogicalPlan::Aggregate(_) => Ok(()),
+            LogicalPlan::Distinct(Distinct::All(_)) => Ok(()),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => {
+                match union.inputs.iter().all(|input| self.streams.reach(input)) {
+                    true => Ok(()),
+                    false => Err(refused(
+                        "Union between streaming and batch DataFrames/Datasets is not supported",
+                    )),
+                }
             }
-            LogicalPlan::Sort(_) => {
-                self.sorted = true;
-                self.sorted_below_aggregation |= under_aggregation;
+            LogicalPlan::Sort(_) if !self.has_complete_data(node) => Err(refused(
+                "Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode",
+            )),
+            LogicalPlan::Sort(_) => Ok(()),
+            LogicalPlan::Limit(limit) if limit.skip.is_some() => {
+                Err(refused("Offset is not supported on streaming DataFrames/Datasets"))
             }
-            LogicalPlan::Limit(_) => {
-                self.limited = true;
-                self.sorted_below_aggregation |= under_aggregation;
+            LogicalPlan::Limit(_) if self.mode == OutputMode::Update => Err(refused(
+                "Limits are not supported on streaming DataFrames/Datasets in Update output mode",
+            )),
+            LogicalPlan::Limit(_) if self.mode == OutputMode::Complete && !self.has_complete_data(node) => {
+                Err(PlanError::NotYet("LIMIT below an aggregation in complete mode".to_owned()))
             }
-            other => return Err(PlanError::NotYet(describe(other))),
-        }
-        plan.inputs().into_iter().try_for_each(|input| self.visit(input, under))
+            LogicalPlan::Limit(_) => Ok(()),
+            LogicalPlan::Window(_) => Err(refused(
+                "Non-time-based windows are not supported on streaming DataFrames/Datasets",
+            )),
+            other => Err(PlanError::NotYet(describe(other))),
+        })
     }
 
-    fn check_order(&self, mode: OutputMode) -> Result<(), PlanError> {
-        let complete_aggregation = mode == OutputMode::Complete && self.aggregations == 1;
-        if self.sorted && (!complete_aggregation || self.sorted_below_aggregation) {
-            return Err(PlanError::Refused(
-                "Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode".to_owned(),
-            ));
+    /// Whether a node has the whole result of an aggregation in every batch.
+    fn has_complete_data(&self, plan: &LogicalPlan) -> bool {
+        self.mode == OutputMode::Complete && !self.aggregations(plan).is_empty()
+    }
+
+    fn join(&self, join: &Join) -> Result<(), PlanError> {
+        let kind = spark_name(join.join_type);
+        let on_side = |stream: &str, table: &str| {
+            refused(format!(
+                "{kind} joins with streaming DataFrames/Datasets on the {stream} and a static DataFrame/Dataset on the {table} is not supported: which rows of the table meet nothing is never known"
+            ))
+        };
+        match (self.streams.reach(&join.left), self.streams.reach(&join.right)) {
+            (true, true) => self.stream_join(join),
+            (true, false) => match join.join_type {
+                JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => Ok(()),
+                _ => Err(on_side("left", "right")),
+            },
+            _ => match join.join_type {
+                JoinType::Inner
+                | JoinType::Right
+                | JoinType::RightSemi
+                | JoinType::RightAnti => Ok(()),
+                _ => Err(on_side("right", "left")),
+            },
         }
-        if self.limited && mode == OutputMode::Update {
-            return Err(PlanError::Refused(
-                "Limits are not supported on streaming DataFrames/Datasets in Update output mode"
-                    .to_owned(),
-            ));
+    }
+
+    fn stream_join(&self, join: &Join) -> Result<(), PlanError> {
+        let kind = spark_name(join.join_type);
+        match join.join_type {
+            JoinType::Inner
+            | JoinType::Left
+            | JoinType::Right
+            | JoinType::Full
+            | JoinType::LeftSemi => {}
+            _ => {
+                return Err(refused(format!(
+                    "{kind} joins with a streaming DataFrame/Dataset on both sides are not supported"
+                )));
+            }
         }
-        if self.limited && (!complete_aggregation || self.sorted_below_aggregation) {
-            return Err(PlanError::NotYet("LIMIT outside of complete mode".to_owned()));
+        let takes_update = matches!(join.join_type, JoinType::Inner | JoinType::LeftSemi);
+        match self.mode {
+            OutputMode::Append => Ok(()),
+            OutputMode::Update if takes_update => Ok(()),
+            mode => Err(refused(format!(
+                "Join between two streaming DataFrames/Datasets is not supported in {mode} output mode, only in Append output mode (inner and left semi joins in Update mode, too); this one is {kind}"
+            ))),
         }
-        Ok(())
     }
 }
 
-fn check_expressions(plan: &LogicalPlan) -> Result<(), PlanError> {
-    let mut refused = None;
+fn is_deduplication(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Extension(Extension { node }) => node.as_any().is::<Deduplicate>(),
+        _ => false,
+    }
+}
+
+/// The fields that an aggregation groups by.
+fn group_fields(plan: &LogicalPlan) -> Vec<arrow::datatypes::FieldRef> {
+    let fields = plan.schema().fields();
+    let count = match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr_len().unwrap_or_default(),
+        _ => fields.len(),
+    };
+    fields.iter().take(count).cloned().collect()
+}
+
+fn has_event_time_key(aggregation: &LogicalPlan) -> bool {
+    group_fields(aggregation).iter().any(|field| is_event_time(field))
+}
+
+fn is_by_session(aggregation: &LogicalPlan) -> bool {
+    let fields = group_fields(aggregation);
+    session_columns(&arrow::datatypes::Schema::new(fields)).is_some()
+}
+
+fn check_expressions(plan: &LogicalPlan, streams: &Streams) -> Result<(), PlanError> {
+    let mut found = None;
     // The closures never fail.
     let _ = plan.apply_expressions(|expression| {
         expression.apply(|e| {
-            refused = match e {
-                Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) => {
-                    Some(PlanError::NotYet("a subquery in an expression".to_owned()))
-                }
-                Expr::GroupingSet(_) => {
-                    Some(PlanError::NotYet("GROUPING SETS, CUBE or ROLLUP".to_owned()))
-                }
-                Expr::ScalarFunction(function) if is_unrepeatable(function) => {
-                    Some(PlanError::Refused(format!(
-                        "{}() gives another value each time, and a batch has to give the same rows when it is run again; take the value from the input, or from current_timestamp()",
-                        function.func.name()
-                    )))
-                }
-                Expr::WindowFunction(_) => Some(PlanError::Refused(
-                    "Non-time-based windows are not supported on streaming DataFrames/Datasets"
-                        .to_owned(),
-                )),
-                Expr::AggregateFunction(function) if function.params.distinct => {
-                    Some(PlanError::Refused(
-                        "Distinct aggregations are not supported on streaming DataFrames/Datasets. Consider using approx_count_distinct() instead".to_owned(),
-                    ))
-                }
-                _ => return Ok(TreeNodeRecursion::Continue),
-            };
-            Ok(TreeNodeRecursion::Stop)
+            found = check_expression(e, streams).err();
+            Ok(match found {
+                Some(_) => TreeNodeRecursion::Stop,
+                None => TreeNodeRecursion::Continue,
+            })
         })
     });
-    refused.map_or(Ok(()), Err)
+    found.map_or(Ok(()), Err)
+}
+
+fn check_expression(expression: &Expr, streams: &Streams) -> Result<(), PlanError> {
+    let subquery = |plan: &LogicalPlan| match streams.reach(plan) {
+        true => Err(refused(
+            "Invalid subquery: Streaming query is not allowed in subquery expressions; write a join of the two streams",
+        )),
+        false => Ok(()),
+    };
+    match expression {
+        Expr::Exists(exists) => subquery(&exists.subquery.subquery),
+        Expr::InSubquery(within) => subquery(&within.subquery.subquery),
+        Expr::ScalarSubquery(scalar) => subquery(&scalar.subquery),
+        Expr::ScalarFunction(function) if is_unrepeatable(function) => Err(refused(format!(
+            "{}() gives another value each time, and a batch has to give the same rows when it is run again; take the value from the input, or from current_timestamp()",
+            function.func.name()
+        ))),
+        Expr::WindowFunction(window) => Err(refused(format!(
+            "Window function is not supported in {} on streaming DataFrames/Datasets. Structured Streaming only supports time-window aggregation using the WINDOW function: Non-time-based windows are not supported",
+            window.fun
+        ))),
+        Expr::AggregateFunction(function) if function.params.distinct => Err(refused(
+            "Distinct aggregations are not supported on streaming DataFrames/Datasets. Consider using approx_count_distinct() instead",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a function is volatile in earnest. Ours only say so to be left alone by the optimiser.
@@ -124,19 +337,54 @@ fn is_unrepeatable(function: &ScalarFunction) -> bool {
 }
 
 /// Refuses sources that the plan does not read: their rows would be read past and lost.
-pub(crate) fn check_sources(plan: &LogicalPlan, sources: &[String]) -> Result<(), PlanError> {
-    let mut read = Vec::new();
-    // The closure never fails.
-    let _ = plan.apply(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            read.push(scan.table_name.table().to_owned());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    match sources.iter().find(|source| !read.contains(source)) {
+pub(crate) fn check_sources(plan: &LogicalPlan, streams: &Streams) -> Result<(), PlanError> {
+    let read: BTreeSet<&String> = streams.read_by(plan).collect();
+    match streams.sources.iter().find(|source| !read.contains(source)) {
         None => Ok(()),
         Some(unread) => Err(PlanError::Invalid(format!(
             "source \"{unread}\" does not reach the sink: no step reads it; use it or take it out"
+        ))),
+    }
+}
+
+/// Refuses a watermark above another one: an operator would not know which of them counts. Spark
+/// refuses it once the watermark moves. It never does, with the policy `min`, where the lower one
+/// feeds an aggregation in append mode, which gives nothing before: such a query is taken, as
+/// Spark takes it, and told that nothing will come out.
+pub(crate) fn check_watermarks(
+    plan: &LogicalPlan,
+    definition: &QueryDefinition,
+) -> Result<(), PlanError> {
+    let waits = definition.output_mode == OutputMode::Append
+        && definition.watermark_policy == WatermarkPolicy::Min;
+    redefined(plan, waits).map(drop)
+}
+
+/// Whether a watermark comes out of a plan: `Some(true)` if rows come with it at once.
+fn redefined(plan: &LogicalPlan, waits: bool) -> Result<Option<bool>, PlanError> {
+    let mut below = None;
+    for input in plan.inputs() {
+        below = below.max(redefined(input, waits)?);
+    }
+    let LogicalPlan::Extension(Extension { node }) = plan else {
+        let is_aggregation = matches!(plan, LogicalPlan::Aggregate(_));
+        return Ok(below.map(|comes| comes && !(is_aggregation && waits)));
+    };
+    let Some(watermark) = node.as_any().downcast_ref::<EventTimeWatermark>() else {
+        return Ok(below);
+    };
+    match below {
+        None => Ok(Some(true)),
+        Some(false) => {
+            tracing::warn!(
+                column = watermark.column,
+                "a watermark above an aggregation that has one already: the query's watermark is the least of both, so it stays at 1970 and nothing comes out; leave the upper one out"
+            );
+            Ok(Some(false))
+        }
+        Some(true) => Err(refused(format!(
+            "Redefining watermark is disallowed: there is one on \"{}\" above another one of the same rows; keep the one that is nearer to the source",
+            watermark.column
         ))),
     }
 }
@@ -168,11 +416,7 @@ pub(crate) fn check_batch_sql(plan: &LogicalPlan) -> Result<(), PlanError> {
 
 fn describe(plan: &LogicalPlan) -> String {
     match plan {
-        LogicalPlan::Join(_) => "a join".to_owned(),
-        LogicalPlan::Union(_) => "UNION".to_owned(),
-        LogicalPlan::Distinct(_) => "SELECT DISTINCT".to_owned(),
-        LogicalPlan::Unnest(_) => "explode()".to_owned(),
-        LogicalPlan::Window(_) => "a window function".to_owned(),
+        LogicalPlan::Distinct(_) => "DISTINCT ON".to_owned(),
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
             "a SELECT without a source".to_owned()
         }

@@ -4,19 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Interval, OutputMode, PluginModule, RangeReader};
+use tidemill_core::{
+    Interval, OutputMode, PluginModule, RangeReader, TableReader,
+    WatermarkPolicy,
+};
 
 /// Everything that the plan depends on.
 #[derive(Clone)]
 pub struct QueryDefinition {
     /// Which rows of the result a batch gives.
     pub output_mode: OutputMode,
+    /// How several watermarks make the query's.
+    pub watermark_policy: WatermarkPolicy,
     /// Shards of each stateful operator.
     pub shuffle_partitions: u32,
     /// Slices into which each source's range is cut, read side by side.
     pub scan_partitions: usize,
-    /// Tables at the leaves.
+    /// Streaming tables at the leaves.
     pub sources: Vec<SourceTable>,
+    /// Tables that stay as they are while the query runs.
+    pub statics: Vec<StaticTable>,
     /// Run in order; each names a table for the later ones. May be empty.
     pub steps: Vec<Step>,
     /// Table that the sink takes; `None`: the last step's, or the only source's.
@@ -40,6 +47,17 @@ pub struct SourceTable {
     pub watermark: Option<WatermarkSpec>,
 }
 
+/// A table that a query joins with its streams. It is read when the first batch needs it, and kept.
+#[derive(Clone)]
+pub struct StaticTable {
+    /// Name in SQL.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Reads it.
+    pub reader: Arc<dyn TableReader>,
+}
+
 /// Short for `from_json(value, schema)` and `data.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueFormat {
@@ -58,6 +76,9 @@ pub struct WatermarkSpec {
     pub column: String,
     /// How far behind the largest event time the watermark stays. Not negative.
     pub delay: Interval,
+    /// How long its input may have no rows before it no longer holds the query's watermark back;
+    /// `None`: it always does (as in Spark).
+    pub idle: Option<Interval>,
 }
 
 /// One table made of earlier ones.
@@ -84,6 +105,15 @@ pub enum StepKind {
         plugin: String,
         /// Name of the function.
         function: String,
+    },
+    /// Spark's `dropDuplicates`, or `dropDuplicatesWithinWatermark`.
+    DropDuplicates {
+        /// The table.
+        from: String,
+        /// Columns that make rows equal; empty: all.
+        columns: Vec<String>,
+        /// Whether a row is forgotten once the watermark has passed its event time by the delay.
+        within_watermark: bool,
     },
     /// The table as it is (a step that only sets a watermark).
     Same {

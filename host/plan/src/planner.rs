@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::plan_err;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::logical_expr::{Extension, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Extension, FetchType, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, displayable,
@@ -17,15 +18,20 @@ use datafusion::physical_plan::{
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionContext;
 use tidemill_core::{
-    Attempt, BatchId, BatchSpec, FunctionKind, PluginModule, QueryId, SourceRange, StateStore,
+    Attempt, BatchId, BatchSpec, FunctionKind, OutputMode, PluginModule, QueryId, SourceRange,
+    StateStore,
 };
 
-use crate::definition::{Step, StepKind, WatermarkSpec};
+use crate::analysis::Streams;
+use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
+use crate::joins::plan_joins;
 use crate::logical::{
-    Call, Evaluate, EventTimeWatermark, PluginTransform, as_spark, expand_windows, extract_calls,
+    Call, Deduplicate, Evaluate, EventTimeWatermark, PluginTransform, StreamLimit, as_spark,
+    expand_windows, extract_calls,
 };
 use crate::physical::{
-    Extensions, ReadAhead, StatefulSettings, StreamScanExec, StreamTable, make_stateful,
+    Extensions, ReadAhead, StaticRows, StatefulSettings, StreamScanExec, StreamTable,
+    make_stateful,
 };
 use crate::sql::{self, Names};
 use crate::{
@@ -47,35 +53,43 @@ pub struct PlannedQuery {
 impl PlannedQuery {
     /// Plans a query. Starts nothing and reads no row.
     pub async fn plan(definition: &QueryDefinition) -> Result<PlannedQuery, PlanError> {
-        let mut planner = Planner::new(definition.scan_partitions);
+        let mut planner = Planner::new(definition);
         for module in &definition.plugins {
             planner.add_plugin(module)?;
         }
         for source in &definition.sources {
             planner.add_source(source)?;
         }
+        for table in &definition.statics {
+            planner.add_static(table)?;
+        }
         for step in &definition.steps {
             planner.add_step(step, &definition.plugins).await?;
         }
         let result = planner.output(definition).await?;
-        analysis::check(&result, definition.output_mode)?;
-        let sources: Vec<String> =
-            definition.sources.iter().map(|source| source.name.clone()).collect();
-        analysis::check_sources(&result, &sources)?;
+        let streams = planner.streams;
+        analysis::check(&result, definition.output_mode, &streams)?;
+        analysis::check_sources(&result, &streams)?;
         let key = grouping_columns(&result);
+        let result = match definition.output_mode {
+            OutputMode::Append => limit_streams(result, &streams)?,
+            OutputMode::Update | OutputMode::Complete => result,
+        };
+        let state = session::state(&planner.context);
+        let logical = plan_joins(optimise(&state, &result)?, &streams).await?;
+        let (logical, watermarks) = number_watermarks(logical)?;
+        analysis::check_watermarks(&logical, definition)?;
         let settings = StatefulSettings {
             mode: definition.output_mode,
             shards: definition.shuffle_partitions,
         };
-        let state = session::state(&planner.context);
-        let logical = optimise(&state, &result)?;
         let (plan, operators) = make_physical(&state, &logical, settings).await?;
         Ok(PlannedQuery {
             context: planner.context,
             plan,
             logical,
-            sources,
-            watermarks: planner.watermarks,
+            sources: definition.sources.iter().map(|source| source.name.clone()).collect(),
+            watermarks,
             operators,
             key,
         })
@@ -188,15 +202,16 @@ impl PlannedQuery {
 struct Planner {
     context: SessionContext,
     names: Names,
-    watermarks: Vec<WatermarkSpec>,
+    streams: Streams,
     last: Option<String>,
 }
 
 impl Planner {
-    fn new(scan_partitions: usize) -> Planner {
-        let context = session::streaming(scan_partitions);
+    fn new(definition: &QueryDefinition) -> Planner {
+        let context = session::streaming(definition.scan_partitions);
         session::register_functions(&context);
-        Planner { context, names: Names::default(), watermarks: Vec::new(), last: None }
+        let streams = Streams::of(definition);
+        Planner { context, names: Names::default(), streams, last: None }
     }
 
     fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
@@ -228,6 +243,15 @@ impl Planner {
         self.add_table(&source.name, scan, source.watermark.as_ref(), &place)
     }
 
+    fn add_static(&mut self, table: &StaticTable) -> Result<(), PlanError> {
+        let last = self.last.take();
+        let provider = provider_as_source(Arc::new(StaticRows(table.clone())));
+        let scan = LogicalPlanBuilder::scan(table.name.as_str(), provider, None)?.build()?;
+        self.add_table(&table.name, scan, None, "")?;
+        self.last = last;
+        Ok(())
+    }
+
     async fn add_step(
         &mut self,
         step: &Step,
@@ -245,6 +269,12 @@ impl Planner {
                     )));
                 };
                 let node = PluginTransform::try_new(input, Arc::clone(module), function)?;
+                LogicalPlan::Extension(Extension { node: Arc::new(node) })
+            }
+            StepKind::DropDuplicates { from, columns, within_watermark } => {
+                let input = self.table(from, &step.name).await?;
+                let node = Deduplicate::try_new(input, columns, *within_watermark)
+                    .map_err(|error| PlanError::in_step(&step.name, &error))?;
                 LogicalPlan::Extension(Extension { node: Arc::new(node) })
             }
         };
@@ -278,15 +308,16 @@ impl Planner {
         let plan = match watermark {
             None => plan,
             Some(watermark) => {
-                let number = self.watermarks.len();
-                let node = EventTimeWatermark::try_new(plan, &watermark.column, number).map_err(
-                    |error| PlanError::Invalid(format!("{place}: {}", error.strip_backtrace())),
-                )?;
-                self.watermarks.push(watermark.clone());
+                let node = EventTimeWatermark::try_new(plan, watermark).map_err(|error| {
+                    PlanError::Invalid(format!("{place}: {}", error.strip_backtrace()))
+                })?;
                 LogicalPlan::Extension(Extension { node: Arc::new(node) })
             }
         };
         self.names.add_table(name, plan.schema().as_arrow());
+        if self.streams.reach(&plan) {
+            self.names.mark_streaming(name);
+        }
         let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
         self.context.register_table(name, view)?;
         self.last = Some(name.to_owned());
@@ -308,7 +339,13 @@ fn grouping_columns(plan: &LogicalPlan) -> Vec<String> {
     let mut node = plan;
     loop {
         if let LogicalPlan::Aggregate(aggregate) = node {
-            let names = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
+            let count = aggregate.group_expr_len().unwrap_or(aggregate.group_expr.len());
+            let names = aggregate.schema.fields().iter().take(count);
+            groups = Some(names.map(|field| field.name().clone()).collect());
+            break;
+        }
+        if let LogicalPlan::Distinct(distinct) = node {
+            let names = distinct.input().schema().fields().iter();
             groups = Some(names.map(|field| field.name().clone()).collect());
             break;
         }
@@ -339,6 +376,9 @@ fn origins_of(plan: &LogicalPlan, column: usize) -> Vec<String> {
     match plan {
         LogicalPlan::Aggregate(aggregate) => {
             vec![aggregate.schema.field(column).name().clone()]
+        }
+        LogicalPlan::Distinct(distinct) => {
+            vec![distinct.input().schema().field(column).name().clone()]
         }
         LogicalPlan::Projection(projection) => projection.expr[column]
             .column_refs()
@@ -397,6 +437,48 @@ fn uses_of(node: &LogicalPlan) -> Vec<PluginUse> {
             }),
         })
         .collect()
+}
+
+/// Makes LIMIT count over the life of the query, where rows are appended.
+fn limit_streams(plan: LogicalPlan, streams: &Streams) -> Result<LogicalPlan, PlanError> {
+    let limited = plan.transform_up(|node| {
+        let LogicalPlan::Limit(limit) = node else {
+            return Ok(Transformed::no(node));
+        };
+        if !streams.reach(&limit.input) {
+            return Ok(Transformed::no(LogicalPlan::Limit(limit)));
+        }
+        let FetchType::Literal(Some(rows)) = limit.get_fetch_type()? else {
+            return plan_err!("LIMIT takes a number");
+        };
+        let node = Arc::new(StreamLimit::over(limit.input, rows as u64));
+        Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+    });
+    limited.map(|limited| limited.data).map_err(|error| PlanError::Invalid(error.strip_backtrace()))
+}
+
+/// Numbers the watermarks of an optimised plan, where a source that is read twice has two.
+fn number_watermarks(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<WatermarkSpec>), PlanError> {
+    let mut found = Vec::new();
+    let numbered = plan.transform_up(|node| {
+        let numbered = match &node {
+            LogicalPlan::Extension(Extension { node }) => {
+                node.as_any().downcast_ref::<EventTimeWatermark>().map(|watermark| {
+                    found.push(watermark.spec());
+                    watermark.numbered(found.len() - 1)
+                })
+            }
+            _ => None,
+        };
+        Ok(match numbered {
+            None => Transformed::no(node),
+            Some(watermark) => {
+                let node = Arc::new(watermark);
+                Transformed::yes(LogicalPlan::Extension(Extension { node }))
+            }
+        })
+    })?;
+    Ok((numbered.data, found))
 }
 
 fn optimise(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {

@@ -26,7 +26,8 @@ pub struct RawJob {
     /// Streaming tables, by name.
     #[serde(default)]
     pub source: BTreeMap<String, RawSource>,
-    /// Batch tables for stream-static joins, by name. Not supported yet.
+    /// Tables that streams are joined with, by name. Read when the first batch needs them, and kept
+    /// until the query ends.
     #[serde(default, rename = "static")]
     pub statics: BTreeMap<String, RawSource>,
     /// Plugins, by name.
@@ -144,7 +145,8 @@ pub struct RawWatermark {
     pub column: Text,
     /// How late rows may be: `"5 minutes"`.
     pub delay: Text,
-    /// A source without rows for so long no longer holds the watermark back. Not supported yet.
+    /// A source without rows for so long no longer holds the watermark back. Default: it always
+    /// does.
     pub idle: Option<Text>,
 }
 
@@ -187,7 +189,7 @@ pub struct RawLimits {
 pub struct RawStep {
     /// Name of the table that the step makes.
     pub name: Text,
-    /// The table that a plugin's step reads. Default: the step before, or the only source.
+    /// The table that a step without SQL reads. Default: the step before, or the only source.
     pub from: Option<Text>,
     /// Spark SQL over the earlier tables.
     pub sql: Option<Text>,
@@ -195,7 +197,7 @@ pub struct RawStep {
     pub plugin: Option<Text>,
     /// Name of the plugin's transform.
     pub function: Option<Text>,
-    /// Spark's dropDuplicates. Not supported yet.
+    /// Spark's dropDuplicates: the first row of each key passes.
     pub drop_duplicates: Option<RawDropDuplicates>,
     /// Event time of the result.
     pub watermark: Option<RawWatermark>,

@@ -20,6 +20,8 @@ use super::read::{Override, read};
 
 /// Default of `options.shuffle_partitions`.
 const SHUFFLE_PARTITIONS: u32 = 4;
+/// Formats of static tables.
+const STATIC_FORMATS: [&str; 4] = ["json", "csv", "parquet", "text"];
 /// Default of `options.retries`.
 const RETRIES: u32 = 3;
 
@@ -42,6 +44,9 @@ pub struct Job {
     pub options: JobOptions,
     /// Streaming tables.
     pub sources: Vec<JobSource>,
+    /// Tables that streams are joined with. They have neither a value to take apart nor a
+    /// watermark.
+    pub statics: Vec<JobSource>,
     /// Plugins.
     pub plugins: Vec<JobPlugin>,
     /// Steps in order.
@@ -153,9 +158,6 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn job(&self, text: &str, raw: RawJob) -> Result<Job, JobError> {
-        if let Some(name) = raw.statics.keys().next() {
-            return Err(self.not_yet(format!("[static.{name}]")));
-        }
         let name = match raw.name {
             Some(name) => name.0,
             None => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -172,7 +174,12 @@ impl Resolver<'_> {
             .into_iter()
             .map(|(name, source)| self.source(name, source))
             .collect::<Result<Vec<_>, _>>()?;
-        let steps = self.steps(raw.step, &sources)?;
+        let statics = raw
+            .statics
+            .into_iter()
+            .map(|(name, table)| self.static_table(name, table))
+            .collect::<Result<Vec<_>, _>>()?;
+        let steps = self.steps(raw.step, &sources, &statics)?;
         let targets: BTreeMap<String, JobTarget> =
             raw.target.into_iter().map(|(name, target)| (name, self.target(target))).collect();
         let plugins = raw
@@ -192,6 +199,7 @@ impl Resolver<'_> {
             trigger: raw.trigger.map_or(Ok(Trigger::default()), |t| self.trigger(&t))?,
             options: self.options(&raw.options)?,
             sources,
+            statics,
             plugins,
             steps,
             from: raw.sink.from.as_ref().map(|from| from.0.clone()),
@@ -279,6 +287,28 @@ impl Resolver<'_> {
         })
     }
 
+    /// A table that does not change: files, with the keys of a source.
+    fn static_table(&self, name: String, raw: RawSource) -> Result<JobSource, JobError> {
+        let place = format!("static.{name}");
+        let format = raw.format.to_lowercase();
+        if !STATIC_FORMATS.contains(&format.as_str()) {
+            return Err(self.not_yet(format!(
+                "{place}.format = \"{}\" (there are {})",
+                &*raw.format,
+                STATIC_FORMATS.join(", ")
+            )));
+        }
+        if raw.watermark.is_some() {
+            return Err(self.invalid(format!(
+                "{place}.watermark: a static table has no watermark, as all its rows are there at once; leave it out"
+            )));
+        }
+        if raw.value.is_some() {
+            return Err(self.invalid(format!("{place}.value belongs to a source of messages")));
+        }
+        self.source(name, raw)
+    }
+
     fn watermark(
         &self,
         place: &str,
@@ -287,19 +317,31 @@ impl Resolver<'_> {
         let Some(raw) = raw else {
             return Ok(None);
         };
-        if raw.idle.is_some() {
-            return Err(self.not_yet(format!("{place}.watermark.idle")));
-        }
         let delay = self.interval(&format!("{place}.watermark.delay"), &raw.delay)?;
-        Ok(Some(WatermarkSpec { column: raw.column.0, delay }))
+        let idle = raw
+            .idle
+            .map(|text| self.interval(&format!("{place}.watermark.idle"), &text))
+            .transpose()?;
+        Ok(Some(WatermarkSpec { column: raw.column.0, delay, idle }))
     }
 
-    fn steps(&self, raw: Vec<RawStep>, sources: &[JobSource]) -> Result<Vec<Step>, JobError> {
+    fn steps(
+        &self,
+        raw: Vec<RawStep>,
+        sources: &[JobSource],
+        statics: &[JobSource],
+    ) -> Result<Vec<Step>, JobError> {
         let mut last = match sources {
             [only] => Some(only.name.clone()),
             _ => None,
         };
-        let mut names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+        let mut names: Vec<String> = Vec::new();
+        for table in sources.iter().chain(statics) {
+            if names.contains(&table.name) {
+                return Err(self.invalid(format!("there are two tables \"{}\"", table.name)));
+            }
+            names.push(table.name.clone());
+        }
         let mut steps = Vec::new();
         for step in raw {
             let name = step.name.0.clone();
@@ -321,7 +363,6 @@ impl Resolver<'_> {
     ) -> Result<Step, JobError> {
         let place = format!("step \"{}\"", &*raw.name);
         let not_yet = [
-            ("drop_duplicates", raw.drop_duplicates.is_some()),
             ("key", raw.key.is_some()),
             ("time_mode", raw.time_mode.is_some()),
         ];
@@ -341,22 +382,27 @@ impl Resolver<'_> {
                 tables.join(", ")
             )))
         };
-        let kind = match (&raw.sql, &raw.plugin, &raw.function) {
-            (Some(sql), None, None) if raw.from.is_none() => StepKind::Sql(sql.0.clone()),
-            (Some(_), None, None) => {
+        let kind = match (&raw.sql, &raw.plugin, &raw.function, &raw.drop_duplicates) {
+            (Some(sql), None, None, None) if raw.from.is_none() => StepKind::Sql(sql.0.clone()),
+            (Some(_), None, None, None) => {
                 return Err(
                     self.invalid(format!("{place}: SQL names its tables itself; leave out `from`"))
                 );
             }
-            (None, Some(plugin), Some(function)) => StepKind::Transform {
+            (None, Some(plugin), Some(function), None) => StepKind::Transform {
                 from: from()?,
                 plugin: plugin.0.clone(),
                 function: function.0.clone(),
             },
-            (None, None, None) if raw.watermark.is_some() => StepKind::Same { from: from()? },
+            (None, None, None, Some(duplicates)) => StepKind::DropDuplicates {
+                from: from()?,
+                columns: duplicates.columns.iter().map(|column| column.0.clone()).collect(),
+                within_watermark: duplicates.within_watermark,
+            },
+            (None, None, None, None) if raw.watermark.is_some() => StepKind::Same { from: from()? },
             _ => {
                 return Err(self.invalid(format!(
-                    "{place} takes either `sql`, or `plugin` and `function`, or a `watermark`"
+                    "{place} takes either `sql`, or `plugin` and `function`, or `drop_duplicates`, or just a `watermark`"
                 )));
             }
         };

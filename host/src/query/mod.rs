@@ -6,6 +6,7 @@ mod late;
 mod pinned;
 mod plugins;
 mod prepare;
+mod statics;
 mod targets;
 
 pub use error::PrepareError;

@@ -13,13 +13,14 @@ use tidemill_engine::{
     Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
     Settings, StopSignal, SystemClock, TargetFactory,
 };
-use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable};
+use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
 
 use super::error::PrepareError;
 use super::late::LateReader;
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
+use super::statics::StaticReader;
 use super::targets::Target;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
 
@@ -94,11 +95,22 @@ impl Prepared {
         } else {
             Some(JobPlugins::load(shared, &job.plugins)?)
         };
+        let mut statics = Vec::new();
+        for table in &job.statics {
+            let planned = plan_source(source_config(table))?;
+            statics.push(StaticTable {
+                name: table.name.clone(),
+                schema: planned.schema(),
+                reader: Arc::new(StaticReader(planned)),
+            });
+        }
         let definition = QueryDefinition {
             output_mode: job.output_mode,
+            watermark_policy: pinned.watermark_policy,
             shuffle_partitions: pinned.shuffle_partitions,
             scan_partitions: pinned.scan_partitions,
             sources: tables,
+            statics,
             steps: job.steps.clone(),
             output: job.from.clone(),
             plugins: plugins.as_ref().map(Plugins::current).unwrap_or_default(),

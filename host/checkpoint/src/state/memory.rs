@@ -13,7 +13,7 @@ type Shards = BTreeMap<(OperatorId, ShardId), Arc<Mutex<Shard>>>;
 
 /// State in memory. The log and the snapshots make it durable.
 ///
-/// Costs about 84 bytes an entry beside its key and value (so 130 bytes for a key of 30 and a
+/// Costs about 100 bytes an entry beside its key and value (so 146 bytes for a key of 30 and a
 /// value of 16 bytes).
 #[derive(Debug)]
 pub struct MemoryStateStore {

@@ -3,8 +3,10 @@
 mod changes;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
+mod groups;
 mod memory;
 mod shard;
+mod slab;
 
 use std::collections::BTreeMap;
 

@@ -1,15 +1,21 @@
 //! Event time: which column holds it, and the node that follows it.
 //!
 //! As in Spark, the mark sits on the column: field metadata that projections, aliases and grouping
-//! carry along. An operator above knows by it what lateness and eviction go by.
+//! carry along. An operator above knows by it what lateness and eviction go by. The mark is on a
+//! TIMESTAMP, or on a window, whose event time is its end.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{DFSchema, DFSchemaRef, Result, plan_err};
-use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimestampMicrosecondType};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, exec_datafusion_err, plan_err};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
+use tidemill_core::Interval;
+
+use crate::definition::WatermarkSpec;
+use crate::sql::WINDOW_TIME;
 
 const EVENT_TIME: &str = "tidemill.event_time";
 const WINDOW_SIZE: &str = "tidemill.window_size_micros";
@@ -24,17 +30,118 @@ pub(crate) fn window_size_micros(field: &Field) -> Option<i64> {
     field.metadata().get(WINDOW_SIZE)?.parse().ok()
 }
 
-/// The column with the mark. `window_size`: it holds the starts of windows of that size.
-pub(crate) fn with_event_time(field: &Field, window_size: Option<i64>) -> FieldRef {
+/// A column without the mark.
+pub(crate) fn without_event_time(field: &Field) -> FieldRef {
     let mut metadata = field.metadata().clone();
-    metadata.insert(EVENT_TIME.to_owned(), "true".to_owned());
+    metadata.remove(EVENT_TIME);
+    metadata.remove(WINDOW_SIZE);
+    Arc::new(field.clone().with_metadata(metadata))
+}
+
+/// The column of a schema that holds event time, and how to read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct EventTimeColumn {
+    /// Its number.
+    pub(crate) column: usize,
+    /// Microseconds from what the column holds to the event time: a window's size where it holds
+    /// starts, 0 otherwise.
+    pub(crate) add: i64,
+}
+
+impl EventTimeColumn {
+    /// The marked column.
+    ///
+    /// # Errors
+    /// There are several: none can be preferred (Spark's MULTIPLE_EVENT_TIME_COLUMNS).
+    pub(crate) fn of(schema: &Schema) -> Result<Option<EventTimeColumn>> {
+        let mut marked =
+            schema.fields().iter().enumerate().filter(|(_, field)| is_event_time(field));
+        let Some((column, field)) = marked.next() else {
+            return Ok(None);
+        };
+        if let Some((_, other)) = marked.next() {
+            return plan_err!(
+                "More than one event time columns are available: {} and {}. Keep one of them above the join (leave the other out, or make it plain by an expression), so that the operator knows by which its rows are late",
+                field.name(),
+                other.name()
+            );
+        }
+        Ok(Some(EventTimeColumn { column, add: window_size_micros(field).unwrap_or(0) }))
+    }
+
+    /// The first marked column, where several are in order.
+    pub(crate) fn first(schema: &Schema) -> Option<EventTimeColumn> {
+        let column = schema.fields().iter().position(|field| is_event_time(field))?;
+        let add = window_size_micros(schema.field(column)).unwrap_or(0);
+        Some(EventTimeColumn { column, add })
+    }
+
+    /// Event times in microseconds since 1970-01-01 UTC; `None` where there is none.
+    pub(crate) fn times(self, columns: &[ArrayRef]) -> Result<Vec<Option<i64>>> {
+        let values = &columns[self.column];
+        let times = match values.data_type() {
+            DataType::Struct(_) => window_ends(values)?,
+            _ => values,
+        };
+        let times = times
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
+        let add = self.add;
+        // A window that is null has no end, whatever its field holds.
+        let is_null = |row: usize| values.is_null(row) || times.is_null(row);
+        Ok((0..times.len())
+            .map(|row| (!is_null(row)).then(|| times.value(row).saturating_add(add)))
+            .collect())
+    }
+}
+
+/// The ends of windows.
+pub(crate) fn window_ends(windows: &ArrayRef) -> Result<&ArrayRef> {
+    windows
+        .as_struct_opt()
+        .and_then(|windows| windows.column_by_name("end"))
+        .ok_or_else(|| exec_datafusion_err!("a window is a struct with a start and an end"))
+}
+
+/// How far the watermark stays behind a marked column's largest time, in microseconds.
+pub(crate) fn delay_micros(field: &Field) -> Option<i64> {
+    field.metadata().get(EVENT_TIME)?.parse().ok()
+}
+
+/// The column with the mark of another one. `window_size`: it holds the starts of windows of that
+/// size.
+pub(crate) fn with_event_time_of(
+    field: &Field,
+    marked: &Field,
+    window_size: Option<i64>,
+) -> FieldRef {
+    let Some(mark) = marked.metadata().get(EVENT_TIME) else {
+        return Arc::new(field.clone());
+    };
+    let mut metadata = field.metadata().clone();
+    metadata.insert(EVENT_TIME.to_owned(), mark.clone());
     if let Some(size) = window_size {
         metadata.insert(WINDOW_SIZE.to_owned(), size.to_string());
     }
     Arc::new(field.clone().with_metadata(metadata))
 }
 
-/// Spark's `withWatermark`: lets rows pass and notes their event times.
+/// The mark that the value of an expression has: that of a column, also under another name, or of
+/// its window's time. Any other expression loses it, as in Spark.
+pub(crate) fn marked_field(expression: &Expr, schema: &DFSchema) -> Result<Option<FieldRef>> {
+    let field = match expression {
+        Expr::Alias(alias) => return marked_field(&alias.expr, schema),
+        Expr::Column(_) => expression.to_field(schema)?.1,
+        Expr::ScalarFunction(function) if function.func.name() == WINDOW_TIME => {
+            expression.to_field(schema)?.1
+        }
+        _ => return Ok(None),
+    };
+    Ok(is_event_time(&field).then_some(field))
+}
+
+/// Spark's `withWatermark`: lets rows pass and notes their event times. Takes the mark from all
+/// other columns.
 ///
 /// Predicates that do not read the event-time column are pushed below it, so that rows which they
 /// remove do not move the watermark; that is what Spark does.
@@ -43,18 +150,19 @@ pub(crate) struct EventTimeWatermark {
     pub(crate) input: LogicalPlan,
     /// Name of the column in the input.
     pub(crate) column: String,
-    /// Number among the plan's watermarks.
+    /// How far behind the largest event time the watermark stays.
+    pub(crate) delay: Interval,
+    /// How long without rows until it no longer holds the query's watermark back.
+    pub(crate) idle: Option<Interval>,
+    /// Number among the watermarks of the optimised plan.
     pub(crate) number: usize,
     schema: DFSchemaRef,
 }
 
 impl EventTimeWatermark {
     /// Refuses a column that is not there or is no TIMESTAMP.
-    pub(crate) fn try_new(
-        input: LogicalPlan,
-        column: &str,
-        number: usize,
-    ) -> Result<EventTimeWatermark> {
+    pub(crate) fn try_new(input: LogicalPlan, spec: &WatermarkSpec) -> Result<EventTimeWatermark> {
+        let column = spec.column.as_str();
         let known = || {
             let names: Vec<&str> =
                 input.schema().fields().iter().map(|f| f.name().as_str()).collect();
@@ -69,26 +177,50 @@ impl EventTimeWatermark {
             return plan_err!("watermark: there is no column \"{column}\" among {}", known());
         };
         let field = input.schema().field(position);
-        if !matches!(field.data_type(), DataType::Timestamp(_, _)) {
+        let is_window = matches!(field.data_type(), DataType::Struct(_)) && is_event_time(field);
+        if !is_window && !matches!(field.data_type(), DataType::Timestamp(_, _)) {
             return plan_err!(
-                "watermark: \"{column}\" is {}, and event time has to be a TIMESTAMP",
+                "watermark: The event time \"{column}\" has the invalid type {}, but expected TIMESTAMP",
                 tidemill_codec::format_type(field.data_type())
             );
         }
         let column = field.name().clone();
-        let schema = schema_with(&input, position)?;
-        Ok(EventTimeWatermark { input, column, number, schema })
+        let schema = schema_with(&input, position, spec.delay)?;
+        let (delay, idle) = (spec.delay, spec.idle);
+        Ok(EventTimeWatermark { input, column, delay, idle, number: 0, schema })
+    }
+
+    /// As a job says it.
+    pub(crate) fn spec(&self) -> WatermarkSpec {
+        WatermarkSpec { column: self.column.clone(), delay: self.delay, idle: self.idle }
+    }
+
+    /// The same as number so and so of its plan.
+    pub(crate) fn numbered(&self, number: usize) -> EventTimeWatermark {
+        EventTimeWatermark {
+            input: self.input.clone(),
+            column: self.column.clone(),
+            delay: self.delay,
+            idle: self.idle,
+            number,
+            schema: Arc::clone(&self.schema),
+        }
     }
 }
 
-fn schema_with(input: &LogicalPlan, position: usize) -> Result<DFSchemaRef> {
+fn schema_with(input: &LogicalPlan, position: usize, delay: Interval) -> Result<DFSchemaRef> {
     let fields = input
         .schema()
         .iter()
         .enumerate()
         .map(|(i, (qualifier, field))| {
-            let field =
-                if i == position { with_event_time(field, None) } else { Arc::clone(field) };
+            let field = if i == position {
+                let mut metadata = field.metadata().clone();
+                metadata.insert(EVENT_TIME.to_owned(), delay.micros.to_string());
+                Arc::new(field.as_ref().clone().with_metadata(metadata))
+            } else {
+                without_event_time(field)
+            };
             (qualifier.cloned(), field)
         })
         .collect();
@@ -103,7 +235,7 @@ impl fmt::Debug for EventTimeWatermark {
 
 impl PartialOrd for EventTimeWatermark {
     fn partial_cmp(&self, other: &EventTimeWatermark) -> Option<std::cmp::Ordering> {
-        self.number.partial_cmp(&other.number)
+        (self.number, &self.column).partial_cmp(&(other.number, &other.column))
     }
 }
 
@@ -129,7 +261,7 @@ impl UserDefinedLogicalNodeCore for EventTimeWatermark {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EventTimeWatermark: column={}", self.column)
+        write!(f, "EventTimeWatermark: column={}, delay={}", self.column, self.delay)
     }
 
     fn with_exprs_and_inputs(
@@ -137,7 +269,8 @@ impl UserDefinedLogicalNodeCore for EventTimeWatermark {
         _exprs: Vec<Expr>,
         mut inputs: Vec<LogicalPlan>,
     ) -> Result<EventTimeWatermark> {
-        EventTimeWatermark::try_new(inputs.swap_remove(0), &self.column, self.number)
+        let node = EventTimeWatermark::try_new(inputs.swap_remove(0), &self.spec())?;
+        Ok(node.numbered(self.number))
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

@@ -9,20 +9,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
-use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, Projection,
-    UserDefinedLogicalNodeCore, col,
-};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
 use tidemill_core::Interval;
 
-use super::{is_event_time, with_event_time};
-use crate::sql::{WINDOW, window_struct};
+use super::windows::literal_interval;
+use super::{marked_field, with_event_time_of};
 
 /// Name of the column that holds the starts.
-const START: &str = "__window_start";
+pub(super) const START: &str = "__window_start";
 
 /// Sizes of windows in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,10 +30,10 @@ pub(crate) struct WindowShape {
 impl WindowShape {
     /// From the arguments after the time: `size[, slide[, start]]`. The rules are Spark's
     /// (TimeWindow.checkInputDataTypes).
-    fn from_arguments(arguments: &[Expr]) -> Result<WindowShape> {
+    pub(super) fn from_arguments(arguments: &[Expr]) -> Result<WindowShape> {
         let mut intervals = Vec::new();
         for argument in arguments {
-            intervals.push(interval(argument)?.micros);
+            intervals.push(literal_interval("window", argument)?.micros);
         }
         let (size, slide, start) = match intervals[..] {
             [size] => (size, size, 0),
@@ -54,24 +49,14 @@ impl WindowShape {
             return plan_err!("window(): the size and the slide have to be greater than 0");
         }
         if slide > size {
-            return plan_err!("window(): the slide must not be greater than the size");
+            return plan_err!(
+                "window(): the slide_duration ({slide} microseconds) must be <= the window_duration ({size} microseconds)"
+            );
         }
         if start.abs() >= slide {
             return plan_err!("window(): the start has to be smaller than the slide");
         }
         Ok(WindowShape { size, slide, start })
-    }
-}
-
-fn interval(argument: &Expr) -> Result<Interval> {
-    let text = match argument {
-        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
-        _ => None,
-    };
-    match text.map(|text| text.parse::<Interval>()) {
-        Some(Ok(interval)) => Ok(interval),
-        Some(Err(error)) => plan_err!("window(): {error}"),
-        None => plan_err!("window(): sizes are texts like '5 minutes', found {argument}"),
     }
 }
 
@@ -86,7 +71,12 @@ pub(crate) struct TimeWindow {
 }
 
 impl TimeWindow {
-    fn try_new(input: LogicalPlan, time: Expr, shape: WindowShape) -> Result<TimeWindow> {
+    /// The time has to be a TIMESTAMP.
+    pub(super) fn try_new(
+        input: LogicalPlan,
+        time: Expr,
+        shape: WindowShape,
+    ) -> Result<TimeWindow> {
         let (_, time_field) = time.to_field(input.schema())?;
         if !matches!(time_field.data_type(), DataType::Timestamp(_, _)) {
             return plan_err!(
@@ -100,8 +90,8 @@ impl TimeWindow {
         };
         let mut field =
             Arc::new(Field::new(START, DataType::Timestamp(TimeUnit::Microsecond, zone), false));
-        if is_event_time(&time_field) {
-            field = with_event_time(&field, Some(shape.size));
+        if let Some(marked) = marked_field(&time, input.schema())? {
+            field = with_event_time_of(&field, &marked, Some(shape.size));
         }
         let mut fields: Vec<_> =
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
@@ -176,135 +166,6 @@ impl UserDefinedLogicalNodeCore for TimeWindow {
         wanted.dedup();
         Some(vec![wanted])
     }
-}
-
-/// Replaces `window(…)` in the projections and aggregations of a plan by a [`TimeWindow`] below
-/// them. The result has the same columns under the same names.
-pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|node| match node {
-        LogicalPlan::Projection(projection) => expand_projection(projection),
-        LogicalPlan::Aggregate(aggregate) => expand_aggregate(aggregate),
-        other => match window_calls(&other.expressions()) {
-            calls if calls.is_empty() => Ok(Transformed::no(other)),
-            _ => plan_err!(
-                "window() belongs into GROUP BY or SELECT, and stands in {}",
-                other.display()
-            ),
-        },
-    })
-    .map(|transformed| transformed.data)
-}
-
-fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>> {
-    let Some((call, shape)) = the_window(&projection.expr)? else {
-        return Ok(Transformed::no(LogicalPlan::Projection(projection)));
-    };
-    let input = windowed(projection.input.as_ref().clone(), &call, shape)?;
-    let mut expressions = Vec::new();
-    for expression in projection.expr {
-        let name = expression.qualified_name();
-        expressions.push(replace_call(expression, &call, shape)?.alias_qualified(name.0, name.1));
-    }
-    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
-        expressions,
-        Arc::new(input),
-    )?)))
-}
-
-/// Groups by the start, which is a plain column, and makes the struct again above the aggregation.
-fn expand_aggregate(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
-    let mut all = aggregate.group_expr.clone();
-    all.extend(aggregate.aggr_expr.iter().cloned());
-    let Some((call, shape)) = the_window(&all)? else {
-        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
-    };
-    if !window_calls(&aggregate.aggr_expr).is_empty() {
-        return plan_err!("window() cannot be the argument of an aggregate");
-    }
-    let old_schema = Arc::clone(&aggregate.schema);
-    let input = windowed(aggregate.input.as_ref().clone(), &call, shape)?;
-    let mut groups = Vec::new();
-    for group in &aggregate.group_expr {
-        groups.push(if *group == call { col(START) } else { group.clone() });
-        if *group != call && !window_calls(std::slice::from_ref(group)).is_empty() {
-            return plan_err!("GROUP BY takes window() alone, not within {group}");
-        }
-    }
-    let grouped =
-        LogicalPlanBuilder::from(input).aggregate(groups, aggregate.aggr_expr.clone())?.build()?;
-    let columns = grouped.schema().columns();
-    let mut expressions = Vec::new();
-    for ((qualifier, field), column) in old_schema.iter().zip(columns) {
-        let value = if column.name == START {
-            window_struct(Expr::Column(Column::from_name(START)), shape.size)
-        } else {
-            Expr::Column(column)
-        };
-        expressions.push(value.alias_qualified(qualifier.cloned(), field.name()));
-    }
-    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
-        expressions,
-        Arc::new(grouped),
-    )?)))
-}
-
-fn windowed(input: LogicalPlan, call: &Expr, shape: WindowShape) -> Result<LogicalPlan> {
-    let Expr::ScalarFunction(ScalarFunction { args, .. }) = call else {
-        return plan_err!("not a call of window(): {call}");
-    };
-    let node = TimeWindow::try_new(input, args[0].clone(), shape)?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
-}
-
-fn replace_call(expression: Expr, call: &Expr, shape: WindowShape) -> Result<Expr> {
-    expression
-        .transform_up(|e| {
-            Ok(if e == *call {
-                Transformed::yes(window_struct(col(START), shape.size))
-            } else {
-                Transformed::no(e)
-            })
-        })
-        .map(|transformed| transformed.data)
-}
-
-/// The one window that these expressions use.
-fn the_window(expressions: &[Expr]) -> Result<Option<(Expr, WindowShape)>> {
-    let calls = window_calls(expressions);
-    match calls.as_slice() {
-        [] => Ok(None),
-        [call] => {
-            let Expr::ScalarFunction(ScalarFunction { args, .. }) = call else {
-                return Ok(None);
-            };
-            if args.len() < 2 {
-                return plan_err!(
-                    "window() takes a time, a size, and optionally a slide and a start"
-                );
-            }
-            Ok(Some((call.clone(), WindowShape::from_arguments(&args[1..])?)))
-        }
-        _ => plan_err!(
-            "Multiple time/session window expressions would result in a cartesian product of rows, therefore they are currently not supported"
-        ),
-    }
-}
-
-fn window_calls(expressions: &[Expr]) -> Vec<Expr> {
-    let mut found: Vec<Expr> = Vec::new();
-    for expression in expressions {
-        // Visiting cannot fail: the closure never does.
-        let _ = expression.apply(|e| {
-            if let Expr::ScalarFunction(function) = e
-                && function.func.name() == WINDOW
-                && !found.contains(e)
-            {
-                found.push(e.clone());
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
-    }
-    found
 }
 
 /// Size of a window as a literal.

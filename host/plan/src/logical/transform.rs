@@ -10,7 +10,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use tidemill_core::PluginModule;
 
-use super::{is_event_time, with_event_time};
+use super::{is_event_time, with_event_time_of};
 use crate::PlanError;
 
 /// Rows through a plugin. It sees all columns of its input, and nothing is pushed below it.
@@ -37,12 +37,15 @@ impl PluginTransform {
             .fields()
             .iter()
             .map(|field| {
-                let is_kept = given.fields().iter().any(|before| {
+                let kept = given.fields().iter().find(|before| {
                     is_event_time(before)
                         && before.name() == field.name()
                         && before.data_type() == field.data_type()
                 });
-                let field = if is_kept { with_event_time(field, None) } else { Arc::clone(field) };
+                let field = match kept {
+                    Some(before) => with_event_time_of(field, before, None),
+                    None => Arc::clone(field),
+                };
                 (None, field)
             })
             .collect();

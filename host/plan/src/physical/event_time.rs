@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -18,6 +18,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::properties::{one_input, plain};
+use crate::logical::window_ends;
 use crate::{EventTimes, RunningBatch};
 
 /// Lets rows pass and reports the event times of each partition to the batch.
@@ -46,8 +47,12 @@ impl EventTimeWatermarkExec {
 }
 
 fn event_times(rows: &RecordBatch, column: usize) -> Result<Option<EventTimes>> {
-    let times = rows
-        .column(column)
+    let values = rows.column(column);
+    let times = match values.data_type() {
+        DataType::Struct(_) => window_ends(values)?,
+        _ => values,
+    };
+    let times = times
         .as_primitive_opt::<TimestampMicrosecondType>()
         .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
     let (Some(min), Some(max)) = (min(times), max(times)) else {

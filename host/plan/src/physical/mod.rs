@@ -2,18 +2,27 @@
 
 mod aggregate;
 mod decode;
+mod deduplicate;
 mod evaluate;
 mod event_time;
 mod extension;
+mod inputs;
+mod limit;
 mod properties;
 mod read_ahead;
 mod scan;
+mod session_window;
+mod stateful;
+mod static_join;
+mod static_table;
+mod stream_join;
 mod time_window;
 mod transform;
 
-pub use aggregate::StatefulOperator;
-pub(crate) use aggregate::{StatefulSettings, make_stateful};
 pub(crate) use extension::Extensions;
 pub(crate) use properties::{leaf, plain};
 pub use read_ahead::ReadAhead;
 pub(crate) use scan::{StreamScanExec, StreamTable};
+pub use stateful::StatefulOperator;
+pub(crate) use stateful::{StatefulSettings, make_stateful};
+pub(crate) use static_table::StaticRows;

@@ -22,10 +22,10 @@ use super::scan::StreamScanExec;
 /// Record batches that one partition of a source is read ahead: 8 blocks of 8,192 rows.
 const AHEAD_BLOCKS: usize = 8;
 
-/// The beginnings of ranges, by source and partition. Dropped, it stops reading.
+/// The beginnings of ranges, by source, scan of it and partition. Dropped, it stops reading.
 #[derive(Default)]
 pub struct ReadAhead {
-    parts: Mutex<BTreeMap<(String, usize), Part>>,
+    parts: Mutex<BTreeMap<(String, usize, usize), Part>>,
 }
 
 /// One partition of a range, as it is read.
@@ -62,7 +62,7 @@ impl ReadAhead {
         });
         let part = Part { range: range.clone(), rows: stream.build() };
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.insert((scan.source().to_owned(), partition), part);
+        parts.insert((scan.source().to_owned(), scan.number(), partition), part);
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl ReadAhead {
         partition: usize,
     ) -> Option<SendableRecordBatchStream> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let part = parts.remove(&(scan.source().to_owned(), partition))?;
+        let part = parts.remove(&(scan.source().to_owned(), scan.number(), partition))?;
         let fits = part.range == *range && part.rows.schema() == scan.schema();
         fits.then_some(part.rows)
     }

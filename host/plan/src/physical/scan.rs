@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -30,6 +31,8 @@ pub(crate) struct StreamTable {
     source: SourceTable,
     slices: usize,
     schema: SchemaRef,
+    /// How often the plan scans it.
+    scans: AtomicUsize,
 }
 
 impl StreamTable {
@@ -38,7 +41,7 @@ impl StreamTable {
             Some(value) => decoded_schema(&source, value)?,
             None => Arc::clone(&source.schema),
         };
-        Ok(StreamTable { source, slices, schema })
+        Ok(StreamTable { source, slices, schema, scans: AtomicUsize::new(0) })
     }
 }
 
@@ -101,6 +104,7 @@ impl TableProvider for StreamTable {
             projection: value.as_ref().map_or(wanted, |value| value.kept.clone()),
             value,
             slices: self.slices,
+            number: self.scans.fetch_add(1, Ordering::Relaxed),
         }))
     }
 }
@@ -113,6 +117,9 @@ pub(crate) struct StreamScanExec {
     projection: Vec<usize>,
     value: Option<Arc<JsonValue>>,
     slices: usize,
+    /// Which of the plan's scans of the source it is. A source that is joined with itself is
+    /// scanned twice, and its rows count once.
+    number: usize,
     properties: Arc<PlanProperties>,
 }
 
@@ -122,6 +129,10 @@ type Blocks = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 impl StreamScanExec {
     pub(crate) fn source(&self) -> &str {
         &self.source
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 
     /// Begins to read all partitions of `range`, which belongs to `batch`.
@@ -197,9 +208,9 @@ impl ExecutionPlan for StreamScanExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let source = self.source.clone();
+        let (source, counts) = (self.source.clone(), self.number == 0);
         let counted = self.rows(&batch, partition)?.inspect(move |rows| {
-            if let Ok(rows) = rows {
+            if counts && let Ok(rows) = rows {
                 batch.count_rows(&source, rows.num_rows() as u64);
             }
         });

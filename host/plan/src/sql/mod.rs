@@ -17,12 +17,16 @@ pub(crate) use batch_time::BatchTime;
 pub(crate) use bytes::BytesAsText;
 pub(crate) use parse::{Names, parse_query};
 pub(crate) use plugin_scalar::PluginScalar;
-pub(crate) use window::{WINDOW, window_struct};
+pub(crate) use window::{
+    SESSION_WINDOW, WINDOW, WINDOW_TIME, bounds_struct, timestamp_type, window_struct, window_time,
+};
 
 /// The functions of ours that every session knows.
 pub(crate) fn functions() -> Vec<ScalarUDF> {
     let mut functions = vec![
-        ScalarUDF::new_from_impl(window::WindowCall::default()),
+        ScalarUDF::new_from_impl(window::WindowCall::named(WINDOW)),
+        ScalarUDF::new_from_impl(window::WindowCall::named(SESSION_WINDOW)),
+        ScalarUDF::new_from_impl(window::WindowTime::default()),
         ScalarUDF::new_from_impl(from_json::FromJson::default()),
         ScalarUDF::new_from_impl(to_json::ToJson::default()),
     ];

@@ -16,14 +16,14 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
-    SetExpr, Statement, TableFactor, TimezoneInfo, VisitMut, VisitorMut,
+    SetExpr, SetOperator, Statement, TableFactor, TimezoneInfo, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::WINDOW;
+use super::{SESSION_WINDOW, WINDOW};
 use super::structs::name_fields;
 use crate::counters;
 
@@ -33,6 +33,8 @@ pub(crate) struct Names {
     /// And each table's columns.
     tables: BTreeMap<String, Vec<String>>,
     columns: BTreeSet<String>,
+    /// The tables that stream.
+    streaming: BTreeSet<String>,
 }
 
 impl Names {
@@ -56,6 +58,23 @@ impl Names {
             (Some(columns), ..) | (None, Some((_, columns)), None) => Some(columns),
             _ => None,
         }
+    }
+
+    /// Says that the table streams.
+    pub(crate) fn mark_streaming(&mut self, name: &str) {
+        self.streaming.insert(name.to_owned());
+    }
+
+    /// Whether a query reads a table that streams.
+    fn is_streaming(&self, query: &SetExpr) -> bool {
+        let mut reads = false;
+        let _ = datafusion::sql::sqlparser::ast::visit_relations(query, |relation| {
+            let name = relation.0.last().map(ToString::to_string).unwrap_or_default();
+            let name = name.trim_matches('`');
+            reads |= self.streaming.iter().any(|table| table.eq_ignore_ascii_case(name));
+            ControlFlow::<()>::Continue(())
+        });
+        reads
     }
 
     fn add_field(&mut self, field: &arrow::datatypes::Field) {
@@ -143,7 +162,7 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<DataFusionError> {
         match table {
             TableFactor::Table { sample: Some(_), .. } => {
-                let reason = "TABLESAMPLE gives other rows each time, and a batch has to give the same when it is run again";
+                let reason = "Sampling is not supported on streaming DataFrames/Datasets: TABLESAMPLE gives other rows each time, and a batch has to give the same when it is run again";
                 ControlFlow::Break(DataFusionError::Plan(reason.to_owned()))
             }
             _ => ControlFlow::Continue(()),
@@ -185,7 +204,8 @@ fn is_timestamp(data_type: &DataType) -> bool {
 fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
     match body {
         SetExpr::Select(select) => rewrite_select(select, names),
-        SetExpr::SetOperation { left, right, .. } => {
+        SetExpr::SetOperation { op, left, right, .. } => {
+            refuse_set_operation(*op, left, right, names)?;
             rewrite_body(left, names)?;
             rewrite_body(right, names)
         }
@@ -194,18 +214,42 @@ fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
     }
 }
 
+/// Spark refuses INTERSECT and EXCEPT of streams. They would become joins here, which are not
+/// refused.
+fn refuse_set_operation(
+    operator: SetOperator,
+    left: &SetExpr,
+    right: &SetExpr,
+    names: &Names,
+) -> Result<()> {
+    if operator == SetOperator::Union || !(names.is_streaming(left) || names.is_streaming(right)) {
+        return Ok(());
+    }
+    let name = match operator {
+        SetOperator::Intersect => "Intersect",
+        _ => "Except",
+    };
+    plan_err!("{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream")
+}
+
 fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
     for item in &mut select.projection {
         name_as_spark_does(item);
     }
     name_fields(select, names)?;
-    let Some(window) = grouping_window(&select.group_by) else {
+    let Some((window, name)) = grouping_window(&select.group_by) else {
         return Ok(());
     };
-    let mut replace = WindowNames { window: &window };
-    let mut outcome = select.projection.visit(&mut replace);
+    let mut replace = WindowNames { window: &window, name };
+    let mut outcome = select.projection.visit(&mut Hide(&window));
+    if outcome.is_continue() {
+        outcome = select.projection.visit(&mut replace);
+    }
     if let (ControlFlow::Continue(()), Some(having)) = (&outcome, &mut select.having) {
-        outcome = having.visit(&mut replace);
+        outcome = having.visit(&mut Hide(&window));
+        if outcome.is_continue() {
+            outcome = having.visit(&mut replace);
+        }
     }
     match outcome {
         ControlFlow::Continue(()) => Ok(()),
@@ -213,31 +257,59 @@ fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
     }
 }
 
-/// The call of window() that a SELECT groups by.
-fn grouping_window(group_by: &GroupByExpr) -> Option<Expr> {
+/// The call of window() or session_window() that a SELECT groups by, and which of them it is.
+fn grouping_window(group_by: &GroupByExpr) -> Option<(Expr, &'static str)> {
     let GroupByExpr::Expressions(expressions, _) = group_by else {
         return None;
     };
-    expressions.iter().find(|expression| is_window_call(expression)).cloned()
+    expressions.iter().find_map(|expression| Some((expression.clone(), window_function(expression)?)))
 }
 
-fn is_window_call(expression: &Expr) -> bool {
-    matches!(expression, Expr::Function(Function { name, .. })
-        if name.to_string().eq_ignore_ascii_case(WINDOW))
+fn window_named(ident: &str) -> Option<&'static str> {
+    [WINDOW, SESSION_WINDOW].into_iter().find(|window| ident.eq_ignore_ascii_case(window))
 }
 
-/// Replaces `window`, `window.start` and `window.end`.
+/// Which of the functions of windows an expression calls.
+fn window_function(expression: &Expr) -> Option<&'static str> {
+    let Expr::Function(Function { name, .. }) = expression else {
+        return None;
+    };
+    window_named(&name.to_string())
+}
+
+/// Replaces `window`, `window.start` and `window.end` (or the same of `session_window`).
 struct WindowNames<'a> {
     window: &'a Expr,
+    name: &'static str,
+}
+
+/// Puts a name in the place of the call itself, so that a column `window` among its arguments is
+/// left alone.
+struct Hide<'a>(&'a Expr);
+
+/// The name that stands for the call meanwhile.
+const HIDDEN: &str = "__grouping_window";
+
+impl VisitorMut for Hide<'_> {
+    type Break = DataFusionError;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        if expr == self.0 {
+            *expr = Expr::Identifier(Ident::new(HIDDEN));
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 impl VisitorMut for WindowNames<'_> {
     type Break = DataFusionError;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
-        let is_window = |ident: &Ident| ident.value.eq_ignore_ascii_case(WINDOW);
+        let is_window = |ident: &Ident| ident.value.eq_ignore_ascii_case(self.name);
         let replacement = match expr {
-            Expr::Identifier(ident) if is_window(ident) => self.window.clone(),
+            Expr::Identifier(ident) if is_window(ident) || ident.value == HIDDEN => {
+                self.window.clone()
+            }
             Expr::CompoundIdentifier(idents) if idents.len() == 2 && is_window(&idents[0]) => {
                 let field = idents[1].value.to_ascii_lowercase();
                 match parse_expr(&format!("get_field({}, '{field}')", self.window)) {
@@ -264,14 +336,18 @@ fn name_as_spark_does(item: &mut SelectItem) {
     };
     let name = match &*expr {
         // After the rewrite the identifier is gone, and its name with it.
-        Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(WINDOW) => WINDOW.to_owned(),
-        Expr::Identifier(_) => return,
+        Expr::Identifier(ident) => match window_named(&ident.value) {
+            Some(name) => name.to_owned(),
+            None => return,
+        },
         Expr::CompoundIdentifier(idents) => match idents.last() {
             Some(last) => last.value.clone(),
             None => return,
         },
-        call if is_window_call(call) => WINDOW.to_owned(),
-        other => spark_text(other),
+        other => match window_function(other) {
+            Some(name) => name.to_owned(),
+            None => spark_text(other),
+        },
     };
     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', name) };
 }

@@ -1,56 +1,83 @@
-//! `window(…)` as DataFusion's planner meets it, and the struct that it becomes.
+//! `window(…)`, `session_window(…)` and `window_time(…)` as DataFusion's planner meets them, and the
+//! structs that they become.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::{Result, exec_datafusion_err, exec_err, internal_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, internal_err, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 
-use crate::logical::micros_literal;
+use crate::logical::{is_event_time, micros_literal, window_ends, with_event_time_of};
 
-/// Spark's name of the function.
+/// Spark's name of the function of tumbling and sliding windows.
 pub(crate) const WINDOW: &str = "window";
+/// Spark's name of the function of a window's last microsecond.
+pub(crate) const WINDOW_TIME: &str = "window_time";
+/// Spark's name of the function of sessions.
+pub(crate) const SESSION_WINDOW: &str = "session_window";
 
-/// `struct<start, end>` from a column of starts.
+/// `struct<start, end>` from a column of starts and a size.
 pub(crate) fn window_struct(start: Expr, size_micros: i64) -> Expr {
-    let function = Arc::new(ScalarUDF::new_from_impl(WindowStruct::default()));
-    Expr::ScalarFunction(ScalarFunction::new_udf(
-        function,
-        vec![start, micros_literal(size_micros)],
-    ))
+    bounds_struct(start, micros_literal(size_micros))
 }
 
+/// `struct<start, end>` from a column of starts, and one of ends or a size in microseconds. It has
+/// the mark of event time if either column has.
+pub(crate) fn bounds_struct(start: Expr, end: Expr) -> Expr {
+    let function = Arc::new(ScalarUDF::new_from_impl(WindowStruct::default()));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![start, end]))
+}
+
+/// The last microsecond of a window, by which the window itself can be grouped into larger ones.
+pub(crate) fn window_time(window: Expr) -> Expr {
+    let function = Arc::new(ScalarUDF::new_from_impl(WindowTime::default()));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![window]))
+}
+
+/// Spark's TIMESTAMP in the zone of sessions.
+pub(crate) fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The type of the windows over times of a type: those of a TIMESTAMP, of a window (which stands
+/// for its last microsecond), and of what can be cast to a TIMESTAMP.
 fn window_type(time: &DataType) -> Result<DataType> {
-    let DataType::Timestamp(_, zone) = time else {
-        return plan_err!("window() needs a TIMESTAMP, found {time}");
+    let bound = match time {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::Struct(fields) => match fields.find("end") {
+            Some((_, end)) => end.data_type().clone(),
+            None => return plan_err!("window() needs a TIMESTAMP or a window, found {time}"),
+        },
+        other if other.is_string() || matches!(other, DataType::Date32) => timestamp_type(),
+        other => return plan_err!("window() needs a TIMESTAMP, found {other}"),
     };
-    let bound = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
     Ok(DataType::Struct(Fields::from(vec![
         Field::new("start", bound.clone(), true),
         Field::new("end", bound, true),
     ])))
 }
 
-/// Stands for `window(…)` until the plan is rewritten; never runs.
+/// Stands for `window(…)` or `session_window(…)` until the plan is rewritten; never runs.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WindowCall {
+    name: &'static str,
     signature: Signature,
 }
 
-impl Default for WindowCall {
-    fn default() -> WindowCall {
-        WindowCall { signature: Signature::variadic_any(Volatility::Immutable) }
+impl WindowCall {
+    pub(super) fn named(name: &'static str) -> WindowCall {
+        WindowCall { name, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
 impl ScalarUDFImpl for WindowCall {
     fn name(&self) -> &str {
-        WINDOW
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -60,12 +87,15 @@ impl ScalarUDFImpl for WindowCall {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments.first() {
             Some(time) => window_type(time),
-            None => plan_err!("window() takes a time, a size, and optionally a slide and a start"),
+            None if self.name == WINDOW => {
+                plan_err!("window() takes a time, a size, and optionally a slide and a start")
+            }
+            None => plan_err!("session_window() takes a time and a gap"),
         }
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        internal_err!("window() was left in an expression")
+        internal_err!("{}() was left in an expression", self.name)
     }
 }
 
@@ -95,29 +125,83 @@ impl ScalarUDFImpl for WindowStruct {
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let start = &arguments.arg_fields[0];
-        Ok(Arc::new(Field::new(self.name(), window_type(start.data_type())?, start.is_nullable())))
+        let field = Field::new(self.name(), window_type(start.data_type())?, start.is_nullable());
+        let marked = arguments.arg_fields.iter().find(|field| is_event_time(field));
+        Ok(match marked {
+            Some(marked) => with_event_time_of(&field, marked, None),
+            None => Arc::new(field),
+        })
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let Some(ColumnarValue::Scalar(datafusion::common::ScalarValue::Int64(Some(size)))) =
-            arguments.args.get(1)
-        else {
-            return exec_err!("window_struct: the size has to be a number of microseconds");
-        };
         let starts = arguments.args[0].to_array(arguments.number_rows)?;
-        Ok(ColumnarValue::Array(window_bounds(&starts, *size)?))
+        let end = match &arguments.args[1] {
+            ColumnarValue::Scalar(ScalarValue::Int64(Some(size))) => {
+                let starts = microseconds(&starts)?;
+                let ends: TimestampMicrosecondArray = starts.unary(|s| s.wrapping_add(*size));
+                Arc::new(ends.with_data_type(starts.data_type().clone()))
+            }
+            ends => ends.to_array(arguments.number_rows)?,
+        };
+        let DataType::Struct(fields) = window_type(starts.data_type())? else {
+            return internal_err!("a window is a struct");
+        };
+        let nulls = starts.nulls().cloned();
+        let bounds = StructArray::try_new(fields, vec![starts, end], nulls)?;
+        Ok(ColumnarValue::Array(Arc::new(bounds)))
     }
 }
 
-fn window_bounds(starts: &ArrayRef, size: i64) -> Result<ArrayRef> {
-    let DataType::Struct(fields) = window_type(starts.data_type())? else {
-        return internal_err!("a window is a struct");
-    };
-    let start = starts
+/// Spark's `window_time(window)`: its end less a microsecond. It keeps the mark of event time.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct WindowTime {
+    signature: Signature,
+}
+
+impl Default for WindowTime {
+    fn default() -> WindowTime {
+        WindowTime { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for WindowTime {
+    fn name(&self) -> &str {
+        WINDOW_TIME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match &arguments[0] {
+            DataType::Struct(fields) if fields.find("start").is_some() => match fields.find("end") {
+                Some((_, end)) => Ok(end.data_type().clone()),
+                None => plan_err!("window_time() takes a window"),
+            },
+            other => plan_err!("window_time() takes a window, found {other}"),
+        }
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let window = &arguments.arg_fields[0];
+        let kind = self.return_type(&[window.data_type().clone()])?;
+        let field = Field::new(self.name(), kind, window.is_nullable());
+        Ok(with_event_time_of(&field, window, None))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let windows = arguments.args[0].to_array(arguments.number_rows)?;
+        let ends = microseconds(window_ends(&windows)?)?;
+        let times: TimestampMicrosecondArray = ends.unary(|end| end.wrapping_sub(1));
+        let nulls = arrow::buffer::NullBuffer::union(ends.nulls(), windows.nulls());
+        let times = TimestampMicrosecondArray::new(times.values().clone(), nulls);
+        Ok(ColumnarValue::Array(Arc::new(times.with_data_type(ends.data_type().clone()))))
+    }
+}
+
+fn microseconds(times: &ArrayRef) -> Result<&TimestampMicrosecondArray> {
+    times
         .as_primitive_opt::<TimestampMicrosecondType>()
-        .ok_or_else(|| exec_datafusion_err!("window starts have to be microseconds"))?;
-    let end: TimestampMicrosecondArray = start.unary(|start| start.wrapping_add(size));
-    let end = end.with_data_type(start.data_type().clone());
-    let nulls = start.nulls().cloned();
-    Ok(Arc::new(StructArray::try_new(fields, vec![Arc::new(start.clone()), Arc::new(end)], nulls)?))
+        .ok_or_else(|| exec_datafusion_err!("the bounds of windows have to be microseconds"))
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
-use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -14,14 +13,18 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use tidemill_core::Bucket;
 
-use super::event_time_of;
+use crate::logical::{EventTimeColumn, session_columns};
 
 /// Columns of a partial aggregation: first the keys, then the states of each aggregate.
 pub(super) struct GroupLayout {
     pub(super) keys: SchemaRef,
     pub(super) states: SchemaRef,
-    /// Number of the key column that holds event time, and what to add to it.
-    pub(super) event_time: Option<(usize, i64)>,
+    /// The key column that holds event time.
+    pub(super) event_time: Option<EventTimeColumn>,
+    /// The key columns that hold the start and the end of a session, if groups are sessions.
+    pub(super) session: Option<(usize, usize)>,
+    /// The key columns that are not bounds of sessions: what the state knows a group by.
+    key_columns: Vec<usize>,
     aggregates: Vec<Arc<AggregateFunctionExpr>>,
     key_rows: RowConverter,
     state_rows: RowConverter,
@@ -36,13 +39,20 @@ pub(super) struct Accumulators {
 impl GroupLayout {
     pub(super) fn try_new(partial: &AggregateExec, last: &AggregateExec) -> Result<GroupLayout> {
         let schema = partial.schema();
-        let key_count = partial.group_expr().expr().len();
+        let key_count = partial.group_expr().num_group_exprs();
         let (keys, states) = schema.fields().split_at(key_count);
         let keys = Arc::new(Schema::new(keys.to_vec()));
         let states = Arc::new(Schema::new(states.to_vec()));
+        let session = session_columns(&keys);
+        let is_bound = |column: &usize| {
+            session.is_some_and(|(start, end)| [start, end].contains(column))
+        };
+        let key_columns: Vec<usize> = (0..key_count).filter(|column| !is_bound(column)).collect();
         Ok(GroupLayout {
-            event_time: event_time_of(&keys)?,
-            key_rows: row_converter(keys.fields())?,
+            event_time: EventTimeColumn::of(&keys)?,
+            session,
+            key_rows: row_converter(keys.project(&key_columns)?.fields())?,
+            key_columns,
             state_rows: row_converter(states.fields())?,
             keys,
             states,
@@ -50,34 +60,29 @@ impl GroupLayout {
         })
     }
 
+    /// Spark's name for the operator.
+    pub(super) fn operator_name(&self) -> &'static str {
+        match self.session {
+            None => super::merge::OPERATOR_NAME,
+            Some(_) => super::sessions::OPERATOR_NAME,
+        }
+    }
+
     /// The keys of a partial block, as bytes.
     pub(super) fn key_bytes(&self, block: &RecordBatch) -> Result<Rows> {
-        let columns = &block.columns()[..self.keys.fields().len()];
-        if columns.is_empty() {
-            // A global aggregate has one group, whose key is empty.
-            let mut rows = self.key_rows.empty_rows(block.num_rows(), 0);
-            let empty = self.key_rows.parser();
-            for _ in 0..block.num_rows() {
-                rows.push(empty.parse(&[]));
-            }
-            return Ok(rows);
-        }
-        Ok(self.key_rows.convert_columns(columns)?)
+        let columns: Vec<ArrayRef> =
+            self.key_columns.iter().map(|column| Arc::clone(block.column(*column))).collect();
+        // A global aggregate has one group, whose key is empty.
+        to_bytes(&self.key_rows, &columns, block.num_rows())
     }
 
     /// The buckets of a partial block's groups: their event times, where they have one.
     pub(super) fn buckets(&self, block: &RecordBatch) -> Result<Vec<Bucket>> {
-        let Some((column, add)) = self.event_time else {
+        let Some(time) = self.event_time else {
             return Ok(vec![Bucket::FOREVER; block.num_rows()]);
         };
-        let times = block
-            .column(column)
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
-        Ok(times
-            .iter()
-            .map(|time| time.map_or(Bucket::FOREVER, |time| Bucket(time.saturating_add(add))))
-            .collect())
+        let times = time.times(block.columns())?;
+        Ok(times.into_iter().map(|time| time.map_or(Bucket::FOREVER, Bucket)).collect())
     }
 
     /// The state columns of a partial block.
@@ -85,6 +90,7 @@ impl GroupLayout {
         &block.columns()[self.keys.fields().len()..]
     }
 
+    /// The key columns but for the bounds of sessions.
     pub(super) fn keys_from_bytes<'a>(
         &self,
         keys: impl Iterator<Item = &'a [u8]>,
@@ -101,8 +107,9 @@ impl GroupLayout {
         Ok(self.state_rows.convert_rows(states.map(|state| parser.parse(state)))?)
     }
 
-    pub(super) fn states_to_bytes(&self, states: &[ArrayRef]) -> Result<Rows> {
-        Ok(self.state_rows.convert_columns(states)?)
+    /// The states of so many groups; there may be no column (`SELECT DISTINCT`).
+    pub(super) fn states_to_bytes(&self, states: &[ArrayRef], groups: usize) -> Result<Rows> {
+        to_bytes(&self.state_rows, states, groups)
     }
 
     /// Accumulators without a group.
@@ -155,6 +162,18 @@ impl Accumulators {
         }
         Ok(columns)
     }
+}
+
+fn to_bytes(converter: &RowConverter, columns: &[ArrayRef], count: usize) -> Result<Rows> {
+    if !columns.is_empty() {
+        return Ok(converter.convert_columns(columns)?);
+    }
+    let mut rows = converter.empty_rows(count, 0);
+    let empty = converter.parser();
+    for _ in 0..count {
+        rows.push(empty.parse(&[]));
+    }
+    Ok(rows)
 }
 
 fn row_converter(fields: &[FieldRef]) -> Result<RowConverter> {

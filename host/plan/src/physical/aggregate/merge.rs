@@ -4,32 +4,25 @@
 //! state, emit, evict. Late is what ended at or before the watermark of the *previous* batch;
 //! evicted is what ended at or before this batch's.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::{cast, take_arrays};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::exec_datafusion_err;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use hashbrown::HashMap;
-use tidemill_core::{
-    Bucket, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress, Watermark,
-};
+use tidemill_core::{Bucket, OutputMode, ShardId};
 
-use super::StatefulSettings;
+use super::super::stateful::{Placement, StateCounts, in_blocks, rows_of};
 use super::groups::GroupLayout;
 use crate::RunningBatch;
 
 /// Spark's name for the operator.
 pub(super) const OPERATOR_NAME: &str = "stateStoreSave";
 
-/// Rows of a record batch that leaves.
-const OUTPUT_ROWS: usize = 8_192;
-
 pub(super) struct Merge {
     layout: Arc<GroupLayout>,
-    operator: OperatorId,
-    settings: StatefulSettings,
+    placement: Placement,
 }
 
 /// The groups that the batch touches.
@@ -56,12 +49,8 @@ struct Emitted {
 }
 
 impl Merge {
-    pub(super) fn new(
-        layout: Arc<GroupLayout>,
-        operator: OperatorId,
-        settings: StatefulSettings,
-    ) -> Merge {
-        Merge { layout, operator, settings }
+    pub(super) fn new(layout: Arc<GroupLayout>, placement: Placement) -> Merge {
+        Merge { layout, placement }
     }
 
     pub(super) fn run(
@@ -71,31 +60,34 @@ impl Merge {
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
         let spec = batch.spec();
-        let mut touched = self.touch(blocks, spec.late_watermark)?;
+        let mut touched = self.touch(blocks, self.placement.late(spec))?;
         let old_states = self.old_states(batch, &mut touched)?;
         let new_states = self.merge(&old_states, &touched, blocks)?;
-        let states = self.layout.states_to_bytes(&new_states)?;
+        let states = self.layout.states_to_bytes(&new_states, touched.groups.len())?;
         for (i, group) in touched.groups.iter().enumerate() {
             let value = states.row(i);
-            self.shard(batch, group.shard, |shard| {
+            self.placement.shard(batch, group.shard, |shard| {
                 shard.put(group.bucket, &group.key, value.as_ref())
             })?;
         }
-        let expired = self.evict(batch, spec.watermark)?;
+        let expired = self.evict(batch)?;
         let removed = expired.keys.len() as u64;
-        let rows = match self.settings.mode {
+        let rows = match self.placement.mode {
             OutputMode::Update => self.emit_touched(&touched, &new_states, schema)?,
             OutputMode::Append => self.emit(&expired, schema)?,
             OutputMode::Complete => self.emit(&self.everything(batch)?, schema)?,
         };
-        self.report(batch, &touched, removed)?;
+        let (updated, dropped) = (touched.groups.len() as u64, touched.dropped);
+        let counts = StateCounts { updated, removed, dropped, ..StateCounts::default() };
+        self.placement.report(batch, OPERATOR_NAME, counts)?;
         Ok(rows)
     }
 
     /// Finds the groups of all partial blocks, and leaves out those that are late.
-    fn touch(&self, blocks: &[RecordBatch], late: Watermark) -> Result<Touched> {
+    fn touch(&self, blocks: &[RecordBatch], late: Option<i64>) -> Result<Touched> {
         let filters =
-            self.settings.mode != OutputMode::Complete && self.layout.event_time.is_some();
+            self.placement.mode != OutputMode::Complete && self.layout.event_time.is_some();
+        let late = late.filter(|_| filters);
         let mut touched = Touched::default();
         for block in blocks {
             let keys = self.layout.key_bytes(block)?;
@@ -103,12 +95,12 @@ impl Merge {
             let mut rows = Vec::with_capacity(block.num_rows());
             let mut groups = Vec::with_capacity(block.num_rows());
             for (row, (key, bucket)) in keys.iter().zip(buckets).enumerate() {
-                if filters && bucket.0 <= late.micros() {
+                if late.is_some_and(|late| bucket.0 <= late) {
                     touched.dropped += 1;
                     continue;
                 }
                 rows.push(row as u64);
-                groups.push(touched.group(key.as_ref(), bucket, self.settings.shards));
+                groups.push(touched.group(key.as_ref(), bucket, self.placement.shards));
             }
             touched.blocks.push((rows, groups));
         }
@@ -120,7 +112,7 @@ impl Merge {
         let mut states: Vec<Box<[u8]>> = Vec::new();
         let mut is_old = vec![false; touched.groups.len()];
         for (is_old, group) in is_old.iter_mut().zip(&touched.groups) {
-            self.shard(batch, group.shard, |shard| {
+            self.placement.shard(batch, group.shard, |shard| {
                 if let Some(value) = shard.get(group.bucket, &group.key) {
                     states.push(value.into());
                     *is_old = true;
@@ -164,15 +156,18 @@ impl Merge {
     }
 
     /// Removes what the watermark has passed.
-    fn evict(&self, batch: &RunningBatch, watermark: Watermark) -> Result<Emitted> {
+    fn evict(&self, batch: &RunningBatch) -> Result<Emitted> {
         let mut expired = Emitted::default();
-        if self.settings.mode == OutputMode::Complete || self.layout.event_time.is_none() {
+        let until = self.placement.evict(batch.spec());
+        let (Some(until), Some(_), OutputMode::Append | OutputMode::Update) =
+            (until, self.layout.event_time, self.placement.mode)
+        else {
             return Ok(expired);
-        }
-        for shard in self.shards() {
-            self.shard(batch, shard, |state| {
+        };
+        for shard in self.placement.all_shards() {
+            self.placement.shard(batch, shard, |state| {
                 let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
-                state.scan(Bucket(watermark.micros()), &mut |bucket, key, value| {
+                state.scan(Bucket(until), &mut |bucket, key, value| {
                     leaving.push((bucket, key.into()));
                     expired.keys.push(key.into());
                     expired.states.push(value.into());
@@ -185,8 +180,8 @@ impl Merge {
 
     fn everything(&self, batch: &RunningBatch) -> Result<Emitted> {
         let mut all = Emitted::default();
-        for shard in self.shards() {
-            self.shard(batch, shard, |state| {
+        for shard in self.placement.all_shards() {
+            self.placement.shard(batch, shard, |state| {
                 state.scan(Bucket::FOREVER, &mut |_, key, value| {
                     all.keys.push(key.into());
                     all.states.push(value.into());
@@ -233,56 +228,22 @@ impl Merge {
         }
         let mut columns = self.layout.keys_from_bytes(keys.iter().copied())?;
         columns.extend(self.layout.evaluate(states, keys.len())?);
-        for (column, field) in columns.iter_mut().zip(schema.fields()) {
-            if column.data_type() != field.data_type() {
-                *column = cast(column, field.data_type())?;
-            }
+        result(schema, columns, keys.len())
+    }
+}
+
+/// Columns as record batches of the result's types.
+pub(super) fn result(
+    schema: &SchemaRef,
+    mut columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<Vec<RecordBatch>> {
+    for (column, field) in columns.iter_mut().zip(schema.fields()) {
+        if column.data_type() != field.data_type() {
+            *column = cast(column, field.data_type())?;
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
-        let all = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
-        Ok((0..keys.len())
-            .step_by(OUTPUT_ROWS)
-            .map(|from| all.slice(from, OUTPUT_ROWS.min(keys.len() - from)))
-            .collect())
     }
-
-    fn report(&self, batch: &RunningBatch, touched: &Touched, removed: u64) -> Result<()> {
-        let mut progress = StateProgress {
-            operator_name: OPERATOR_NAME.to_owned(),
-            num_rows_updated: touched.groups.len() as u64,
-            num_rows_removed: removed,
-            num_rows_dropped_by_watermark: touched.dropped,
-            num_shuffle_partitions: u64::from(self.settings.shards),
-            num_state_store_instances: u64::from(self.settings.shards),
-            ..StateProgress::default()
-        };
-        for shard in self.shards() {
-            self.shard(batch, shard, |state| {
-                let usage = state.usage();
-                progress.num_rows_total += usage.rows;
-                progress.memory_used_bytes += usage.bytes;
-                Ok(())
-            })?;
-        }
-        batch.report_operator(self.operator.0, progress);
-        Ok(())
-    }
-
-    fn shards(&self) -> impl Iterator<Item = ShardId> {
-        (0..self.settings.shards).map(ShardId)
-    }
-
-    fn shard<T>(
-        &self,
-        batch: &RunningBatch,
-        shard: ShardId,
-        work: impl FnOnce(&mut (dyn ShardState + 'static)) -> Result<T, StateError>,
-    ) -> Result<T> {
-        let shard = batch.state().shard(self.operator, shard);
-        let mut state: MutexGuard<'_, _> =
-            shard.lock().map_err(|_| exec_datafusion_err!("the state of a shard is broken"))?;
-        work(&mut *state).map_err(|error| DataFusionError::External(Box::new(error)))
-    }
+    Ok(in_blocks(&rows_of(schema, columns, rows)?))
 }
 
 impl Touched {

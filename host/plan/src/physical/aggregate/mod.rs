@@ -11,18 +11,17 @@
 
 mod groups;
 mod merge;
+mod sessions;
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{exec_datafusion_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -30,92 +29,40 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream, common,
 };
 use futures::TryStreamExt;
-use tidemill_core::{OperatorId, OutputMode, TRACE_TARGET};
+use tidemill_core::{OutputMode, TRACE_TARGET};
 use tracing::{Instrument, debug_span};
 
 use self::groups::GroupLayout;
 use self::merge::Merge;
+use self::sessions::Sessions;
 use super::properties::{one_input, plain};
+use super::stateful::{Placement, StatefulOperator};
 use crate::RunningBatch;
-use crate::logical::{is_event_time, window_size_micros};
-
-/// A stateful operator of a plan, as the checkpoint and the progress records know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatefulOperator {
-    /// Its number, from the sink's side.
-    pub id: OperatorId,
-    /// Spark's name for it.
-    pub name: String,
-    /// Schema of its keys.
-    pub key: SchemaRef,
-    /// Schema of its values.
-    pub value: SchemaRef,
-    /// Whether the watermark evicts from it, or lets it emit: only then can a batch without rows
-    /// have an effect.
-    pub follows_watermark: bool,
-}
-
-/// What all stateful operators of a plan share.
-#[derive(Clone, Copy)]
-pub(crate) struct StatefulSettings {
-    pub(crate) mode: OutputMode,
-    pub(crate) shards: u32,
-}
-
-/// Replaces the final half of each aggregation by one that keeps state.
-pub(crate) fn make_stateful(
-    plan: Arc<dyn ExecutionPlan>,
-    settings: StatefulSettings,
-) -> Result<(Arc<dyn ExecutionPlan>, Vec<StatefulOperator>)> {
-    let mut operators = Vec::new();
-    let plan = plan.transform_down(|node| {
-        let Some(last) = node.downcast_ref::<AggregateExec>() else {
-            return Ok(Transformed::no(node));
-        };
-        if !matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned) {
-            return Ok(Transformed::no(node));
-        }
-        let id = OperatorId(operators.len() as u32);
-        let stateful = StatefulAggregateExec::try_new(last, settings, id)?;
-        operators.push(stateful.describe());
-        Ok(Transformed::yes(Arc::new(stateful) as Arc<dyn ExecutionPlan>))
-    })?;
-    Ok((plan.data, operators))
-}
 
 /// Merges partial groups with state.
-pub(crate) struct StatefulAggregateExec {
+pub(super) struct StatefulAggregateExec {
     input: Arc<dyn ExecutionPlan>,
     layout: Arc<GroupLayout>,
-    operator: OperatorId,
-    settings: StatefulSettings,
+    placement: Placement,
     properties: Arc<PlanProperties>,
 }
 
 impl StatefulAggregateExec {
-    fn try_new(
+    /// `last` is the half that DataFusion would run above `input`, which is the partial one.
+    pub(super) fn try_new(
         last: &AggregateExec,
-        settings: StatefulSettings,
-        operator: OperatorId,
+        input: Arc<dyn ExecutionPlan>,
+        placement: Placement,
     ) -> Result<StatefulAggregateExec> {
-        let Some(partial) = last.input().downcast_ref::<AggregateExec>() else {
+        let Some(partial) = input.downcast_ref::<AggregateExec>() else {
             return plan_err!("an aggregation without a partial half");
         };
-        if partial.group_expr().has_grouping_set() {
-            return plan_err!("GROUPING SETS, CUBE and ROLLUP are not supported yet");
-        }
         let layout = GroupLayout::try_new(partial, last)?;
-        if settings.mode == OutputMode::Append && layout.event_time.is_none() {
-            return plan_err!(
-                "Invalid streaming output mode: append. This output mode is not supported for streaming aggregations without watermark on streaming DataFrames/DataSets. Set a watermark on the source and group by window(…) over that column or by the column itself, or use output_mode = \"update\""
-            );
-        }
         Ok(StatefulAggregateExec {
-            input: Arc::clone(last.input()),
             properties: plain(last.schema(), 1, EmissionType::Final),
             layout: Arc::new(layout),
-            operator,
-            settings,
+            placement,
+            input,
         })
     }
 
@@ -123,36 +70,21 @@ impl StatefulAggregateExec {
         StatefulAggregateExec {
             input,
             layout: Arc::clone(&self.layout),
-            operator: self.operator,
-            settings: self.settings,
+            placement: self.placement,
             properties: Arc::clone(&self.properties),
         }
     }
 
-    fn describe(&self) -> StatefulOperator {
-        let follows_watermark = self.settings.mode != OutputMode::Complete
-            && (self.layout.event_time.is_some() || self.layout.keys.fields().is_empty());
+    pub(super) fn describe(&self) -> StatefulOperator {
         StatefulOperator {
-            id: self.operator,
-            name: merge::OPERATOR_NAME.to_owned(),
+            id: self.placement.operator,
+            name: self.layout.operator_name().to_owned(),
+            details: String::new(),
             key: Arc::clone(&self.layout.keys),
             value: Arc::clone(&self.layout.states),
-            follows_watermark,
+            follows: self.placement.lag.filter(|_| self.placement.mode != OutputMode::Complete),
         }
     }
-}
-
-/// Where a group's event time is: the number of its key column, and what to add to it (a window's
-/// size; 0 for a time itself).
-fn event_time_of(keys: &Schema) -> Result<Option<(usize, i64)>> {
-    let mut marked = keys.fields().iter().enumerate().filter(|(_, field)| is_event_time(field));
-    let Some((column, field)) = marked.next() else {
-        return Ok(None);
-    };
-    if !matches!(field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)) {
-        return Err(exec_datafusion_err!("event times have to be microseconds"));
-    }
-    Ok(Some((column, window_size_micros(field).unwrap_or(0))))
 }
 
 impl fmt::Debug for StatefulAggregateExec {
@@ -168,8 +100,8 @@ impl DisplayAs for StatefulAggregateExec {
         write!(
             f,
             "StatefulAggregate: mode={}, shards={}, keys=[{}]",
-            self.settings.mode,
-            self.settings.shards,
+            self.placement.mode,
+            self.placement.shards,
             keys.join(", ")
         )
     }
@@ -191,7 +123,8 @@ impl ExecutionPlan for StatefulAggregateExec {
             let span = debug_span!(target: TRACE_TARGET, "partial", batch = number, partition);
             partials.push(SpawnedTask::spawn(common::collect(stream).instrument(span)));
         }
-        let merge = Merge::new(Arc::clone(&self.layout), self.operator, self.settings);
+        let layout = Arc::clone(&self.layout);
+        let placement = self.placement;
         let schema = self.schema();
         let output = Arc::clone(&schema);
         let rows = async move {
@@ -201,7 +134,10 @@ impl ExecutionPlan for StatefulAggregateExec {
                     .extend(partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??);
             }
             let span = debug_span!(target: TRACE_TARGET, "merge_state", batch = number);
-            let rows = span.in_scope(|| merge.run(&batch, &blocks, &output))?;
+            let rows = span.in_scope(|| match layout.session {
+                None => Merge::new(layout, placement).run(&batch, &blocks, &output),
+                Some(bounds) => Sessions::new(layout, bounds, placement).run(&batch, &blocks, &output),
+            })?;
             Ok::<_, DataFusionError>(futures::stream::iter(rows.into_iter().map(Ok)))
         };
         let stream = futures::stream::once(rows).try_flatten();

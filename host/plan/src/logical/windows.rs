@@ -1,0 +1,232 @@
+//! Puts nodes for `window(…)` and `session_window(…)` into a plan.
+//!
+//! An aggregation groups by the bounds of the windows, which are plain columns; the struct that
+//! Spark groups by is made again above it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result, plan_err};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, Projection, cast,
+};
+use tidemill_core::Interval;
+
+use super::session_window::{SESSION_END, SESSION_START, SessionWindow};
+use super::time_window::{START, TimeWindow, WindowShape, micros_literal};
+use crate::sql::{
+    SESSION_WINDOW, WINDOW, bounds_struct, timestamp_type, window_struct, window_time,
+};
+
+/// What rows are cut into.
+enum Windows {
+    Fixed(WindowShape),
+    /// The gap.
+    Sessions(Expr),
+}
+
+/// The window of some expressions.
+struct WindowCall {
+    /// As it stands there.
+    call: Expr,
+    time: Expr,
+    windows: Windows,
+}
+
+/// Replaces `window(…)` and `session_window(…)` in the projections and aggregations of a plan by
+/// nodes below them. The result has the same columns under the same names.
+pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up(|node| match node {
+        LogicalPlan::Projection(projection) => expand_projection(projection),
+        LogicalPlan::Aggregate(aggregate) => expand_aggregate(aggregate),
+        other => match calls_in(&other.expressions()) {
+            calls if calls.is_empty() => Ok(Transformed::no(other)),
+            _ => plan_err!(
+                "window() belongs into GROUP BY or SELECT, and stands in {}",
+                other.display()
+            ),
+        },
+    })
+    .map(|transformed| transformed.data)
+}
+
+fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>> {
+    let Some(window) = WindowCall::of(&projection.expr)? else {
+        return Ok(Transformed::no(LogicalPlan::Projection(projection)));
+    };
+    let input = window.over(projection.input.as_ref().clone())?;
+    let mut expressions = Vec::new();
+    for expression in projection.expr {
+        let name = expression.qualified_name();
+        let expression = expression.transform_up(|e| {
+            Ok(if e == window.call {
+                Transformed::yes(window.bounds())
+            } else {
+                Transformed::no(e)
+            })
+        })?;
+        expressions.push(expression.data.alias_qualified(name.0, name.1));
+    }
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+        expressions,
+        Arc::new(input),
+    )?)))
+}
+
+fn expand_aggregate(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+    let mut all = aggregate.group_expr.clone();
+    all.extend(aggregate.aggr_expr.iter().cloned());
+    let Some(window) = WindowCall::of(&all)? else {
+        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+    };
+    if !calls_in(&aggregate.aggr_expr).is_empty() {
+        return plan_err!("window() cannot be the argument of an aggregate");
+    }
+    let old_schema = Arc::clone(&aggregate.schema);
+    let input = window.over(aggregate.input.as_ref().clone())?;
+    let mut groups = Vec::new();
+    for group in &aggregate.group_expr {
+        if *group == window.call {
+            groups.extend(window.columns().into_iter().map(Expr::Column));
+        } else if calls_in(std::slice::from_ref(group)).is_empty() {
+            groups.push(group.clone());
+        } else {
+            return plan_err!("GROUP BY takes window() alone, not within {group}");
+        }
+    }
+    let grouped =
+        LogicalPlanBuilder::from(input).aggregate(groups, aggregate.aggr_expr.clone())?.build()?;
+    // The columns are those of before, but for the bounds in the place of the window.
+    let mut columns = grouped.schema().columns().into_iter();
+    let bounds = window.columns();
+    let mut expressions = Vec::new();
+    for (qualifier, field) in old_schema.iter() {
+        let Some(column) = columns.next() else { break };
+        let value = if bounds.contains(&column) {
+            bounds.iter().skip(1).for_each(|_| drop(columns.next()));
+            window.bounds()
+        } else {
+            Expr::Column(column)
+        };
+        expressions.push(value.alias_qualified(qualifier.cloned(), field.name()));
+    }
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
+        expressions,
+        Arc::new(grouped),
+    )?)))
+}
+
+impl WindowCall {
+    /// The one window that these expressions use.
+    fn of(expressions: &[Expr]) -> Result<Option<WindowCall>> {
+        let calls = calls_in(expressions);
+        let call = match calls.as_slice() {
+            [] => return Ok(None),
+            [call] => call,
+            _ => {
+                return plan_err!(
+                    "Multiple time/session window expressions would result in a cartesian product of rows, therefore they are currently not supported"
+                );
+            }
+        };
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = call else {
+            return Ok(None);
+        };
+        let (time, windows) = match (func.name(), args.as_slice()) {
+            (WINDOW, [time, shape @ ..]) if !shape.is_empty() => {
+                (time, Windows::Fixed(WindowShape::from_arguments(shape)?))
+            }
+            (WINDOW, _) => {
+                return plan_err!(
+                    "window() takes a time, a size, and optionally a slide and a start"
+                );
+            }
+            (_, [time, gap]) => (time, Windows::Sessions(fixed_gap(gap)?)),
+            _ => return plan_err!("session_window() takes a time and a gap"),
+        };
+        Ok(Some(WindowCall { call: call.clone(), time: time.clone(), windows }))
+    }
+
+    /// The node that adds the bounds.
+    fn over(&self, input: LogicalPlan) -> Result<LogicalPlan> {
+        let time = as_time(&self.time, &input)?;
+        let node = match &self.windows {
+            Windows::Fixed(shape) => {
+                Extension { node: Arc::new(TimeWindow::try_new(input, time, *shape)?) }
+            }
+            Windows::Sessions(gap) => {
+                Extension { node: Arc::new(SessionWindow::try_new(input, time, gap.clone())?) }
+            }
+        };
+        Ok(LogicalPlan::Extension(node))
+    }
+
+    /// The columns that the node adds.
+    fn columns(&self) -> Vec<Column> {
+        let names: &[&str] = match self.windows {
+            Windows::Fixed(_) => &[START],
+            Windows::Sessions(_) => &[SESSION_START, SESSION_END],
+        };
+        names.iter().map(|name| Column::from_name(*name)).collect()
+    }
+
+    /// The struct that stands for the window above the node.
+    fn bounds(&self) -> Expr {
+        let column = |name: &str| Expr::Column(Column::from_name(name));
+        match self.windows {
+            Windows::Fixed(shape) => window_struct(column(START), shape.size),
+            Windows::Sessions(_) => bounds_struct(column(SESSION_START), column(SESSION_END)),
+        }
+    }
+}
+
+/// A time as a TIMESTAMP: a window stands for its last microsecond, a text or date is cast.
+fn as_time(time: &Expr, input: &LogicalPlan) -> Result<Expr> {
+    Ok(match time.get_type(input.schema())? {
+        DataType::Timestamp(_, _) => time.clone(),
+        DataType::Struct(_) => window_time(time.clone()),
+        _ => cast(time.clone(), timestamp_type()),
+    })
+}
+
+/// A gap that is a literal as microseconds; any other as it is.
+fn fixed_gap(gap: &Expr) -> Result<Expr> {
+    match gap {
+        Expr::Literal(..) => {
+            Ok(micros_literal(literal_interval(SESSION_WINDOW, gap)?.micros))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// The interval that an argument of `function` spells.
+pub(super) fn literal_interval(function: &str, argument: &Expr) -> Result<Interval> {
+    let text = match argument {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+        _ => None,
+    };
+    match text.map(|text| text.parse::<Interval>()) {
+        Some(Ok(interval)) => Ok(interval),
+        Some(Err(error)) => plan_err!("{function}(): {error}"),
+        None => plan_err!("{function}(): sizes are texts like '5 minutes', found {argument}"),
+    }
+}
+
+fn calls_in(expressions: &[Expr]) -> Vec<Expr> {
+    let mut found: Vec<Expr> = Vec::new();
+    for expression in expressions {
+        // Visiting cannot fail: the closure never does.
+        let _ = expression.apply(|e| {
+            if let Expr::ScalarFunction(function) = e
+                && [WINDOW, SESSION_WINDOW].contains(&function.func.name())
+                && !found.contains(e)
+            {
+                found.push(e.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
+    found
+}

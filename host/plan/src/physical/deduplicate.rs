@@ -1,0 +1,272 @@
+//! Lets the first row of each key pass, over the life of a query.
+//!
+//! The rules are Spark's (StreamingDeduplicateExec, StreamingDeduplicateWithinWatermarkExec): late
+//! rows are left out; a key is forgotten when the watermark reaches its event time, where that is
+//! one of the key's columns, or the event time of its first row and the delay, for the kind within
+//! the watermark; otherwise never.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+};
+use tidemill_core::{Bucket, OutputMode, ShardId, split_member};
+
+use super::inputs::Inputs;
+use super::properties::{one_input, plain};
+use super::stateful::{Placement, StateCounts, StatefulOperator};
+use crate::RunningBatch;
+use crate::logical::EventTimeColumn;
+
+/// Record batches that wait for their reader, at most.
+const OUTPUT_BLOCKS: usize = 4;
+
+/// A key forgotten within the watermark is the only member of its group.
+const ONLY: u64 = 0;
+
+/// Its plan-time half: nothing but the placement differs between plans.
+struct Keys {
+    columns: Vec<usize>,
+    converter: RowConverter,
+    schema: SchemaRef,
+    /// Of the input: by it rows are late.
+    time: Option<EventTimeColumn>,
+    forget: Forget,
+}
+
+/// When a key is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forget {
+    Never,
+    /// When the watermark reaches the key's event time.
+    ByEventTime,
+    /// So many microseconds after the event time of its first row.
+    AfterFirst(i64),
+}
+
+/// Passes the first row of each key.
+pub(super) struct DeduplicateExec {
+    input: Arc<dyn ExecutionPlan>,
+    keys: Arc<Keys>,
+    placement: Option<Placement>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DeduplicateExec {
+    pub(super) fn try_new(
+        input: Arc<dyn ExecutionPlan>,
+        columns: &[String],
+        within: Option<i64>,
+    ) -> Result<DeduplicateExec> {
+        let schema = input.schema();
+        let columns =
+            columns.iter().map(|name| Ok(schema.index_of(name)?)).collect::<Result<Vec<_>>>()?;
+        let key_schema = Arc::new(schema.project(&columns)?);
+        let fields = key_schema.fields().iter();
+        let sorted = fields.map(|field| SortField::new(field.data_type().clone())).collect();
+        let time = EventTimeColumn::of(&schema)?;
+        let forget = match (within, time) {
+            (Some(delay), _) => Forget::AfterFirst(delay),
+            (None, Some(time)) if columns.contains(&time.column) => Forget::ByEventTime,
+            (None, _) => Forget::Never,
+        };
+        Ok(DeduplicateExec {
+            properties: plain(input.schema(), 1, EmissionType::Incremental),
+            keys: Arc::new(Keys {
+                converter: RowConverter::new(sorted)?,
+                columns,
+                schema: key_schema,
+                time,
+                forget,
+            }),
+            placement: None,
+            input,
+        })
+    }
+
+    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    pub(super) fn placed(
+        &self,
+        input: Arc<dyn ExecutionPlan>,
+        placement: Placement,
+    ) -> DeduplicateExec {
+        DeduplicateExec { placement: Some(placement), ..self.over(input) }
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> DeduplicateExec {
+        DeduplicateExec {
+            input,
+            keys: Arc::clone(&self.keys),
+            placement: self.placement,
+            properties: Arc::clone(&self.properties),
+        }
+    }
+
+    pub(super) fn describe(&self) -> StatefulOperator {
+        let placement = self.placement.expect("an operator is described when it has its place");
+        StatefulOperator {
+            id: placement.operator,
+            name: self.keys.name().to_owned(),
+            details: String::new(),
+            key: Arc::clone(&self.keys.schema),
+            value: Arc::new(Schema::empty()),
+            follows: placement.lag.filter(|_| placement.mode != OutputMode::Complete),
+        }
+    }
+}
+
+impl Keys {
+    /// Spark's name for the operator.
+    fn name(&self) -> &'static str {
+        match self.forget {
+            Forget::AfterFirst(_) => "dedupeWithinWatermark",
+            Forget::Never | Forget::ByEventTime => "dedupe",
+        }
+    }
+}
+
+/// One batch of it.
+struct Run {
+    keys: Arc<Keys>,
+    placement: Placement,
+    batch: Arc<RunningBatch>,
+    counts: StateCounts,
+    duplicates: u64,
+}
+
+impl Run {
+    /// The rows of a block that pass.
+    fn first_rows(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let columns: Vec<_> =
+            self.keys.columns.iter().map(|column| Arc::clone(rows.column(*column))).collect();
+        let keys = self.keys.converter.convert_columns(&columns)?;
+        let times = match self.keys.time {
+            Some(time) => time.times(rows.columns())?,
+            None => vec![None; rows.num_rows()],
+        };
+        let late = self.placement.late(self.batch.spec());
+        let mut passes = Vec::with_capacity(rows.num_rows());
+        for (key, time) in keys.iter().zip(times) {
+            if time.zip(late).is_some_and(|(time, late)| time <= late) {
+                self.counts.dropped += 1;
+                passes.push(false);
+                continue;
+            }
+            let is_first = self.remember(key.as_ref(), time)?;
+            self.counts.updated += u64::from(is_first);
+            self.duplicates += u64::from(!is_first);
+            passes.push(is_first);
+        }
+        Ok(filter_record_batch(rows, &BooleanArray::from(passes))?)
+    }
+
+    /// Whether the key is new; it is known from here on.
+    fn remember(&self, key: &[u8], time: Option<i64>) -> Result<bool> {
+        let shard = ShardId::of_key(key, self.placement.shards);
+        let at = |add: i64| time.map_or(Bucket::FOREVER, |time| Bucket(time.saturating_add(add)));
+        self.placement.shard(&self.batch, shard, |state| {
+            let bucket = match self.keys.forget {
+                Forget::Never => Bucket::FOREVER,
+                Forget::ByEventTime => at(0),
+                Forget::AfterFirst(delay) => {
+                    let mut is_known = false;
+                    state.members(key, &mut |_, _, _| is_known = true);
+                    if !is_known {
+                        state.put_member(at(delay), key, ONLY, &[])?;
+                    }
+                    return Ok(!is_known);
+                }
+            };
+            let is_known = state.get(bucket, key).is_some();
+            if !is_known {
+                state.put(bucket, key, &[])?;
+            }
+            Ok(!is_known)
+        })
+    }
+
+    /// Forgets the keys that the watermark has passed, and reports.
+    fn finish(mut self) -> Result<()> {
+        let placement = self.placement;
+        if let Some(until) = placement.evict(self.batch.spec())
+            && self.keys.forget != Forget::Never
+        {
+            let are_members = matches!(self.keys.forget, Forget::AfterFirst(_));
+            for shard in placement.all_shards() {
+                self.counts.removed += placement.shard(&self.batch, shard, |state| {
+                    let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
+                    state.scan(Bucket(until), &mut |bucket, key, _| {
+                        leaving.push((bucket, key.into()));
+                    });
+                    for (bucket, key) in &leaving {
+                        match split_member(key) {
+                            Some((group, member)) if are_members => {
+                                state.remove_member(*bucket, group, member)?;
+                            }
+                            _ => drop(state.remove(*bucket, key)?),
+                        }
+                    }
+                    Ok(leaving.len() as u64)
+                })?;
+            }
+        }
+        // Spark's name for it.
+        let duplicates = ("numDroppedDuplicateRows".to_owned(), self.duplicates);
+        self.counts.custom = BTreeMap::from([duplicates]);
+        placement.report(&self.batch, self.keys.name(), self.counts)
+    }
+}
+
+impl fmt::Debug for DeduplicateExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for DeduplicateExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<&str> =
+            self.keys.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "Deduplicate: keys=[{}], forget={:?}", columns.join(", "), self.keys.forget)
+    }
+}
+
+impl ExecutionPlan for DeduplicateExec {
+    one_input!("Deduplicate");
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let mut run = Run {
+            keys: Arc::clone(&self.keys),
+            placement: super::stateful::placement(self.placement)?,
+            batch: RunningBatch::of(&context)?,
+            counts: StateCounts::default(),
+            duplicates: 0,
+        };
+        let mut input = Inputs::start(&self.input, &context)?;
+        let mut output = RecordBatchReceiverStream::builder(self.schema(), OUTPUT_BLOCKS);
+        let rows = output.tx();
+        output.spawn(async move {
+            while let Some(block) = input.next().await? {
+                let first = run.first_rows(&block)?;
+                if first.num_rows() > 0 && rows.send(Ok(first)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            run.finish()
+        });
+        Ok(output.build())
+    }
+}

@@ -1,0 +1,121 @@
+//! So many rows over the life of a query (Spark's StreamingGlobalLimitExec).
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+};
+use tidemill_core::{Bucket, ShardId};
+
+use super::inputs::Inputs;
+use super::properties::{one_input, plain};
+use super::stateful::{Placement, StateCounts, StatefulOperator, placement};
+use crate::RunningBatch;
+
+/// Spark's name for the operator.
+const NAME: &str = "globalLimit";
+/// The one entry: how many rows have passed.
+const PASSED: &[u8] = b"";
+const SHARD: ShardId = ShardId(0);
+
+/// Passes the first rows of the query's life.
+pub(super) struct StreamLimitExec {
+    input: Arc<dyn ExecutionPlan>,
+    rows: u64,
+    placement: Option<Placement>,
+    properties: Arc<PlanProperties>,
+}
+
+impl StreamLimitExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, rows: u64) -> StreamLimitExec {
+        let properties = plain(input.schema(), 1, EmissionType::Incremental);
+        StreamLimitExec { input, rows, placement: None, properties }
+    }
+
+    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    pub(super) fn placed(
+        &self,
+        input: Arc<dyn ExecutionPlan>,
+        placement: Placement,
+    ) -> StreamLimitExec {
+        StreamLimitExec { placement: Some(placement), ..self.over(input) }
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> StreamLimitExec {
+        let properties = Arc::clone(&self.properties);
+        StreamLimitExec { input, rows: self.rows, placement: self.placement, properties }
+    }
+
+    pub(super) fn describe(&self) -> StatefulOperator {
+        let placement = self.placement.expect("an operator is described when it has its place");
+        StatefulOperator {
+            id: placement.operator,
+            name: NAME.to_owned(),
+            details: String::new(),
+            key: Arc::new(Schema::empty()),
+            value: Arc::new(Schema::new(vec![Field::new("passed", DataType::Int64, false)])),
+            follows: None,
+        }
+    }
+}
+
+fn read_count(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
+impl fmt::Debug for StreamLimitExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for StreamLimitExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamLimit: rows={}", self.rows)
+    }
+}
+
+impl ExecutionPlan for StreamLimitExec {
+    one_input!("StreamLimit");
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let batch = RunningBatch::of(&context)?;
+        let (placement, limit) = (placement(self.placement)?, self.rows);
+        let before = placement.shard(&batch, SHARD, |state| {
+            Ok(state.get(Bucket::FOREVER, PASSED).map_or(0, read_count))
+        })?;
+        let mut input = Inputs::start(&self.input, &context)?;
+        let mut output = RecordBatchReceiverStream::builder(self.schema(), 1);
+        let rows = output.tx();
+        output.spawn(async move {
+            let mut passed = before;
+            // The input is read to its end all the same: what is below it keeps state, too.
+            while let Some(block) = input.next().await? {
+                let left = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+                let taken = left.min(block.num_rows());
+                passed += taken as u64;
+                if taken > 0 && rows.send(Ok(block.slice(0, taken))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            let has_changed = passed != before;
+            if has_changed {
+                placement.shard(&batch, SHARD, |state| {
+                    state.put(Bucket::FOREVER, PASSED, &passed.to_le_bytes())
+                })?;
+            }
+            let updated = u64::from(has_changed);
+            placement.report(&batch, NAME, StateCounts { updated, ..StateCounts::default() })
+        });
+        Ok(output.build())
+    }
+}

@@ -1,0 +1,254 @@
+//! What all operators that keep state have in common: their numbers, their watermarks, their
+//! shards.
+//!
+//! Each operator has an input watermark of its own (Spark's WatermarkPropagator): a watermark node
+//! gives the query's, a join of time ranges gives less than it was given, by as much as its rows
+//! may come late, and everything else gives the least that its inputs gave. So an operator's
+//! watermark is the query's less a fixed lag.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_plan::{ExecutionPlan, with_new_children_if_necessary};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use tidemill_core::{
+    BatchSpec, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress, Watermark,
+};
+
+use super::aggregate::StatefulAggregateExec;
+use super::deduplicate::DeduplicateExec;
+use super::event_time::EventTimeWatermarkExec;
+use super::limit::StreamLimitExec;
+use super::stream_join::StreamJoinExec;
+use crate::RunningBatch;
+
+/// Rows of a record batch that leaves an operator.
+pub(super) const OUTPUT_ROWS: usize = 8_192;
+
+/// A stateful operator of a plan, as the checkpoint and the progress records know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatefulOperator {
+    /// Its number, from the sink's side.
+    pub id: OperatorId,
+    /// Spark's name for it.
+    pub name: String,
+    /// What else must stay as it is while a checkpoint lives: a join's kind, say. May be empty.
+    pub details: String,
+    /// Schema of its keys.
+    pub key: SchemaRef,
+    /// Schema of its values.
+    pub value: SchemaRef,
+    /// Microseconds that its watermark stays behind the query's, where a watermark moves it: only
+    /// then can a batch without rows have an effect.
+    pub(crate) follows: Option<i64>,
+}
+
+impl StatefulOperator {
+    /// Whether a batch without rows is worth running when the query's watermark has moved from
+    /// `old`, with which the last batch evicted, to `new` (Spark's shouldRunAnotherBatch).
+    #[must_use]
+    pub fn wants_batch(&self, old: Watermark, new: Watermark) -> bool {
+        self.follows.is_some_and(|lag| lagging(new, lag) > lagging(old, lag))
+    }
+}
+
+/// An operator's watermark in microseconds. Before the query's has moved, all are 0.
+fn lagging(watermark: Watermark, lag: i64) -> i64 {
+    if watermark.millis == 0 { 0 } else { watermark.micros().saturating_sub(lag) }
+}
+
+/// What all stateful operators of a plan share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatefulSettings {
+    pub(crate) mode: OutputMode,
+    pub(crate) shards: u32,
+}
+
+/// The place of one operator in its plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placement {
+    pub(super) operator: OperatorId,
+    pub(super) mode: OutputMode,
+    pub(super) shards: u32,
+    /// Microseconds that its watermark stays behind the query's; `None`: no watermark reaches it.
+    pub(super) lag: Option<i64>,
+}
+
+impl Placement {
+    /// At or before this event time, in microseconds, rows are late: what the operator evicted by
+    /// in the batch before.
+    pub(super) fn late(&self, spec: &BatchSpec) -> Option<i64> {
+        self.lag.map(|lag| lagging(spec.late_watermark, lag))
+    }
+
+    /// At or before this event time, in microseconds, state is evicted at the end of the batch.
+    pub(super) fn evict(&self, spec: &BatchSpec) -> Option<i64> {
+        self.lag.map(|lag| lagging(spec.watermark, lag))
+    }
+
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards).map(ShardId)
+    }
+
+    /// Works with one shard of the operator's state.
+    pub(super) fn shard<T>(
+        &self,
+        batch: &RunningBatch,
+        shard: ShardId,
+        work: impl FnOnce(&mut (dyn ShardState + 'static)) -> Result<T, StateError>,
+    ) -> Result<T> {
+        let shard = batch.state().shard(self.operator, shard);
+        let mut state: MutexGuard<'_, _> =
+            shard.lock().map_err(|_| exec_datafusion_err!("the state of a shard is broken"))?;
+        work(&mut *state).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    /// Reports a batch, with what the shards hold after it.
+    pub(super) fn report(
+        &self,
+        batch: &RunningBatch,
+        name: &str,
+        counts: StateCounts,
+    ) -> Result<()> {
+        let mut progress = StateProgress {
+            operator_name: name.to_owned(),
+            num_rows_updated: counts.updated,
+            num_rows_removed: counts.removed,
+            num_rows_dropped_by_watermark: counts.dropped,
+            num_shuffle_partitions: u64::from(self.shards),
+            num_state_store_instances: u64::from(self.shards),
+            custom_metrics: counts.custom,
+            ..StateProgress::default()
+        };
+        for shard in self.all_shards() {
+            self.shard(batch, shard, |state| {
+                let usage = state.usage();
+                progress.num_rows_total += usage.rows;
+                progress.memory_used_bytes += usage.bytes;
+                Ok(())
+            })?;
+        }
+        batch.report_operator(self.operator.0, progress);
+        Ok(())
+    }
+}
+
+/// What a batch did to an operator's state.
+#[derive(Default)]
+pub(super) struct StateCounts {
+    pub(super) updated: u64,
+    pub(super) removed: u64,
+    /// Late rows that were left out.
+    pub(super) dropped: u64,
+    pub(super) custom: BTreeMap<String, u64>,
+}
+
+/// Rows cut into record batches of the usual size.
+pub(super) fn in_blocks(rows: &RecordBatch) -> Vec<RecordBatch> {
+    (0..rows.num_rows())
+        .step_by(OUTPUT_ROWS)
+        .map(|from| rows.slice(from, OUTPUT_ROWS.min(rows.num_rows() - from)))
+        .collect()
+}
+
+/// Columns as rows of `schema`; they may be none.
+pub(super) fn rows_of(
+    schema: &SchemaRef,
+    columns: Vec<arrow::array::ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// Gives every stateful operator of a plan its place. Aggregations get their state here.
+pub(crate) fn make_stateful(
+    plan: Arc<dyn ExecutionPlan>,
+    settings: StatefulSettings,
+) -> Result<(Arc<dyn ExecutionPlan>, Vec<StatefulOperator>)> {
+    let mut placing = Placing { settings, next: 0, operators: BTreeMap::new() };
+    let (plan, _) = placing.place(plan)?;
+    Ok((plan, placing.operators.into_values().collect()))
+}
+
+struct Placing {
+    settings: StatefulSettings,
+    next: u32,
+    operators: BTreeMap<u32, StatefulOperator>,
+}
+
+/// A plan, and how far the watermark of its output stays behind the query's.
+type Placed = (Arc<dyn ExecutionPlan>, Option<i64>);
+
+impl Placing {
+    fn place(&mut self, plan: Arc<dyn ExecutionPlan>) -> Result<Placed> {
+        if let Some(last) = plan.downcast_ref::<AggregateExec>()
+            && matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
+        {
+            let number = self.number();
+            let (input, lag) = self.place(Arc::clone(last.input()))?;
+            let stateful =
+                StatefulAggregateExec::try_new(last, input, self.placement(number, lag))?;
+            self.operators.insert(number, stateful.describe());
+            return Ok((Arc::new(stateful), lag));
+        }
+        if let Some(deduplicate) = plan.downcast_ref::<DeduplicateExec>() {
+            let number = self.number();
+            let (input, lag) = self.place(Arc::clone(deduplicate.input()))?;
+            let placed = deduplicate.placed(input, self.placement(number, lag));
+            self.operators.insert(number, placed.describe());
+            return Ok((Arc::new(placed), lag));
+        }
+        if let Some(limit) = plan.downcast_ref::<StreamLimitExec>() {
+            let number = self.number();
+            let (input, lag) = self.place(Arc::clone(limit.input()))?;
+            let placed = limit.placed(input, self.placement(number, lag));
+            self.operators.insert(number, placed.describe());
+            return Ok((Arc::new(placed), lag));
+        }
+        if let Some(join) = plan.downcast_ref::<StreamJoinExec>() {
+            let number = self.number();
+            let (left, left_lag) = self.place(Arc::clone(join.left()))?;
+            let (right, right_lag) = self.place(Arc::clone(join.right()))?;
+            let lag = slowest([left_lag, right_lag]);
+            let placed = join.placed(left, right, self.placement(number, lag));
+            self.operators.insert(number, placed.describe());
+            let output = lag.map(|lag| lag + placed.holds_back());
+            return Ok((Arc::new(placed), output));
+        }
+        let (mut children, mut lags) = (Vec::new(), Vec::new());
+        for child in plan.children() {
+            let (child, lag) = self.place(Arc::clone(child))?;
+            children.push(child);
+            lags.push(lag);
+        }
+        let lag = if plan.is::<EventTimeWatermarkExec>() { Some(0) } else { slowest(lags) };
+        let plan = with_new_children_if_necessary(plan, children)?;
+        Ok((plan, lag))
+    }
+
+    /// The next operator, counted from the sink's side.
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn placement(&self, number: u32, lag: Option<i64>) -> Placement {
+        let StatefulSettings { mode, shards } = self.settings;
+        Placement { operator: OperatorId(number), mode, shards, lag }
+    }
+}
+
+/// The lag of several inputs; those without a watermark do not count.
+fn slowest(lags: impl IntoIterator<Item = Option<i64>>) -> Option<i64> {
+    lags.into_iter().flatten().max()
+}
+
+/// The place that an operator was given.
+pub(super) fn placement(placement: Option<Placement>) -> Result<Placement> {
+    placement.ok_or_else(|| exec_datafusion_err!("a stateful operator has no place in its plan"))
+}

@@ -1,0 +1,319 @@
+//! Joins a stream with a table that does not change.
+//!
+//! The table is read when the first batch needs it, and kept by its keys for the life of the plan.
+//! Each batch only looks its rows up.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, concat_batches, filter_record_batch, take_arrays};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::common::JoinType;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
+    PlanProperties, SendableRecordBatchStream, collect,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use hashbrown::HashMap;
+use tokio::sync::OnceCell;
+
+use super::properties::{one_input, plain};
+use super::stateful::{OUTPUT_ROWS, rows_of};
+use super::stream_join::fulfils;
+use crate::logical::spark_name;
+
+/// How rows of the stream find those of the table.
+pub(super) struct StaticJoinPlan {
+    /// Inner, or Left, LeftSemi or LeftAnti with the stream for the left side.
+    pub(super) kind: JoinType,
+    pub(super) stream_is_left: bool,
+    /// Of the stream and of the table.
+    pub(super) keys: Vec<(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)>,
+    pub(super) nulls_are_equal: Vec<bool>,
+    /// What rows of the stream, of the table, and of both have to fulfil.
+    pub(super) stream_only: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) table_only: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) both: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) null_aware: bool,
+    /// The columns of both, in the order of the query.
+    pub(super) pair: SchemaRef,
+    pub(super) output: SchemaRef,
+    /// The table.
+    pub(super) table: Arc<dyn ExecutionPlan>,
+}
+
+/// The table by its keys.
+struct Lookup {
+    rows: RecordBatch,
+    by_key: HashMap<Box<[u8]>, Vec<u32>>,
+    /// All rows, where there is no key.
+    all: Vec<u32>,
+    has_null_key: bool,
+    converter: RowConverter,
+    key_types: Vec<DataType>,
+}
+
+/// Joins a stream with a table.
+pub(super) struct StaticJoinExec {
+    input: Arc<dyn ExecutionPlan>,
+    plan: Arc<StaticJoinPlan>,
+    lookup: Arc<OnceCell<Lookup>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl StaticJoinExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, plan: StaticJoinPlan) -> StaticJoinExec {
+        let partitions = input.output_partitioning().partition_count();
+        StaticJoinExec {
+            properties: plain(Arc::clone(&plan.output), partitions, EmissionType::Incremental),
+            input,
+            plan: Arc::new(plan),
+            lookup: Arc::default(),
+        }
+    }
+
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> StaticJoinExec {
+        StaticJoinExec {
+            input,
+            plan: Arc::clone(&self.plan),
+            lookup: Arc::clone(&self.lookup),
+            properties: Arc::clone(&self.properties),
+        }
+    }
+}
+
+/// Key columns as bytes, and which rows have a key that can be found.
+struct Keys {
+    bytes: arrow::row::Rows,
+    can_meet: Vec<bool>,
+    has_null: bool,
+}
+
+impl StaticJoinPlan {
+    fn key_values(
+        &self,
+        rows: &RecordBatch,
+        is_stream: bool,
+        types: Option<&[DataType]>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::new();
+        for (i, (stream, table)) in self.keys.iter().enumerate() {
+            let key = if is_stream { stream } else { table };
+            let values = key.evaluate(rows)?.into_array(rows.num_rows())?;
+            columns.push(match types {
+                Some(types) if types[i] != *values.data_type() => cast(&values, &types[i])?,
+                _ => values,
+            });
+        }
+        Ok(columns)
+    }
+
+    fn keys(&self, columns: &[ArrayRef], rows: usize, converter: &RowConverter) -> Result<Keys> {
+        let mut can_meet = vec![true; rows];
+        let mut has_null = false;
+        for (values, nulls_are_equal) in columns.iter().zip(&self.nulls_are_equal) {
+            if values.null_count() == 0 {
+                continue;
+            }
+            has_null = true;
+            if !nulls_are_equal {
+                can_meet.iter_mut().enumerate().for_each(|(row, can)| *can &= values.is_valid(row));
+            }
+        }
+        Ok(Keys { bytes: converter.convert_columns(columns)?, can_meet, has_null })
+    }
+
+    /// Reads the table.
+    async fn read(&self) -> Result<Lookup> {
+        let blocks = collect(Arc::clone(&self.table), Arc::new(TaskContext::default())).await?;
+        let mut rows = concat_batches(&self.table.schema(), &blocks)?;
+        if let Some(only) = &self.table_only {
+            rows = filter_record_batch(&rows, &fulfils(only, &rows)?)?;
+        }
+        let columns = self.key_values(&rows, false, None)?;
+        let key_types: Vec<DataType> =
+            columns.iter().map(|column| column.data_type().clone()).collect();
+        let converter =
+            RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
+        let mut lookup = Lookup {
+            by_key: HashMap::new(),
+            all: Vec::new(),
+            has_null_key: false,
+            converter,
+            key_types,
+            rows,
+        };
+        if columns.is_empty() {
+            lookup.all = (0..lookup.rows.num_rows() as u32).collect();
+            return Ok(lookup);
+        }
+        let keys = self.keys(&columns, lookup.rows.num_rows(), &lookup.converter)?;
+        lookup.has_null_key = keys.has_null;
+        for (row, key) in keys.bytes.iter().enumerate() {
+            if keys.can_meet[row] {
+                lookup.by_key.entry(key.as_ref().into()).or_default().push(row as u32);
+            }
+        }
+        Ok(lookup)
+    }
+
+    /// Joins a block of the stream.
+    fn join(&self, block: &RecordBatch, lookup: &Lookup) -> Result<Vec<RecordBatch>> {
+        let may_meet = match &self.stream_only {
+            Some(only) => fulfils(only, block)?,
+            None => BooleanArray::from(vec![true; block.num_rows()]),
+        };
+        let columns = self.key_values(block, true, Some(&lookup.key_types))?;
+        let keys = match columns.is_empty() {
+            true => None,
+            false => Some(self.keys(&columns, block.num_rows(), &lookup.converter)?),
+        };
+        let mut output = Vec::new();
+        let mut matched = vec![false; block.num_rows()];
+        let (mut mine, mut theirs): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        for row in 0..block.num_rows() {
+            let found = match &keys {
+                None => lookup.all.as_slice(),
+                Some(keys) if keys.can_meet[row] => {
+                    lookup.by_key.get(keys.bytes.row(row).as_ref()).map_or(&[][..], Vec::as_slice)
+                }
+                Some(_) => &[],
+            };
+            if may_meet.value(row) {
+                for found in found.chunks(OUTPUT_ROWS) {
+                    mine.extend(std::iter::repeat_n(row as u32, found.len()));
+                    theirs.extend(found);
+                    if mine.len() >= OUTPUT_ROWS {
+                        self.pair(block, lookup, &mine, &theirs, &mut matched, &mut output)?;
+                        mine.clear();
+                        theirs.clear();
+                    }
+                }
+            }
+        }
+        self.pair(block, lookup, &mine, &theirs, &mut matched, &mut output)?;
+        self.rest(block, lookup, keys.as_ref(), &matched, &mut output)?;
+        Ok(output)
+    }
+
+    fn pair(
+        &self,
+        block: &RecordBatch,
+        lookup: &Lookup,
+        mine: &[u32],
+        theirs: &[u32],
+        matched: &mut [bool],
+        output: &mut Vec<RecordBatch>,
+    ) -> Result<()> {
+        if mine.is_empty() {
+            return Ok(());
+        }
+        let pairs = self.beside(block, mine, lookup, &theirs.iter().map(|r| Some(*r)).collect())?;
+        let fulfilled = match &self.both {
+            Some(condition) => fulfils(condition, &pairs)?,
+            None => BooleanArray::from(vec![true; mine.len()]),
+        };
+        for (row, _) in mine.iter().zip(fulfilled.values()).filter(|(_, fulfilled)| *fulfilled) {
+            matched[*row as usize] = true;
+        }
+        if matches!(self.kind, JoinType::Inner | JoinType::Left) {
+            let pairs = filter_record_batch(&pairs, &fulfilled)?;
+            output.push(rows_of(&self.output, pairs.columns().to_vec(), pairs.num_rows())?);
+        }
+        Ok(())
+    }
+
+    /// The rows of the stream that leave by themselves.
+    fn rest(
+        &self,
+        block: &RecordBatch,
+        lookup: &Lookup,
+        keys: Option<&Keys>,
+        matched: &[bool],
+        output: &mut Vec<RecordBatch>,
+    ) -> Result<()> {
+        let leaves = |row: usize| match self.kind {
+            JoinType::Left => !matched[row],
+            JoinType::LeftSemi => matched[row],
+            JoinType::LeftAnti if self.null_aware && lookup.rows.num_rows() > 0 => {
+                !matched[row]
+                    && !lookup.has_null_key
+                    && keys.is_none_or(|keys| keys.can_meet[row])
+            }
+            JoinType::LeftAnti => !matched[row],
+            _ => false,
+        };
+        let rows: Vec<u32> =
+            (0..block.num_rows()).filter(|row| leaves(*row)).map(|row| row as u32).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = if self.kind == JoinType::Left {
+            self.beside(block, &rows, lookup, &rows.iter().map(|_| None).collect())?
+        } else {
+            let count = rows.len();
+            let columns = take_arrays(block.columns(), &UInt32Array::from(rows), None)?;
+            rows_of(&self.output, columns, count)?
+        };
+        output.push(rows_of(&self.output, rows.columns().to_vec(), rows.num_rows())?);
+        Ok(())
+    }
+
+    /// Rows of the stream beside rows of the table, or beside nulls.
+    fn beside(
+        &self,
+        block: &RecordBatch,
+        mine: &[u32],
+        lookup: &Lookup,
+        theirs: &UInt32Array,
+    ) -> Result<RecordBatch> {
+        let stream = take_arrays(block.columns(), &UInt32Array::from(mine.to_vec()), None)?;
+        let table = take_arrays(lookup.rows.columns(), theirs, None)?;
+        let columns =
+            if self.stream_is_left { [stream, table].concat() } else { [table, stream].concat() };
+        rows_of(&self.pair, columns, mine.len())
+    }
+}
+
+impl fmt::Debug for StaticJoinExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for StaticJoinExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StaticJoin: {}", spark_name(self.plan.kind))?;
+        let mut keys = self.plan.keys.iter();
+        keys.try_for_each(|(stream, table)| write!(f, ", {stream} = {table}"))
+    }
+}
+
+impl ExecutionPlan for StaticJoinExec {
+    one_input!("StaticJoin");
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let (plan, lookup) = (Arc::clone(&self.plan), Arc::clone(&self.lookup));
+        let joined = input.and_then(move |block| {
+            let (plan, lookup) = (Arc::clone(&plan), Arc::clone(&lookup));
+            async move {
+                let lookup = lookup.get_or_try_init(|| plan.read()).await?;
+                let rows = plan.join(&block, lookup)?;
+                Ok::<_, DataFusionError>(stream::iter(rows.into_iter().map(Ok)))
+            }
+        });
+        let schema = Arc::clone(&self.plan.output);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, joined.try_flatten().boxed())))
+    }
+}

@@ -1,0 +1,88 @@
+//! A table that does not change, as DataFusion scans it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+};
+use futures::stream;
+
+use super::properties::{leaf, plain};
+use crate::StaticTable;
+
+/// A static table in a plan.
+pub(crate) struct StaticRows(pub(crate) StaticTable);
+
+impl fmt::Debug for StaticRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StaticRows({})", self.0.name)
+    }
+}
+
+#[async_trait]
+impl TableProvider for StaticRows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let columns =
+            projection.cloned().unwrap_or_else(|| (0..self.0.schema.fields().len()).collect());
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        Ok(Arc::new(StaticScanExec {
+            table: self.0.clone(),
+            properties: plain(schema, 1, EmissionType::Incremental),
+            columns,
+        }))
+    }
+}
+
+/// Reads a static table.
+struct StaticScanExec {
+    table: StaticTable,
+    columns: Vec<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl fmt::Debug for StaticScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for StaticScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StaticScan: table={}", self.table.name)
+    }
+}
+
+impl ExecutionPlan for StaticScanExec {
+    leaf!("StaticScan");
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let external = |error| DataFusionError::External(Box::new(error));
+        let rows = self.table.reader.read(&self.columns).map_err(external)?;
+        let rows = stream::iter(rows.map(move |rows| rows.map_err(external)));
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}

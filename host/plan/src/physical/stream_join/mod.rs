@@ -1,0 +1,247 @@
+//! Joins two streams, whose rows wait for each other in the state.
+//!
+//! A batch runs as Spark's does (StreamingSymmetricHashJoinExec): late rows are left out; then the
+//! left rows meet the right rows of earlier batches and are kept; then the right rows meet all
+//! left rows, those of this batch too, and are kept; at last the watermark evicts what cannot meet
+//! anything any more, and an outer join gives those rows that met nothing beside nulls.
+
+mod run;
+mod side;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{JoinType, internal_datafusion_err};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+    SendableRecordBatchStream,
+};
+use tidemill_core::OutputMode;
+
+use self::run::Run;
+use self::side::Side;
+pub(super) use self::side::fulfils;
+use super::inputs::Inputs;
+use super::properties::plain;
+use super::stateful::{Placement, StatefulOperator, placement};
+use crate::RunningBatch;
+use crate::logical::{Retention, spark_name};
+
+/// Spark's name for the operator.
+const NAME: &str = "symmetricHashJoin";
+
+/// Record batches that wait for their reader, at most.
+const OUTPUT_BLOCKS: usize = 4;
+
+/// All that stays the same from batch to batch.
+pub(super) struct JoinPlan {
+    pub(super) kind: JoinType,
+    pub(super) left: Side,
+    pub(super) right: Side,
+    /// What a pair of rows with equal keys has to fulfil, over the columns of both.
+    pub(super) condition: Option<Arc<dyn PhysicalExpr>>,
+    /// The columns of both.
+    pub(super) pair: SchemaRef,
+    pub(super) output: SchemaRef,
+}
+
+/// What a side of a join is planned from.
+pub(super) struct SideExpressions {
+    pub(super) keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub(super) nulls_are_equal: Vec<bool>,
+    /// What its rows have to fulfil by themselves.
+    pub(super) only: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) retention: Retention,
+}
+
+/// Joins two streams.
+pub(super) struct StreamJoinExec {
+    left: Arc<dyn ExecutionPlan>,
+    right: Arc<dyn ExecutionPlan>,
+    plan: Arc<JoinPlan>,
+    placement: Option<Placement>,
+    properties: Arc<PlanProperties>,
+}
+
+impl StreamJoinExec {
+    pub(super) fn try_new(
+        kind: JoinType,
+        (left, right): (Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>),
+        (mut left_side, mut right_side): (SideExpressions, SideExpressions),
+        condition: Option<Arc<dyn PhysicalExpr>>,
+        output: SchemaRef,
+    ) -> Result<StreamJoinExec> {
+        let (left_schema, right_schema) = (left.schema(), right.schema());
+        let fields = left_schema.fields().iter().chain(right_schema.fields());
+        let pair = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
+        let keeps_left = matches!(kind, JoinType::Left | JoinType::Full);
+        let keeps_right = matches!(kind, JoinType::Right | JoinType::Full);
+        if kind == JoinType::Full {
+            left_side.nulls_are_equal.fill(true);
+            right_side.nulls_are_equal.fill(true);
+        }
+        let key_types = left_side.key_types(&left_schema)?;
+        let plan = JoinPlan {
+            left: Side::try_new(0, left_schema, left_side, &key_types, keeps_left)?,
+            right: Side::try_new(1, right_schema, right_side, &key_types, keeps_right)?,
+            kind,
+            condition,
+            pair,
+            output: Arc::clone(&output),
+        };
+        Ok(StreamJoinExec {
+            properties: plain(output, 1, EmissionType::Incremental),
+            plan: Arc::new(plan),
+            placement: None,
+            left,
+            right,
+        })
+    }
+
+    pub(super) fn left(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.left
+    }
+
+    pub(super) fn right(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.right
+    }
+
+    pub(super) fn placed(
+        &self,
+        left: Arc<dyn ExecutionPlan>,
+        right: Arc<dyn ExecutionPlan>,
+        placement: Placement,
+    ) -> StreamJoinExec {
+        StreamJoinExec { placement: Some(placement), ..self.over(left, right) }
+    }
+
+    fn over(&self, left: Arc<dyn ExecutionPlan>, right: Arc<dyn ExecutionPlan>) -> StreamJoinExec {
+        StreamJoinExec {
+            left,
+            right,
+            plan: Arc::clone(&self.plan),
+            placement: self.placement,
+            properties: Arc::clone(&self.properties),
+        }
+    }
+
+    /// Microseconds by which rows may leave later than the operator's own watermark says: those
+    /// that wait for the other side.
+    pub(super) fn holds_back(&self) -> i64 {
+        let wait = |side: &Side| match side.retention {
+            Retention::Value(add) => add,
+            Retention::Forever | Retention::Key(_) => 0,
+        };
+        wait(&self.plan.left).max(wait(&self.plan.right)).max(0)
+    }
+
+    pub(super) fn describe(&self) -> StatefulOperator {
+        let placement = self.placement.expect("an operator is described when it has its place");
+        let sides = [&self.plan.left, &self.plan.right];
+        let is_bounded = sides.iter().any(|side| side.retention != Retention::Forever);
+        StatefulOperator {
+            id: placement.operator,
+            name: NAME.to_owned(),
+            details: spark_name(self.plan.kind).to_owned(),
+            key: self.plan.left.key_schema(),
+            value: Arc::clone(&self.plan.pair),
+            follows: placement
+                .lag
+                .filter(|_| is_bounded && placement.mode != OutputMode::Complete),
+        }
+    }
+}
+
+impl SideExpressions {
+    /// The types of the keys, which are those of both sides.
+    fn key_types(&self, schema: &SchemaRef) -> Result<Vec<arrow::datatypes::DataType>> {
+        self.keys.iter().map(|key| key.data_type(schema)).collect()
+    }
+}
+
+impl fmt::Debug for StreamJoinExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Default, f)
+    }
+}
+
+impl DisplayAs for StreamJoinExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StreamJoin: {}, {}", spark_name(self.plan.kind), self.plan.left.describe_keys())?;
+        write!(f, " = {}", self.plan.right.describe_keys())?;
+        self.plan.condition.iter().try_for_each(|condition| write!(f, ", on {condition}"))?;
+        write!(f, ", state={:?}/{:?}", self.plan.left.retention, self.plan.right.retention)
+    }
+}
+
+impl ExecutionPlan for StreamJoinExec {
+    fn name(&self) -> &str {
+        "StreamJoin"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.left, &self.right]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(
+            &Arc<dyn PhysicalExpr>,
+        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
+    ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let children: [Arc<dyn ExecutionPlan>; 2] = children
+            .try_into()
+            .map_err(|_| internal_datafusion_err!("a join of streams has two inputs"))?;
+        let [left, right] = children;
+        Ok(Arc::new(self.over(left, right)))
+    }
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let batch = RunningBatch::of(&context)?;
+        let mut run = Run::new(Arc::clone(&self.plan), placement(self.placement)?, batch);
+        // Both sides are read at once, the right one as far ahead as its queue goes.
+        let mut left = Inputs::start(&self.left, &context)?;
+        let mut right = Inputs::start(&self.right, &context)?;
+        let mut output = RecordBatchReceiverStream::builder(self.schema(), OUTPUT_BLOCKS);
+        let rows = output.tx();
+        output.spawn(async move {
+            while let Some(block) = left.next().await? {
+                for joined in run.left(&block)? {
+                    if rows.send(Ok(joined)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            while let Some(block) = right.next().await? {
+                for joined in run.right(&block)? {
+                    if rows.send(Ok(joined)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            for alone in run.finish()? {
+                if rows.send(Ok(alone)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        });
+        Ok(output.build())
+    }
+}

@@ -1,0 +1,333 @@
+//! One batch of a join of streams.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{filter_record_batch, not, take_arrays};
+use datafusion::common::JoinType;
+use datafusion::error::Result;
+use tidemill_core::{Bucket, ShardId, split_member};
+
+use super::super::stateful::{OUTPUT_ROWS, Placement, StateCounts, in_blocks, rows_of};
+use super::side::{ALONE, MATCHED, Prepared, Side, fulfils};
+use super::{JoinPlan, NAME};
+use crate::RunningBatch;
+
+/// Rows of a batch that can have a number of their own.
+const ROWS_OF_A_BATCH: u64 = 1 << 32;
+
+/// Which side a block is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Left,
+    Right,
+}
+
+pub(super) struct Run {
+    plan: Arc<JoinPlan>,
+    placement: Placement,
+    batch: Arc<RunningBatch>,
+    counts: StateCounts,
+    /// Number of the next row that is kept.
+    next_row: u64,
+    /// Left rows that met a right row of this batch, in a left semi join: they leave once.
+    given: HashSet<u64>,
+}
+
+/// Pairs of a row of the block and one of the other side with an equal key.
+#[derive(Default)]
+struct Candidates {
+    rows: Vec<u32>,
+    /// Where each kept row is in the state.
+    places: Vec<(Bucket, u64)>,
+    /// The bytes of the kept rows, one after the other, and where each ends.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Candidates {
+    fn push(&mut self, row: u32, bucket: Bucket, member: u64, kept: &[u8]) {
+        self.rows.push(row);
+        self.places.push((bucket, member));
+        self.bytes.extend(kept);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn kept(&self, candidate: usize) -> &[u8] {
+        let begin = if candidate == 0 { 0 } else { self.ends[candidate - 1] };
+        &self.bytes[begin..self.ends[candidate]]
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.places.clear();
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+/// A block while it is joined.
+struct Block<'a> {
+    of: Of,
+    rows: &'a RecordBatch,
+    prepared: Prepared,
+    shards: Vec<ShardId>,
+    /// Whether each row met one of the other side.
+    matched: Vec<bool>,
+}
+
+impl Run {
+    pub(super) fn new(plan: Arc<JoinPlan>, placement: Placement, batch: Arc<RunningBatch>) -> Run {
+        let next_row = batch.spec().batch.0.wrapping_mul(ROWS_OF_A_BATCH);
+        let (counts, given) = (StateCounts::default(), HashSet::new());
+        Run { plan, placement, batch, counts, next_row, given }
+    }
+
+    /// Joins left rows with what the state has of the right side, and keeps them.
+    pub(super) fn left(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        self.join(Of::Left, rows)
+    }
+
+    /// Joins right rows with what the state has of the left side, and keeps them.
+    pub(super) fn right(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        self.join(Of::Right, rows)
+    }
+
+    fn join(&mut self, of: Of, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        let plan = Arc::clone(&self.plan);
+        let (side, other) = plan.sides(of);
+        let mut output = Vec::new();
+        let in_time = side.in_time(rows, self.placement.late(self.batch.spec()))?;
+        let rows = match in_time {
+            Some(in_time) if in_time.true_count() < rows.num_rows() => {
+                self.counts.dropped += (rows.num_rows() - in_time.true_count()) as u64;
+                &filter_record_batch(rows, &in_time)?
+            }
+            _ => rows,
+        };
+        let rows = match side.may_meet(rows)? {
+            Some(may_meet) if may_meet.true_count() < rows.num_rows() => {
+                if side.is_preserved {
+                    let alone = filter_record_batch(rows, &not(&may_meet)?)?;
+                    output.extend(in_blocks(&plan.alone(of, alone.columns(), alone.num_rows())?));
+                }
+                &filter_record_batch(rows, &may_meet)?
+            }
+            _ => rows,
+        };
+        let prepared = side.prepare(rows)?;
+        let shards = self.placement.shards;
+        let shards = prepared.keys.iter().map(|key| ShardId::of_key(key.as_ref(), shards));
+        let matched = vec![false; rows.num_rows()];
+        let mut block = Block { of, rows, shards: shards.collect(), matched, prepared };
+        self.meet(&mut block, other, &mut output)?;
+        self.keep(&block, side)?;
+        Ok(output)
+    }
+
+    /// Finds the pairs of a block's rows with those that are kept of the other side.
+    fn meet(
+        &mut self,
+        block: &mut Block<'_>,
+        other: &Side,
+        output: &mut Vec<RecordBatch>,
+    ) -> Result<()> {
+        let mut candidates = Candidates::default();
+        let mut group = vec![other.tag];
+        for row in 0..block.rows.num_rows() {
+            if !block.prepared.can_meet[row] {
+                continue;
+            }
+            group.truncate(1);
+            group.extend(block.prepared.keys.row(row).as_ref());
+            self.placement.shard(&self.batch, block.shards[row], |state| {
+                state.members(&group, &mut |bucket, member, kept| {
+                    candidates.push(row as u32, bucket, member, kept);
+                });
+                Ok(())
+            })?;
+            if candidates.len() >= OUTPUT_ROWS {
+                self.pair(block, other, &candidates, output)?;
+                candidates.clear();
+            }
+        }
+        if candidates.len() > 0 {
+            self.pair(block, other, &candidates, output)?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates the condition over candidates, and gives the rows of those that fulfil it.
+    fn pair(
+        &mut self,
+        block: &mut Block<'_>,
+        other: &Side,
+        candidates: &Candidates,
+        output: &mut Vec<RecordBatch>,
+    ) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let all = 0..candidates.len();
+        let kept = all.clone().map(|candidate| &candidates.kept(candidate)[1..]);
+        let kept = other.columns(kept)?;
+        let indices = UInt32Array::from(candidates.rows.clone());
+        let mine = take_arrays(block.rows.columns(), &indices, None)?;
+        let columns = match block.of {
+            Of::Left => [mine, kept].concat(),
+            Of::Right => [kept, mine].concat(),
+        };
+        let pairs = rows_of(&plan.pair, columns, candidates.len())?;
+        let fulfilled = match &plan.condition {
+            Some(condition) => fulfils(condition, &pairs)?,
+            None => BooleanArray::from(vec![true; candidates.len()]),
+        };
+        let leaves = self.note(block, other, candidates, &fulfilled)?;
+        let leaving = filter_record_batch(&pairs, &leaves)?;
+        if leaving.num_rows() > 0 {
+            let width = plan.output.fields().len();
+            let columns = leaving.columns()[..width].to_vec();
+            output.extend(in_blocks(&rows_of(&plan.output, columns, leaving.num_rows())?));
+        }
+        Ok(())
+    }
+
+    /// Notes which rows met one, and says which pairs leave: all, or in a left semi join the first
+    /// of each left row.
+    fn note(
+        &mut self,
+        block: &mut Block<'_>,
+        other: &Side,
+        candidates: &Candidates,
+        fulfilled: &BooleanArray,
+    ) -> Result<BooleanArray> {
+        let is_semi = self.plan.kind == JoinType::LeftSemi;
+        let notes_other = other.is_preserved || (is_semi && block.of == Of::Right);
+        let mut leaves = Vec::with_capacity(candidates.len());
+        for candidate in 0..candidates.len() {
+            if !fulfilled.value(candidate) {
+                leaves.push(false);
+                continue;
+            }
+            let row = candidates.rows[candidate] as usize;
+            let was_matched = std::mem::replace(&mut block.matched[row], true);
+            let (bucket, member) = candidates.places[candidate];
+            let kept = candidates.kept(candidate);
+            let is_first_of_other = kept[0] == ALONE;
+            leaves.push(match (is_semi, block.of) {
+                (false, _) => true,
+                (true, Of::Left) => !was_matched,
+                (true, Of::Right) => is_first_of_other && self.given.insert(member),
+            });
+            if notes_other && is_first_of_other {
+                let mut group = vec![other.tag];
+                group.extend(block.prepared.keys.row(row).as_ref());
+                let mut value = kept.to_vec();
+                value[0] = MATCHED;
+                self.placement.shard(&self.batch, block.shards[row], |state| {
+                    state.put_member(bucket, &group, member, &value)
+                })?;
+            }
+        }
+        Ok(BooleanArray::from(leaves))
+    }
+
+    /// Keeps the rows of a block that may meet later ones.
+    ///
+    /// Left rows are kept even if the watermark evicts them at the end of this batch: right rows
+    /// of the batch are still to come. Right rows come last; of those that would be evicted only
+    /// the ones are kept that leave beside nulls then. (Recorded from Spark 4.3.)
+    fn keep(&mut self, block: &Block<'_>, side: &Side) -> Result<()> {
+        let evicts = self.placement.evict(self.batch.spec()).unwrap_or(i64::MIN);
+        let is_semi = self.plan.kind == JoinType::LeftSemi;
+        let is_kept = |bucket: Bucket, matched: bool| match block.of {
+            Of::Left => !(is_semi && matched),
+            Of::Right => bucket.0 > evicts || (side.is_preserved && !matched),
+        };
+        let (mut group, mut value) = (vec![side.tag], Vec::new());
+        for (row, matched) in block.matched.iter().enumerate() {
+            let bucket = block.prepared.buckets[row];
+            if !is_kept(bucket, *matched) {
+                continue;
+            }
+            group.truncate(1);
+            group.extend(block.prepared.keys.row(row).as_ref());
+            value.clear();
+            value.push(if *matched { MATCHED } else { ALONE });
+            value.extend(block.prepared.kept.row(row).as_ref());
+            let number = self.next_row;
+            self.next_row += 1;
+            self.placement.shard(&self.batch, block.shards[row], |state| {
+                state.put_member(bucket, &group, number, &value)
+            })?;
+            self.counts.updated += 1;
+        }
+        Ok(())
+    }
+
+    /// Evicts what the watermark has passed; gives those that met nothing, where the kind of join
+    /// wants them; reports.
+    pub(super) fn finish(mut self) -> Result<Vec<RecordBatch>> {
+        let mut output = Vec::new();
+        let plan = Arc::clone(&self.plan);
+        if let Some(until) = self.placement.evict(self.batch.spec()) {
+            let (mut left, mut right) = (Vec::new(), Vec::new());
+            for shard in self.placement.all_shards() {
+                self.counts.removed += self.placement.shard(&self.batch, shard, |state| {
+                    let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
+                    state.scan(Bucket(until), &mut |bucket, key, kept| {
+                        leaving.push((bucket, key.into()));
+                        let is_left = key.first() == Some(&plan.left.tag);
+                        let (side, rows) =
+                            if is_left { (&plan.left, &mut left) } else { (&plan.right, &mut right) };
+                        if side.is_preserved && kept[0] == ALONE {
+                            rows.push(Box::<[u8]>::from(&kept[1..]));
+                        }
+                    });
+                    for (bucket, key) in &leaving {
+                        if let Some((group, member)) = split_member(key) {
+                            state.remove_member(*bucket, group, member)?;
+                        }
+                    }
+                    Ok(leaving.len() as u64)
+                })?;
+            }
+            for (of, side, rows) in
+                [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)]
+            {
+                for rows in rows.chunks(OUTPUT_ROWS) {
+                    let columns = side.columns(rows.iter().map(AsRef::as_ref))?;
+                    output.push(plan.alone(of, &columns, rows.len())?);
+                }
+            }
+        }
+        self.placement.report(&self.batch, NAME, self.counts)?;
+        Ok(output)
+    }
+}
+
+impl JoinPlan {
+    /// A side and the other one.
+    fn sides(&self, of: Of) -> (&Side, &Side) {
+        match of {
+            Of::Left => (&self.left, &self.right),
+            Of::Right => (&self.right, &self.left),
+        }
+    }
+
+    /// Rows of one side beside nulls.
+    fn alone(&self, of: Of, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
+        let (_, other) = self.sides(of);
+        let nulls = other.schema.fields().iter();
+        let nulls: Vec<ArrayRef> =
+            nulls.map(|field| new_null_array(field.data_type(), rows)).collect();
+        let columns = match of {
+            Of::Left => [columns.to_vec(), nulls].concat(),
+            Of::Right => [nulls, columns.to_vec()].concat(),
+        };
+        rows_of(&self.output, columns, rows)
+    }
+}

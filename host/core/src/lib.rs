@@ -43,7 +43,8 @@ pub use source::{
 };
 pub use spec::{AttemptSpec, BatchSpec};
 pub use state::{
-    Bucket, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage, StateVisitor,
+    Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
+    StateVisitor, member_key, split_member,
 };
 pub use trace::TRACE_TARGET;
 pub use trigger::Trigger;

@@ -3,6 +3,8 @@
 mod changes;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
+mod entries;
+mod lists;
 mod memory;
 mod shard;
 

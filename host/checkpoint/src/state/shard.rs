@@ -1,17 +1,13 @@
-//! One shard in memory.
+//! One shard in memory, and the changes of the batch that runs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashMap;
-use tidemill_core::{Bucket, ShardState, StateError, StateUsage, StateVisitor};
+use tidemill_core::{
+    Bucket, MemberVisitor, ShardState, StateError, StateUsage, StateVisitor, member_key,
+};
 
-type Bytes = Box<[u8]>;
-
-/// What an entry takes beside its bytes: a slot of 33 bytes in a table between 7/16 and 7/8 full
-/// (52 on average), and two allocations that lose some 16 bytes each.
-pub(crate) const ENTRY_OVERHEAD_BYTES: u64 = 84;
+use super::entries::{ENTRY_BYTES, Entries};
 
 /// Memory for the changes of a batch, shared by all shards.
 #[derive(Debug)]
@@ -42,181 +38,206 @@ impl OverlayBudget {
     }
 }
 
-/// Entries by bucket, so that eviction finds its own, and by key within it.
+/// Entries with the running batch's changes in them, and how to take those back.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    entries: BTreeMap<Bucket, HashMap<Bytes, Bytes>>,
-    /// `None`: removed. The bucket may hold nothing of the kind, then it is a change all the same.
-    overlay: BTreeMap<Bucket, HashMap<Bytes, Option<Bytes>>>,
-    usage: StateUsage,
-    /// `usage` before the running batch.
-    usage_before: StateUsage,
+    entries: Entries,
+    /// One for each entry that the batch touched.
+    changes: Vec<Touched>,
     budget: Arc<OverlayBudget>,
+    /// Where the keys of members are put together.
+    key: Vec<u8>,
+}
+
+/// An entry that the batch changed. If it was removed, it is out of sight until the batch ends.
+#[derive(Debug)]
+struct Touched {
+    entry: u32,
+    before: Before,
+}
+
+/// The entry before the batch.
+#[derive(Debug)]
+enum Before {
+    /// It was not there.
+    Absent,
+    /// It had the value that it still has, although out of sight.
+    Kept,
+    /// It had this value.
+    Value(Box<[u8]>),
 }
 
 impl Shard {
     pub(crate) fn new(budget: Arc<OverlayBudget>) -> Shard {
-        Shard {
-            entries: BTreeMap::new(),
-            overlay: BTreeMap::new(),
-            usage: StateUsage::default(),
-            usage_before: StateUsage::default(),
-            budget,
-        }
+        Shard { entries: Entries::default(), changes: Vec::new(), budget, key: Vec::new() }
     }
 
-    /// Visits the overlay in (bucket, key) order.
+    /// Visits what the batch changed, in (bucket, key) order. What it put and removed again was
+    /// never there.
     pub(crate) fn changes<E>(
         &self,
         mut visit: impl FnMut(Bucket, &[u8], Option<&[u8]>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for (&bucket, changed) in &self.overlay {
-            let mut sorted: Vec<_> = changed.iter().collect();
-            sorted.sort_unstable_by(|a, b| a.0.cmp(b.0));
-            for (key, value) in sorted {
-                visit(bucket, key, value.as_deref())?;
-            }
-        }
-        Ok(())
+        let entries = &self.entries;
+        let is_change = |touched: &&Touched| {
+            entries.is_live(touched.entry) || !matches!(touched.before, Before::Absent)
+        };
+        let changes = self.changes.iter().filter(is_change);
+        let mut sorted: Vec<(Bucket, &[u8], u32)> = changes
+            .map(|Touched { entry, .. }| (entries.bucket(*entry), entries.key(*entry), *entry))
+            .collect();
+        sorted.sort_unstable();
+        sorted.into_iter().try_for_each(|(bucket, key, entry)| {
+            visit(bucket, key, entries.is_live(entry).then(|| entries.value(entry)))
+        })
     }
 
     pub(crate) fn apply(&mut self) {
-        for (bucket, changed) in std::mem::take(&mut self.overlay) {
-            let entries = self.entries.entry(bucket).or_default();
-            for (key, value) in changed {
-                match value {
-                    Some(value) => entries.insert(key, value),
-                    None => entries.remove(&key),
-                };
-            }
-            if entries.is_empty() {
-                self.entries.remove(&bucket);
+        for Touched { entry, .. } in std::mem::take(&mut self.changes) {
+            self.entries.set_change(entry, None);
+            if !self.entries.is_live(entry) {
+                self.entries.forget(entry);
             }
         }
-        self.usage_before = self.usage;
+        self.entries.compact();
     }
 
     pub(crate) fn discard(&mut self) {
-        self.overlay.clear();
-        self.usage = self.usage_before;
-    }
-
-    /// Sets or removes an entry, past the overlay.
-    pub(crate) fn load(&mut self, bucket: Bucket, key: &[u8], value: Option<&[u8]>) {
-        debug_assert!(self.overlay.is_empty(), "state is loaded before the first batch");
-        let before = self.committed(bucket, key).map(<[u8]>::len);
-        self.count(key, before, value.map(<[u8]>::len));
-        self.usage_before = self.usage;
-        let entries = self.entries.entry(bucket).or_default();
-        match value {
-            Some(value) => entries.insert(key.into(), value.into()),
-            None => entries.remove(key),
-        };
-        if entries.is_empty() {
-            self.entries.remove(&bucket);
-        }
-    }
-
-    fn committed(&self, bucket: Bucket, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(&bucket)?.get(key).map(AsRef::as_ref)
-    }
-
-    /// Puts a change into the overlay, if there is memory for it.
-    fn change(
-        &mut self,
-        bucket: Bucket,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<bool, StateError> {
-        let size = entry_bytes(key.len(), value.map_or(0, <[u8]>::len));
-        let changed = self.overlay.get(&bucket).and_then(|changed| changed.get(key));
-        let replaced = changed
-            .map_or(0, |old| entry_bytes(key.len(), old.as_ref().map_or(0, |old| old.len())));
-        let before = match changed {
-            Some(old) => old.as_ref().map(|old| old.len()),
-            None => self.committed(bucket, key).map(<[u8]>::len),
-        };
-        self.budget.replace(replaced, size)?;
-        self.count(key, before, value.map(<[u8]>::len));
-        let changes = self.overlay.entry(bucket).or_default();
-        match changes.get_mut(key) {
-            Some(slot) => *slot = value.map(Into::into),
-            None => {
-                changes.insert(key.into(), value.map(Into::into));
+        for Touched { entry, before } in std::mem::take(&mut self.changes) {
+            self.entries.set_change(entry, None);
+            match before {
+                Before::Absent => self.entries.forget(entry),
+                Before::Kept => self.entries.show(entry),
+                Before::Value(value) => {
+                    self.entries.set_value(entry, &value);
+                    self.entries.show(entry);
+                }
             }
         }
-        Ok(before.is_some())
+        self.entries.compact();
     }
 
-    /// Keeps `usage` up when a value of one length takes the place of another.
-    fn count(&mut self, key: &[u8], before: Option<usize>, after: Option<usize>) {
-        if let Some(value) = before {
-            self.usage.rows -= 1;
-            self.usage.bytes -= entry_bytes(key.len(), value);
+    /// Sets or removes an entry, outside of any batch.
+    pub(crate) fn load(&mut self, bucket: Bucket, key: &[u8], value: Option<&[u8]>) {
+        debug_assert!(self.changes.is_empty(), "state is loaded before the first batch");
+        match (self.entries.find(bucket, key), value) {
+            (Some(entry), Some(value)) => self.entries.set_value(entry, value),
+            (Some(entry), None) => self.entries.forget(entry),
+            (None, Some(value)) => {
+                self.entries.insert(bucket, key, value);
+            }
+            (None, None) => {}
         }
-        if let Some(value) = after {
-            self.usage.rows += 1;
-            self.usage.bytes += entry_bytes(key.len(), value);
-        }
+    }
+
+    fn live(&self, bucket: Bucket, key: &[u8]) -> Option<u32> {
+        self.entries.find(bucket, key).filter(|entry| self.entries.is_live(*entry))
+    }
+
+    /// What the change of an entry takes of the budget: 0 if the batch did not touch it.
+    fn charged(&self, entry: u32) -> u64 {
+        let Some(change) = self.entries.change(entry) else { return 0 };
+        let before = match &self.changes[change as usize].before {
+            Before::Absent | Before::Kept => 0,
+            Before::Value(value) => value.len(),
+        };
+        let now = if self.entries.is_live(entry) { self.entries.value(entry).len() } else { 0 };
+        change_bytes(self.entries.key(entry).len(), before.max(now))
+    }
+
+    /// Notes that the batch changes an entry that it did not touch before.
+    fn touch(&mut self, entry: u32, before: Before) {
+        self.entries.set_change(entry, Some(self.changes.len()));
+        self.changes.push(Touched { entry, before });
     }
 }
 
 impl ShardState for Shard {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&[u8]> {
-        match self.overlay.get(&bucket).and_then(|changed| changed.get(key)) {
-            Some(value) => value.as_deref(),
-            None => self.committed(bucket, key),
-        }
+        self.live(bucket, key).map(|entry| self.entries.value(entry))
     }
 
     fn put(&mut self, bucket: Bucket, key: &[u8], value: &[u8]) -> Result<(), StateError> {
-        self.change(bucket, key, Some(value)).map(drop)
+        let Some(entry) = self.entries.find(bucket, key) else {
+            self.budget.replace(0, change_bytes(key.len(), value.len()))?;
+            let entry = self.entries.insert(bucket, key, value);
+            self.touch(entry, Before::Absent);
+            return Ok(());
+        };
+        let change = self.entries.change(entry).map(|change| change as usize);
+        let before = match change.map(|change| &self.changes[change].before) {
+            Some(Before::Absent) => 0,
+            Some(Before::Value(value)) => value.len(),
+            Some(Before::Kept) | None => self.entries.value(entry).len(),
+        };
+        let size = change_bytes(key.len(), before.max(value.len()));
+        self.budget.replace(self.charged(entry), size)?;
+        match change.map(|change| &mut self.changes[change].before) {
+            None => self.touch(entry, Before::Value(self.entries.value(entry).into())),
+            Some(kept @ Before::Kept) => *kept = Before::Value(self.entries.value(entry).into()),
+            Some(Before::Absent | Before::Value(_)) => {}
+        }
+        self.entries.set_value(entry, value);
+        self.entries.show(entry);
+        Ok(())
     }
 
     fn remove(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, StateError> {
-        if self.get(bucket, key).is_none() {
-            return Ok(false);
+        let Some(entry) = self.live(bucket, key) else { return Ok(false) };
+        if self.entries.change(entry).is_none() {
+            self.budget.replace(0, change_bytes(key.len(), 0))?;
+            self.touch(entry, Before::Kept);
+            self.entries.hide(entry);
+        } else {
+            let charged = self.charged(entry);
+            self.entries.hide(entry);
+            self.budget.replace(charged, self.charged(entry))?;
         }
-        self.change(bucket, key, None)
+        Ok(true)
+    }
+
+    fn put_member(
+        &mut self,
+        bucket: Bucket,
+        group: &[u8],
+        member: u64,
+        value: &[u8],
+    ) -> Result<(), StateError> {
+        let mut key = std::mem::take(&mut self.key);
+        member_key(group, member, &mut key);
+        let done = self.put(bucket, &key, value);
+        self.key = key;
+        done
+    }
+
+    fn remove_member(
+        &mut self,
+        bucket: Bucket,
+        group: &[u8],
+        member: u64,
+    ) -> Result<bool, StateError> {
+        let mut key = std::mem::take(&mut self.key);
+        member_key(group, member, &mut key);
+        let done = self.remove(bucket, &key);
+        self.key = key;
+        done
+    }
+
+    fn members(&self, group: &[u8], visit: &mut MemberVisitor<'_>) {
+        self.entries.members(group, visit);
     }
 
     fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) {
-        let mut held = self.entries.range(..=until).peekable();
-        let mut changed = self.overlay.range(..=until).peekable();
-        loop {
-            let held_at = held.peek().map(|(at, _)| **at);
-            let changed_at = changed.peek().map(|(at, _)| **at);
-            let Some(bucket) = held_at.into_iter().chain(changed_at).min() else {
-                return;
-            };
-            let held = held.next_if(|(at, _)| **at == bucket).map(|(_, entries)| entries);
-            let changed = changed.next_if(|(at, _)| **at == bucket).map(|(_, changed)| changed);
-            for (key, value) in merged(held, changed) {
-                visit(bucket, key, value);
-            }
-        }
+        self.entries.scan(until, visit);
     }
 
     fn usage(&self) -> StateUsage {
-        self.usage
+        self.entries.usage()
     }
 }
 
-/// The entries of a bucket, in the order of their keys.
-fn merged<'a>(
-    held: Option<&'a HashMap<Bytes, Bytes>>,
-    changed: Option<&'a HashMap<Bytes, Option<Bytes>>>,
-) -> Vec<(&'a [u8], &'a [u8])> {
-    let is_unchanged = |key: &Bytes| changed.is_none_or(|changed| !changed.contains_key(key));
-    let held = held.into_iter().flatten().filter(|(key, _)| is_unchanged(key));
-    let put = changed.into_iter().flatten();
-    let put = put.filter_map(|(key, value)| Some((key, value.as_ref()?)));
-    let mut entries: Vec<(&[u8], &[u8])> =
-        held.chain(put).map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
-    entries.sort_unstable();
-    entries
-}
-
-fn entry_bytes(key: usize, value: usize) -> u64 {
-    key as u64 + value as u64 + ENTRY_OVERHEAD_BYTES
+/// What a change takes of the budget, by the lengths of the key and of the longer one of the old
+/// and the new value: an entry that is new, or the note of an old value.
+fn change_bytes(key: usize, value: usize) -> u64 {
+    key as u64 + value as u64 + ENTRY_BYTES
 }

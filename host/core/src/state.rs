@@ -66,20 +66,11 @@ pub type StateVisitor<'a> = dyn FnMut(Bucket, &[u8], &[u8]) + 'a;
 /// Is shown a member of a group: its bucket, number and value.
 pub type MemberVisitor<'a> = dyn FnMut(Bucket, u64, &[u8]) + 'a;
 
-/// The key of a member of a group.
-#[must_use]
-pub fn member_key(group: &[u8], member: u64) -> Vec<u8> {
-    [group, &member.to_be_bytes()].concat()
-}
-
-/// The group and the number of a member, from its key. `None`: the key is too short for one.
-#[must_use]
-pub fn split_member(key: &[u8]) -> Option<(&[u8], u64)> {
-    let (group, member) = key.split_last_chunk()?;
-    Some((group, u64::from_be_bytes(*member)))
-}
-
 /// One shard of one operator's state during one batch.
+///
+/// Entries can share a *group*: then their keys are the group's bytes followed by a number of
+/// their own, the *member* ([`member_key`]). Their buckets may differ. It is all in the key:
+/// whatever was put under such a key is a member, and is found by [`ShardState::get`], too.
 pub trait ShardState: Send {
     /// The value of a key, with this batch's changes.
     fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&[u8]>;
@@ -90,12 +81,7 @@ pub trait ShardState: Send {
     /// Removes a key. Returns whether it was there.
     fn remove(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, StateError>;
 
-    /// Visits the entries of all buckets `..=until`, in (bucket, key) order. Costs what it visits.
-    fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>);
-
-    /// Sets the value of a member of a group: an entry whose key is the group's bytes and the
-    /// member's number (8 bytes, big endian). The members of a group are found together, whatever
-    /// their buckets.
+    /// Sets the value of a member of a group, as [`put`](ShardState::put) does for its key.
     fn put_member(
         &mut self,
         bucket: Bucket,
@@ -112,12 +98,35 @@ pub trait ShardState: Send {
         member: u64,
     ) -> Result<bool, StateError>;
 
-    /// Visits the members of a group over all buckets, in the order of (member, bucket). Costs what
-    /// it visits.
+    /// Visits the members of a group in all buckets, in (member, bucket) order. Costs what it
+    /// visits, but for the first call on a shard, which costs as much as the shard has entries.
     fn members(&self, group: &[u8], visit: &mut MemberVisitor<'_>);
+
+    /// Visits the entries of all buckets `..=until`, in (bucket, key) order. Costs what it visits.
+    fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>);
 
     /// Size of the shard.
     fn usage(&self) -> StateUsage;
+}
+
+/// Bytes of a member's number at the end of its key.
+const MEMBER_BYTES: usize = 8;
+
+/// Puts the key of a member of a group into `key`, in place of what it held: the group's bytes
+/// and the member's number, 8 bytes, big endian.
+///
+/// Checkpoints have such keys, so it never changes.
+pub fn member_key(group: &[u8], member: u64, key: &mut Vec<u8>) {
+    key.clear();
+    key.extend(group);
+    key.extend(member.to_be_bytes());
+}
+
+/// The group and the number in the key of a member; `None` for a key that is too short for one.
+#[must_use]
+pub fn split_member(key: &[u8]) -> Option<(&[u8], u64)> {
+    let (group, member) = key.split_last_chunk::<MEMBER_BYTES>()?;
+    Some((group, u64::from_be_bytes(*member)))
 }
 
 /// All state of a query. Operators ask it for their shards when a batch begins.
@@ -139,5 +148,16 @@ mod tests {
         assert_eq!(shards(&[0; 32]), [0, 1, 69]);
         assert_eq!(shards(&[0xff; 300]), [0, 2, 190]);
         assert_eq!(ShardId::of_key(b"books", 0), ShardId(0));
+    }
+
+    #[test]
+    fn the_key_of_a_member_comes_apart_again() {
+        let mut key = b"something else".to_vec();
+        member_key(b"books", 258, &mut key);
+        assert_eq!(key, b"books\0\0\0\0\0\0\x01\x02");
+        assert_eq!(split_member(&key), Some((&b"books"[..], 258)));
+        member_key(b"", u64::MAX, &mut key);
+        assert_eq!(split_member(&key), Some((&b""[..], u64::MAX)));
+        assert_eq!(split_member(b"7 bytes"), None);
     }
 }

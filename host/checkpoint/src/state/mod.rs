@@ -3,10 +3,10 @@
 mod changes;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
-mod groups;
+mod entries;
+mod lists;
 mod memory;
 mod shard;
-mod slab;
 
 use std::collections::BTreeMap;
 

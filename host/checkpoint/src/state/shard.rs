@@ -1,28 +1,13 @@
-//! One shard in memory.
-//!
-//! Changes are made in place, and what was there before is noted: a batch that fails is undone.
+//! One shard in memory, and the changes of the batch that runs.
 
-use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
 use tidemill_core::{
     Bucket, MemberVisitor, ShardState, StateError, StateUsage, StateVisitor, member_key,
-    split_member,
 };
 
-use super::groups::Groups;
-use super::slab::{Entry, Slab};
-
-type Bytes = Box<[u8]>;
-
-/// What an entry takes beside its bytes: 48 in the slab, some 8 in the table of keys, 24 among the
-/// times where it has one, 16 among the groups where it is a member, and two allocations that lose
-/// some 8 bytes each.
-pub(crate) const ENTRY_OVERHEAD_BYTES: u64 = 100;
+use super::entries::{ENTRY_BYTES, Entries};
 
 /// Memory for the changes of a batch, shared by all shards.
 #[derive(Debug)]
@@ -53,227 +38,162 @@ impl OverlayBudget {
     }
 }
 
-/// How to take back a change. Taken back in reverse order, each finds the slab as it left it.
-#[derive(Debug)]
-enum Undo {
-    Added { slot: u32 },
-    Changed { slot: u32, value: Bytes },
-    Removed { entry: Entry },
-}
-
-/// Entries by (bucket, key), by time and, where they are asked for, by group.
+/// Entries with the running batch's changes in them, and how to take those back.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    slab: Slab,
-    by_key: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    /// Entries that a watermark evicts.
-    by_time: BTreeSet<(Bucket, u32)>,
-    /// Made when the first member is asked for: aggregations have none.
-    groups: OnceCell<Groups>,
-    undo: Vec<Undo>,
-    /// Number of the running batch, from 1 on. It only marks what changed in it.
-    batch: u32,
-    usage: StateUsage,
-    /// `usage` before the running batch.
-    usage_before: StateUsage,
+    entries: Entries,
+    /// One for each entry that the batch touched.
+    changes: Vec<Touched>,
     budget: Arc<OverlayBudget>,
+    /// Where the keys of members are put together.
+    key: Vec<u8>,
+}
+
+/// An entry that the batch changed. If it was removed, it is out of sight until the batch ends.
+#[derive(Debug)]
+struct Touched {
+    entry: u32,
+    before: Before,
+}
+
+/// The entry before the batch.
+#[derive(Debug)]
+enum Before {
+    /// It was not there.
+    Absent,
+    /// It had the value that it still has, although out of sight.
+    Kept,
+    /// It had this value.
+    Value(Box<[u8]>),
 }
 
 impl Shard {
     pub(crate) fn new(budget: Arc<OverlayBudget>) -> Shard {
-        Shard {
-            slab: Slab::default(),
-            by_key: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            by_time: BTreeSet::new(),
-            groups: OnceCell::new(),
-            undo: Vec::new(),
-            batch: 1,
-            usage: StateUsage::default(),
-            usage_before: StateUsage::default(),
-            budget,
-        }
+        Shard { entries: Entries::default(), changes: Vec::new(), budget, key: Vec::new() }
     }
 
-    /// Visits what the running batch changed in (bucket, key) order, each entry once.
+    /// Visits what the batch changed, in (bucket, key) order. What it put and removed again was
+    /// never there.
     pub(crate) fn changes<E>(
         &self,
         mut visit: impl FnMut(Bucket, &[u8], Option<&[u8]>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let changed = self.undo.iter().filter_map(|undo| match undo {
-            // The slot may have another entry by now. That is one of the batch, too.
-            Undo::Added { slot } | Undo::Changed { slot, .. } => self.slab.get(*slot),
-            Undo::Removed { entry } => Some(entry),
-        });
-        let mut changed: Vec<(Bucket, &[u8])> =
-            changed.map(|entry| (entry.bucket, entry.key.as_ref())).collect();
-        changed.sort_unstable();
-        changed.dedup();
-        changed.into_iter().try_for_each(|(bucket, key)| visit(bucket, key, self.get(bucket, key)))
+        let entries = &self.entries;
+        let is_change = |touched: &&Touched| {
+            entries.is_live(touched.entry) || !matches!(touched.before, Before::Absent)
+        };
+        let changes = self.changes.iter().filter(is_change);
+        let mut sorted: Vec<(Bucket, &[u8], u32)> = changes
+            .map(|Touched { entry, .. }| (entries.bucket(*entry), entries.key(*entry), *entry))
+            .collect();
+        sorted.sort_unstable();
+        sorted.into_iter().try_for_each(|(bucket, key, entry)| {
+            visit(bucket, key, entries.is_live(entry).then(|| entries.value(entry)))
+        })
     }
 
     pub(crate) fn apply(&mut self) {
-        self.undo = Vec::new();
-        self.batch = self.batch.wrapping_add(1);
-        self.usage_before = self.usage;
+        for Touched { entry, .. } in std::mem::take(&mut self.changes) {
+            self.entries.set_change(entry, None);
+            if !self.entries.is_live(entry) {
+                self.entries.forget(entry);
+            }
+        }
+        self.entries.compact();
     }
 
     pub(crate) fn discard(&mut self) {
-        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
-            match undo {
-                Undo::Added { slot } => drop(self.take_out(slot)),
-                Undo::Changed { slot, value } => {
-                    if let Some(entry) = self.slab.get_mut(slot) {
-                        entry.value = value;
-                    }
+        for Touched { entry, before } in std::mem::take(&mut self.changes) {
+            self.entries.set_change(entry, None);
+            match before {
+                Before::Absent => self.entries.forget(entry),
+                Before::Kept => self.entries.show(entry),
+                Before::Value(value) => {
+                    self.entries.set_value(entry, &value);
+                    self.entries.show(entry);
                 }
-                Undo::Removed { entry } => drop(self.put_in(entry)),
             }
         }
-        self.batch = self.batch.wrapping_add(1);
-        self.usage = self.usage_before;
+        self.entries.compact();
     }
 
-    /// Sets or removes an entry for good.
+    /// Sets or removes an entry, outside of any batch.
     pub(crate) fn load(&mut self, bucket: Bucket, key: &[u8], value: Option<&[u8]>) {
-        debug_assert!(self.undo.is_empty(), "state is loaded before the first batch");
-        if let Some(slot) = self.find(bucket, key) {
-            let old = self.take_out(slot);
-            self.count(key, old.map(|old| old.value.len()), None);
+        debug_assert!(self.changes.is_empty(), "state is loaded before the first batch");
+        match (self.entries.find(bucket, key), value) {
+            (Some(entry), Some(value)) => self.entries.set_value(entry, value),
+            (Some(entry), None) => self.entries.forget(entry),
+            (None, Some(value)) => {
+                self.entries.insert(bucket, key, value);
+            }
+            (None, None) => {}
         }
-        if let Some(value) = value {
-            self.count(key, None, Some(value.len()));
-            let (key, value) = (key.into(), value.into());
-            self.put_in(Entry { bucket, key, value, batch: 0 });
-        }
-        self.usage_before = self.usage;
     }
 
-    fn hash(&self, bucket: Bucket, key: &[u8]) -> u64 {
-        self.hasher.hash_one((bucket, key))
+    fn live(&self, bucket: Bucket, key: &[u8]) -> Option<u32> {
+        self.entries.find(bucket, key).filter(|entry| self.entries.is_live(*entry))
     }
 
-    fn find(&self, bucket: Bucket, key: &[u8]) -> Option<u32> {
-        let is_it = |slot: &u32| {
-            let entry = self.slab.get(*slot);
-            entry.is_some_and(|entry| entry.bucket == bucket && *entry.key == *key)
+    /// What the change of an entry takes of the budget: 0 if the batch did not touch it.
+    fn charged(&self, entry: u32) -> u64 {
+        let Some(change) = self.entries.change(entry) else { return 0 };
+        let before = match &self.changes[change as usize].before {
+            Before::Absent | Before::Kept => 0,
+            Before::Value(value) => value.len(),
         };
-        self.by_key.find(self.hash(bucket, key), is_it).copied()
+        let now = if self.entries.is_live(entry) { self.entries.value(entry).len() } else { 0 };
+        change_bytes(self.entries.key(entry).len(), before.max(now))
     }
 
-    /// Adds an entry that is not there.
-    fn put_in(&mut self, entry: Entry) -> u32 {
-        let (bucket, hash) = (entry.bucket, self.hash(entry.bucket, &entry.key));
-        let slot = self.slab.insert(entry);
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        self.by_key.insert_unique(hash, slot, |slot| {
-            slab.get(*slot).map_or(0, |entry| hasher.hash_one((entry.bucket, entry.key.as_ref())))
-        });
-        if bucket != Bucket::FOREVER {
-            self.by_time.insert((bucket, slot));
-        }
-        if let Some(groups) = self.groups.get_mut() {
-            groups.add(&self.slab, slot);
-        }
-        slot
-    }
-
-    fn take_out(&mut self, slot: u32) -> Option<Entry> {
-        let entry = self.slab.get(slot)?;
-        let (bucket, hash) = (entry.bucket, self.hash(entry.bucket, &entry.key));
-        if let Ok(place) = self.by_key.find_entry(hash, |known| *known == slot) {
-            place.remove();
-        }
-        if bucket != Bucket::FOREVER {
-            self.by_time.remove(&(bucket, slot));
-        }
-        if let Some(groups) = self.groups.get_mut() {
-            groups.take(&self.slab, slot);
-        }
-        self.slab.remove(slot)
-    }
-
-    /// Keeps `usage` up when a value of one length takes the place of another.
-    fn count(&mut self, key: &[u8], before: Option<usize>, after: Option<usize>) {
-        if let Some(value) = before {
-            self.usage.rows -= 1;
-            self.usage.bytes -= entry_bytes(key.len(), value);
-        }
-        if let Some(value) = after {
-            self.usage.rows += 1;
-            self.usage.bytes += entry_bytes(key.len(), value);
-        }
-    }
-
-    /// The groups of all entries, from here on.
-    fn index_groups(&self) -> &Groups {
-        self.groups.get_or_init(|| Groups::of(&self.slab))
-    }
-
-    fn visit(&self, slots: &mut [u32], visit: &mut StateVisitor<'_>) {
-        let entry = |slot: u32| self.slab.get(slot).map(|entry| (entry.bucket, &entry.key));
-        slots.sort_unstable_by(|a, b| entry(*a).cmp(&entry(*b)));
-        for entry in slots.iter().filter_map(|slot| self.slab.get(*slot)) {
-            visit(entry.bucket, &entry.key, &entry.value);
-        }
+    /// Notes that the batch changes an entry that it did not touch before.
+    fn touch(&mut self, entry: u32, before: Before) {
+        self.entries.set_change(entry, Some(self.changes.len()));
+        self.changes.push(Touched { entry, before });
     }
 }
 
 impl ShardState for Shard {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&[u8]> {
-        let slot = self.find(bucket, key)?;
-        self.slab.get(slot).map(|entry| entry.value.as_ref())
+        self.live(bucket, key).map(|entry| self.entries.value(entry))
     }
 
     fn put(&mut self, bucket: Bucket, key: &[u8], value: &[u8]) -> Result<(), StateError> {
-        let size = entry_bytes(key.len(), value.len());
-        let batch = self.batch;
-        let Some(slot) = self.find(bucket, key) else {
-            self.budget.replace(0, size)?;
-            self.count(key, None, Some(value.len()));
-            let (key, value) = (key.into(), value.into());
-            let slot = self.put_in(Entry { bucket, key, value, batch });
-            self.undo.push(Undo::Added { slot });
+        let Some(entry) = self.entries.find(bucket, key) else {
+            self.budget.replace(0, change_bytes(key.len(), value.len()))?;
+            let entry = self.entries.insert(bucket, key, value);
+            self.touch(entry, Before::Absent);
             return Ok(());
         };
-        let Some(entry) = self.slab.get_mut(slot) else { return Ok(()) };
-        let before = entry.value.len();
-        let is_changed = entry.batch == batch;
-        self.budget.replace(if is_changed { entry_bytes(key.len(), before) } else { 0 }, size)?;
-        let old = std::mem::replace(&mut entry.value, value.into());
-        entry.batch = batch;
-        if !is_changed {
-            self.undo.push(Undo::Changed { slot, value: old });
+        let change = self.entries.change(entry).map(|change| change as usize);
+        let before = match change.map(|change| &self.changes[change].before) {
+            Some(Before::Absent) => 0,
+            Some(Before::Value(value)) => value.len(),
+            Some(Before::Kept) | None => self.entries.value(entry).len(),
+        };
+        let size = change_bytes(key.len(), before.max(value.len()));
+        self.budget.replace(self.charged(entry), size)?;
+        match change.map(|change| &mut self.changes[change].before) {
+            None => self.touch(entry, Before::Value(self.entries.value(entry).into())),
+            Some(kept @ Before::Kept) => *kept = Before::Value(self.entries.value(entry).into()),
+            Some(Before::Absent | Before::Value(_)) => {}
         }
-        self.count(key, Some(before), Some(value.len()));
+        self.entries.set_value(entry, value);
+        self.entries.show(entry);
         Ok(())
     }
 
     fn remove(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, StateError> {
-        let Some(slot) = self.find(bucket, key) else {
-            return Ok(false);
-        };
-        let Some(entry) = self.slab.get(slot) else { return Ok(false) };
-        let before = entry.value.len();
-        let is_changed = entry.batch == self.batch;
-        let replaced = if is_changed { entry_bytes(key.len(), before) } else { 0 };
-        self.budget.replace(replaced, entry_bytes(key.len(), 0))?;
-        self.count(key, Some(before), None);
-        if let Some(entry) = self.take_out(slot) {
-            self.undo.push(Undo::Removed { entry });
+        let Some(entry) = self.live(bucket, key) else { return Ok(false) };
+        if self.entries.change(entry).is_none() {
+            self.budget.replace(0, change_bytes(key.len(), 0))?;
+            self.touch(entry, Before::Kept);
+            self.entries.hide(entry);
+        } else {
+            let charged = self.charged(entry);
+            self.entries.hide(entry);
+            self.budget.replace(charged, self.charged(entry))?;
         }
         Ok(true)
-    }
-
-    fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) {
-        if until == Bucket::FOREVER {
-            let mut all: Vec<u32> = self.slab.iter().map(|(slot, _)| slot).collect();
-            return self.visit(&mut all, visit);
-        }
-        let mut due: Vec<u32> =
-            self.by_time.range(..=(until, u32::MAX)).map(|(_, slot)| *slot).collect();
-        self.visit(&mut due, visit);
     }
 
     fn put_member(
@@ -283,7 +203,11 @@ impl ShardState for Shard {
         member: u64,
         value: &[u8],
     ) -> Result<(), StateError> {
-        self.put(bucket, &member_key(group, member), value)
+        let mut key = std::mem::take(&mut self.key);
+        member_key(group, member, &mut key);
+        let done = self.put(bucket, &key, value);
+        self.key = key;
+        done
     }
 
     fn remove_member(
@@ -292,34 +216,28 @@ impl ShardState for Shard {
         group: &[u8],
         member: u64,
     ) -> Result<bool, StateError> {
-        self.remove(bucket, &member_key(group, member))
+        let mut key = std::mem::take(&mut self.key);
+        member_key(group, member, &mut key);
+        let done = self.remove(bucket, &key);
+        self.key = key;
+        done
     }
 
     fn members(&self, group: &[u8], visit: &mut MemberVisitor<'_>) {
-        let entries = self.index_groups().members(&self.slab, group);
-        let member = |slot| {
-            let entry = self.slab.get(slot)?;
-            let (_, member) = split_member(&entry.key)?;
-            Some((member, entry.bucket, entry))
-        };
-        let mut members = entries.filter_map(member);
-        let Some(first) = members.next() else { return };
-        let Some(second) = members.next() else {
-            return visit(first.1, first.0, &first.2.value);
-        };
-        let mut all = vec![first, second];
-        all.extend(members);
-        all.sort_unstable_by_key(|(member, bucket, _)| (*member, *bucket));
-        for (member, bucket, entry) in all {
-            visit(bucket, member, &entry.value);
-        }
+        self.entries.members(group, visit);
+    }
+
+    fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) {
+        self.entries.scan(until, visit);
     }
 
     fn usage(&self) -> StateUsage {
-        self.usage
+        self.entries.usage()
     }
 }
 
-fn entry_bytes(key: usize, value: usize) -> u64 {
-    key as u64 + value as u64 + ENTRY_OVERHEAD_BYTES
+/// What a change takes of the budget, by the lengths of the key and of the longer one of the old
+/// and the new value: an entry that is new, or the note of an old value.
+fn change_bytes(key: usize, value: usize) -> u64 {
+    key as u64 + value as u64 + ENTRY_BYTES
 }

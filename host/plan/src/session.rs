@@ -28,7 +28,13 @@ pub(crate) fn batch() -> SessionContext {
 }
 
 fn builder(config: SessionConfig) -> SessionStateBuilder {
-    SessionStateBuilder::new().with_config(config).with_default_features().with_spark_features()
+    let mut builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_spark_features();
+    // The first planner that takes an operator has it.
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(sql::Operators));
+    builder
 }
 
 fn config() -> SessionConfig {
@@ -42,6 +48,8 @@ fn config() -> SessionConfig {
     options.optimizer.enable_leaf_expression_pushdown = false;
     // Spark compares names without regard to case, and keeps how they are written.
     options.sql_parser.enable_ident_normalization = false;
+    // `1.5` is a DECIMAL(2, 1).
+    options.sql_parser.parse_float_as_decimal = true;
     // Rows cross to plugins and sinks as plain strings.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("UTC".to_owned());
@@ -52,6 +60,9 @@ fn config() -> SessionConfig {
 pub(crate) fn register_functions(context: &SessionContext) {
     for function in sql::functions() {
         context.register_udf(function);
+    }
+    for aggregate in sql::aggregates() {
+        context.register_udaf(aggregate);
     }
 }
 

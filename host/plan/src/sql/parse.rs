@@ -4,6 +4,7 @@
 //!
 //! - `GROUP BY window(…)` lets `window`, `window.start` and `window.end` stand for it;
 //! - `struct(…)` names its fields, and `struct(*)` has all columns of the table;
+//! - casts, and functions that Spark calls otherwise (see `calls`);
 //! - columns without an alias are named as Spark names them;
 //! - names of tables and columns are matched without regard to case.
 
@@ -15,16 +16,16 @@ use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
-    SetExpr, Statement, TableFactor, TimezoneInfo, VisitMut, VisitorMut,
+    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement,
+    TableFactor, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::WINDOW;
+use super::dialect::Spark;
 use super::structs::name_fields;
+use super::{WINDOW, calls};
 use crate::counters;
 
 /// Names that the text may mean, as they are written where they are defined.
@@ -95,7 +96,7 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
 /// The parser takes `struct(…)` for a literal, in which it knows no `*`; as a quoted name the star
 /// passes.
 fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
-    let dialect = SparkSqlDialect {};
+    let dialect = Spark::default();
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
     let mut significant: Vec<&mut TokenWithSpan> =
         tokens.iter_mut().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
@@ -158,28 +159,10 @@ impl VisitorMut for Rewrite<'_> {
                     as_written(self.names.columns.iter(), ident);
                 }
             }
-            Expr::Cast { expr: inner, data_type, kind, .. } if is_timestamp(data_type) => {
-                let function = match kind {
-                    CastKind::TryCast => "arrow_try_cast",
-                    _ => "arrow_cast",
-                };
-                let text = format!("{function}({inner}, '{TIMESTAMP}')");
-                match parse_expr(&text) {
-                    Ok(cast) => *expr = cast,
-                    Err(error) => return ControlFlow::Break(error),
-                }
-            }
-            _ => {}
+            other => return calls::rewrite(other),
         }
         ControlFlow::Continue(())
     }
-}
-
-/// Spark's TIMESTAMP is an instant, in microseconds.
-const TIMESTAMP: &str = "Timestamp(Microsecond, Some(\"UTC\"))";
-
-fn is_timestamp(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(None, TimezoneInfo::None))
 }
 
 fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
@@ -254,7 +237,7 @@ impl VisitorMut for WindowNames<'_> {
 
 pub(super) fn parse_expr(text: &str) -> Result<Expr> {
     let error = |error: ParserError| DataFusionError::Plan(error.to_string());
-    Parser::new(&SparkSqlDialect {}).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
+    Parser::new(&Spark::default()).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
 }
 
 /// Gives a column without an alias the name that Spark would give it.

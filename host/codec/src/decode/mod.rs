@@ -78,7 +78,9 @@ pub enum DecodeError {
     )]
     OnlyCorruptColumn(String),
     /// Malformed text in mode FAILFAST.
-    #[error("malformed JSON in mode FAILFAST: {0}; use mode PERMISSIVE to read such rows as nulls")]
+    #[error(
+        "[MALFORMED_RECORD_IN_PARSING] Malformed records are detected in record parsing: {0}. Parse Mode: FAILFAST. Use mode PERMISSIVE to read such rows as nulls"
+    )]
     Malformed(String),
     /// Too much text at once.
     #[error(

@@ -9,6 +9,7 @@ mod cast;
 mod dialect;
 mod elements;
 mod from_json;
+mod naming;
 mod operators;
 mod parse;
 mod plugin_scalar;

@@ -25,7 +25,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::Spark;
 use super::structs::name_fields;
-use super::{WINDOW, calls};
+use super::{WINDOW, calls, naming};
 use crate::counters;
 
 /// Names that the text may mean, as they are written where they are defined.
@@ -44,6 +44,11 @@ impl Names {
         for field in schema.fields() {
             self.add_field(field);
         }
+    }
+
+    /// Whether there is a column of that name.
+    pub(super) fn has_column(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.eq_ignore_ascii_case(name))
     }
 
     fn forget_table(&mut self, name: &str) {
@@ -179,7 +184,7 @@ fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
 
 fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
     for item in &mut select.projection {
-        name_as_spark_does(item);
+        name_as_spark_does(item, names);
     }
     name_fields(select, names)?;
     let Some(window) = grouping_window(&select.group_by) else {
@@ -241,7 +246,7 @@ pub(super) fn parse_expr(text: &str) -> Result<Expr> {
 }
 
 /// Gives a column without an alias the name that Spark would give it.
-fn name_as_spark_does(item: &mut SelectItem) {
+fn name_as_spark_does(item: &mut SelectItem, names: &Names) {
     let SelectItem::UnnamedExpr(expr) = item else {
         return;
     };
@@ -254,25 +259,9 @@ fn name_as_spark_does(item: &mut SelectItem) {
             None => return,
         },
         call if is_window_call(call) => WINDOW.to_owned(),
-        other => spark_text(other),
+        other => naming::column(other, names),
     };
     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', name) };
-}
-
-/// The text by which Spark names an expression, for the common cases.
-fn spark_text(expression: &Expr) -> String {
-    let text = expression.to_string();
-    match text.to_ascii_lowercase().as_str() {
-        "count(*)" => "count(1)".to_owned(),
-        _ => match text.split_once('(') {
-            Some((function, rest))
-                if function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') =>
-            {
-                format!("{}({rest}", function.to_ascii_lowercase())
-            }
-            _ => text,
-        },
-    }
 }
 
 #[cfg(test)]

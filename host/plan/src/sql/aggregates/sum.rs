@@ -4,6 +4,7 @@
 //! all else to DOUBLE. What does not fit is an error (ANSI), or null for the `try_` form. An
 //! average is a DOUBLE; of DECIMAL(p, s) it is DECIMAL(p + 4, s + 4), rounded half up.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
@@ -87,34 +88,31 @@ impl Aggregate for Sum {
         };
         let overflow = (!self.tolerant).then_some(overflow);
         let result = call.result.clone();
-        let mean = self.mean;
+        let (mean, parts) = (self.mean, self.parts());
         Ok(match sum {
             DataType::Int64 => Box::new(Summing::<Int64Type> {
-                add: i64::checked_add,
-                mean: None,
-                fits: |_, _| true,
+                mean,
                 sum,
                 result,
                 overflow,
-                parts: self.parts(),
+                parts,
+                number: PhantomData,
             }),
             DataType::Float64 => Box::new(Summing::<Float64Type> {
-                add: |a, b| Some(a + b),
-                mean: mean.then_some(double_mean as Mean<f64>),
-                fits: |_, _| true,
+                mean,
                 sum,
                 result,
                 overflow,
-                parts: self.parts(),
+                parts,
+                number: PhantomData,
             }),
             DataType::Decimal128(..) => Box::new(Summing::<Decimal128Type> {
-                add: i128::checked_add,
-                mean: mean.then_some(decimal_mean as Mean<i128>),
-                fits: decimal_fits,
+                mean,
                 sum,
                 result,
                 overflow,
-                parts: self.parts(),
+                parts,
+                number: PhantomData,
             }),
             other => return internal_err!("a sum of {other}"),
         })
@@ -130,18 +128,46 @@ fn sum_type(argument: &DataType) -> DataType {
     }
 }
 
-/// Whether a sum has no more digits than its type.
-fn decimal_fits(sum: i128, data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Decimal128(precision, _) => {
-            Decimal128Type::is_valid_decimal_precision(sum, *precision)
-        }
-        _ => true,
+/// Numbers that are summed.
+trait Number: ArrowPrimitiveType + Send + Sync {
+    /// The sum; none if it does not fit into a type.
+    fn add(left: Self::Native, right: Self::Native, to: &DataType) -> Option<Self::Native>;
+
+    /// `sum / count`, of one type in another; none if it does not fit.
+    fn mean(sum: Self::Native, count: i64, from: &DataType, to: &DataType) -> Option<Self::Native>;
+}
+
+impl Number for Int64Type {
+    fn add(left: i64, right: i64, _: &DataType) -> Option<i64> {
+        left.checked_add(right)
+    }
+
+    fn mean(sum: i64, count: i64, _: &DataType, _: &DataType) -> Option<i64> {
+        sum.checked_div(count)
     }
 }
 
-fn double_mean(sum: f64, count: i64, _: &DataType, _: &DataType) -> Option<f64> {
-    Some(sum / count as f64)
+impl Number for Float64Type {
+    fn add(left: f64, right: f64, _: &DataType) -> Option<f64> {
+        Some(left + right)
+    }
+
+    fn mean(sum: f64, count: i64, _: &DataType, _: &DataType) -> Option<f64> {
+        Some(sum / count as f64)
+    }
+}
+
+impl Number for Decimal128Type {
+    fn add(left: i128, right: i128, to: &DataType) -> Option<i128> {
+        let DataType::Decimal128(precision, _) = to else {
+            return None;
+        };
+        left.checked_add(right).filter(|sum| Self::is_valid_decimal_precision(*sum, *precision))
+    }
+
+    fn mean(sum: i128, count: i64, from: &DataType, to: &DataType) -> Option<i128> {
+        decimal_mean(sum, count, from, to)
+    }
 }
 
 /// `sum / count` in the result's type, rounded half up; none if it has too many digits.
@@ -177,32 +203,31 @@ struct Kept<N> {
     overflow: bool,
 }
 
-/// Divides a sum by a count; the types are the sum's and the result's.
-type Mean<N> = fn(N, i64, &DataType, &DataType) -> Option<N>;
-
-struct Summing<T: ArrowPrimitiveType> {
-    add: fn(T::Native, T::Native) -> Option<T::Native>,
-    mean: Option<Mean<T::Native>>,
-    fits: fn(T::Native, &DataType) -> bool,
+struct Summing<T> {
+    /// Whether the sum is divided by the count.
+    mean: bool,
     sum: DataType,
     result: DataType,
     /// The error that an overflow is; none if it gives null.
     overflow: Option<String>,
     /// Columns of the state.
     parts: usize,
+    number: PhantomData<T>,
 }
 
-impl<T: ArrowPrimitiveType> Summing<T> {
+impl<T: Number> Summing<T> {
     fn add(&self, kept: &mut Kept<T::Native>, value: T::Native, count: i64) -> Result<()> {
         kept.count += count;
         if kept.overflow {
             return Ok(());
         }
-        match (self.add)(kept.sum, value) {
-            Some(sum) if (self.fits)(sum, &self.sum) => kept.sum = sum,
-            _ => self.overflow(kept)?,
+        match T::add(kept.sum, value, &self.sum) {
+            Some(sum) => {
+                kept.sum = sum;
+                Ok(())
+            }
+            None => self.overflow(kept),
         }
-        Ok(())
     }
 
     fn overflow(&self, kept: &mut Kept<T::Native>) -> Result<()> {
@@ -217,10 +242,10 @@ impl<T: ArrowPrimitiveType> Summing<T> {
         if kept.count == 0 || kept.overflow {
             return Ok(None);
         }
-        let Some(mean) = self.mean else {
+        if !self.mean {
             return Ok(Some(kept.sum));
-        };
-        let result = mean(kept.sum, kept.count, &self.sum, &self.result);
+        }
+        let result = T::mean(kept.sum, kept.count, &self.sum, &self.result);
         match (&self.overflow, result) {
             (Some(error), None) => Err(exec_datafusion_err!("{error}")),
             (_, result) => Ok(result),
@@ -228,10 +253,7 @@ impl<T: ArrowPrimitiveType> Summing<T> {
     }
 }
 
-impl<T: ArrowPrimitiveType> Fold for Summing<T>
-where
-    T::Native: Default,
-{
+impl<T: Number> Fold for Summing<T> {
     type Kept = Kept<T::Native>;
 
     fn update(

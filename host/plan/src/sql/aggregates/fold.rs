@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::common::{Result, ScalarValue, not_impl_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
@@ -45,6 +45,11 @@ pub(super) trait Aggregate: Debug + PartialEq + Eq + Hash + Send + Sync + 'stati
     /// Whether the result may be null.
     fn is_nullable(&self) -> bool {
         true
+    }
+
+    /// What can also take rows out again, for windows of rows in batch SQL.
+    fn sliding(&self) -> Option<Arc<AggregateUDF>> {
+        None
     }
 
     /// Whether a call may say IGNORE NULLS.
@@ -86,7 +91,7 @@ impl<'a> Rows<'a> {
 /// Folds rows, and states, into what is kept.
 pub(super) trait Fold: Send + Sync + 'static {
     /// What is kept of a group. The default is a group without rows.
-    type Kept: Default + Send + Sync;
+    type Kept: Default + Clone + Send + Sync;
 
     /// Adds rows. `kept` has all their groups.
     fn update(
@@ -215,7 +220,9 @@ impl<F: Fold> Accumulator for Single<F> {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.0.grow(1);
-        ScalarValue::try_from_array(&self.0.evaluate(EmitTo::All)?, 0)
+        // A window function goes on after it was evaluated.
+        let result = self.0.fold.evaluate(self.0.kept.clone())?;
+        ScalarValue::try_from_array(&result, 0)
     }
 
     fn size(&self) -> usize {
@@ -284,7 +291,7 @@ impl<A: Aggregate> AggregateUDFImpl for Function<A> {
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         if args.is_distinct {
-            return internal_err!("{}(DISTINCT) was not refused", self.name());
+            return not_impl_err!("{}(DISTINCT …)", self.name());
         }
         Ok(self.fold(&args)?.single())
     }
@@ -298,6 +305,16 @@ impl<A: Aggregate> AggregateUDFImpl for Function<A> {
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(self.fold(&args)?.groups())
+    }
+
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
+        match self.aggregate.sliding() {
+            Some(function) => function.create_sliding_accumulator(args),
+            None => self.accumulator(args),
+        }
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

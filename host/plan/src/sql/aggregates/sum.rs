@@ -11,6 +11,9 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, P
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Float64Type, Int64Type, i256};
 use datafusion::common::{Result, exec_datafusion_err, internal_err};
 use datafusion::error::DataFusionError;
+use datafusion::functions_aggregate::average::avg_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::AggregateUDF;
 
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::types::{count_of, numeric};
@@ -75,6 +78,10 @@ impl Aggregate for Sum {
             ("overflow", DataType::Boolean),
         ];
         all.into_iter().take(self.parts()).collect()
+    }
+
+    fn sliding(&self) -> Option<Arc<AggregateUDF>> {
+        Some(if self.mean { avg_udaf() } else { sum_udaf() })
     }
 
     fn fold(&self, call: &Call) -> Result<Box<dyn Accumulators>> {
@@ -195,7 +202,7 @@ fn decimal_mean(sum: i128, count: i64, from: &DataType, to: &DataType) -> Option
 }
 
 /// A sum as a group keeps it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Kept<N> {
     sum: N,
     /// Rows that were added.

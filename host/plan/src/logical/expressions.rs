@@ -8,7 +8,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, TryCast, lit};
 
 use crate::sql::{
-    Operation, calculated, cast_to, check_aggregate, computes_with_doubles, extreme_by,
+    Operation, calculated, cast_to, check_aggregate, computes_with_doubles, extreme_of,
 };
 
 /// Makes a plan's expressions mean what they mean in Spark. Columns keep their names.
@@ -60,18 +60,16 @@ fn rewritten(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
             Transformed::yes(Expr::AggregateFunction(AggregateFunction { func, params }))
         }
-        // DataFusion compares no such values by groups.
         Expr::AggregateFunction(AggregateFunction { func, mut params })
-            if ["min", "max"].contains(&func.name())
-                && params
-                    .args
-                    .first()
-                    .and_then(type_of)
-                    .is_some_and(|kind| kind.is_nested() || kind == DataType::Boolean) =>
+            if ["min", "max"].contains(&func.name()) && params.args.len() == 1 =>
         {
-            params.args.push(params.args[0].clone());
-            let func = extreme_by(func.name() == "max");
-            Transformed::yes(Expr::AggregateFunction(AggregateFunction { func, params }))
+            let kind = type_of(&params.args[0]).unwrap_or(DataType::Null);
+            let other = extreme_of(func.name() == "max", &params.args[0], &kind);
+            let is_other = other.is_some();
+            let (func, args) = other.unwrap_or((func, std::mem::take(&mut params.args)));
+            params.args = args;
+            let call = Expr::AggregateFunction(AggregateFunction { func, params });
+            if is_other { Transformed::yes(call) } else { Transformed::no(call) }
         }
         other => Transformed::no(other),
     })

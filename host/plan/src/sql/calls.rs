@@ -229,6 +229,10 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             }
             None => return Ok(None),
         },
+        // What has no logarithm gives null.
+        ("ln" | "log10" | "log2", [value]) => {
+            args = vec![parse_expr(&format!("CASE WHEN ({value}) > 0 THEN {value} END"))?];
+        }
         (arithmetic, [_, _]) if ARITHMETIC.contains(&arithmetic) => {
             args = args.into_iter().map(as_int).collect();
         }

@@ -103,6 +103,7 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
 fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
     let dialect = Spark::default();
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
+    type_numbers(&mut tokens);
     let mut significant: Vec<&mut TokenWithSpan> =
         tokens.iter_mut().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     for at in 2..significant.len() {
@@ -114,6 +115,29 @@ fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
         }
     }
     Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements()
+}
+
+/// Numbers with the letter of their type, such as `1.5D`: a DOUBLE is one with an exponent from
+/// here on, and the others are what they are without it.
+fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let letter = match (&tokens[at - 1].token, &tokens[at].token) {
+            (Token::Number(..), Token::Word(word)) if word.quote_style.is_none() => {
+                word.value.to_ascii_lowercase()
+            }
+            _ => String::new(),
+        };
+        if let ("d" | "f" | "bd" | "s" | "y", Token::Number(number, _)) =
+            (letter.as_str(), &mut tokens[at - 1].token)
+        {
+            if matches!(letter.as_str(), "d" | "f") && !number.contains(['e', 'E']) {
+                number.push_str("e0");
+            }
+            tokens.remove(at);
+        }
+        at += 1;
+    }
 }
 
 /// The name that stands for `*` in `struct(*)`.
@@ -285,6 +309,14 @@ mod tests {
                 "SELECT window.start AS s, window FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING window.end > '2026'"
             ),
             "SELECT get_field(window(orderTime, '5 minutes'), 'start') AS s, window(orderTime, '5 minutes') AS `window` FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING get_field(window(orderTime, '5 minutes'), 'end') > '2026'"
+        );
+    }
+
+    #[test]
+    fn numbers_may_say_their_type() {
+        assert_eq!(
+            rewritten("SELECT 1.5D AS a, 2BD AS b, 3 d FROM orders"),
+            "SELECT cast_as('1.5e0', 'DOUBLE') AS a, 2 AS b, 3 AS d FROM Orders"
         );
     }
 

@@ -1,11 +1,12 @@
 //! Spark's aggregates, where DataFusion has none or another.
 //!
-//! `count`, `min`, `max`, `bool_and`, `bool_or`, `bit_*`, `stddev*` and `var*` are DataFusion's.
+//! `count`, `bool_and`, `bool_or`, `bit_*`, and `min` and `max` of most types are DataFusion's.
 
 mod bag;
 mod bias;
 mod column;
 mod distinct;
+mod extreme;
 mod fold;
 mod items;
 mod lists;
@@ -25,6 +26,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr};
 
 use self::bag::Bag;
 use self::distinct::ApproxCountDistinct;
+use self::extreme::Extreme;
 use self::fold::{Aggregate, Function};
 use self::items::Items;
 use self::moments::Moment;
@@ -43,7 +45,7 @@ pub(crate) fn aggregates() -> Vec<AggregateUDF> {
     all.extend([Bag::Set, Bag::Mode, Bag::Median].map(function));
     all.extend([Bag::Percentile, Bag::Continuous, Bag::Discrete].map(function));
     all.extend([Items::List, Items::Text].map(function));
-    all.extend([Moment::Skewness, Moment::Kurtosis].map(function));
+    all.extend(Moment::ALL.map(function));
     all.extend(Pairs::ALL.map(function));
     all
 }
@@ -67,9 +69,21 @@ pub(crate) fn computes_with_doubles(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// `max_by`, or `min_by`.
-pub(crate) fn extreme_by(max: bool) -> Arc<AggregateUDF> {
-    Arc::new(function(if max { Pick::MaxBy } else { Pick::MinBy }))
+/// `max` or `min` of values that DataFusion compares otherwise than Spark, or not by groups; none
+/// for others.
+pub(crate) fn extreme_of(
+    max: bool,
+    argument: &Expr,
+    kind: &DataType,
+) -> Option<(Arc<AggregateUDF>, Vec<Expr>)> {
+    if kind.is_floating() {
+        return Some((Arc::new(function(Extreme { max })), vec![argument.clone()]));
+    }
+    if kind.is_nested() || *kind == DataType::Boolean {
+        let pick = if max { Pick::MaxBy } else { Pick::MinBy };
+        return Some((Arc::new(function(pick)), vec![argument.clone(); 2]));
+    }
+    None
 }
 
 /// Checks a call's literal arguments before anything runs.

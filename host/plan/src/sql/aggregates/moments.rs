@@ -1,4 +1,4 @@
-//! `skewness` and `kurtosis`.
+//! `stddev*`, `var*`, `skewness` and `kurtosis`.
 //!
 //! The central moments are updated and merged as Spark does (CentralMomentAgg).
 
@@ -14,13 +14,37 @@ use super::types::{count_of, double};
 /// Which moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Moment {
+    StddevSamp,
+    StddevPop,
+    VarSamp,
+    VarPop,
     Skewness,
     Kurtosis,
+}
+
+impl Moment {
+    pub(super) const ALL: [Moment; 6] = [
+        Moment::StddevSamp,
+        Moment::StddevPop,
+        Moment::VarSamp,
+        Moment::VarPop,
+        Moment::Skewness,
+        Moment::Kurtosis,
+    ];
+
+    /// Columns of the state: the higher moments are kept where they are needed.
+    fn parts(self) -> usize {
+        if matches!(self, Moment::Skewness | Moment::Kurtosis) { 5 } else { 3 }
+    }
 }
 
 impl Aggregate for Moment {
     fn name(&self) -> &'static str {
         match self {
+            Moment::StddevSamp => "stddev",
+            Moment::StddevPop => "stddev_pop",
+            Moment::VarSamp => "var",
+            Moment::VarPop => "var_pop",
             Moment::Skewness => "skewness",
             Moment::Kurtosis => "kurtosis",
         }
@@ -36,7 +60,8 @@ impl Aggregate for Moment {
     }
 
     fn states(&self, _: &[DataType]) -> Vec<(&'static str, DataType)> {
-        ["n", "avg", "m2", "m3", "m4"].map(|name| (name, DataType::Float64)).to_vec()
+        let names = ["n", "avg", "m2", "m3", "m4"];
+        names.into_iter().take(self.parts()).map(|name| (name, DataType::Float64)).collect()
     }
 
     fn fold(&self, _: &Call) -> Result<Box<dyn Accumulators>> {
@@ -103,7 +128,8 @@ impl Fold for Moment {
         let parts: Vec<_> =
             states.iter().map(|state| state.as_primitive::<Float64Type>()).collect();
         for (row, group) in rows.iter() {
-            let [n, avg, m2, m3, m4] = [0, 1, 2, 3, 4].map(|part| parts[part].value(row));
+            let part = |part: usize| parts.get(part).map_or(0.0, |part| part.value(row));
+            let [n, avg, m2, m3, m4] = [0, 1, 2, 3, 4].map(part);
             kept[group].merge(&Moments { n, avg, m2, m3, m4 });
         }
         Ok(())
@@ -113,16 +139,25 @@ impl Fold for Moment {
         let part = |part: fn(&Moments) -> f64| -> ArrayRef {
             Arc::new(Float64Array::from_iter_values(kept.iter().map(part)))
         };
-        Ok(vec![part(|m| m.n), part(|m| m.avg), part(|m| m.m2), part(|m| m.m3), part(|m| m.m4)])
+        let mut states =
+            vec![part(|m| m.n), part(|m| m.avg), part(|m| m.m2), part(|m| m.m3), part(|m| m.m4)];
+        states.truncate(self.parts());
+        Ok(states)
     }
 
     fn evaluate(&self, kept: Vec<Moments>) -> Result<ArrayRef> {
-        let value = |m: &Moments| match self {
-            Moment::Skewness => m.n.sqrt() * m.m3 / (m.m2 * m.m2 * m.m2).sqrt(),
-            Moment::Kurtosis => m.n * m.m4 / (m.m2 * m.m2) - 3.0,
+        let result = |m: &Moments| match self {
+            _ if m.n == 0.0 => None,
+            Moment::StddevPop => Some((m.m2 / m.n).sqrt()),
+            Moment::VarPop => Some(m.m2 / m.n),
+            // A sample of one has no deviation.
+            Moment::StddevSamp => (m.n > 1.0).then(|| (m.m2 / (m.n - 1.0)).sqrt()),
+            Moment::VarSamp => (m.n > 1.0).then(|| m.m2 / (m.n - 1.0)),
+            // Without any spread there is no shape.
+            _ if m.m2 == 0.0 => None,
+            Moment::Skewness => Some(m.n.sqrt() * m.m3 / (m.m2 * m.m2 * m.m2).sqrt()),
+            Moment::Kurtosis => Some(m.n * m.m4 / (m.m2 * m.m2) - 3.0),
         };
-        // Without any spread there is no shape.
-        let result = |m: &Moments| (m.n > 0.0 && m.m2 != 0.0).then(|| value(m));
         Ok(Arc::new(kept.iter().map(result).collect::<Float64Array>()))
     }
 }

@@ -47,6 +47,12 @@ fn in_sparks_words(error: &DataFusionError) -> String {
         DataFusionError::SchemaError(error, _) => error.to_string(),
         _ => root.strip_backtrace(),
     };
+    // Around what a function of ours says, DataFusion tells how it came to ask it.
+    if let Some(at) = reason.find("planning: [") {
+        let from_class = &reason[at + "planning: ".len()..];
+        let end = from_class.find(" No function matches").unwrap_or(from_class.len());
+        return from_class[..end].to_owned();
+    }
     if reason.starts_with('[') {
         return reason;
     }

@@ -48,8 +48,6 @@ fn config() -> SessionConfig {
     options.optimizer.enable_leaf_expression_pushdown = false;
     // Spark compares names without regard to case, and keeps how they are written.
     options.sql_parser.enable_ident_normalization = false;
-    // `1.5` is a DECIMAL(2, 1).
-    options.sql_parser.parse_float_as_decimal = true;
     // Rows cross to plugins and sinks as plain strings.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("UTC".to_owned());

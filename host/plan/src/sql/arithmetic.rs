@@ -78,8 +78,10 @@ pub(crate) fn calculated(
     left: (Expr, DataType),
     right: (Expr, DataType),
 ) -> Result<Option<Expr>> {
-    let (left_type, right_type) = (left.1.clone(), right.1.clone());
-    let (left, right) = (narrowed(left, &right_type), narrowed(right, &left_type));
+    // What a literal is depends on the other side, which may be a literal itself.
+    let nearly = narrowed(right.clone(), &left.1);
+    let left = narrowed(left, &nearly.1);
+    let right = narrowed(right, &left.1);
     let Some([to_left, to_right]) = coerced(operation, &left.1, &right.1) else {
         return Ok(None);
     };
@@ -90,8 +92,18 @@ pub(crate) fn calculated(
 }
 
 /// A whole number that is written out is an INT where it fits; beside a DECIMAL it is a DECIMAL of
-/// as many digits as it has.
+/// as many digits as it has. One with a point is a DECIMAL, but beside a FLOAT or DOUBLE.
 fn narrowed((expr, data_type): (Expr, DataType), other: &DataType) -> (Expr, DataType) {
+    if let Expr::Literal(ScalarValue::Float64(Some(value)), metadata) = &expr {
+        let is_exact = other.is_integer() || matches!(other, DataType::Decimal128(..));
+        return match decimal_literal(*value).filter(|_| is_exact) {
+            Some(literal) => {
+                let data_type = literal.data_type();
+                (Expr::Literal(literal, metadata.clone()), data_type)
+            }
+            None => (expr, data_type),
+        };
+    }
     let Expr::Literal(ScalarValue::Int64(Some(value)), metadata) = &expr else {
         return (expr, data_type);
     };
@@ -108,6 +120,17 @@ fn narrowed((expr, data_type): (Expr, DataType), other: &DataType) -> (Expr, Dat
         }
         Err(_) => (expr, data_type),
     }
+}
+
+/// A number as it is written, without an exponent.
+fn decimal_literal(value: f64) -> Option<ScalarValue> {
+    let text = value.to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let whole = whole.trim_start_matches('-').trim_start_matches('0').len();
+    let precision = u8::try_from((whole + fraction.len()).max(1)).ok()?;
+    let (scale, unscaled) =
+        (i8::try_from(fraction.len()).ok()?, text.replace('.', "").parse().ok()?);
+    (precision <= 38).then_some(ScalarValue::Decimal128(Some(unscaled), precision, scale))
 }
 
 /// The types that arguments are cast to; none where they are no numbers.
@@ -497,6 +520,18 @@ mod tests {
             (Remainder, dec(2, 1), dec(1, 0), dec(2, 1)),
         ] {
             assert_eq!(result_type(operation, &left, &right), result, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn a_literal_with_a_point_has_the_digits_that_it_has() {
+        for (value, unscaled, data_type) in
+            [(1.5, 15, dec(2, 1)), (0.25, 25, dec(2, 2)), (-12.75, -1275, dec(4, 2))]
+        {
+            let literal = decimal_literal(value).map(|literal| (literal.data_type(), literal));
+            let DataType::Decimal128(precision, scale) = data_type else { continue };
+            let expected = ScalarValue::Decimal128(Some(unscaled), precision, scale);
+            assert_eq!(literal, Some((data_type, expected)));
         }
     }
 

@@ -195,6 +195,11 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             args = vec![parse_expr(&format!("CASE WHEN {condition} THEN 1 END"))?];
             function.name = ObjectName::from(vec![Ident::new("count")]);
         }
+        ("count", []) => {
+            return plan_err!(
+                "[WRONG_NUM_ARGS] The `count` requires >= 1 parameters; write count(*)"
+            );
+        }
         ("count" | "regr_count", [_, _, ..]) => {
             let present = args.iter().map(|argument| format!("({argument}) IS NOT NULL"));
             let present = present.collect::<Vec<_>>().join(" AND ");

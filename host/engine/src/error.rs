@@ -81,7 +81,16 @@ impl EngineError {
             }
             cause = error.source();
         }
-        EngineError::Execution(error.to_string())
+        EngineError::Execution(from_its_class(error.to_string()))
+    }
+}
+
+/// Without what stands before the class of an error of Spark's, as in `[DIVIDE_BY_ZERO] …`.
+fn from_its_class(text: String) -> String {
+    const BEFORE: &str = "error: [";
+    match text.find(BEFORE) {
+        Some(at) => text[at + BEFORE.len() - 1..].to_owned(),
+        None => text,
     }
 }
 

@@ -28,7 +28,13 @@ pub(crate) fn batch() -> SessionContext {
 }
 
 fn builder(config: SessionConfig) -> SessionStateBuilder {
-    SessionStateBuilder::new().with_config(config).with_default_features().with_spark_features()
+    let mut builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_spark_features();
+    // The first planner that takes an operator has it.
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(sql::Operators));
+    builder
 }
 
 fn config() -> SessionConfig {
@@ -56,9 +62,69 @@ pub(crate) fn register_functions(context: &SessionContext) {
     for function in sql::functions() {
         context.register_udf(function);
     }
+    for aggregate in sql::aggregates() {
+        context.register_udaf(aggregate);
+    }
 }
 
 /// A snapshot of the session's state, for planning.
 pub(crate) fn state(context: &SessionContext) -> Arc<SessionState> {
     Arc::new(context.state())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use arrow::util::pretty::pretty_format_batches;
+
+    use super::*;
+    use crate::logical::as_spark;
+
+    const ROWS: &str = "FROM (VALUES (1, 'a'), (2, 'b'), (NULL, NULL), (4, 'b')) AS t(v, s)";
+
+    /// What batch SQL gives, a row a line.
+    fn answer(select: &str) -> Vec<String> {
+        let context = batch();
+        register_functions(&context);
+        let text = format!("SELECT {select} {ROWS}");
+        let statement = sql::parse_query(&text, &sql::Names::default()).unwrap();
+        let rows = futures::executor::block_on(async {
+            let plan = context.state().statement_to_plan(statement).await.unwrap();
+            let frame = context.execute_logical_plan(as_spark(plan).unwrap()).await.unwrap();
+            frame.collect().await.unwrap()
+        });
+        let table = pretty_format_batches(&rows).unwrap().to_string();
+        let is_row = |line: &&str| line.starts_with('|');
+        let cells = |line: &str| {
+            line.split_whitespace().filter(|c| *c != "|").collect::<Vec<_>>().join(" ")
+        };
+        table.lines().filter(is_row).skip(1).map(cells).collect()
+    }
+
+    #[test]
+    fn aggregates_work_in_batch_sql_and_over_windows_of_rows() {
+        assert_eq!(
+            answer("sum(v), avg(v), max_by(s, v), listagg(s, '-')"),
+            ["7 2.3333333333333335 b a-b-b"]
+        );
+        let running = answer("sum(v) OVER (ORDER BY v NULLS FIRST) AS x");
+        assert_eq!(running, ["", "1", "3", "7"]);
+        let sliding = answer(
+            "sum(v) OVER (ORDER BY v NULLS LAST ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS x",
+        );
+        assert_eq!(sliding, ["1", "3", "6", "4"]);
+        let lists = answer("collect_list(s) OVER (ORDER BY v NULLS LAST) AS x");
+        assert_eq!(lists, ["[a]", "[a, b]", "[a, b, b]", "[a, b, b]"]);
+    }
+
+    #[test]
+    fn operators_bind_as_in_spark() {
+        let one = |select: &str| answer(&format!("max({select}) AS x")).concat();
+        assert_eq!(one("7 DIV 2 + 1"), "4");
+        assert_eq!(one("20 - 7 DIV 2 - 1"), "16");
+        assert_eq!(one("10 / 4 * 2 - 1"), "4.0");
+        assert_eq!(one("1.5 + 1"), "2.5");
+        assert_eq!(one("'5' + 1"), "6");
+    }
 }

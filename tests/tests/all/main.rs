@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod ansi;
 mod crash;
 mod crash_points;
 mod faults;

@@ -28,7 +28,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
+pub use number::parse_decimal;
 pub use options::{JsonOptionError, JsonOptions, ParseMode};
+pub use time::{parse_date, parse_timestamp, parse_timestamp_ntz};
 
 use crate::ddl::format_type;
 use columns::{Column, check_type, struct_array};
@@ -67,11 +69,18 @@ pub enum DecodeError {
     },
     /// A value is always one row, so that none can be left out.
     #[error(
-        "the mode of from_json is DROPMALFORMED, which is for files; use PERMISSIVE or FAILFAST"
+        "[PARSE_MODE_UNSUPPORTED] The function `from_json` doesn't support the DROPMALFORMED mode. Acceptable modes are PERMISSIVE and FAILFAST."
     )]
     DropMalformed,
+    /// Which rows are malformed depends on the columns that are read, and none is.
+    #[error(
+        "[UNSUPPORTED_FEATURE.QUERY_ONLY_CORRUPT_RECORD_COLUMN] The feature is not supported: queries from raw JSON files are disallowed when the referenced columns only include the internal corrupt record column \"{0}\"; select another column beside it"
+    )]
+    OnlyCorruptColumn(String),
     /// Malformed text in mode FAILFAST.
-    #[error("malformed JSON in mode FAILFAST: {0}; use mode PERMISSIVE to read such rows as nulls")]
+    #[error(
+        "[MALFORMED_RECORD_IN_PARSING] Malformed records are detected in record parsing: {0}. Parse Mode: FAILFAST. Use mode PERMISSIVE to read such rows as nulls"
+    )]
     Malformed(String),
     /// Too much text at once.
     #[error(
@@ -249,7 +258,14 @@ impl JsonDecoder {
 
     /// Adds the rows of lines of a file: a blank line is none, an array of objects is several. A
     /// line ends with `\n`, `\r\n`, `\r` or the block.
+    ///
+    /// # Errors
+    /// As [`JsonDecoder::decode_value`]; and the only column is that of corrupt records, which
+    /// Spark refuses for files.
     pub fn decode_lines(&mut self, block: &[u8]) -> Result<(), DecodeError> {
+        if self.columns.is_empty() && self.corrupt.is_some() {
+            return Err(DecodeError::OnlyCorruptColumn(self.options.corrupt_column.clone()));
+        }
         self.count_bytes(block.len())?;
         // Once for all lines. Where it fails, each line is looked at by itself.
         let is_utf8 = std::str::from_utf8(block).is_ok();

@@ -2,7 +2,8 @@
 
 /// The decimal that `text` stands for, in units of `10^-scale`, rounded half up; `None` where it
 /// is no number (Java's `BigDecimal`) or has more digits than `precision`.
-pub(crate) fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+#[must_use]
+pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),

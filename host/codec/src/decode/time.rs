@@ -11,7 +11,8 @@ use chrono_tz::Tz;
 use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 
 /// Microseconds since 1970-01-01 UTC. A text without a zone is in UTC.
-pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+#[must_use]
+pub fn parse_timestamp(text: &str) -> Option<i64> {
     let (local, zone) = parse_local(text)?;
     match zone {
         None => Some(local),
@@ -20,7 +21,8 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
 }
 
 /// Microseconds since 1970-01-01 of the wall clock. A text with a zone is none.
-pub(crate) fn parse_timestamp_ntz(text: &str) -> Option<i64> {
+#[must_use]
+pub fn parse_timestamp_ntz(text: &str) -> Option<i64> {
     match parse_local(text)? {
         (local, None) => Some(local),
         _ => None,
@@ -28,7 +30,8 @@ pub(crate) fn parse_timestamp_ntz(text: &str) -> Option<i64> {
 }
 
 /// Days since 1970-01-01. What follows a space or a `T` after the day is not looked at.
-pub(crate) fn parse_date(text: &str) -> Option<i32> {
+#[must_use]
+pub fn parse_date(text: &str) -> Option<i32> {
     const YEAR_DIGITS_MAX: usize = 7;
     let text = trim(text);
     let (negative, digits) = sign(text);

@@ -10,14 +10,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, Projection, cast,
+    Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, Projection,
 };
 use tidemill_core::Interval;
 
 use super::session_window::{SESSION_END, SESSION_START, SessionWindow};
 use super::time_window::{START, TimeWindow, WindowShape, micros_literal};
 use crate::sql::{
-    SESSION_WINDOW, WINDOW, bounds_struct, timestamp_type, window_struct, window_time,
+    SESSION_WINDOW, WINDOW, bounds_struct, cast_to, timestamp_type, window_struct, window_time,
 };
 
 /// What rows are cut into.
@@ -187,7 +187,7 @@ fn as_time(time: &Expr, input: &LogicalPlan) -> Result<Expr> {
     Ok(match time.get_type(input.schema())? {
         DataType::Timestamp(_, _) => time.clone(),
         DataType::Struct(_) => window_time(time.clone()),
-        _ => cast(time.clone(), timestamp_type()),
+        _ => cast_to(time.clone(), &timestamp_type()),
     })
 }
 

@@ -1,8 +1,16 @@
 //! Spark's SQL: its syntax, and the functions that DataFusion lacks.
 
+mod aggregates;
+mod arithmetic;
 mod batch_time;
 mod bytes;
+mod calls;
+mod cast;
+mod dialect;
+mod elements;
 mod from_json;
+mod naming;
+mod operators;
 mod parse;
 mod plugin_scalar;
 mod structs;
@@ -13,8 +21,13 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub(crate) use aggregates::{
+    aggregates, check as check_aggregate, computes_with_doubles, extreme_of,
+};
+pub(crate) use arithmetic::{Operation, calculated};
 pub(crate) use batch_time::BatchTime;
-pub(crate) use bytes::BytesAsText;
+pub(crate) use cast::cast_to;
+pub(crate) use operators::Operators;
 pub(crate) use parse::{Names, parse_query};
 pub(crate) use plugin_scalar::PluginScalar;
 pub(crate) use window::{
@@ -31,6 +44,9 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(to_json::ToJson::default()),
     ];
     functions.extend(BatchTime::all().into_iter().map(ScalarUDF::new_from_impl));
+    functions.extend(arithmetic::Arithmetic::all().into_iter().map(ScalarUDF::new_from_impl));
+    functions.extend(elements::Element::all().into_iter().map(ScalarUDF::new_from_impl));
+    functions.extend([false, true].map(cast::Cast::new).map(ScalarUDF::new_from_impl));
     functions
 }
 

@@ -4,6 +4,7 @@
 //!
 //! - `GROUP BY window(…)` lets `window`, `window.start` and `window.end` stand for it;
 //! - `struct(…)` names its fields, and `struct(*)` has all columns of the table;
+//! - casts, and functions that Spark calls otherwise (see `calls`);
 //! - columns without an alias are named as Spark names them;
 //! - names of tables and columns are matched without regard to case.
 
@@ -15,16 +16,16 @@ use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
-    SetExpr, SetOperator, Statement, TableFactor, TimezoneInfo, VisitMut, VisitorMut,
+    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
+    SetOperator, Statement, TableFactor, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::{SESSION_WINDOW, WINDOW};
+use super::dialect::Spark;
 use super::structs::name_fields;
+use super::{SESSION_WINDOW, WINDOW, calls, naming};
 use crate::counters;
 
 /// Names that the text may mean, as they are written where they are defined.
@@ -45,6 +46,11 @@ impl Names {
         for field in schema.fields() {
             self.add_field(field);
         }
+    }
+
+    /// Whether there is a column of that name.
+    pub(super) fn has_column(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.eq_ignore_ascii_case(name))
     }
 
     fn forget_table(&mut self, name: &str) {
@@ -114,8 +120,9 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
 /// The parser takes `struct(…)` for a literal, in which it knows no `*`; as a quoted name the star
 /// passes.
 fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
-    let dialect = SparkSqlDialect {};
+    let dialect = Spark::default();
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
+    type_numbers(&mut tokens);
     let mut significant: Vec<&mut TokenWithSpan> =
         tokens.iter_mut().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     for at in 2..significant.len() {
@@ -127,6 +134,29 @@ fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
         }
     }
     Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements()
+}
+
+/// Numbers with the letter of their type, such as `1.5D`: a DOUBLE is one with an exponent from
+/// here on, and the others are what they are without it.
+fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let letter = match (&tokens[at - 1].token, &tokens[at].token) {
+            (Token::Number(..), Token::Word(word)) if word.quote_style.is_none() => {
+                word.value.to_ascii_lowercase()
+            }
+            _ => String::new(),
+        };
+        if let ("d" | "f" | "bd" | "s" | "y", Token::Number(number, _)) =
+            (letter.as_str(), &mut tokens[at - 1].token)
+        {
+            if matches!(letter.as_str(), "d" | "f") && !number.contains(['e', 'E']) {
+                number.push_str("e0");
+            }
+            tokens.remove(at);
+        }
+        at += 1;
+    }
 }
 
 /// The name that stands for `*` in `struct(*)`.
@@ -177,28 +207,10 @@ impl VisitorMut for Rewrite<'_> {
                     as_written(self.names.columns.iter(), ident);
                 }
             }
-            Expr::Cast { expr: inner, data_type, kind, .. } if is_timestamp(data_type) => {
-                let function = match kind {
-                    CastKind::TryCast => "arrow_try_cast",
-                    _ => "arrow_cast",
-                };
-                let text = format!("{function}({inner}, '{TIMESTAMP}')");
-                match parse_expr(&text) {
-                    Ok(cast) => *expr = cast,
-                    Err(error) => return ControlFlow::Break(error),
-                }
-            }
-            _ => {}
+            other => return calls::rewrite(other),
         }
         ControlFlow::Continue(())
     }
-}
-
-/// Spark's TIMESTAMP is an instant, in microseconds.
-const TIMESTAMP: &str = "Timestamp(Microsecond, Some(\"UTC\"))";
-
-fn is_timestamp(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(None, TimezoneInfo::None))
 }
 
 fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
@@ -234,7 +246,7 @@ fn refuse_set_operation(
 
 fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
     for item in &mut select.projection {
-        name_as_spark_does(item);
+        name_as_spark_does(item, names);
     }
     name_fields(select, names)?;
     let Some((window, name)) = grouping_window(&select.group_by) else {
@@ -326,11 +338,11 @@ impl VisitorMut for WindowNames<'_> {
 
 pub(super) fn parse_expr(text: &str) -> Result<Expr> {
     let error = |error: ParserError| DataFusionError::Plan(error.to_string());
-    Parser::new(&SparkSqlDialect {}).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
+    Parser::new(&Spark::default()).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
 }
 
 /// Gives a column without an alias the name that Spark would give it.
-fn name_as_spark_does(item: &mut SelectItem) {
+fn name_as_spark_does(item: &mut SelectItem, names: &Names) {
     let SelectItem::UnnamedExpr(expr) = item else {
         return;
     };
@@ -346,26 +358,10 @@ fn name_as_spark_does(item: &mut SelectItem) {
         },
         other => match window_function(other) {
             Some(name) => name.to_owned(),
-            None => spark_text(other),
+            None => naming::column(other, names),
         },
     };
     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', name) };
-}
-
-/// The text by which Spark names an expression, for the common cases.
-fn spark_text(expression: &Expr) -> String {
-    let text = expression.to_string();
-    match text.to_ascii_lowercase().as_str() {
-        "count(*)" => "count(1)".to_owned(),
-        _ => match text.split_once('(') {
-            Some((function, rest))
-                if function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') =>
-            {
-                format!("{}({rest}", function.to_ascii_lowercase())
-            }
-            _ => text,
-        },
-    }
 }
 
 #[cfg(test)]
@@ -389,6 +385,14 @@ mod tests {
                 "SELECT window.start AS s, window FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING window.end > '2026'"
             ),
             "SELECT get_field(window(orderTime, '5 minutes'), 'start') AS s, window(orderTime, '5 minutes') AS `window` FROM Orders GROUP BY window(orderTime, '5 minutes') HAVING get_field(window(orderTime, '5 minutes'), 'end') > '2026'"
+        );
+    }
+
+    #[test]
+    fn numbers_may_say_their_type() {
+        assert_eq!(
+            rewritten("SELECT 1.5D AS a, 2BD AS b, 3 d FROM orders"),
+            "SELECT cast_as('1.5e0', 'DOUBLE') AS a, 2 AS b, 3 AS d FROM Orders"
         );
     }
 

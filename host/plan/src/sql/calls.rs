@@ -1,0 +1,284 @@
+//! Calls of functions that Spark writes otherwise than DataFusion, and casts.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::{Result, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::ast::{
+    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, NullTreatment, ObjectName, OrderByExpr, Value,
+};
+
+use super::cast::{CAST, TRY_CAST};
+use super::parse::parse_expr;
+
+/// Other names of functions.
+const NAMES: [(&str, &str); 18] = [
+    ("any", "bool_or"),
+    ("any_value", "first_value"),
+    ("array_agg", "collect_list"),
+    ("every", "bool_and"),
+    ("first", "first_value"),
+    ("last", "last_value"),
+    ("mean", "avg"),
+    ("mod", "remainder"),
+    ("percentile_approx", "approx_percentile"),
+    ("pmod", "positive_remainder"),
+    ("some", "bool_or"),
+    ("std", "stddev"),
+    ("stddev_samp", "stddev"),
+    ("string_agg", "listagg"),
+    ("try_mod", "try_remainder"),
+    ("var_samp", "var"),
+    ("variance", "var"),
+    ("approx_distinct", "approx_count_distinct"),
+];
+
+/// Functions that are casts to the type of that name.
+const CASTS: [&str; 10] = [
+    "bigint",
+    "binary",
+    "boolean",
+    "double",
+    "float",
+    "int",
+    "smallint",
+    "string",
+    "timestamp",
+    "tinyint",
+];
+
+/// Arithmetic that is called as a function.
+const ARITHMETIC: [&str; 7] = [
+    "positive_remainder",
+    "remainder",
+    "try_add",
+    "try_divide",
+    "try_multiply",
+    "try_remainder",
+    "try_subtract",
+];
+
+/// Rewrites one expression, and not what is in it.
+pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
+    let rewritten = match expr {
+        Expr::Cast { .. } => rewritten_cast(expr),
+        Expr::Function(function) => rewritten_call(function),
+        // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) if number.contains(['e', 'E']) => {
+                parse_expr(&format!("{CAST}('{number}', 'DOUBLE')")).map(Some)
+            }
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    };
+    match rewritten {
+        Ok(None) => ControlFlow::Continue(()),
+        Ok(Some(rewritten)) => {
+            *expr = rewritten;
+            ControlFlow::Continue(())
+        }
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+/// `CAST(x AS T)` is a call, so that two casts of a column have two names, and fail as in Spark.
+fn rewritten_cast(expr: &Expr) -> Result<Option<Expr>> {
+    let Expr::Cast { kind, expr, data_type, format: None, .. } = expr else {
+        return Ok(None);
+    };
+    let type_name = data_type.to_string();
+    if tidemill_codec::parse_type(&type_name).is_err() {
+        return Ok(None);
+    }
+    let function = match kind {
+        CastKind::TryCast | CastKind::SafeCast => TRY_CAST,
+        _ => CAST,
+    };
+    let arguments = vec![expr.as_ref().clone(), text(&type_name)];
+    Ok(Some(Expr::Function(call(function, arguments))))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Function {
+    let args = arguments.into_iter().map(unnamed).collect();
+    Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }
+}
+
+fn unnamed(expr: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+}
+
+fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_owned()))
+}
+
+fn boolean(value: bool) -> Expr {
+    Expr::value(Value::Boolean(value))
+}
+
+fn as_boolean(expr: &Expr) -> Option<bool> {
+    match expr {
+        Expr::Value(value) => match value.value {
+            Value::Boolean(value) => Some(value),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A whole number that is written out is an INT where it fits.
+fn as_int(expr: Expr) -> Expr {
+    let is_int = match &expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => number.parse::<i32>().is_ok(),
+            _ => false,
+        },
+        _ => false,
+    };
+    if is_int { Expr::Function(call(CAST, vec![expr, text("INT")])) } else { expr }
+}
+
+/// The arguments of a call that has nothing but expressions.
+fn arguments(function: &Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    list.args
+        .iter()
+        .map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn set_arguments(function: &mut Function, arguments: Vec<Expr>) {
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args = arguments.into_iter().map(unnamed).collect();
+    }
+}
+
+fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
+    let mut name = function.name.to_string().to_ascii_lowercase();
+    if let Some((_, other)) = NAMES.iter().find(|(spark, _)| *spark == name) {
+        (*other).clone_into(&mut name);
+        function.name = ObjectName::from(vec![Ident::new(*other)]);
+    }
+    let Some(mut args) = arguments(function) else {
+        return Ok(None);
+    };
+    match (name.as_str(), args.as_slice()) {
+        ("first_value" | "last_value", [_, ignores_nulls]) => {
+            let Some(ignores_nulls) = as_boolean(ignores_nulls) else {
+                return plan_err!("The second argument in {name} should be a boolean literal.");
+            };
+            if ignores_nulls {
+                function.null_treatment = Some(NullTreatment::IgnoreNulls);
+            }
+            args.truncate(1);
+        }
+        ("count_if", [condition]) => {
+            args = vec![parse_expr(&format!("CASE WHEN {condition} THEN 1 END"))?];
+            function.name = ObjectName::from(vec![Ident::new("count")]);
+        }
+        ("count", []) => {
+            return plan_err!(
+                "[WRONG_NUM_ARGS] The `count` requires >= 1 parameters; write count(*)"
+            );
+        }
+        ("count" | "regr_count", [_, _, ..]) => {
+            let present = args.iter().map(|argument| format!("({argument}) IS NOT NULL"));
+            let present = present.collect::<Vec<_>>().join(" AND ");
+            args = vec![parse_expr(&format!("CASE WHEN {present} THEN 1 END"))?];
+            function.name = ObjectName::from(vec![Ident::new("count")]);
+        }
+        ("sort_array", [_] | [_, _]) => {
+            let descends =
+                args.get(1).is_some_and(|ascending| as_boolean(ascending) == Some(false));
+            let (order, nulls) =
+                if descends { ("DESC", "NULLS LAST") } else { ("ASC", "NULLS FIRST") };
+            args.truncate(1);
+            args.extend([text(order), text(nulls)]);
+            function.name = ObjectName::from(vec![Ident::new("array_sort")]);
+        }
+        ("regr_avgx", [other, value]) | ("regr_avgy", [value, other]) => {
+            args = vec![parse_expr(&format!("CASE WHEN ({other}) IS NOT NULL THEN {value} END"))?];
+            function.name = ObjectName::from(vec![Ident::new("avg")]);
+        }
+        // Of the most frequent values, the smallest: which is what `true` asks for.
+        ("mode", [_, deterministic]) if as_boolean(deterministic).is_some() => args.truncate(1),
+        ("mode" | "percentile_cont" | "percentile_disc" | "listagg", _)
+            if !function.within_group.is_empty() =>
+        {
+            let order = std::mem::take(&mut function.within_group);
+            args = within_group(&name, args, &order)?;
+        }
+        ("from_json", [_, _, options]) => match flat_map(options) {
+            Some(options) => {
+                args.truncate(2);
+                args.extend(options);
+            }
+            None => return Ok(None),
+        },
+        // What has no logarithm gives null.
+        ("ln" | "log10" | "log2", [value]) => {
+            args = vec![parse_expr(&format!("CASE WHEN ({value}) > 0 THEN {value} END"))?];
+        }
+        (arithmetic, [_, _]) if ARITHMETIC.contains(&arithmetic) => {
+            args = args.into_iter().map(as_int).collect();
+        }
+        (cast, [_]) if CASTS.contains(&cast) => {
+            args.push(text(&cast.to_ascii_uppercase()));
+            function.name = ObjectName::from(vec![Ident::new(CAST)]);
+        }
+        _ => return Ok(None),
+    }
+    set_arguments(function, args);
+    Ok(None)
+}
+
+/// The keys and values of `map('key', 'value', …)`.
+fn flat_map(options: &Expr) -> Option<Vec<Expr>> {
+    match options {
+        Expr::Function(map) if map.name.to_string().eq_ignore_ascii_case("map") => arguments(map),
+        _ => None,
+    }
+}
+
+/// `WITHIN GROUP (ORDER BY …)` as arguments. Nulls are first, or last where the order descends.
+fn within_group(name: &str, mut args: Vec<Expr>, order: &[OrderByExpr]) -> Result<Vec<Expr>> {
+    let [order] = order else {
+        return plan_err!("{name}(): WITHIN GROUP takes one ORDER BY expression");
+    };
+    let descending = order.options.asc == Some(false);
+    if order.options.nulls_first.is_some_and(|first| first == descending) {
+        return plan_err!(
+            "{name}(): NULLS FIRST and NULLS LAST are as Spark has them by default, and others are not supported yet"
+        );
+    }
+    let value = order.expr.clone();
+    if name != "listagg" {
+        args.insert(0, value);
+        args.push(boolean(descending));
+        return Ok(args);
+    }
+    if args.len() == 1 {
+        args.push(text(""));
+    }
+    args.extend([value, boolean(descending)]);
+    Ok(args)
+}

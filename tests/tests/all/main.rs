@@ -11,6 +11,7 @@ mod orders;
 mod refused;
 mod reload;
 mod repeat;
+mod scripts;
 mod source_progress;
 mod spark;
 mod tidy;

@@ -8,6 +8,7 @@ mod faults;
 mod kafka;
 mod observe;
 mod orders;
+mod random_queries;
 mod refused;
 mod reload;
 mod repeat;

@@ -130,6 +130,8 @@ fn once(batches: &[Batch]) -> Vec<String> {
     different.iter().map(line).collect()
 }
 
+/// Of equal rows in one batch the first counts, by file and line. (In Spark the files of a batch have
+/// no order.)
 fn once_within_watermark(batches: &[Batch], delay: i64) -> Vec<String> {
     let mut expiries: BTreeMap<u8, i64> = BTreeMap::new();
     let mut lines = Vec::new();
@@ -170,15 +172,15 @@ impl Join {
             let is_in_time = |row: &&Row| !self.on.is_late(row, batch.late);
             let lefts: Vec<&Row> = batch.rows[0].iter().filter(is_in_time).collect();
             let rights: Vec<&Row> = batch.rows[1].iter().filter(is_in_time).collect();
-            lefts.into_iter().for_each(|row| self.left(row, batch.watermark));
-            rights.into_iter().for_each(|row| self.right(row, batch.watermark));
+            lefts.into_iter().for_each(|row| self.left(row));
+            rights.into_iter().for_each(|row| self.right(row));
             self.evict(batch.watermark);
         }
         self.lines
     }
 
     /// Meets the right rows of earlier batches.
-    fn left(&mut self, row: &Row, watermark: i64) {
+    fn left(&mut self, row: &Row) {
         let mut is_matched = false;
         for right in self.rights.iter_mut().filter(|right| self.on.meet(row, &right.row)) {
             if self.how != How::Semi {
@@ -188,14 +190,13 @@ impl Join {
             }
             (is_matched, right.is_matched) = (true, true);
         }
-        let is_done = self.how == How::Semi && is_matched;
-        if !is_done && !self.on.left_leaves(row, watermark) {
+        if self.how != How::Semi || !is_matched {
             self.lefts.push(Kept { row: row.clone(), is_matched });
         }
     }
 
     /// Meets the left rows of this batch too.
-    fn right(&mut self, row: &Row, watermark: i64) {
+    fn right(&mut self, row: &Row) {
         let mut is_matched = false;
         for left in self.lefts.iter_mut().filter(|left| self.on.meet(&left.row, row)) {
             if self.how != How::Semi {
@@ -205,12 +206,11 @@ impl Join {
             }
             (is_matched, left.is_matched) = (true, true);
         }
-        if !self.on.right_leaves(row, watermark) {
-            self.rights.push(Kept { row: row.clone(), is_matched });
-        }
+        self.rights.push(Kept { row: row.clone(), is_matched });
     }
 
-    /// Rows that leave without having met another.
+    /// Rows leave, some of which have met no other: also those that were past their time when they
+    /// came and yet not late.
     fn evict(&mut self, watermark: i64) {
         let (how, on) = (self.how, self.on);
         let leave = |kept: &mut Vec<Kept>, leaves: &dyn Fn(&Row) -> bool| -> Vec<Row> {

@@ -107,10 +107,39 @@ fn check(kind: Kind, crashes: bool) {
     for seed in seeds() {
         let mut random = StdRng::seed_from_u64(seed);
         let scenario = Scenario::generate(&mut random, kind, !crashes);
-        let found = play(&scenario, &mut random, crashes);
-        let expected = scenario.expected();
-        assert_eq!(found, Ok(expected), "TIDEMILL_SEED={seed} plays it again: {scenario:#?}");
+        let differences = match play(&scenario, &mut random, crashes) {
+            Ok(found) => difference(&scenario.expected(), &found),
+            Err(failure) => failure,
+        };
+        assert!(
+            differences.is_empty(),
+            "{scenario:#?}\nTIDEMILL_SEED={seed} plays it again:\n{differences}"
+        );
     }
+}
+
+/// Lines of one that the other lacks, or has less often. Both are sorted.
+fn difference(expected: &[String], found: &[String]) -> String {
+    let lacking = |these: &[String], from: &[String]| {
+        let mut from = from.iter().peekable();
+        let mut lacks = |line: &&String| {
+            while from.next_if(|other| other < line).is_some() {}
+            from.next_if(|other| other == line).is_none()
+        };
+        these.iter().filter(|line| lacks(line)).cloned().collect::<Vec<_>>()
+    };
+    let missing = lacking(expected, found).into_iter().map(|line| format!("missing {line}"));
+    let surplus = lacking(found, expected).into_iter().map(|line| format!("surplus {line}"));
+    missing.chain(surplus).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_difference_counts_lines_that_are_there_several_times() {
+    let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        difference(&lines("a a b d"), &lines("a c d d")),
+        "missing a\nmissing b\nsurplus c\nsurplus d"
+    );
 }
 
 #[test]

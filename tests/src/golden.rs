@@ -25,9 +25,10 @@ impl Golden {
         Golden { folder: folder.to_owned(), expected }
     }
 
-    /// Runs the job on a copy of the case, and says what differs from Spark's answer.
+    /// Runs the job on a copy of the case, and says what differs from Spark's answer: rows,
+    /// batches, watermarks and these figures of the stateful operators.
     #[must_use]
-    pub fn differences(&self, arguments: &[&str]) -> Vec<String> {
+    pub fn differences(&self, arguments: &[&str], figures: &[StateFigure]) -> Vec<String> {
         let bench = self.bench();
         let mut all = vec!["run", "job.toml", "--progress", "json"];
         all.extend(arguments);
@@ -35,9 +36,13 @@ impl Golden {
         if finished.code != Some(0) {
             return vec![format!("exit {:?}: {}", finished.code, finished.stderr)];
         }
-        let mut found = compare_rows(&self.rows(), &printed_rows(&finished.stdout));
-        found.extend(self.compare_watermarks(&finished.progress()));
-        found
+        let (expected, found) = (self.rows(), printed_rows(&finished.stdout));
+        let mut differences = compare_rows(&expected, &found);
+        if differences.is_empty() && self.expected["ordered"] == true {
+            differences = compare_orders(&expected, &found);
+        }
+        differences.extend(self.compare_progress(&finished.progress(), figures));
+        differences
     }
 
     /// A copy of the case, whose input files are in the order of their names.
@@ -73,21 +78,57 @@ impl Golden {
         rows
     }
 
-    fn compare_watermarks(&self, progress: &[Value]) -> Vec<String> {
-        let watermarks = |records: &[Value], watermark: &dyn Fn(&Value) -> Value| {
-            let by_batch = records
-                .iter()
-                .map(|record| (record["batchId"].as_u64().unwrap_or(u64::MAX), watermark(record)));
-            by_batch.collect::<BTreeMap<u64, Value>>()
+    /// Batches without data have to be the same too: their ids come from the same sequence.
+    fn compare_progress(&self, progress: &[Value], figures: &[StateFigure]) -> Vec<String> {
+        let by_batch = |records: &[Value]| {
+            let id = |record: &Value| record["batchId"].as_u64().unwrap_or(u64::MAX);
+            records.iter().map(|r| (id(r), r.clone())).collect::<BTreeMap<u64, Value>>()
         };
-        let expected = self.expected["progress"].as_array().expect("progress");
-        let expected = watermarks(expected, &|record| record["watermark"].clone());
-        let found = watermarks(progress, &|record| record["eventTime"]["watermark"].clone());
-        if expected == found {
-            return Vec::new();
+        let spark = by_batch(self.expected["progress"].as_array().expect("progress"));
+        let ours = by_batch(progress);
+        let ids = |records: &BTreeMap<u64, Value>| records.keys().copied().collect::<Vec<_>>();
+        if ids(&spark) != ids(&ours) {
+            return vec![format!("batches {:?}, Spark {:?}", ids(&ours), ids(&spark))];
         }
-        vec![format!("watermarks by batch\n  Spark: {expected:?}\n  found: {found:?}")]
+        let mut differences = Vec::new();
+        for (batch, spark) in &spark {
+            let mut compare = |what: &str, ours: &Value, spark: &Value| {
+                if ours != spark {
+                    differences.push(format!("batch {batch}: {what} {ours}, Spark {spark}"));
+                }
+            };
+            let ours = &ours[batch];
+            compare("watermark", &ours["eventTime"]["watermark"], &spark["watermark"]);
+            let of_operators = |key: &str| {
+                let operators = ours["stateOperators"].as_array().expect("stateOperators");
+                Value::Array(operators.iter().map(|operator| operator[key].clone()).collect())
+            };
+            compare("operators", &of_operators("operatorName"), &self.expected["operators"]);
+            for figure in figures {
+                compare(figure.spark, &of_operators(figure.ours), &spark[figure.spark]);
+            }
+        }
+        differences
     }
+}
+
+/// What a progress record and a recording say of each stateful operator, by their names for it.
+#[derive(Clone, Copy, Debug)]
+pub struct StateFigure {
+    ours: &'static str,
+    spark: &'static str,
+}
+
+impl StateFigure {
+    /// Rows in the state.
+    pub const ROWS: StateFigure = StateFigure { ours: "numRowsTotal", spark: "stateRows" };
+    /// Rows put.
+    pub const UPDATED: StateFigure = StateFigure { ours: "numRowsUpdated", spark: "stateUpdated" };
+    /// Rows evicted.
+    pub const REMOVED: StateFigure = StateFigure { ours: "numRowsRemoved", spark: "stateRemoved" };
+    /// Late rows, or groups of them.
+    pub const DROPPED: StateFigure =
+        StateFigure { ours: "numRowsDroppedByWatermark", spark: "droppedByWatermark" };
 }
 
 /// What the console sink prints with `format = "json"`.
@@ -123,8 +164,19 @@ pub fn compare_rows(expected: &Rows, found: &Rows) -> Vec<String> {
     differences
 }
 
+/// Says which batches have their rows in another order.
+fn compare_orders(expected: &Rows, found: &Rows) -> Vec<String> {
+    let is_in_order = |(id, rows): &(&u64, &Vec<Value>)| {
+        let found = found.get(id).into_iter().flatten();
+        rows.iter().zip(found).all(|(expected, found)| is_same(expected, found))
+    };
+    let others = expected.iter().filter(|batch| !is_in_order(batch));
+    others.map(|(id, _)| format!("batch {id}: the rows of Spark in another order")).collect()
+}
+
 /// Numbers within 1e-9 relative, keys of objects in order, all else exact.
-fn is_same(expected: &Value, found: &Value) -> bool {
+#[must_use]
+pub fn is_same(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::Number(a), Value::Number(b)) => {
             let (a, b) = (a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN));

@@ -45,6 +45,18 @@ impl Trigger {
 mod tests {
     use super::*;
 
+    /// The values of Spark's ProcessingTimeExecutorSuite.
+    #[test]
+    fn the_next_trigger_is_the_next_multiple_of_the_interval() {
+        let trigger = Trigger::ProcessingTime(Interval::from_millis(100));
+        for (triggered, due) in [(0, 100), (1, 100), (99, 100), (100, 200), (101, 200), (150, 200)]
+        {
+            assert_eq!(trigger.next_due_ms(triggered), Some(due), "after {triggered}");
+        }
+        let tenth = (0..10).try_fold(0, |triggered, _| trigger.next_due_ms(triggered));
+        assert_eq!(tenth, Some(1_000));
+    }
+
     #[test]
     fn processing_time_is_a_grid_since_1970() {
         let trigger = Trigger::ProcessingTime(Interval::from_millis(10_000));

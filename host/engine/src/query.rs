@@ -104,6 +104,9 @@ pub enum QueryEvent<'a> {
     },
     /// A batch ended.
     Progress(&'a Progress),
+    /// Nothing is left to do of what the sources had when they were asked, and the query waits for
+    /// more (Spark's onQueryIdle). It is told each time that the sources are asked in vain.
+    Idle,
     /// A plugin's new bytes are in use from this batch on.
     Reloaded {
         /// The plugin.
@@ -274,6 +277,7 @@ impl Query {
                         return Ok(Outcome::Finished);
                     }
                     None => {
+                        (self.on_event)(QueryEvent::Idle);
                         if self.waiting.for_work(self.reading.ask_again(wait).min(CALL_WAIT_MAX)) {
                             return Ok(Outcome::Stopped);
                         }

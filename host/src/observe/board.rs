@@ -138,6 +138,7 @@ impl Entry {
                 (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
                 status.last_progress = Some((*progress).clone());
             }
+            QueryEvent::Idle => {}
             QueryEvent::Reloaded { plugin, .. } => {
                 metrics.count_reload(&status.name, plugin, true);
             }

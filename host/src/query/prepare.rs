@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk};
 use tidemill_connectors::{
-    MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig, plan_sink,
-    plan_source,
+    ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
+    plan_sink, plan_source,
 };
 use tidemill_core::{FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
@@ -33,6 +33,8 @@ pub struct Shared {
     pub watch: bool,
     /// Where checkpoints are.
     pub disk: Arc<dyn Disk>,
+    /// Where console sinks print.
+    pub console: ConsoleOutput,
     /// Where memory sinks keep their tables.
     pub tables: MemoryTables,
     /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
@@ -47,6 +49,7 @@ impl Shared {
         Shared {
             watch,
             disk: Arc::new(RealDisk),
+            console: ConsoleOutput::stdout(),
             tables: MemoryTables::default(),
             native: Vec::new(),
             host: OnceLock::new(),
@@ -73,7 +76,7 @@ pub struct Prepared {
     pinned: Pinned,
     pins: BTreeMap<String, String>,
     disk: Arc<dyn Disk>,
-    tables: MemoryTables,
+    around: Around,
 }
 
 impl Prepared {
@@ -127,7 +130,7 @@ impl Prepared {
             pinned,
             pins,
             disk: Arc::clone(&shared.disk),
-            tables: shared.tables.clone(),
+            around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
         };
         prepared.check_places()?;
         Ok(prepared)
@@ -252,16 +255,16 @@ impl Prepared {
     }
 
     fn output_opener(&mut self) -> OutputOpener {
-        let tables = self.tables.clone();
+        let around = self.around.clone();
         match (&self.job.sink, self.sink.take()) {
             (JobSink::ForeachBatch { plugin, function }, _) => OutputOpener::Handler {
                 plugin: plugin.clone(),
                 function: function.clone(),
                 targets: self.granted_targets(plugin),
-                tables,
+                around,
             },
             (JobSink::Place(_), sink) => {
-                OutputOpener::Sink { sink: sink.expect("a place was planned with the job"), tables }
+                OutputOpener::Sink { sink: sink.expect("a place was planned with the job"), around }
             }
         }
     }
@@ -303,24 +306,38 @@ impl Prepared {
 enum OutputOpener {
     Sink {
         sink: PlannedSink,
-        tables: MemoryTables,
+        around: Around,
     },
     Handler {
         plugin: String,
         function: String,
         /// Those that the plugin is granted.
         targets: BTreeMap<String, SinkConfig>,
-        tables: MemoryTables,
+        around: Around,
     },
+}
+
+/// What the sinks of a query share with the process.
+#[derive(Clone)]
+struct Around {
+    console: ConsoleOutput,
+    tables: MemoryTables,
+}
+
+impl Around {
+    fn context(self, query_id: &QueryId) -> SinkContext {
+        SinkContext { query_id: query_id.clone(), console: self.console, tables: self.tables }
+    }
 }
 
 impl OutputOpener {
     fn open(self, query_id: &QueryId) -> Result<Output, EngineError> {
-        let context = |tables| SinkContext { tables, ..SinkContext::new(query_id.clone()) };
         match self {
-            OutputOpener::Sink { sink, tables } => Ok(Output::Sink(sink.open(&context(tables))?)),
-            OutputOpener::Handler { plugin, function, targets, tables } => {
-                let context = context(tables);
+            OutputOpener::Sink { sink, around } => {
+                Ok(Output::Sink(sink.open(&around.context(query_id))?))
+            }
+            OutputOpener::Handler { plugin, function, targets, around } => {
+                let context = around.context(query_id);
                 let target = |(name, config)| {
                     let target = Target::new(config, context.clone());
                     (name, Arc::new(target) as Arc<dyn TargetFactory>)

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use serde_json::Value;
 use tidemill_tests::{Workbench, plugin};
 
 /// A line of the table that the handler fills: window's start, category, revenue.
@@ -117,6 +118,41 @@ fn a_query_goes_on_where_it_stopped() {
     assert_eq!(revenue(&bench.path("revenue.db")), expected);
 }
 
+const STATE_OPERATOR_KEYS: [&str; 12] = [
+    "operatorName",
+    "numRowsTotal",
+    "numRowsUpdated",
+    "allUpdatesTimeMs",
+    "numRowsRemoved",
+    "allRemovalsTimeMs",
+    "commitTimeMs",
+    "memoryUsedBytes",
+    "numRowsDroppedByWatermark",
+    "numShufflePartitions",
+    "numStateStoreInstances",
+    "customMetrics",
+];
+
+const SOURCE_KEYS: [&str; 8] = [
+    "description",
+    "startOffset",
+    "endOffset",
+    "latestOffset",
+    "numInputRows",
+    "inputRowsPerSecond",
+    "processedRowsPerSecond",
+    "metrics",
+];
+
+/// Spark's keys in Spark's order, of which some are left out when they have nothing to say.
+#[track_caller]
+fn assert_keys(record: &Value, spark: &[&str], may_lack: &[&str]) {
+    let found: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
+    let has = |key: &&str| found.contains(key) || !may_lack.contains(key);
+    let expected: Vec<&str> = spark.iter().copied().filter(has).collect();
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn progress_has_sparks_fields_in_sparks_order() {
     let bench = bench();
@@ -141,6 +177,9 @@ fn progress_has_sparks_fields_in_sparks_order() {
         "plugins",
     ];
     assert_eq!(names, expected);
+    assert_keys(&first["stateOperators"][0], &STATE_OPERATOR_KEYS, &["customMetrics"]);
+    assert_keys(&first["sources"][0], &SOURCE_KEYS, &["inputRowsPerSecond", "metrics"]);
+    assert_keys(&first["sink"], &["description", "numOutputRows", "metrics"], &["metrics"]);
     assert_eq!(first["numInputRows"], 10);
     assert_eq!(first["stateOperators"][0]["operatorName"], "stateStoreSave");
     assert_eq!(first["plugins"][0]["name"], "orders");

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result, plan_err};
-use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use super::{delay_micros, is_event_time};
+use super::{EventTimeWatermark, delay_micros, is_event_time};
 
 /// Lets the first row of each key pass. Nothing is filtered below it that is not above: another
 /// row would be the first.
@@ -48,8 +49,8 @@ impl Deduplicate {
             resolved = fields.iter().map(|field| field.name().clone()).collect();
         }
         let within = if within_watermark {
-            let delay = fields.iter().find(|field| is_event_time(field)).and_then(|f| delay_micros(f));
-            match delay {
+            let marked = fields.iter().find(|field| is_event_time(field));
+            match marked.and_then(|field| delay_micros(field).or_else(|| first_delay(&input))) {
                 Some(delay) => Some(delay),
                 None => {
                     return plan_err!(
@@ -62,6 +63,21 @@ impl Deduplicate {
         };
         Ok(Deduplicate { input, columns: resolved, within })
     }
+}
+
+/// The delay of the first watermark below, for streams with several that were united: Spark takes
+/// the first, too.
+fn first_delay(plan: &LogicalPlan) -> Option<i64> {
+    let mut delay = None;
+    // The closure never fails.
+    let _ = plan.apply(|node| {
+        let LogicalPlan::Extension(Extension { node }) = node else {
+            return Ok(TreeNodeRecursion::Continue);
+        };
+        delay = node.as_any().downcast_ref::<EventTimeWatermark>().map(|w| w.delay.micros);
+        Ok(if delay.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    delay
 }
 
 impl fmt::Debug for Deduplicate {

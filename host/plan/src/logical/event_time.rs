@@ -18,6 +18,9 @@ use crate::definition::WatermarkSpec;
 use crate::sql::WINDOW_TIME;
 
 const EVENT_TIME: &str = "tidemill.event_time";
+/// Beside the mark: how far the watermark stays behind. Where streams with other delays are united
+/// it is gone, and the mark stays.
+const DELAY: &str = "tidemill.watermark_delay_micros";
 const WINDOW_SIZE: &str = "tidemill.window_size_micros";
 
 /// Whether a column carries the mark.
@@ -34,6 +37,7 @@ pub(crate) fn window_size_micros(field: &Field) -> Option<i64> {
 pub(crate) fn without_event_time(field: &Field) -> FieldRef {
     let mut metadata = field.metadata().clone();
     metadata.remove(EVENT_TIME);
+    metadata.remove(DELAY);
     metadata.remove(WINDOW_SIZE);
     Arc::new(field.clone().with_metadata(metadata))
 }
@@ -105,7 +109,7 @@ pub(crate) fn window_ends(windows: &ArrayRef) -> Result<&ArrayRef> {
 
 /// How far the watermark stays behind a marked column's largest time, in microseconds.
 pub(crate) fn delay_micros(field: &Field) -> Option<i64> {
-    field.metadata().get(EVENT_TIME)?.parse().ok()
+    field.metadata().get(DELAY)?.parse().ok()
 }
 
 /// The column with the mark of another one. `window_size`: it holds the starts of windows of that
@@ -115,11 +119,13 @@ pub(crate) fn with_event_time_of(
     marked: &Field,
     window_size: Option<i64>,
 ) -> FieldRef {
-    let Some(mark) = marked.metadata().get(EVENT_TIME) else {
+    if !is_event_time(marked) {
         return Arc::new(field.clone());
-    };
+    }
     let mut metadata = field.metadata().clone();
-    metadata.insert(EVENT_TIME.to_owned(), mark.clone());
+    for key in [EVENT_TIME, DELAY] {
+        metadata.extend(marked.metadata().get(key).map(|value| (key.to_owned(), value.clone())));
+    }
     if let Some(size) = window_size {
         metadata.insert(WINDOW_SIZE.to_owned(), size.to_string());
     }
@@ -216,7 +222,8 @@ fn schema_with(input: &LogicalPlan, position: usize, delay: Interval) -> Result<
         .map(|(i, (qualifier, field))| {
             let field = if i == position {
                 let mut metadata = field.metadata().clone();
-                metadata.insert(EVENT_TIME.to_owned(), delay.micros.to_string());
+                metadata.insert(EVENT_TIME.to_owned(), "true".to_owned());
+                metadata.insert(DELAY.to_owned(), delay.micros.to_string());
                 Arc::new(field.as_ref().clone().with_metadata(metadata))
             } else {
                 without_event_time(field)

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::time_bounds::time_bound;
+use super::time_bounds::{TimeBound, time_bound};
 use super::{EventTimeColumn, is_event_time};
 
 /// An equality of both sides.
@@ -133,6 +133,9 @@ pub(crate) enum Retention {
     Key(usize),
     /// Once the watermark has reached the side's event time and so many microseconds.
     Value(i64),
+    /// Never, as Spark takes a constant of the condition for a bound of event time. What comes out
+    /// has no watermark that moves.
+    Stuck,
 }
 
 /// A join of two streams.
@@ -220,8 +223,13 @@ fn value_retention(join: &Join) -> Result<(Retention, Retention)> {
         let (Some(state), Some(other)) = (state, other) else {
             return Retention::Forever;
         };
-        time_bound(&conditions, &schema, |c| c == state.column, |c| c == other.column)
-            .map_or(Retention::Forever, Retention::Value)
+        let is_left = state.column < width;
+        let of_side = |column: usize| (column < width) == is_left;
+        match time_bound(&conditions, &schema, of_side, |column| column == other.column) {
+            None => Retention::Forever,
+            Some(TimeBound::Watermark(add)) => Retention::Value(add),
+            Some(TimeBound::Constant) => Retention::Stuck,
+        }
     };
     Ok((retention(left, right), retention(right, left)))
 }

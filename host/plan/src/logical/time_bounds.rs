@@ -13,40 +13,57 @@ const MILLISECOND: i64 = 1_000;
 const DAY: i64 = 86_400_000_000;
 const NANOS: i64 = 1_000;
 
-/// Microseconds to add to the `state` side's event time: the row may go once the watermark has
-/// reached the sum. `None`: no condition binds it.
-///
-/// Several conditions bind as the loosest of them does, as in Spark.
+/// What the conditions of a join say of the rows of one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeBound {
+    /// A row may go once the watermark has reached its event time and so many microseconds.
+    Watermark(i64),
+    /// A condition compares a column of the side with a constant. Spark takes the constant for a
+    /// bound of event time, and as the loosest bound counts, rows stay for ever.
+    Constant,
+}
+
+/// What binds the rows of one side, if anything does. Several conditions bind as the loosest of
+/// them does, as in Spark. `state`: whether a column is of the side; `other`: whether it is the
+/// event time of the other side.
 pub(super) fn time_bound(
     conditions: &[Expr],
     schema: &DFSchema,
     state: impl Fn(usize) -> bool,
     other: impl Fn(usize) -> bool,
-) -> Option<i64> {
-    let bound = |comparison: Comparison| {
-        let difference = comparison.larger.minus(&comparison.smaller)?;
-        let [(plus, 1), (minus, -1)] = difference.sorted()[..] else {
-            return None;
+) -> Option<TimeBound> {
+    let mut loosest: Option<i64> = None;
+    for (smaller, larger, is_strict) in conditions.iter().flat_map(comparisons) {
+        if is_constant(smaller) && column_of(larger, schema).is_some_and(&state) {
+            return Some(TimeBound::Constant);
+        }
+        let (Some(smaller), Some(larger)) = (linear(smaller, schema), linear(larger, schema)) else {
+            continue;
         };
-        let fits = state(plus) && other(minus);
-        fits.then_some(difference.constant + if comparison.is_strict { 0 } else { MILLISECOND })
-    };
-    conditions
-        .iter()
-        .flat_map(comparisons)
-        .filter_map(|(smaller, larger, is_strict)| {
-            let (smaller, larger) = (linear(smaller, schema)?, linear(larger, schema)?);
-            Some(Comparison { smaller, larger, is_strict })
-        })
-        .filter_map(bound)
-        .max()
+        let Some(difference) = larger.minus(&smaller) else { continue };
+        if let [(plus, 1), (minus, -1)] = difference.sorted()[..]
+            && state(plus)
+            && other(minus)
+        {
+            let bound = difference.constant + if is_strict { 0 } else { MILLISECOND };
+            loosest = loosest.max(Some(bound));
+        }
+    }
+    loosest.map(TimeBound::Watermark)
 }
 
-/// `smaller < larger`, or `<=`.
-struct Comparison {
-    smaller: Linear,
-    larger: Linear,
-    is_strict: bool,
+fn is_constant(expression: &Expr) -> bool {
+    expression.column_refs().is_empty()
+}
+
+/// The column that an expression is, casts aside.
+fn column_of(expression: &Expr, schema: &DFSchema) -> Option<usize> {
+    match expression {
+        Expr::Column(column) => place(column, schema),
+        Expr::Alias(alias) => column_of(&alias.expr, schema),
+        Expr::Cast(Cast { expr, .. }) => column_of(expr, schema),
+        _ => None,
+    }
 }
 
 /// A sum of times (by their columns, with their signs) and microseconds.
@@ -176,7 +193,14 @@ mod tests {
         let conditions = [condition.clone()];
         let left = time_bound(&conditions, &schema, |c| c == LEFT, |c| c == RIGHT);
         let right = time_bound(&conditions, &schema, |c| c == RIGHT, |c| c == LEFT);
-        (left.map(|micros| micros / 1_000), right.map(|micros| micros / 1_000))
+        (left.map(millis), right.map(millis))
+    }
+
+    fn millis(bound: TimeBound) -> i64 {
+        match bound {
+            TimeBound::Watermark(micros) => micros / 1_000,
+            TimeBound::Constant => i64::MAX,
+        }
     }
 
     #[test]
@@ -198,5 +222,11 @@ mod tests {
         assert_eq!(bounds(&col("l").lt(col("x"))), (None, None));
         assert_eq!(bounds(&col("l").eq(col("r"))), (None, None));
         assert_eq!(bounds(&col("l").lt(seconds(1))), (None, None));
+    }
+
+    #[test]
+    fn a_lower_bound_that_is_constant_keeps_rows_for_ever() {
+        let range = col("l").gt_eq(col("r"));
+        assert_eq!(bounds(&range.and(col("l").gt(seconds(1)))).0, Some(i64::MAX));
     }
 }

@@ -38,7 +38,7 @@ struct WindowCall {
 /// Replaces `window(…)` and `session_window(…)` in the projections and aggregations of a plan by
 /// nodes below them. The result has the same columns under the same names.
 pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|node| match node {
+    let expanded = plan.transform_up(|node| match node {
         LogicalPlan::Projection(projection) => expand_projection(projection),
         LogicalPlan::Aggregate(aggregate) => expand_aggregate(aggregate),
         other => match calls_in(&other.expressions()) {
@@ -48,8 +48,13 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
                 other.display()
             ),
         },
-    })
-    .map(|transformed| transformed.data)
+    })?;
+    if !expanded.transformed {
+        return Ok(expanded.data);
+    }
+    // The windows have the mark of event time, which the call did not have.
+    let marked = expanded.data.transform_up(|node| node.recompute_schema().map(Transformed::yes));
+    marked.map(|marked| marked.data)
 }
 
 fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>> {

@@ -13,7 +13,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_plan::{ExecutionPlan, with_new_children_if_necessary};
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidemill_core::{
     BatchSpec, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress, Watermark,
@@ -227,7 +227,7 @@ impl Placing {
             lags.push(lag);
         }
         let lag = if plan.is::<EventTimeWatermarkExec>() { Some(0) } else { slowest(lags) };
-        let plan = with_new_children_if_necessary(plan, children)?;
+        let plan = replace_children_if_necessary(plan, children)?;
         Ok((plan, lag))
     }
 

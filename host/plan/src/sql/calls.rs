@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::cast::{CAST, TRY_CAST};
 use super::parse::parse_expr;
+use super::patterns::to_chrono;
 
 /// Other names of functions.
 const NAMES: [(&str, &str); 18] = [
@@ -130,6 +131,16 @@ fn boolean(value: bool) -> Expr {
     Expr::value(Value::Boolean(value))
 }
 
+fn as_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn as_boolean(expr: &Expr) -> Option<bool> {
     match expr {
         Expr::Value(value) => match value.value {
@@ -205,6 +216,20 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             let present = present.collect::<Vec<_>>().join(" AND ");
             args = vec![parse_expr(&format!("CASE WHEN {present} THEN 1 END"))?];
             function.name = ObjectName::from(vec![Ident::new("count")]);
+        }
+        ("date_format", [time, pattern]) => {
+            let Some(pattern) = as_text(pattern) else {
+                return plan_err!("date_format(): the pattern has to be a text literal");
+            };
+            let pattern = to_chrono(pattern).map_err(|reason| {
+                DataFusionError::Plan(format!("date_format(): the pattern: {reason}"))
+            })?;
+            let time = Expr::Function(call(CAST, vec![time.clone(), text("TIMESTAMP")]));
+            args = vec![time, text(&pattern)];
+            function.name = ObjectName::from(vec![Ident::new("to_char")]);
+        }
+        ("timestamp_seconds", [seconds]) => {
+            return Ok(Some(Expr::Function(call(CAST, vec![seconds.clone(), text("TIMESTAMP")]))));
         }
         ("sort_array", [_] | [_, _]) => {
             let descends =

@@ -12,6 +12,7 @@ mod from_json;
 mod naming;
 mod operators;
 mod parse;
+mod patterns;
 mod plugin_scalar;
 mod structs;
 mod to_json;

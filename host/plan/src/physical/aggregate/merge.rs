@@ -62,7 +62,11 @@ impl Merge {
         let spec = batch.spec();
         let mut touched = self.touch(blocks, self.placement.late(spec))?;
         let old_states = self.old_states(batch, &mut touched)?;
-        let new_states = self.merge(&old_states, &touched, blocks)?;
+        // Accumulators without a group need not have the right number of columns.
+        let new_states = match touched.groups.is_empty() {
+            true => Vec::new(),
+            false => self.merge(&old_states, &touched, blocks)?,
+        };
         let states = self.layout.states_to_bytes(&new_states, touched.groups.len())?;
         for (i, group) in touched.groups.iter().enumerate() {
             let value = states.row(i);
@@ -205,6 +209,9 @@ impl Merge {
         states: &[ArrayRef],
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
+        if touched.groups.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut order: Vec<usize> = (0..touched.groups.len()).collect();
         order.sort_unstable_by_key(|i| {
             let group = &touched.groups[*i];

@@ -112,7 +112,13 @@ impl Sessions {
     ) -> Result<Vec<RecordBatch>> {
         let mut work = self.gather(batch, blocks)?;
         let (sessions, groups_of_old, groups_of_rows) = join_pieces(&mut work, blocks);
-        let states = self.merge(&work, blocks, sessions.len(), &groups_of_old, &groups_of_rows)?;
+        // Accumulators without a group need not have the right number of columns.
+        let states = match sessions.is_empty() {
+            true => Vec::new(),
+            false => {
+                self.merge(&work, blocks, sessions.len(), &groups_of_old, &groups_of_rows)?
+            }
+        };
         let states = self.layout.states_to_bytes(&states, sessions.len())?;
         let replaced = self.replace(batch, &work, &sessions, &groups_of_old, &states)?;
         let expired = self.evict(batch)?;

@@ -35,19 +35,22 @@ use crate::logical::{Retention, spark_name};
 /// Spark's name for the operator.
 const NAME: &str = "symmetricHashJoin";
 
+/// Microseconds that no watermark makes up: 100,000 years.
+const STUCK: i64 = 100_000 * 365 * 86_400_000_000;
+
 /// Record batches that wait for their reader, at most.
 const OUTPUT_BLOCKS: usize = 4;
 
 /// All that stays the same from batch to batch.
-pub(super) struct JoinPlan {
-    pub(super) kind: JoinType,
-    pub(super) left: Side,
-    pub(super) right: Side,
+struct JoinPlan {
+    kind: JoinType,
+    left: Side,
+    right: Side,
     /// What a pair of rows with equal keys has to fulfil, over the columns of both.
-    pub(super) condition: Option<Arc<dyn PhysicalExpr>>,
+    condition: Option<Arc<dyn PhysicalExpr>>,
     /// The columns of both.
-    pub(super) pair: SchemaRef,
-    pub(super) output: SchemaRef,
+    pair: SchemaRef,
+    output: SchemaRef,
 }
 
 /// What a side of a join is planned from.
@@ -136,6 +139,7 @@ impl StreamJoinExec {
         let wait = |side: &Side| match side.retention {
             Retention::Value(add) => add,
             Retention::Forever | Retention::Key(_) => 0,
+            Retention::Stuck => STUCK,
         };
         wait(&self.plan.left).max(wait(&self.plan.right)).max(0)
     }

@@ -197,9 +197,6 @@ impl Check<'_> {
             LogicalPlan::Limit(_) if self.mode == OutputMode::Update => Err(refused(
                 "Limits are not supported on streaming DataFrames/Datasets in Update output mode",
             )),
-            LogicalPlan::Limit(_) if self.mode == OutputMode::Complete && !self.has_complete_data(node) => {
-                Err(PlanError::NotYet("LIMIT below an aggregation in complete mode".to_owned()))
-            }
             LogicalPlan::Limit(_) => Ok(()),
             LogicalPlan::Window(_) => Err(refused(
                 "Non-time-based windows are not supported on streaming DataFrames/Datasets",

@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Extension, Join, LogicalPlan};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{BinaryExpr, Expr, Extension, Join, LogicalPlan, Operator};
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::analysis::Streams;
@@ -49,6 +51,67 @@ pub(crate) async fn plan_joins(
         DataFusionError::Plan(reason) => PlanError::Refused(reason),
         other => PlanError::from(other),
     })
+}
+
+/// Adds to the conditions of joins that what they compare is not null, for the sides whose rows
+/// vanish when they meet nothing. Spark infers that and pushes it down: rows with such nulls are
+/// not kept, and where the filter does not read event time they do not move the watermark.
+pub(crate) fn infer_not_null(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let inferred = plan.transform_up(|node| {
+        let LogicalPlan::Join(mut join) = node else {
+            return Ok(Transformed::no(node));
+        };
+        let (left_may, right_may) = join.join_type.on_lr_is_preserved();
+        let mut compared: Vec<Column> = Vec::new();
+        let conditions = join.filter.iter().cloned().flat_map(split_conjunction_owned);
+        conditions.for_each(|condition| compare_columns(&condition, &mut compared));
+        let wanted = compared.into_iter().filter(|column| {
+            let may_be_null = |side: &LogicalPlan, may: bool| {
+                let field = side.schema().field_from_column(column);
+                may && field.is_ok_and(|field| field.is_nullable())
+            };
+            may_be_null(&join.left, left_may) || may_be_null(&join.right, right_may)
+        });
+        let not_null: Vec<Expr> = wanted.map(|column| Expr::Column(column).is_not_null()).collect();
+        if not_null.is_empty() {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        join.filter = conjunction(join.filter.take().into_iter().chain(not_null));
+        Ok(Transformed::yes(LogicalPlan::Join(join)))
+    });
+    inferred.map(|inferred| inferred.data)
+}
+
+/// The columns that make a condition null when they are null.
+fn compare_columns(condition: &Expr, columns: &mut Vec<Column>) {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let is_null_with_any = matches!(
+                op,
+                Operator::Eq
+                    | Operator::NotEq
+                    | Operator::Lt
+                    | Operator::LtEq
+                    | Operator::Gt
+                    | Operator::GtEq
+                    | Operator::Plus
+                    | Operator::Minus
+                    | Operator::Multiply
+            );
+            if is_null_with_any {
+                compare_columns(left, columns);
+                compare_columns(right, columns);
+            }
+        }
+        Expr::Between(between) => {
+            for part in [&between.expr, &between.low, &between.high] {
+                compare_columns(part, columns);
+            }
+        }
+        Expr::Cast(cast) => compare_columns(&cast.expr, columns),
+        Expr::Column(column) if !columns.contains(column) => columns.push(column.clone()),
+        _ => {}
+    }
 }
 
 /// The tables that streams are joined with.

@@ -24,7 +24,7 @@ use tidemill_core::{
 
 use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
-use crate::joins::plan_joins;
+use crate::joins::{infer_not_null, plan_joins};
 use crate::logical::{
     Call, Deduplicate, Evaluate, EventTimeWatermark, PluginTransform, StreamLimit, as_spark,
     expand_windows, extract_calls,
@@ -76,6 +76,7 @@ impl PlannedQuery {
             OutputMode::Update | OutputMode::Complete => result,
         };
         let state = session::state(&planner.context);
+        let result = infer_not_null(result)?;
         let logical = plan_joins(optimise(&state, &result)?, &streams).await?;
         let (logical, watermarks) = number_watermarks(logical)?;
         analysis::check_watermarks(&logical, definition)?;

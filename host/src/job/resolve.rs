@@ -163,7 +163,7 @@ impl Resolver<'_> {
             None => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
         if raw.source.is_empty() {
-            return Err(self.invalid("the job has no source; add a [source.NAME]"));
+            return Err(self.invalid("the job has no stream: add a [source.NAME]"));
         }
         let checkpoint = raw.checkpoint.map_or_else(|| format!(".tidemill/{name}"), |text| text.0);
         if checkpoint.contains("://") {

@@ -132,6 +132,8 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
         output_mode: OutputMode::Append,
         shuffle_partitions: 1,
         scan_partitions: 1,
+        watermark_policy: WatermarkPolicy::Min,
+        statics: Vec::new(),
         sources: vec![table],
         steps: Vec::new(),
         output: None,

@@ -20,7 +20,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use tidemill_core::{Bucket, OutputMode, ShardId, split_member};
+use tidemill_core::{Bucket, ShardId, split_member};
 
 use super::inputs::Inputs;
 use super::properties::{one_input, plain};
@@ -123,7 +123,7 @@ impl DeduplicateExec {
             details: String::new(),
             key: Arc::clone(&self.keys.schema),
             value: Arc::new(Schema::empty()),
-            follows: placement.lag.filter(|_| placement.mode != OutputMode::Complete),
+            follows: placement.lag,
         }
     }
 }

@@ -21,7 +21,6 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
     SendableRecordBatchStream,
 };
-use tidemill_core::OutputMode;
 
 use self::run::Run;
 use self::side::Side;
@@ -154,9 +153,7 @@ impl StreamJoinExec {
             details: spark_name(self.plan.kind).to_owned(),
             key: self.plan.left.key_schema(),
             value: Arc::clone(&self.plan.pair),
-            follows: placement
-                .lag
-                .filter(|_| is_bounded && placement.mode != OutputMode::Complete),
+            follows: placement.lag.filter(|_| is_bounded),
         }
     }
 }

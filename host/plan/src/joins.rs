@@ -67,8 +67,8 @@ pub(crate) fn infer_not_null(plan: LogicalPlan) -> Result<LogicalPlan> {
         conditions.for_each(|condition| compare_columns(&condition, &mut compared));
         let wanted = compared.into_iter().filter(|column| {
             let may_be_null = |side: &LogicalPlan, may: bool| {
-                let field = side.schema().field_from_column(column);
-                may && field.is_ok_and(|field| field.is_nullable())
+                let place = side.schema().maybe_index_of_column(column);
+                may && place.is_some_and(|place| side.schema().field(place).is_nullable())
             };
             may_be_null(&join.left, left_may) || may_be_null(&join.right, right_may)
         });

@@ -157,6 +157,13 @@ impl WindowCall {
     /// The node that adds the bounds.
     fn over(&self, input: LogicalPlan) -> Result<LogicalPlan> {
         let time = as_time(&self.time, &input)?;
+        // Rows without a time are in no window. Said as a filter, that goes down through joins, so
+        // that they do not wait there.
+        let joins = input.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))?;
+        let input = match joins {
+            true => LogicalPlanBuilder::from(input).filter(time.clone().is_not_null())?.build()?,
+            false => input,
+        };
         let node = match &self.windows {
             Windows::Fixed(shape) => {
                 Extension { node: Arc::new(TimeWindow::try_new(input, time, *shape)?) }

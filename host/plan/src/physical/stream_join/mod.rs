@@ -2,7 +2,8 @@
 //!
 //! A batch runs as Spark's does (StreamingSymmetricHashJoinExec): late rows are left out; then the
 //! left rows meet the right rows of earlier batches and are kept; then the right rows meet all
-//! left rows, those of this batch too, and are kept; at last the watermark evicts what cannot meet
+//! left rows, those of this batch too, and are kept (in a left semi join the right rows come first,
+//! so that fewer left rows have to be kept); at last the watermark evicts what cannot meet
 //! anything any more, and an outer join gives those rows that met nothing beside nulls.
 
 mod run;
@@ -216,23 +217,21 @@ impl ExecutionPlan for StreamJoinExec {
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
         let mut run = Run::new(Arc::clone(&self.plan), placement(self.placement)?, batch);
-        // Both sides are read at once, the right one as far ahead as its queue goes.
+        // Both sides are read at once, the one that comes last as far ahead as its queue goes.
         let mut left = Inputs::start(&self.left, &context)?;
         let mut right = Inputs::start(&self.right, &context)?;
         let mut output = RecordBatchReceiverStream::builder(self.schema(), OUTPUT_BLOCKS);
         let rows = output.tx();
+        let right_is_first = self.plan.right_is_first();
         output.spawn(async move {
-            while let Some(block) = left.next().await? {
-                for joined in run.left(&block)? {
-                    if rows.send(Ok(joined)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-            while let Some(block) = right.next().await? {
-                for joined in run.right(&block)? {
-                    if rows.send(Ok(joined)).await.is_err() {
-                        return Ok(());
+            for is_right in [right_is_first, !right_is_first] {
+                let input = if is_right { &mut right } else { &mut left };
+                while let Some(block) = input.next().await? {
+                    let joined = if is_right { run.right(&block)? } else { run.left(&block)? };
+                    for joined in joined {
+                        if rows.send(Ok(joined)).await.is_err() {
+                            return Ok(());
+                        }
                     }
                 }
             }

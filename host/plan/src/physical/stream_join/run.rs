@@ -31,7 +31,8 @@ pub(super) struct Run {
     counts: StateCounts,
     /// Number of the next row that is kept.
     next_row: u64,
-    /// Left rows that met a right row of this batch, in a left semi join: they leave once.
+    /// Left rows of the state that met a right row of this batch, in a left semi join: they leave
+    /// once.
     given: HashSet<u64>,
 }
 
@@ -205,7 +206,6 @@ impl Run {
         fulfilled: &BooleanArray,
     ) -> Result<BooleanArray> {
         let is_semi = self.plan.kind == JoinType::LeftSemi;
-        let notes_other = other.is_preserved || (is_semi && block.of == Of::Right);
         let mut leaves = Vec::with_capacity(candidates.len());
         for candidate in 0..candidates.len() {
             if !fulfilled.value(candidate) {
@@ -222,14 +222,19 @@ impl Run {
                 (true, Of::Left) => !was_matched,
                 (true, Of::Right) => is_first_of_other && self.given.insert(member),
             });
-            if notes_other && is_first_of_other {
-                let mut group = vec![other.tag];
-                group.extend(block.prepared.keys.row(row).as_ref());
+            let mut group = vec![other.tag];
+            group.extend(block.prepared.keys.row(row).as_ref());
+            if other.is_preserved && is_first_of_other {
                 let mut value = kept.to_vec();
                 value[0] = MATCHED;
                 self.placement.shard(&self.batch, block.shards[row], |state| {
                     state.put_member(bucket, &group, member, &value)
                 })?;
+            } else if is_semi && block.of == Of::Right {
+                let was_there = self.placement.shard(&self.batch, block.shards[row], |state| {
+                    state.remove_member(bucket, &group, member)
+                })?;
+                self.counts.removed += u64::from(was_there);
             }
         }
         Ok(BooleanArray::from(leaves))
@@ -237,15 +242,16 @@ impl Run {
 
     /// Keeps the rows of a block that may meet later ones.
     ///
-    /// Left rows are kept even if the watermark evicts them at the end of this batch: right rows
-    /// of the batch are still to come. Right rows come last; of those that would be evicted only
-    /// the ones are kept that leave beside nulls then. (Recorded from Spark 4.3.)
+    /// Rows of the side that comes first are kept even if the watermark evicts them at the end of
+    /// this batch: rows of the other side are still to come. Of those that come last and would be
+    /// evicted only the ones are kept that leave beside nulls then. (Recorded from Spark 4.3.)
     fn keep(&mut self, block: &Block<'_>, side: &Side) -> Result<()> {
         let evicts = self.placement.evict(self.batch.spec()).unwrap_or(i64::MIN);
-        let is_semi = self.plan.kind == JoinType::LeftSemi;
-        let is_kept = |bucket: Bucket, matched: bool| match block.of {
-            Of::Left => !(is_semi && matched),
-            Of::Right => bucket.0 > evicts || (side.is_preserved && !matched),
+        let is_last = (block.of == Of::Left) == self.plan.right_is_first();
+        let leaves_once = self.plan.kind == JoinType::LeftSemi && block.of == Of::Left;
+        let is_kept = |bucket: Bucket, matched: bool| {
+            let may_meet = !is_last || bucket.0 > evicts;
+            (may_meet || (side.is_preserved && !matched)) && !(leaves_once && matched)
         };
         let (mut group, mut value) = (vec![side.tag], Vec::new());
         for (row, matched) in block.matched.iter().enumerate() {
@@ -310,6 +316,12 @@ impl Run {
 }
 
 impl JoinPlan {
+    /// Whether the right rows of a batch come before the left ones. A left row of a left semi join
+    /// need not be kept if the batch has what it waits for.
+    pub(super) fn right_is_first(&self) -> bool {
+        self.kind == JoinType::LeftSemi
+    }
+
     /// A side and the other one.
     fn sides(&self, of: Of) -> (&Side, &Side) {
         match of {

@@ -12,9 +12,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Distinct, Expr, Extension, Join, LogicalPlan, Volatility};
 use tidemill_core::{OutputMode, WatermarkPolicy};
 
-use crate::logical::{
-    Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name,
-};
+use crate::logical::{Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name};
 use crate::sql::{BatchTime, PluginScalar};
 use crate::{PlanError, QueryDefinition};
 
@@ -220,14 +218,15 @@ impl Check<'_> {
         match (self.streams.reach(&join.left), self.streams.reach(&join.right)) {
             (true, true) => self.stream_join(join),
             (true, false) => match join.join_type {
-                JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => Ok(()),
+                JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => {
+                    Ok(())
+                }
                 _ => Err(on_side("left", "right")),
             },
             _ => match join.join_type {
-                JoinType::Inner
-                | JoinType::Right
-                | JoinType::RightSemi
-                | JoinType::RightAnti => Ok(()),
+                JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => {
+                    Ok(())
+                }
                 _ => Err(on_side("right", "left")),
             },
         }

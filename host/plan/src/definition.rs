@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{
-    Interval, OutputMode, PluginModule, RangeReader, TableReader,
-    WatermarkPolicy,
+    Interval, OutputMode, PluginModule, RangeReader, TableReader, WatermarkPolicy,
 };
 
 /// Everything that the plan depends on.

@@ -30,8 +30,7 @@ use crate::logical::{
     expand_windows, extract_calls,
 };
 use crate::physical::{
-    Extensions, ReadAhead, StaticRows, StatefulSettings, StreamScanExec, StreamTable,
-    make_stateful,
+    Extensions, ReadAhead, StatefulSettings, StaticRows, StreamScanExec, StreamTable, make_stateful,
 };
 use crate::sql::{self, Names};
 use crate::{

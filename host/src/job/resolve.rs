@@ -362,10 +362,7 @@ impl Resolver<'_> {
         tables: &[String],
     ) -> Result<Step, JobError> {
         let place = format!("step \"{}\"", &*raw.name);
-        let not_yet = [
-            ("key", raw.key.is_some()),
-            ("time_mode", raw.time_mode.is_some()),
-        ];
+        let not_yet = [("key", raw.key.is_some()), ("time_mode", raw.time_mode.is_some())];
         if let Some((key, _)) = not_yet.into_iter().find(|(_, is_set)| *is_set) {
             return Err(self.not_yet(format!("{place}: {key}")));
         }

@@ -37,7 +37,8 @@ impl Deduplicate {
                     return plan_err!("drop_duplicates: the column \"{column}\" is ambiguous");
                 }
                 (None, _) => {
-                    let known: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+                    let known: Vec<&str> =
+                        fields.iter().map(|field| field.name().as_str()).collect();
                     return plan_err!(
                         "drop_duplicates: there is no column \"{column}\" among {}",
                         known.join(", ")

@@ -110,11 +110,8 @@ fn null_safe_key(condition: &Expr, left: &DFSchema, right: &DFSchema) -> Option<
     else {
         return None;
     };
-    let key = |l: &Expr, r: &Expr| JoinKey {
-        left: l.clone(),
-        right: r.clone(),
-        nulls_are_equal: true,
-    };
+    let key =
+        |l: &Expr, r: &Expr| JoinKey { left: l.clone(), right: r.clone(), nulls_are_equal: true };
     if is_over(a, left) && is_over(b, right) {
         Some(key(a, b))
     } else if is_over(b, left) && is_over(a, right) {

@@ -37,7 +37,8 @@ pub(super) fn time_bound(
         if is_constant(smaller) && column_of(larger, schema).is_some_and(&state) {
             return Some(TimeBound::Constant);
         }
-        let (Some(smaller), Some(larger)) = (linear(smaller, schema), linear(larger, schema)) else {
+        let (Some(smaller), Some(larger)) = (linear(smaller, schema), linear(larger, schema))
+        else {
             continue;
         };
         let Some(difference) = larger.minus(&smaller) else { continue };
@@ -122,7 +123,9 @@ fn comparisons(condition: &Expr) -> Vec<(&Expr, &Expr, bool)> {
 
 fn linear(expression: &Expr, schema: &DFSchema) -> Option<Linear> {
     match expression {
-        Expr::Column(column) => Some(Linear { times: vec![(place(column, schema)?, 1)], constant: 0 }),
+        Expr::Column(column) => {
+            Some(Linear { times: vec![(place(column, schema)?, 1)], constant: 0 })
+        }
         Expr::Alias(alias) => linear(&alias.expr, schema),
         Expr::Cast(Cast { expr, field })
             if matches!(

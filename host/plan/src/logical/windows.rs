@@ -206,9 +206,7 @@ fn as_time(time: &Expr, input: &LogicalPlan) -> Result<Expr> {
 /// A gap that is a literal as microseconds; any other as it is.
 fn fixed_gap(gap: &Expr) -> Result<Expr> {
     match gap {
-        Expr::Literal(..) => {
-            Ok(micros_literal(literal_interval(SESSION_WINDOW, gap)?.micros))
-        }
+        Expr::Literal(..) => Ok(micros_literal(literal_interval(SESSION_WINDOW, gap)?.micros)),
         other => Ok(other.clone()),
     }
 }

@@ -122,9 +122,8 @@ fn stream_join(
 ) -> Result<StreamJoinExec> {
     let (left, right) = (join.left.schema(), join.right.schema());
     let condition = &join.condition;
-    let optional = |e: &Option<Expr>, schema: &DFSchema| {
-        e.as_ref().map(|e| expression(e, schema)).transpose()
-    };
+    let optional =
+        |e: &Option<Expr>, schema: &DFSchema| e.as_ref().map(|e| expression(e, schema)).transpose();
     let nulls_are_equal: Vec<bool> = condition.keys.iter().map(|key| key.nulls_are_equal).collect();
     let left_side = SideExpressions {
         keys: condition.keys.iter().map(|k| expression(&k.left, left)).collect::<Result<_>>()?,
@@ -150,9 +149,8 @@ fn static_join(
 ) -> Result<StaticJoinExec> {
     let (stream, table) = (join.stream.schema(), &join.table.schema);
     let pair = if join.stream_is_left { stream.join(table)? } else { table.join(stream)? };
-    let optional = |e: &Option<Expr>, schema: &DFSchema| {
-        e.as_ref().map(|e| expression(e, schema)).transpose()
-    };
+    let optional =
+        |e: &Option<Expr>, schema: &DFSchema| e.as_ref().map(|e| expression(e, schema)).transpose();
     let condition = &join.condition;
     let keys = condition.keys.iter();
     let plan = StaticJoinPlan {

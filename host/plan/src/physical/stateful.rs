@@ -13,8 +13,8 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use tidemill_core::{
     BatchSpec, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress, Watermark,
 };

@@ -139,8 +139,7 @@ impl StaticJoinPlan {
         let columns = self.key_values(&rows, false, None)?;
         let key_types: Vec<DataType> =
             columns.iter().map(|column| column.data_type().clone()).collect();
-        let converter =
-            RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
+        let converter = RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
         let mut lookup = Lookup {
             by_key: HashMap::new(),
             all: Vec::new(),
@@ -242,9 +241,7 @@ impl StaticJoinPlan {
             JoinType::Left => !matched[row],
             JoinType::LeftSemi => matched[row],
             JoinType::LeftAnti if self.null_aware && lookup.rows.num_rows() > 0 => {
-                !matched[row]
-                    && !lookup.has_null_key
-                    && keys.is_none_or(|keys| keys.can_meet[row])
+                !matched[row] && !lookup.has_null_key && keys.is_none_or(|keys| keys.can_meet[row])
             }
             JoinType::LeftAnti => !matched[row],
             _ => false,

@@ -241,7 +241,9 @@ fn refuse_set_operation(
         SetOperator::Intersect => "Intersect",
         _ => "Except",
     };
-    plan_err!("{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream")
+    plan_err!(
+        "{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream"
+    )
 }
 
 fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
@@ -274,7 +276,9 @@ fn grouping_window(group_by: &GroupByExpr) -> Option<(Expr, &'static str)> {
     let GroupByExpr::Expressions(expressions, _) = group_by else {
         return None;
     };
-    expressions.iter().find_map(|expression| Some((expression.clone(), window_function(expression)?)))
+    expressions
+        .iter()
+        .find_map(|expression| Some((expression.clone(), window_function(expression)?)))
 }
 
 fn window_named(ident: &str) -> Option<&'static str> {

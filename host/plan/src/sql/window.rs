@@ -175,10 +175,12 @@ impl ScalarUDFImpl for WindowTime {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match &arguments[0] {
-            DataType::Struct(fields) if fields.find("start").is_some() => match fields.find("end") {
-                Some((_, end)) => Ok(end.data_type().clone()),
-                None => plan_err!("window_time() takes a window"),
-            },
+            DataType::Struct(fields) if fields.find("start").is_some() => {
+                match fields.find("end") {
+                    Some((_, end)) => Ok(end.data_type().clone()),
+                    None => plan_err!("window_time() takes a window"),
+                }
+            }
             other => plan_err!("window_time() takes a window, found {other}"),
         }
     }

@@ -44,9 +44,8 @@ impl GroupLayout {
         let keys = Arc::new(Schema::new(keys.to_vec()));
         let states = Arc::new(Schema::new(states.to_vec()));
         let session = session_columns(&keys);
-        let is_bound = |column: &usize| {
-            session.is_some_and(|(start, end)| [start, end].contains(column))
-        };
+        let is_bound =
+            |column: &usize| session.is_some_and(|(start, end)| [start, end].contains(column));
         let key_columns: Vec<usize> = (0..key_count).filter(|column| !is_bound(column)).collect();
         Ok(GroupLayout {
             event_time: EventTimeColumn::of(&keys)?,

@@ -136,7 +136,9 @@ impl ExecutionPlan for StatefulAggregateExec {
             let span = debug_span!(target: TRACE_TARGET, "merge_state", batch = number);
             let rows = span.in_scope(|| match layout.session {
                 None => Merge::new(layout, placement).run(&batch, &blocks, &output),
-                Some(bounds) => Sessions::new(layout, bounds, placement).run(&batch, &blocks, &output),
+                Some(bounds) => {
+                    Sessions::new(layout, bounds, placement).run(&batch, &blocks, &output)
+                }
             })?;
             Ok::<_, DataFusionError>(futures::stream::iter(rows.into_iter().map(Ok)))
         };

@@ -115,9 +115,7 @@ impl Sessions {
         // Accumulators without a group need not have the right number of columns.
         let states = match sessions.is_empty() {
             true => Vec::new(),
-            false => {
-                self.merge(&work, blocks, sessions.len(), &groups_of_old, &groups_of_rows)?
-            }
+            false => self.merge(&work, blocks, sessions.len(), &groups_of_old, &groups_of_rows)?,
         };
         let states = self.layout.states_to_bytes(&states, sessions.len())?;
         let replaced = self.replace(batch, &work, &sessions, &groups_of_old, &states)?;
@@ -144,8 +142,7 @@ impl Sessions {
         let mut work = Work::default();
         for (number, block) in blocks.iter().enumerate() {
             let keys = self.layout.key_bytes(block)?;
-            let (starts, ends) =
-                (times(block, self.bounds.0)?, times(block, self.bounds.1)?);
+            let (starts, ends) = (times(block, self.bounds.0)?, times(block, self.bounds.1)?);
             for (row, key) in keys.iter().enumerate() {
                 let (start, end) = (starts.value(row), ends.value(row));
                 if late.is_some_and(|late| end <= late) {
@@ -227,8 +224,9 @@ impl Sessions {
             }
             replaced += u64::from(!is_kept);
             let key = &work.keys[*key];
-            self.placement
-                .shard(batch, key.shard, |state| state.remove_member(*bucket, &key.bytes, *member))?;
+            self.placement.shard(batch, key.shard, |state| {
+                state.remove_member(*bucket, &key.bytes, *member)
+            })?;
         }
         for (session, state) in sessions.iter().zip(states.iter()) {
             let key = &work.keys[session.key];

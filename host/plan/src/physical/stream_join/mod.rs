@@ -174,7 +174,12 @@ impl fmt::Debug for StreamJoinExec {
 
 impl DisplayAs for StreamJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StreamJoin: {}, {}", spark_name(self.plan.kind), self.plan.left.describe_keys())?;
+        write!(
+            f,
+            "StreamJoin: {}, {}",
+            spark_name(self.plan.kind),
+            self.plan.left.describe_keys()
+        )?;
         write!(f, " = {}", self.plan.right.describe_keys())?;
         self.plan.condition.iter().try_for_each(|condition| write!(f, ", on {condition}"))?;
         write!(f, ", state={:?}/{:?}", self.plan.left.retention, self.plan.right.retention)

@@ -287,8 +287,11 @@ impl Run {
                     state.scan(Bucket(until), &mut |bucket, key, kept| {
                         leaving.push((bucket, key.into()));
                         let is_left = key.first() == Some(&plan.left.tag);
-                        let (side, rows) =
-                            if is_left { (&plan.left, &mut left) } else { (&plan.right, &mut right) };
+                        let (side, rows) = if is_left {
+                            (&plan.left, &mut left)
+                        } else {
+                            (&plan.right, &mut right)
+                        };
                         if side.is_preserved && kept[0] == ALONE {
                             rows.push(Box::<[u8]>::from(&kept[1..]));
                         }
@@ -301,8 +304,7 @@ impl Run {
                     Ok(leaving.len() as u64)
                 })?;
             }
-            for (of, side, rows) in
-                [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)]
+            for (of, side, rows) in [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)]
             {
                 for rows in rows.chunks(OUTPUT_ROWS) {
                     let columns = side.columns(rows.iter().map(AsRef::as_ref))?;

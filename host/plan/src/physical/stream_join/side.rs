@@ -58,7 +58,8 @@ impl Side {
         key_types: &[DataType],
         is_preserved: bool,
     ) -> Result<Side> {
-        let fields = |types: &mut dyn Iterator<Item = DataType>| types.map(SortField::new).collect();
+        let fields =
+            |types: &mut dyn Iterator<Item = DataType>| types.map(SortField::new).collect();
         let keys: Vec<SortField> = fields(&mut key_types.iter().cloned());
         let all: Vec<SortField> =
             fields(&mut schema.fields().iter().map(|field| field.data_type().clone()));
@@ -78,7 +79,8 @@ impl Side {
     }
 
     pub(super) fn key_schema(&self) -> SchemaRef {
-        let field = |(i, kind): (usize, &DataType)| Field::new(format!("key{i}"), kind.clone(), true);
+        let field =
+            |(i, kind): (usize, &DataType)| Field::new(format!("key{i}"), kind.clone(), true);
         Arc::new(Schema::new(self.key_types.iter().enumerate().map(field).collect::<Vec<_>>()))
     }
 
@@ -128,9 +130,7 @@ impl Side {
 
     fn buckets(&self, rows: &RecordBatch, keys: &[ArrayRef]) -> Result<Vec<Bucket>> {
         let (times, add) = match (self.retention, self.time) {
-            (Retention::Key(key), _) => {
-                (EventTimeColumn { column: key, add: 0 }.times(keys)?, 0)
-            }
+            (Retention::Key(key), _) => (EventTimeColumn { column: key, add: 0 }.times(keys)?, 0),
             (Retention::Value(add), Some(time)) => (time.times(rows.columns())?, add),
             _ => return Ok(vec![Bucket::FOREVER; rows.num_rows()]),
         };
@@ -159,7 +159,10 @@ impl Side {
 }
 
 /// Which rows fulfil a condition; null counts as no.
-pub(in crate::physical) fn fulfils(condition: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<BooleanArray> {
+pub(in crate::physical) fn fulfils(
+    condition: &Arc<dyn PhysicalExpr>,
+    rows: &RecordBatch,
+) -> Result<BooleanArray> {
     let values = condition.evaluate(rows)?.into_array(rows.num_rows())?;
     let values = values
         .as_boolean_opt()

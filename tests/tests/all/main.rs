@@ -6,6 +6,7 @@ mod ansi;
 mod crash;
 mod crash_points;
 mod faults;
+mod idle;
 mod kafka;
 mod observe;
 mod orders;

@@ -130,9 +130,11 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
     };
     let definition = QueryDefinition {
         output_mode: OutputMode::Append,
+        watermark_policy: WatermarkPolicy::Min,
         shuffle_partitions: 1,
         scan_partitions: 1,
         sources: vec![table],
+        statics: Vec::new(),
         steps: Vec::new(),
         output: None,
         plugins: Vec::new(),

@@ -81,11 +81,12 @@ impl PlannedSource {
         }
     }
 
-    /// Starts it, before its first row. `clock` tells `rate` the time.
+    /// Starts it, before its first row. `clock` tells `rate` the time, and `kafka` how
+    /// long records have waited.
     pub fn open(&self, clock: Clock) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(match &self.kind {
             SourceKind::File(plan) => Box::new(FileSource::new(Arc::clone(plan))),
-            SourceKind::Kafka(plan) => Box::new(plan.open()),
+            SourceKind::Kafka(plan) => Box::new(plan.open(clock)),
             SourceKind::Rate(plan) => Box::new(plan.open(clock)),
             SourceKind::RateMicroBatch(plan) => Box::new(plan.open()),
         })

@@ -48,4 +48,4 @@ pub use state::{
 };
 pub use trace::TRACE_TARGET;
 pub use trigger::Trigger;
-pub use watermark::{Watermark, WatermarkPolicy, WatermarkTracker};
+pub use watermark::{Watermark, WatermarkNode, WatermarkPolicy, WatermarkTracker};

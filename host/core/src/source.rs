@@ -81,7 +81,8 @@ pub trait Source: Send {
     }
 
     /// Fixes the end of the input as of now: ranges go no further from here on
-    /// (trigger `available_now`).
+    /// (trigger `available_now`). Every source has to be able to, so that no query has to fall back
+    /// to a single batch, as Spark's do for a source that cannot.
     fn stop_at_present_end(&mut self) -> Result<(), ConnectorError>;
 
     /// Moves the position over a range from the log, which this run did not make.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tidemill_checkpoint::{Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend};
 use tidemill_core::{
-    Attempt, AttemptSpec, BatchId, Digest, Progress, QueryId, Source, Trigger, Watermark,
-    WatermarkPolicy, WatermarkTracker,
+    Attempt, AttemptSpec, BatchId, Digest, Interval, Progress, QueryId, Source, Trigger, Watermark,
+    WatermarkNode, WatermarkPolicy, WatermarkTracker,
 };
-use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, ReadAhead};
+use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, ReadAhead, WatermarkSpec};
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
@@ -198,9 +198,13 @@ impl Query {
         plugins.notify(waiting.wake());
         reading.restore(&recovered.positions, &recovered.ranges_since)?;
         reading.connect()?;
-        let delays = config.plan.watermarks().iter().map(|w| w.delay.millis()).collect();
+        let node = |spec: &WatermarkSpec| WatermarkNode {
+            delay_ms: spec.delay.millis(),
+            idle_ms: spec.idle.map(Interval::millis),
+        };
+        let nodes = config.plan.watermarks().iter().map(node).collect();
         let tracker =
-            WatermarkTracker::new(config.settings.watermark_policy, delays, recovered.watermark);
+            WatermarkTracker::new(config.settings.watermark_policy, nodes, recovered.watermark);
         let runtime = Threads::start(config.definition.scan_partitions.max(2))?;
         let in_use = plugins.current();
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
@@ -386,7 +390,7 @@ impl Query {
         let spec = &done.planned.spec;
         let report = done.batch.report();
         let largest: Vec<Option<i64>> = report.event_times.iter().map(|t| t.largest()).collect();
-        let next_watermark = self.tracker.observe(&largest);
+        let next_watermark = self.tracker.observe(&largest, spec.batch_time_ms);
         let watch = Stopwatch::start();
         let mut laps = std::mem::take(&mut self.laps);
         let sources = self.reader_progress(&done);

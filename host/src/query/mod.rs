@@ -4,6 +4,8 @@
 mod error;
 mod late;
 mod pinned;
+mod pinned_operators;
+mod pinned_places;
 mod plugins;
 mod prepare;
 mod statics;

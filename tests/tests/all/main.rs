@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod changed;
 mod crash;
 mod crash_points;
 mod faults;
+mod idle;
 mod kafka;
 mod observe;
 mod orders;

@@ -41,6 +41,8 @@ fn what_is_not_built_is_refused_by_name() {
 fn a_time_that_is_negative_is_refused() {
     let job = JOB.replace("delay = \"5 minutes\"", "delay = \"-5 minutes\"");
     refused(&job, &["watermark.delay", "must not be negative"]);
+    let job = JOB.replace("delay = \"5 minutes\"", "delay = \"5 minutes\", idle = \"-1 minute\"");
+    refused(&job, &["watermark.idle", "must not be negative"]);
     let job = JOB.replace("available_now = true", "processing_time = \"-1 second\"");
     refused(&job, &["trigger.processing_time", "must not be negative"]);
 }

@@ -130,11 +130,13 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
     };
     let definition = QueryDefinition {
         output_mode: OutputMode::Append,
+        watermark_policy: WatermarkPolicy::Min,
         shuffle_partitions: 1,
         scan_partitions: 1,
         watermark_policy: WatermarkPolicy::Min,
         statics: Vec::new(),
         sources: vec![table],
+        statics: Vec::new(),
         steps: Vec::new(),
         output: None,
         plugins: Vec::new(),

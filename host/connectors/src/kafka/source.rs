@@ -29,7 +29,7 @@ use super::offsets::{EARLIEST, LATEST, Offsets, StartingOffsets, TopicPartition,
 use super::reader::{KafkaReader, lose};
 use super::settings;
 use crate::options::{Known, Options};
-use crate::{ConfigError, SourceConfig};
+use crate::{Clock, ConfigError, SourceConfig};
 
 const OPTIONS: Known = Known {
     built: &[
@@ -37,6 +37,8 @@ const OPTIONS: Known = Known {
         "assign",
         "startingOffsets",
         "maxOffsetsPerTrigger",
+        "minOffsetsPerTrigger",
+        "maxTriggerDelay",
         "failOnDataLoss",
         "includeHeaders",
         "kafkaConsumer.pollTimeoutMs",
@@ -49,8 +51,6 @@ const OPTIONS: Known = Known {
         "endingOffsets",
         "endingTimestamp",
         "endingOffsetsByTimestamp",
-        "minOffsetsPerTrigger",
-        "maxTriggerDelay",
         "minPartitions",
         "maxRecordsPerPartition",
         "groupIdPrefix",
@@ -65,6 +65,9 @@ const OFFSETS_WAIT: Duration = Duration::from_secs(5);
 /// After a broker did not answer, the query asks it again so soon.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Spark's default of `maxTriggerDelay`.
+const MAX_TRIGGER_DELAY_MS: i64 = 15 * 60 * 1_000;
+
 /// Spark's default of `kafkaConsumer.pollTimeoutMs` (`spark.network.timeout`).
 const POLL_TIMEOUT_MS: u64 = 120_000;
 
@@ -77,9 +80,41 @@ pub(crate) struct KafkaPlan {
     subscription: Subscription,
     starting: StartingOffsets,
     limit: Option<u64>,
+    least: Option<LeastRange>,
     fails_on_data_loss: bool,
     has_headers: bool,
     patience: Duration,
+}
+
+/// What a range has to have, or else has to have waited for.
+#[derive(Clone, Copy)]
+struct LeastRange {
+    records: u64,
+    /// A range follows the one before after so long, with fewer records, too.
+    delay_ms: i64,
+}
+
+impl LeastRange {
+    fn of(options: &Options) -> Result<Option<LeastRange>, ConfigError> {
+        let delay_ms = options.millis("maxTriggerDelay", "milliseconds")?;
+        let Some(records) = options.number("minOffsetsPerTrigger", 1)? else {
+            return match delay_ms {
+                None => Ok(None),
+                Some(_) => Err(options.bad(
+                    "maxTriggerDelay",
+                    "it is how long minOffsetsPerTrigger waits: give that, too, or leave this out",
+                )),
+            };
+        };
+        if let Some(most) = options.number("maxOffsetsPerTrigger", 1)?
+            && records > most
+        {
+            let wanted = "it must not be more than maxOffsetsPerTrigger";
+            return Err(options.bad("minOffsetsPerTrigger", wanted));
+        }
+        let delay_ms = delay_ms.unwrap_or(MAX_TRIGGER_DELAY_MS);
+        Ok(Some(LeastRange { records, delay_ms }))
+    }
 }
 
 impl KafkaPlan {
@@ -105,6 +140,7 @@ impl KafkaPlan {
             subscription: subscription(&options)?,
             starting,
             limit: options.number("maxOffsetsPerTrigger", 1)?,
+            least: LeastRange::of(&options)?,
             fails_on_data_loss: options.bool("failOnDataLoss", true)?,
             has_headers: options.bool("includeHeaders", false)?,
             patience: Duration::from_millis(poll_timeout.unwrap_or(POLL_TIMEOUT_MS)),
@@ -115,8 +151,8 @@ impl KafkaPlan {
         columns::schema(self.has_headers)
     }
 
-    /// Connects when the first range is asked for.
-    pub(crate) fn open(self: &Arc<Self>) -> KafkaSource {
+    /// Connects when the first range is asked for. `clock` says how long records have waited.
+    pub(crate) fn open(self: &Arc<Self>, clock: Clock) -> KafkaSource {
         let link = Link::new(&self.place, &self.client, self.sets_queue, &self.subscription);
         let link = Arc::new(link);
         let reader = KafkaReader {
@@ -133,6 +169,9 @@ impl KafkaPlan {
             fixed_end: None,
             latest: Offsets::default(),
             unanswered_since: None,
+            clock,
+            triggered_ms: None,
+            is_delayed: false,
         }
     }
 
@@ -192,6 +231,11 @@ pub(crate) struct KafkaSource {
     latest: Offsets,
     /// Since when the broker has not answered.
     unanswered_since: Option<Instant>,
+    clock: Clock,
+    /// When records were last let through; `None` before the first time in this run.
+    triggered_ms: Option<i64>,
+    /// Records are there and wait for more.
+    is_delayed: bool,
 }
 
 /// The end of a partition as the client has heard of it.
@@ -329,7 +373,8 @@ impl KafkaSource {
         let client = Arc::clone(&connected.client);
         let heard = self.heard_ends(&client, from)?;
         let is_more = heard.iter().any(|(place, end)| from.get(place) != Some(*end));
-        let is_exact = self.plan.reads_uncommitted();
+        // While records wait for more, the client may stop fetching, and hears of no further ends.
+        let is_exact = self.plan.reads_uncommitted() && self.plan.least.is_none();
         if bound == ReadLimit::Limited && (is_exact || !is_more) {
             return Ok(heard);
         }
@@ -380,6 +425,47 @@ impl KafkaSource {
         connected.fetches.start(&begin.offsets)
     }
 
+    /// Whether what is new has to wait for more (Spark's delayBatch). A fixed end and a range
+    /// of everything wait for nothing, and neither does a loss that has to be recorded.
+    fn waits_for_more(&mut self, begin: &Beginning, latest: &Offsets, bound: ReadLimit) -> bool {
+        let (Some(least), Some(position)) = (self.plan.least, &self.position) else {
+            self.triggered_ms = Some((self.clock)());
+            return false;
+        };
+        let is_lost = position
+            .places()
+            .any(|place| begin.offsets.get(place).is_none() || begin.moved.get(place).is_some());
+        if bound == ReadLimit::Unlimited || self.fixed_end.is_some() || is_lost {
+            return false;
+        }
+        let now = (self.clock)();
+        // A partition that is new counts from 0, as in Spark.
+        let new = latest.iter().map(|(place, end)| {
+            end.saturating_sub(position.get(place).unwrap_or(0)).max(0).unsigned_abs()
+        });
+        let records = new.fold(0_u64, u64::saturating_add);
+        let is_over =
+            self.triggered_ms.is_none_or(|last| now.saturating_sub(last) >= least.delay_ms);
+        if is_over || records >= least.records {
+            self.triggered_ms = Some(now);
+            return false;
+        }
+        self.is_delayed = records > 0;
+        true
+    }
+
+    /// When to look whether the delay is over, or the records are enough: the client does not tell
+    /// of records behind others that nobody took.
+    fn end_of_delay(&self) -> Option<Duration> {
+        let (least, last) = (self.plan.least?, self.triggered_ms?);
+        if self.fixed_end.is_some() {
+            return None;
+        }
+        let left = last.saturating_add(least.delay_ms).saturating_sub((self.clock)()).max(1);
+        let left = Duration::from_millis(left.unsigned_abs());
+        Some(if self.is_delayed { left.min(ASK_AGAIN) } else { left })
+    }
+
     fn range(&mut self, bound: ReadLimit) -> Result<Option<SourceRange>, ConnectorError> {
         let mut begin = self.beginning()?;
         let connected = self.link.connected()?;
@@ -388,6 +474,11 @@ impl KafkaSource {
         let lost = connected.fetches.settle()?;
         let mut latest = self.ends(&begin.offsets, bound)?;
         self.replace_lost(&mut begin, &mut latest, lost)?;
+        self.is_delayed = false;
+        if self.waits_for_more(&begin, &latest, bound) {
+            self.latest = latest;
+            return Ok(None);
+        }
         let mut ends = match (self.plan.limit, bound) {
             (Some(limit), ReadLimit::Limited) => limited(&begin.offsets, &latest, limit),
             _ => latest.clone(),
@@ -502,7 +593,7 @@ impl Source for KafkaSource {
     fn ask_again(&self) -> AskAgain {
         match self.unanswered_since {
             Some(_) => AskAgain::Unanswered(ASK_AGAIN),
-            None => AskAgain::WhenWoken,
+            None => self.end_of_delay().map_or(AskAgain::WhenWoken, AskAgain::After),
         }
     }
 

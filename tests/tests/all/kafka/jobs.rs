@@ -226,3 +226,26 @@ fn a_query_goes_on_when_the_broker_restarts() {
     input.write(&orders(50..100));
     assert_eq!(ids(&output.read_at_least(100)), (0..100).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_sink_of_files_may_become_a_topic_and_a_topic_no_files() {
+    let (Some(input), Some(output)) = (Topic::new(2), Topic::new(1)) else { return };
+    let to_topic = forwarding(&input, &output, AVAILABLE_NOW);
+    let (before_sink, _) = to_topic.split_once("[sink]").unwrap();
+    let to_files = format!("{before_sink}[sink]\nformat = \"json\"\npath = \"out\"\n");
+    let run = |bench: &Workbench, job: &str| {
+        bench.write("job.toml", job);
+        bench.run(&["run", "job.toml"])
+    };
+    let bench = Workbench::new();
+    input.write(&orders(0..2));
+    run(&bench, &to_files).expect_success();
+    input.write(&orders(2..4));
+    run(&bench, &to_topic).expect_success();
+    assert_eq!(ids(&output.read()), [2, 3]);
+
+    let bench = Workbench::new();
+    run(&bench, &to_topic).expect_success();
+    run(&bench, &to_files).expect_failure(2, &["another sink", "kafka", "json"]);
+    assert!(!bench.names("").contains(&"out".to_owned()), "nothing is created");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use rdkafka::producer::Producer;
 use serde_json::json;
 use tidemill_connectors::contract::{Input, check_source};
-use tidemill_connectors::{ConfigError, PlannedSource, SourceConfig, plan_source};
-use tidemill_core::{ConnectorError, ReadLimit, Slice, Source, SourceRange};
+use tidemill_connectors::{Clock, ConfigError, PlannedSource, SourceConfig, plan_source};
+use tidemill_core::{AskAgain, ConnectorError, ReadLimit, Slice, Source, SourceRange};
 
 use super::broker::{Plain, Topic};
 
@@ -30,12 +31,16 @@ fn plan(bootstrap: &str, options: &[(&str, &str)]) -> Result<PlannedSource, Conf
 }
 
 fn open(topic: &Topic, options: &[(&str, &str)]) -> Box<dyn Source> {
+    open_at(topic, options, Arc::new(|| 0))
+}
+
+fn open_at(topic: &Topic, options: &[(&str, &str)], clock: Clock) -> Box<dyn Source> {
     let mut all = vec![("subscribe", topic.name.as_str()), ("startingOffsets", "earliest")];
     for option in options {
         all.retain(|(name, _)| *name != option.0 && (option.0 != "assign" || *name != "subscribe"));
         all.push(*option);
     }
-    plan(&topic.bootstrap, &all).unwrap().open(Arc::new(|| 0)).unwrap()
+    plan(&topic.bootstrap, &all).unwrap().open(clock).unwrap()
 }
 
 fn read(source: &dyn Source, range: &SourceRange) -> Result<RecordBatch, ConnectorError> {
@@ -378,4 +383,119 @@ fn options_that_contradict_or_are_missing_are_refused() {
     assert!(refused(&[("subscribe", "t"), ("startingOffsets", "soon")]).contains("earliest"));
     assert!(refused(&[("subscribePattern", "t.*")]).contains("not supported yet"));
     assert!(refused(&[("subscribe", "t"), ("maxOffsetPerTrigger", "5")]).contains("did you mean"));
+}
+
+/// Asks until the source has heard of all records, and has a range if it is to have one.
+fn heard(source: &mut dyn Source, latest: &serde_json::Value) -> Option<SourceRange> {
+    let (mut wait, step) = (WAIT, Duration::from_millis(20));
+    loop {
+        let range = source.next_range(ReadLimit::Limited).unwrap();
+        if range.is_some() || source.latest() == *latest {
+            return range;
+        }
+        wait = wait.checked_sub(step).expect("the source hears of the records");
+        std::thread::sleep(step);
+    }
+}
+
+/// Spark: KafkaMicroBatchSourceSuite: minOffsetsPerTrigger.
+#[test]
+fn few_records_wait_for_more_or_for_the_end_of_the_delay() {
+    let Some(topic) = Topic::new(3) else { return };
+    let ends = |a: u32, b: u32, c: u32| json!({ &topic.name: { "0": a, "1": b, "2": c } });
+    topic.write(&[numbered(0, 100..110), numbered(1, 10..15), numbered(2, 1..2)].concat());
+    let time = Arc::new(AtomicI64::new(1_000_000));
+    let clock = Arc::clone(&time);
+    let clock: Clock = Arc::new(move || clock.load(Ordering::Relaxed));
+    let pass = |millis| time.fetch_add(millis, Ordering::Relaxed);
+    let options = [("minOffsetsPerTrigger", "15"), ("maxTriggerDelay", "5s")];
+    let mut source = open_at(&topic, &options, Arc::clone(&clock));
+    assert_eq!(values(source.as_mut()).len(), 16);
+    // Nothing is there, so nothing is to be looked for before the delay is over.
+    assert_eq!(source.ask_again(), AskAgain::After(Duration::from_secs(5)));
+
+    topic.write(&numbered(1, 15..21));
+    pass(100);
+    assert_eq!(heard(source.as_mut(), &ends(10, 11, 1)), None, "6 are fewer than 15");
+    assert_eq!(source.position(), ends(10, 5, 1));
+    assert_eq!(source.ask_again(), AskAgain::After(Duration::from_secs(1)));
+    // Who asks for everything does not wait.
+    let mut once = open_at(&topic, &options, Arc::clone(&clock));
+    once.restore(&ends(10, 5, 1)).unwrap();
+    assert_eq!(once.next_range(ReadLimit::Unlimited).unwrap().unwrap().end, ends(10, 11, 1));
+
+    topic.write(&[numbered(0, 110..121), numbered(2, 2..3)].concat());
+    pass(100);
+    let range = loop {
+        if let Some(range) = heard(source.as_mut(), &ends(21, 11, 2)) {
+            break range;
+        }
+    };
+    assert_eq!(range.end, ends(21, 11, 2), "18 are enough");
+
+    topic.write(&[numbered(0, 121..126), numbered(1, 21..26)].concat());
+    pass(100);
+    assert_eq!(heard(source.as_mut(), &ends(26, 16, 2)), None, "10 are fewer than 15");
+    pass(4_899);
+    assert_eq!(source.next_range(ReadLimit::Limited).unwrap(), None);
+    assert_eq!(source.ask_again(), AskAgain::After(Duration::from_millis(1)));
+    pass(1);
+    let range = next(source.as_mut());
+    assert_eq!(range.end, ends(26, 16, 2), "the delay is over");
+    assert_eq!(read(source.as_ref(), &range).unwrap().num_rows(), 10);
+}
+
+#[test]
+fn the_first_range_and_a_fixed_end_wait_for_nothing() {
+    let Some(topic) = Topic::new(1) else { return };
+    topic.write(&numbered(0, 0..3));
+    let least = ("minOffsetsPerTrigger", "100");
+    let mut first = open(&topic, &[least]);
+    assert_eq!(values(first.as_mut()).len(), 3);
+    topic.write(&numbered(0, 3..5));
+    first.stop_at_present_end().unwrap();
+    assert_eq!(values(first.as_mut()), ["3", "4"]);
+    assert_eq!(first.next_range(ReadLimit::Limited).unwrap(), None);
+    // After a restart the first range waits for nothing either.
+    let mut again = open(&topic, &[least]);
+    again.restore(&json!({ &topic.name: { "0": 3 } })).unwrap();
+    assert_eq!(values(again.as_mut()), ["3", "4"]);
+}
+
+#[test]
+fn a_range_that_waited_is_cut_by_the_limit() {
+    let Some(topic) = Topic::new(1) else { return };
+    let limits = [("minOffsetsPerTrigger", "4"), ("maxOffsetsPerTrigger", "5")];
+    let mut source = open(&topic, &limits);
+    assert!(values(source.as_mut()).is_empty());
+    topic.write(&numbered(0, 0..8));
+    let range = loop {
+        if let Some(range) = heard(source.as_mut(), &json!({ &topic.name: { "0": 8 } })) {
+            break range;
+        }
+    };
+    assert_eq!(range.end, json!({ &topic.name: { "0": 5 } }));
+    // Three are left.
+    assert_eq!(source.next_range(ReadLimit::Limited).unwrap(), None);
+}
+
+#[test]
+fn the_least_and_its_delay_have_to_make_sense() {
+    let refused = |options: &[(&str, &str)], words: &[&str]| {
+        let subscribed: Vec<_> = options.iter().copied().chain([("subscribe", "t")]).collect();
+        let message = plan("127.0.0.1:1", &subscribed).err().unwrap().to_string();
+        for word in words {
+            assert!(message.contains(word), "{message}");
+        }
+    };
+    refused(&[("maxTriggerDelay", "5m")], &["maxTriggerDelay", "minOffsetsPerTrigger"]);
+    refused(&[("minOffsetsPerTrigger", "0")], &["at least 1"]);
+    refused(
+        &[("minOffsetsPerTrigger", "6"), ("maxOffsetsPerTrigger", "5")],
+        &["minOffsetsPerTrigger", "must not be more"],
+    );
+    refused(
+        &[("minOffsetsPerTrigger", "6"), ("maxTriggerDelay", "soon")],
+        &["maxTriggerDelay", "a time"],
+    );
 }

@@ -1,0 +1,144 @@
+//! What a checkpoint fixes of the places that its query reads and writes.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::pinned::both;
+use crate::job::{Job, JobSink, JobSource, JobTarget};
+
+const KAFKA: &str = "kafka";
+/// Formats of sinks that are directories of files.
+const FILES: [&str; 5] = ["json", "parquet", "csv", "text", "orc"];
+
+/// A source.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct PinnedSource {
+    name: String,
+    format: String,
+}
+
+impl PinnedSource {
+    pub(super) fn of(source: &JobSource) -> PinnedSource {
+        PinnedSource { name: source.name.clone(), format: source.format.to_lowercase() }
+    }
+
+    /// The first source whose format is not the one of the checkpoint; the names are the same.
+    pub(super) fn difference(checkpoint: &[PinnedSource], job: &[PinnedSource]) -> Option<String> {
+        let (kept, asked) = checkpoint.iter().zip(job).find(|(kept, asked)| kept != asked)?;
+        let what = format!("another format of source \"{}\"", asked.name);
+        Some(both(&what, &kept.format, &asked.format))
+    }
+}
+
+/// Where the first run of a query wrote to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct PinnedSink {
+    format: String,
+    /// The directory of a file sink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<Directory>,
+}
+
+/// A directory is the same if it is at the same path, or at the same place beside the checkpoint:
+/// both may be moved together.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Directory {
+    path: PathBuf,
+    from_checkpoint: PathBuf,
+}
+
+impl PinnedSink {
+    pub(super) fn of(job: &Job) -> PinnedSink {
+        match &job.sink {
+            JobSink::ForeachBatch { .. } => {
+                PinnedSink { format: "foreach_batch".to_owned(), directory: None }
+            }
+            JobSink::Place(place) => {
+                let format = place.format.to_lowercase();
+                let is_files = FILES.contains(&format.as_str());
+                let path = path(place).filter(|_| is_files);
+                let directory = path.map(|path| Directory::of(&path, &job.checkpoint));
+                PinnedSink { format, directory }
+            }
+        }
+    }
+
+    /// Why a query that began with this sink cannot go on with another (Spark's recovery semantics
+    /// after changes in a streaming query).
+    pub(super) fn refuses(&self, job: &PinnedSink) -> Option<String> {
+        if self.format == KAFKA && FILES.contains(&job.format.as_str()) {
+            let what = "another sink: what went to Kafka would be missing from the files";
+            return Some(both(what, &self.format, &job.format));
+        }
+        let (kept, asked) = (self.directory.as_ref()?, job.directory.as_ref()?);
+        if kept.path == asked.path || kept.from_checkpoint == asked.from_checkpoint {
+            return None;
+        }
+        let what =
+            "another directory of its sink: earlier batches would be missing from the new one";
+        let show = |directory: &Directory| directory.path.display().to_string();
+        Some(both(what, &show(kept), &show(asked)))
+    }
+}
+
+impl Directory {
+    fn of(path: &Path, checkpoint: &Path) -> Directory {
+        let (path, checkpoint) = (plain(path), plain(checkpoint));
+        let (there, here): (Vec<_>, Vec<_>) =
+            (path.components().collect(), checkpoint.components().collect());
+        let shared = there.iter().zip(&here).take_while(|(a, b)| a == b).count();
+        let up = here[shared..].iter().map(|_| Component::ParentDir);
+        let from_checkpoint = up.chain(there[shared..].iter().copied()).collect();
+        Directory { path, from_checkpoint }
+    }
+}
+
+fn path(place: &JobTarget) -> Option<PathBuf> {
+    let option = || {
+        let mut options = place.options.iter();
+        options.find(|(name, _)| name.eq_ignore_ascii_case("path")).map(|(_, path)| path.into())
+    };
+    place.path.clone().or_else(option)
+}
+
+/// Absolute, without what says nothing.
+fn plain(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.components().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(path: &str, checkpoint: &str) -> PinnedSink {
+        let directory = Directory::of(Path::new(path), Path::new(checkpoint));
+        PinnedSink { format: "json".to_owned(), directory: Some(directory) }
+    }
+
+    fn other(format: &str) -> PinnedSink {
+        PinnedSink { format: format.to_owned(), directory: None }
+    }
+
+    #[test]
+    fn a_directory_may_move_with_its_checkpoint_and_not_alone() {
+        let first = files("/a/out", "/a/state/q");
+        assert_eq!(first.refuses(&files("/a/./out/", "/a/state/q")), None);
+        assert_eq!(first.refuses(&files("/b/c/out", "/b/c/state/q")), None);
+        assert_eq!(first.refuses(&files("/a/out", "/b/q")), None);
+        let refusal = first.refuses(&files("/a/out2", "/a/state/q")).expect("it is another");
+        assert!(refusal.contains("/a/out2") && refusal.contains("/a/out\n"), "{refusal}");
+    }
+
+    #[test]
+    fn files_may_become_topics_and_topics_no_files() {
+        let first = files("/a/out", "/a/q");
+        assert_eq!(first.refuses(&other("kafka")), None);
+        assert_eq!(first.refuses(&other("console")), None);
+        assert_eq!(other("kafka").refuses(&other("foreach_batch")), None);
+        assert_eq!(other("foreach_batch").refuses(&other("kafka")), None);
+        let refusal = other("kafka").refuses(&first).expect("Spark refuses it");
+        assert!(refusal.contains("Kafka"), "{refusal}");
+    }
+}

@@ -133,8 +133,6 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
         watermark_policy: WatermarkPolicy::Min,
         shuffle_partitions: 1,
         scan_partitions: 1,
-        watermark_policy: WatermarkPolicy::Min,
-        statics: Vec::new(),
         sources: vec![table],
         statics: Vec::new(),
         steps: Vec::new(),

@@ -52,6 +52,9 @@ struct Key {
     pieces: Vec<Piece>,
 }
 
+/// The rows of a block that count, and the group of each.
+type RowsAndGroups = (Vec<u64>, Vec<usize>);
+
 /// A session of the new state.
 struct Session {
     key: usize,
@@ -88,11 +91,11 @@ impl Emitted {
 
 /// The number of a session among those of its key: its start, in the order of starts.
 fn member_of(start: i64) -> u64 {
-    start.cast_unsigned() ^ (1 << 63)
+    u64::from_ne_bytes(start.to_ne_bytes()) ^ (1 << 63)
 }
 
 fn start_of(member: u64) -> i64 {
-    (member ^ (1 << 63)).cast_signed()
+    i64::from_ne_bytes((member ^ (1 << 63)).to_ne_bytes())
 }
 
 impl Sessions {
@@ -187,7 +190,7 @@ impl Sessions {
         blocks: &[RecordBatch],
         sessions: usize,
         groups_of_old: &[usize],
-        groups_of_rows: &[(Vec<u64>, Vec<usize>)],
+        groups_of_rows: &[RowsAndGroups],
     ) -> Result<Vec<ArrayRef>> {
         let mut accumulators = self.layout.accumulators()?;
         let mut total = groups_of_old.iter().max().map_or(0, |last| last + 1);
@@ -311,7 +314,7 @@ impl Sessions {
 fn join_pieces(
     work: &mut Work,
     blocks: &[RecordBatch],
-) -> (Vec<Session>, Vec<usize>, Vec<(Vec<u64>, Vec<usize>)>) {
+) -> (Vec<Session>, Vec<usize>, Vec<RowsAndGroups>) {
     let mut found: Vec<Session> = Vec::new();
     let mut of_old = vec![0; work.old_states.len()];
     let mut of_rows: Vec<Vec<Option<usize>>> =

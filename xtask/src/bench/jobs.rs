@@ -148,7 +148,7 @@ const EVENTS: &str = "id STRING, k STRING, v BIGINT, ts TIMESTAMP";
 fn stateful(mode: &str, sources: &str, steps: &str) -> String {
     let shards = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
-        "output_mode = \"{mode}\"\nshuffle_partitions = {shards}\n\
+        "output_mode = \"{mode}\"\noptions = {{ shuffle_partitions = {shards} }}\n\
          trigger = {{ available_now = true }}\n\
          {sources}{steps}[sink]\nformat = \"noop\"\n"
     )

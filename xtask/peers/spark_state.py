@@ -68,7 +68,13 @@ wall_s = time.time() - begin
 progress = query.recentProgress
 batches = [p for p in progress if p["numInputRows"] > 0]
 warm = batches[len(batches) // 2 :]
-state = progress[-1]["stateOperators"]
+state_rows, state_bytes = max(
+    tuple(
+        sum(operator[name] for operator in p["stateOperators"])
+        for name in ("numRowsTotal", "memoryUsedBytes")
+    )
+    for p in progress
+)
 print(
     json.dumps(
         {
@@ -82,8 +88,8 @@ print(
             "warm_rows_per_s": sum(p["numInputRows"] for p in warm)
             / (sum(p["batchDuration"] for p in warm) / 1000),
             "batches_ms": [p["batchDuration"] for p in batches],
-            "state_rows": sum(s["numRowsTotal"] for s in state),
-            "state_bytes": sum(s["memoryUsedBytes"] for s in state),
+            "state_rows": state_rows,
+            "state_bytes": state_bytes,
         }
     )
 )

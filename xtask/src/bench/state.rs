@@ -86,8 +86,8 @@ fn measure_operators(bench: &Bench, report: &mut Report) -> Result<()> {
             "state rows",
             "bytes a row",
             "beyond key and value",
-            "slower",
-            "warm",
+            "times slower",
+            "times slower, warm",
         ],
         table,
     );

@@ -73,6 +73,53 @@ impl Job {
         Ok((job, file))
     }
 
+    /// Two streams, joined on equal minutes and keys.
+    pub(super) fn join(bench: &Path, data: &Path) -> Result<Job> {
+        let side = |name: &str, p: &str| {
+            let schema = format!("{p}id STRING, k STRING, {p}v BIGINT, {p}t TIMESTAMP");
+            let watermark =
+                format!("watermark = {{ column = \"{p}t\", delay = \"30 seconds\" }}\n");
+            source(&data.join(name), name, &schema, &watermark)
+        };
+        let step = |name: &str, p: &str| {
+            format!(
+                "[[step]]\nname = \"{p}w\"\n\
+                 sql = \"SELECT window({p}t, '1 minute') AS w, {p}id, k, {p}v FROM {name}\"\n"
+            )
+        };
+        let (sources, steps) =
+            (side("left", "l") + &side("right", "r"), step("left", "l") + &step("right", "r"));
+        let out = "[[step]]\nname = \"out\"\n\
+             sql = \"SELECT lw.w, lw.lid, rw.rid, lw.k FROM lw JOIN rw ON lw.w = rw.w AND lw.k = rw.k\"\n";
+        Job::create(bench, "join", &stateful("append", &sources, &(steps + out)))
+    }
+
+    /// Each identifier once, for ever.
+    pub(super) fn dedup(bench: &Path, data: &Path) -> Result<Job> {
+        let source = source(&data.join("events"), "events", EVENTS, "");
+        let step = "[[step]]\nname = \"once\"\nfrom = \"events\"\n\
+             drop_duplicates = { columns = [\"id\"] }\n";
+        Job::create(bench, "dedup", &stateful("append", &source, step))
+    }
+
+    /// Sessions of the users.
+    pub(super) fn sessions(bench: &Path, data: &Path) -> Result<Job> {
+        let watermark = "watermark = { column = \"ts\", delay = \"20 seconds\" }\n";
+        let source = source(&data.join("events"), "events", EVENTS, watermark);
+        let step = "[[step]]\nname = \"sessions\"\n\
+             sql = \"SELECT session_window(ts, '30 seconds') AS s, k, count(*) AS n, sum(v) AS total \
+             FROM events GROUP BY session_window(ts, '30 seconds'), k\"\n";
+        Job::create(bench, "sessions", &stateful("append", &source, step))
+    }
+
+    /// Counts by key.
+    pub(super) fn count(bench: &Path, data: &Path) -> Result<Job> {
+        let source = source(&data.join("events"), "events", "k STRING", "");
+        let step = "[[step]]\nname = \"counts\"\n\
+             sql = \"SELECT k, count(*) AS n FROM events GROUP BY k\"\n";
+        Job::create(bench, "count", &stateful("update", &source, step))
+    }
+
     pub(super) fn create(bench: &Path, name: &str, text: &str) -> Result<Job> {
         let job = Job { directory: bench.join("jobs").join(name) };
         std::fs::create_dir_all(&job.directory)?;
@@ -93,6 +140,26 @@ impl Job {
         }
         Ok(())
     }
+}
+
+const EVENTS: &str = "id STRING, k STRING, v BIGINT, ts TIMESTAMP";
+
+/// A job on files, one a batch, with as many shards as Spark has partitions.
+fn stateful(mode: &str, sources: &str, steps: &str) -> String {
+    let shards = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "output_mode = \"{mode}\"\noptions = {{ shuffle_partitions = {shards} }}\n\
+         trigger = {{ available_now = true }}\n\
+         {sources}{steps}[sink]\nformat = \"noop\"\n"
+    )
+}
+
+fn source(path: &Path, name: &str, schema: &str, watermark: &str) -> String {
+    format!(
+        "[source.{name}]\nformat = \"json\"\npath = \"{}\"\nschema = \"{schema}\"\n\
+         options = {{ maxFilesPerTrigger = 1 }}\n{watermark}",
+        path.display()
+    )
 }
 
 /// The plugin, and the step that calls it.

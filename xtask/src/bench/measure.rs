@@ -29,6 +29,8 @@ pub(super) struct Run {
     pub(super) peak_kib: Option<u64>,
     /// Records, with the time since the process' start at which they came.
     pub(super) records: Vec<(Duration, Progress)>,
+    /// The records as they were printed.
+    pub(super) lines: Vec<String>,
 }
 
 impl Run {
@@ -134,7 +136,7 @@ impl Process {
         mut watch: impl FnMut(Duration, &Progress, &Child) -> Result<()>,
     ) -> Result<Run> {
         let stderr = self.child.stderr.take().context("standard error is piped")?;
-        let (mut records, mut messages) = (Vec::new(), VecDeque::new());
+        let (mut records, mut lines, mut messages) = (Vec::new(), Vec::new(), VecDeque::new());
         for line in BufReader::new(stderr).lines() {
             let (at, line) = (self.begin.elapsed(), line?);
             match Progress::parse(&line) {
@@ -145,6 +147,7 @@ impl Process {
                         return Err(error);
                     }
                     records.push((at, progress));
+                    lines.push(line);
                 }
                 None => {
                     messages.truncate(MESSAGES_MAX - 1);
@@ -160,7 +163,7 @@ impl Process {
             bail!("{} ended with {status}:\n{said}", self.command);
         }
         let cpu = children_cpu()? - self.cpu_before;
-        Ok(Run { wall, cpu, peak_kib: self.memory.peak_kib(), records })
+        Ok(Run { wall, cpu, peak_kib: self.memory.peak_kib(), records, lines })
     }
 }
 

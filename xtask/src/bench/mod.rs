@@ -9,10 +9,11 @@ mod kafka;
 mod latency;
 mod measure;
 mod spark;
+mod state;
 mod tables;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Measures over a Kafka broker on this machine, instead of files.
     #[arg(long)]
     kafka: bool,
+    /// Measures operators that keep state, instead of the reference job.
+    #[arg(long, conflicts_with_all = ["kafka", "only", "rows"])]
+    state: bool,
     /// A broker that is running already; none: one is started, and stopped at the end.
     #[arg(long, value_name = "HOST:PORT", requires = "kafka")]
     bootstrap: Option<String>,
@@ -98,7 +102,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let bench = Bench::prepare(workspace, options)?;
     let mut report = Report::new(options.markdown);
-    if options.kafka {
+    if options.state {
+        state::measure(&bench, &mut report)?;
+    } else if options.kafka {
         measure_kafka(workspace, &bench, &mut report)?;
     } else {
         measure_files(&bench, &mut report)?;
@@ -153,14 +159,29 @@ impl Options {
 
 impl Bench<'_> {
     fn prepare<'a>(workspace: &Workspace, options: &'a Options) -> Result<Bench<'a>> {
-        let guest = setup::run()?;
         let directory = workspace.target.join("bench");
-        let module = |profile, name: &str| -> Result<PathBuf> {
-            let place = directory.join(name);
-            for (_, module) in plugins::build(workspace, &guest, profile, &["orders"])? {
-                plugins::publish(&module, &place)?;
+        let bench = Bench {
+            options,
+            tidemill: options.tidemill.clone().unwrap_or(workspace.target.join("release/tidemill")),
+            native: workspace.target.join("release/examples/native"),
+            deployed: directory.join("orders-deployed.wasm"),
+            reloaded: directory.join("orders-reloaded.wasm"),
+            directory,
+            peers: workspace.root.join("xtask/peers"),
+            load: workspace.target.join("release/examples/kafka_load"),
+        };
+        if options.state {
+            if options.tidemill.is_none() {
+                build(workspace, options)?;
             }
-            Ok(place)
+            return Ok(bench);
+        }
+        let guest = setup::run()?;
+        let publish = |profile, place: &Path| -> Result<()> {
+            for (_, module) in plugins::build(workspace, &guest, profile, &["orders"])? {
+                plugins::publish(&module, place)?;
+            }
+            Ok(())
         };
         let builds = if options.tidemill.is_none() {
             "and tidemill for release (from nothing some 25 minutes on two cores)"
@@ -168,19 +189,10 @@ impl Bench<'_> {
             "and what the measurement needs"
         };
         eprintln!("bench: building the plugin orders, {builds}");
-        let deployed = module(Profile::Deploy, "orders-deployed.wasm")?;
-        let reloaded = module(Profile::Reload, "orders-reloaded.wasm")?;
+        publish(Profile::Deploy, &bench.deployed)?;
+        publish(Profile::Reload, &bench.reloaded)?;
         build(workspace, options)?;
-        Ok(Bench {
-            options,
-            tidemill: options.tidemill.clone().unwrap_or(workspace.target.join("release/tidemill")),
-            native: workspace.target.join("release/examples/native"),
-            directory,
-            deployed,
-            reloaded,
-            peers: workspace.root.join("xtask/peers"),
-            load: workspace.target.join("release/examples/kafka_load"),
-        })
+        Ok(bench)
     }
 
     fn wants(&self, measurement: Measurement) -> bool {
@@ -210,7 +222,7 @@ fn build(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if options.kafka {
         build.args(["--package", "tidemill-connectors", "--example", "kafka_load"]);
-    } else {
+    } else if !options.state {
         build.args(["--package", "tidemill", "--example", "native"]);
     }
     process::run(&mut build)

@@ -1,5 +1,6 @@
 //! Spark on the same files: PySpark from PyPI in a virtual environment of its own.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,18 +24,10 @@ pub(super) struct Peer {
 
 /// Runs the reference job once.
 pub(super) fn run(bench: &Bench, data: &Path, files_per_batch: u32) -> Result<Peer> {
-    let python = environment(&bench.directory.join("spark"))?;
-    eprintln!("bench: running Spark (a minute or more)");
     let checkpoint = bench.directory.join("spark-checkpoint");
-    let printed = output(
-        Command::new(python)
-            .arg(bench.peers.join("spark_files.py"))
-            .arg(data)
-            .arg(checkpoint)
-            .arg(files_per_batch.to_string()),
-    )?;
-    let line = printed.lines().last().context("the Spark script printed nothing")?;
-    let result: Value = serde_json::from_str(line).context("the Spark script's last line")?;
+    let files = files_per_batch.to_string();
+    let arguments = [data.as_ref(), checkpoint.as_ref(), files.as_ref()];
+    let result = script(bench, "spark_files.py", &arguments)?;
     let number = |name: &str| {
         result[name].as_f64().with_context(|| format!("the Spark script gave no {name}"))
     };
@@ -52,6 +45,15 @@ pub(super) fn run(bench: &Bench, data: &Path, files_per_batch: u32) -> Result<Pe
         number("warm_rows_per_s")?
     );
     Ok(Peer { cost, start_s: number("first_batch_s")?, remark })
+}
+
+/// Runs a script of ours, and gives the object that it prints last.
+pub(super) fn script(bench: &Bench, name: &str, arguments: &[&OsStr]) -> Result<Value> {
+    let python = environment(&bench.directory.join("spark"))?;
+    eprintln!("bench: running Spark (a minute or more)");
+    let printed = output(Command::new(python).arg(bench.peers.join(name)).args(arguments))?;
+    let line = printed.lines().last().context("the Spark script printed nothing")?;
+    serde_json::from_str(line).context("the Spark script's last line")
 }
 
 /// Makes the virtual environment where it is not there yet, and gives its Python.

@@ -20,11 +20,11 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use tidemill_core::{Bucket, ShardId, split_member};
+use tidemill_core::Bucket;
 
 use super::inputs::Inputs;
 use super::properties::{one_input, plain};
-use super::stateful::{Placement, StateCounts, StatefulOperator};
+use super::stateful::{OperatorState, Placement, StateCounts, StatefulOperator, placement};
 use crate::RunningBatch;
 use crate::logical::EventTimeColumn;
 
@@ -115,8 +115,7 @@ impl DeduplicateExec {
         }
     }
 
-    pub(super) fn describe(&self) -> StatefulOperator {
-        let placement = self.placement.expect("an operator is described when it has its place");
+    pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {
         StatefulOperator {
             id: placement.operator,
             name: self.keys.name().to_owned(),
@@ -142,6 +141,7 @@ impl Keys {
 struct Run {
     keys: Arc<Keys>,
     placement: Placement,
+    state: OperatorState,
     batch: Arc<RunningBatch>,
     counts: StateCounts,
     duplicates: u64,
@@ -175,9 +175,8 @@ impl Run {
 
     /// Whether the key is new; it is known from here on.
     fn remember(&self, key: &[u8], time: Option<i64>) -> Result<bool> {
-        let shard = ShardId::of_key(key, self.placement.shards);
         let at = |add: i64| time.map_or(Bucket::FOREVER, |time| Bucket(time.saturating_add(add)));
-        self.placement.shard(&self.batch, shard, |state| {
+        self.state.shard(self.state.shard_of(key), |state| {
             let bucket = match self.keys.forget {
                 Forget::Never => Bucket::FOREVER,
                 Forget::ByEventTime => at(0),
@@ -200,33 +199,13 @@ impl Run {
 
     /// Forgets the keys that the watermark has passed, and reports.
     fn finish(mut self) -> Result<()> {
-        let placement = self.placement;
-        if let Some(until) = placement.evict(self.batch.spec())
-            && self.keys.forget != Forget::Never
-        {
-            let are_members = matches!(self.keys.forget, Forget::AfterFirst(_));
-            for shard in placement.all_shards() {
-                self.counts.removed += placement.shard(&self.batch, shard, |state| {
-                    let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
-                    state.scan(Bucket(until), &mut |bucket, key, _| {
-                        leaving.push((bucket, key.into()));
-                    });
-                    for (bucket, key) in &leaving {
-                        match split_member(key) {
-                            Some((group, member)) if are_members => {
-                                state.remove_member(*bucket, group, member)?;
-                            }
-                            _ => drop(state.remove(*bucket, key)?),
-                        }
-                    }
-                    Ok(leaving.len() as u64)
-                })?;
-            }
+        if self.keys.forget != Forget::Never {
+            self.counts.removed = self.state.evict(&self.batch, &mut |_, _, _| {})?;
         }
         // Spark's name for it.
         let duplicates = ("numDroppedDuplicateRows".to_owned(), self.duplicates);
         self.counts.custom = BTreeMap::from([duplicates]);
-        placement.report(&self.batch, self.keys.name(), self.counts)
+        self.state.report(&self.batch, self.keys.name(), self.counts)
     }
 }
 
@@ -248,10 +227,12 @@ impl ExecutionPlan for DeduplicateExec {
     one_input!("Deduplicate");
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (placement, batch) = (placement(self.placement)?, RunningBatch::of(&context)?);
         let mut run = Run {
             keys: Arc::clone(&self.keys),
-            placement: super::stateful::placement(self.placement)?,
-            batch: RunningBatch::of(&context)?,
+            state: placement.open(&batch),
+            placement,
+            batch,
             counts: StateCounts::default(),
             duplicates: 0,
         };

@@ -55,8 +55,7 @@ impl StreamLimitExec {
         StreamLimitExec { input, rows: self.rows, placement: self.placement, properties }
     }
 
-    pub(super) fn describe(&self) -> StatefulOperator {
-        let placement = self.placement.expect("an operator is described when it has its place");
+    pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {
         StatefulOperator {
             id: placement.operator,
             name: NAME.to_owned(),
@@ -89,10 +88,9 @@ impl ExecutionPlan for StreamLimitExec {
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let (placement, limit) = (placement(self.placement)?, self.rows);
-        let before = placement.shard(&batch, SHARD, |state| {
-            Ok(state.get(Bucket::FOREVER, PASSED).map_or(0, read_count))
-        })?;
+        let (state, limit) = (placement(self.placement)?.open(&batch), self.rows);
+        let before = state
+            .shard(SHARD, |state| Ok(state.get(Bucket::FOREVER, PASSED).map_or(0, read_count)))?;
         let mut input = Inputs::start(&self.input, &context)?;
         let mut output = RecordBatchReceiverStream::builder(self.schema(), 1);
         let rows = output.tx();
@@ -109,12 +107,12 @@ impl ExecutionPlan for StreamLimitExec {
             }
             let has_changed = passed != before;
             if has_changed {
-                placement.shard(&batch, SHARD, |state| {
+                state.shard(SHARD, |state| {
                     state.put(Bucket::FOREVER, PASSED, &passed.to_le_bytes())
                 })?;
             }
             let updated = u64::from(has_changed);
-            placement.report(&batch, NAME, StateCounts { updated, ..StateCounts::default() })
+            state.report(&batch, NAME, StateCounts { updated, ..StateCounts::default() })
         });
         Ok(output.build())
     }

@@ -7,7 +7,7 @@
 //! watermark is the query's less a fixed lag.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -16,7 +16,8 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use tidemill_core::{
-    BatchSpec, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress, Watermark,
+    BatchSpec, Bucket, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress,
+    StateVisitor, Watermark,
 };
 
 use super::aggregate::StatefulAggregateExec;
@@ -90,21 +91,73 @@ impl Placement {
         self.lag.map(|lag| lagging(spec.watermark, lag))
     }
 
-    pub(super) fn all_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
-        (0..self.shards).map(ShardId)
+    /// The same where no watermark reaches it.
+    pub(super) fn without_watermark(self) -> Placement {
+        Placement { lag: None, ..self }
     }
 
-    /// Works with one shard of the operator's state.
+    /// The operator's state, for one batch.
+    pub(super) fn open(self, batch: &RunningBatch) -> OperatorState {
+        let shard = |shard| batch.state().shard(self.operator, ShardId(shard));
+        OperatorState { placement: self, shards: (0..self.shards).map(shard).collect() }
+    }
+}
+
+/// The state of one operator while a batch runs: the store is asked for its shards once.
+pub(super) struct OperatorState {
+    placement: Placement,
+    shards: Vec<Arc<Mutex<dyn ShardState>>>,
+}
+
+impl OperatorState {
+    /// The shard of a key.
+    pub(super) fn shard_of(&self, key: &[u8]) -> ShardId {
+        ShardId::of_key(key, self.placement.shards)
+    }
+
+    /// Works with one shard.
     pub(super) fn shard<T>(
         &self,
-        batch: &RunningBatch,
         shard: ShardId,
         work: impl FnOnce(&mut (dyn ShardState + 'static)) -> Result<T, StateError>,
     ) -> Result<T> {
-        let shard = batch.state().shard(self.operator, shard);
-        let mut state: MutexGuard<'_, _> =
-            shard.lock().map_err(|_| exec_datafusion_err!("the state of a shard is broken"))?;
+        let mut state: MutexGuard<'_, _> = self.shards[shard.0 as usize]
+            .lock()
+            .map_err(|_| exec_datafusion_err!("the state of a shard is broken"))?;
         work(&mut *state).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    /// Shows all entries, in (shard, bucket, key) order.
+    pub(super) fn visit_all(&self, visit: &mut StateVisitor<'_>) -> Result<()> {
+        self.all_shards().try_for_each(|shard| {
+            self.shard(shard, |state| {
+                state.scan(Bucket::FOREVER, visit);
+                Ok(())
+            })
+        })
+    }
+
+    /// Removes the entries that the batch's watermark has passed. Shows them in (shard, bucket,
+    /// key) order, and gives how many they were.
+    pub(super) fn evict(&self, batch: &RunningBatch, visit: &mut StateVisitor<'_>) -> Result<u64> {
+        let Some(until) = self.placement.evict(batch.spec()) else {
+            return Ok(0);
+        };
+        let mut evicted = 0;
+        for shard in self.all_shards() {
+            evicted += self.shard(shard, |state| {
+                let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
+                state.scan(Bucket(until), &mut |bucket, key, value| {
+                    visit(bucket, key, value);
+                    leaving.push((bucket, key.into()));
+                });
+                for (bucket, key) in &leaving {
+                    state.remove(*bucket, key)?;
+                }
+                Ok(leaving.len() as u64)
+            })?;
+        }
+        Ok(evicted)
     }
 
     /// Reports a batch, with what the shards hold after it.
@@ -114,26 +167,28 @@ impl Placement {
         name: &str,
         counts: StateCounts,
     ) -> Result<()> {
+        let shards = u64::from(self.placement.shards);
         let mut progress = StateProgress {
             operator_name: name.to_owned(),
             num_rows_updated: counts.updated,
             num_rows_removed: counts.removed,
             num_rows_dropped_by_watermark: counts.dropped,
-            num_shuffle_partitions: u64::from(self.shards),
-            num_state_store_instances: u64::from(self.shards),
+            num_shuffle_partitions: shards,
+            num_state_store_instances: shards,
             custom_metrics: counts.custom,
             ..StateProgress::default()
         };
         for shard in self.all_shards() {
-            self.shard(batch, shard, |state| {
-                let usage = state.usage();
-                progress.num_rows_total += usage.rows;
-                progress.memory_used_bytes += usage.bytes;
-                Ok(())
-            })?;
+            let usage = self.shard(shard, |state| Ok(state.usage()))?;
+            progress.num_rows_total += usage.rows;
+            progress.memory_used_bytes += usage.bytes;
         }
-        batch.report_operator(self.operator.0, progress);
+        batch.report_operator(self.placement.operator.0, progress);
         Ok(())
+    }
+
+    fn all_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.placement.shards).map(ShardId)
     }
 }
 
@@ -199,26 +254,26 @@ impl Placing {
         if let Some(deduplicate) = plan.downcast_ref::<DeduplicateExec>() {
             let number = self.number();
             let (input, lag) = self.place(Arc::clone(deduplicate.input()))?;
-            let placed = deduplicate.placed(input, self.placement(number, lag));
-            self.operators.insert(number, placed.describe());
-            return Ok((Arc::new(placed), lag));
+            let placement = self.placement(number, lag);
+            self.operators.insert(number, deduplicate.describe(placement));
+            return Ok((Arc::new(deduplicate.placed(input, placement)), lag));
         }
         if let Some(limit) = plan.downcast_ref::<StreamLimitExec>() {
             let number = self.number();
             let (input, lag) = self.place(Arc::clone(limit.input()))?;
-            let placed = limit.placed(input, self.placement(number, lag));
-            self.operators.insert(number, placed.describe());
-            return Ok((Arc::new(placed), lag));
+            let placement = self.placement(number, lag);
+            self.operators.insert(number, limit.describe(placement));
+            return Ok((Arc::new(limit.placed(input, placement)), lag));
         }
         if let Some(join) = plan.downcast_ref::<StreamJoinExec>() {
             let number = self.number();
             let (left, left_lag) = self.place(Arc::clone(join.left()))?;
             let (right, right_lag) = self.place(Arc::clone(join.right()))?;
             let lag = slowest([left_lag, right_lag]);
-            let placed = join.placed(left, right, self.placement(number, lag));
-            self.operators.insert(number, placed.describe());
-            let output = lag.map(|lag| lag + placed.holds_back());
-            return Ok((Arc::new(placed), output));
+            let placement = self.placement(number, lag);
+            self.operators.insert(number, join.describe(placement));
+            let output = lag.map(|lag| lag + join.holds_back());
+            return Ok((Arc::new(join.placed(left, right, placement)), output));
         }
         let (mut children, mut lags) = (Vec::new(), Vec::new());
         for child in plan.children() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::take_arrays;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::error::Result;
@@ -30,8 +31,11 @@ pub(super) struct GroupLayout {
     state_rows: RowConverter,
 }
 
+/// The rows of a block that count, and the group of each.
+pub(super) type RowsAndGroups = (Vec<u64>, Vec<usize>);
+
 /// Running states of all groups of a batch, one accumulator an aggregate.
-pub(super) struct Accumulators {
+struct Accumulators {
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
     widths: Vec<usize>,
 }
@@ -111,8 +115,40 @@ impl GroupLayout {
         to_bytes(&self.state_rows, states, groups)
     }
 
+    /// The states of groups: old ones first, then the partials in order. `of_old`: the group of each
+    /// old state; `of_blocks`: for each block the rows that count, and the group of each. Groups
+    /// are numbered from 0 on as they appear in this order, because accumulators take it that all
+    /// groups below the total of a call were in it or in an earlier one.
+    pub(super) fn merge(
+        &self,
+        old: &[Box<[u8]>],
+        of_old: &[usize],
+        blocks: &[RecordBatch],
+        of_blocks: &[RowsAndGroups],
+    ) -> Result<Vec<ArrayRef>> {
+        let mut accumulators = self.accumulators()?;
+        let mut total = of_old.iter().max().map_or(0, |last| last + 1);
+        if total > 0 {
+            let old = self.states_from_bytes(old.iter().map(AsRef::as_ref))?;
+            accumulators.merge(&old, of_old, total)?;
+        }
+        for (block, (rows, groups)) in blocks.iter().zip(of_blocks) {
+            let Some(last) = groups.iter().max() else { continue };
+            total = total.max(last + 1);
+            let states = self.state_columns(block);
+            if rows.len() == block.num_rows() {
+                accumulators.merge(states, groups, total)?;
+            } else {
+                let kept = take_arrays(states, &UInt64Array::from(rows.clone()), None)?;
+                accumulators.merge(&kept, groups, total)?;
+            }
+        }
+        // Accumulators without a group need not have the right number of columns.
+        if total == 0 { Ok(Vec::new()) } else { accumulators.into_states() }
+    }
+
     /// Accumulators without a group.
-    pub(super) fn accumulators(&self) -> Result<Accumulators> {
+    fn accumulators(&self) -> Result<Accumulators> {
         let mut accumulators: Vec<Box<dyn GroupsAccumulator>> = Vec::new();
         let mut widths = Vec::new();
         for aggregate in &self.aggregates {
@@ -138,12 +174,7 @@ impl GroupLayout {
 
 impl Accumulators {
     /// Merges states into groups: row i belongs to group `groups[i]`, of `total`.
-    pub(super) fn merge(
-        &mut self,
-        states: &[ArrayRef],
-        groups: &[usize],
-        total: usize,
-    ) -> Result<()> {
+    fn merge(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         let mut rest = states;
         for (accumulator, width) in self.accumulators.iter_mut().zip(&self.widths) {
             let (mine, others) = rest.split_at(*width);
@@ -154,7 +185,7 @@ impl Accumulators {
     }
 
     /// The states of all groups.
-    pub(super) fn into_states(mut self) -> Result<Vec<ArrayRef>> {
+    fn into_states(mut self) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::new();
         for accumulator in &mut self.accumulators {
             columns.extend(accumulator.state(EmitTo::All)?);

@@ -13,8 +13,8 @@ use datafusion::error::Result;
 use hashbrown::HashMap;
 use tidemill_core::{Bucket, OutputMode, ShardId};
 
-use super::super::stateful::{Placement, StateCounts, in_blocks, rows_of};
-use super::groups::GroupLayout;
+use super::super::stateful::{OperatorState, Placement, StateCounts, in_blocks, rows_of};
+use super::groups::{GroupLayout, RowsAndGroups};
 use crate::RunningBatch;
 
 /// Spark's name for the operator.
@@ -23,6 +23,7 @@ pub(super) const OPERATOR_NAME: &str = "stateStoreSave";
 pub(super) struct Merge {
     layout: Arc<GroupLayout>,
     placement: Placement,
+    state: OperatorState,
 }
 
 /// The groups that the batch touches.
@@ -31,7 +32,7 @@ struct Touched {
     index: HashMap<Box<[u8]>, usize>,
     groups: Vec<Group>,
     /// For each partial block: its rows that count, and the group of each.
-    blocks: Vec<(Vec<u64>, Vec<usize>)>,
+    blocks: Vec<RowsAndGroups>,
     dropped: u64,
 }
 
@@ -48,9 +49,20 @@ struct Emitted {
     states: Vec<Box<[u8]>>,
 }
 
+impl Emitted {
+    fn push(&mut self, key: &[u8], state: &[u8]) {
+        self.keys.push(key.into());
+        self.states.push(state.into());
+    }
+}
+
 impl Merge {
-    pub(super) fn new(layout: Arc<GroupLayout>, placement: Placement) -> Merge {
-        Merge { layout, placement }
+    pub(super) fn new(
+        layout: Arc<GroupLayout>,
+        placement: Placement,
+        batch: &RunningBatch,
+    ) -> Merge {
+        Merge { layout, placement, state: placement.open(batch) }
     }
 
     pub(super) fn run(
@@ -61,37 +73,34 @@ impl Merge {
     ) -> Result<Vec<RecordBatch>> {
         let spec = batch.spec();
         let mut touched = self.touch(blocks, self.placement.late(spec))?;
-        let old_states = self.old_states(batch, &mut touched)?;
-        // Accumulators without a group need not have the right number of columns.
-        let new_states = match touched.groups.is_empty() {
-            true => Vec::new(),
-            false => self.merge(&old_states, &touched, blocks)?,
-        };
+        let old_states = self.old_states(&mut touched)?;
+        let groups_of_old: Vec<usize> = (0..old_states.len()).collect();
+        let new_states = self.layout.merge(&old_states, &groups_of_old, blocks, &touched.blocks)?;
         let states = self.layout.states_to_bytes(&new_states, touched.groups.len())?;
         for (i, group) in touched.groups.iter().enumerate() {
             let value = states.row(i);
-            self.placement.shard(batch, group.shard, |shard| {
-                shard.put(group.bucket, &group.key, value.as_ref())
-            })?;
+            self.state
+                .shard(group.shard, |shard| shard.put(group.bucket, &group.key, value.as_ref()))?;
         }
-        let expired = self.evict(batch)?;
-        let removed = expired.keys.len() as u64;
+        let mut expired = Emitted::default();
+        let removed = self.state.evict(batch, &mut |_, key, state| expired.push(key, state))?;
         let rows = match self.placement.mode {
             OutputMode::Update => self.emit_touched(&touched, &new_states, schema)?,
             OutputMode::Append => self.emit(&expired, schema)?,
-            OutputMode::Complete => self.emit(&self.everything(batch)?, schema)?,
+            OutputMode::Complete => {
+                let mut all = Emitted::default();
+                self.state.visit_all(&mut |_, key, state| all.push(key, state))?;
+                self.emit(&all, schema)?
+            }
         };
         let (updated, dropped) = (touched.groups.len() as u64, touched.dropped);
         let counts = StateCounts { updated, removed, dropped, ..StateCounts::default() };
-        self.placement.report(batch, OPERATOR_NAME, counts)?;
+        self.state.report(batch, OPERATOR_NAME, counts)?;
         Ok(rows)
     }
 
     /// Finds the groups of all partial blocks, and leaves out those that are late.
     fn touch(&self, blocks: &[RecordBatch], late: Option<i64>) -> Result<Touched> {
-        let filters =
-            self.placement.mode != OutputMode::Complete && self.layout.event_time.is_some();
-        let late = late.filter(|_| filters);
         let mut touched = Touched::default();
         for block in blocks {
             let keys = self.layout.key_bytes(block)?;
@@ -104,7 +113,7 @@ impl Merge {
                     continue;
                 }
                 rows.push(row as u64);
-                groups.push(touched.group(key.as_ref(), bucket, self.placement.shards));
+                groups.push(touched.group(key.as_ref(), bucket, &self.state));
             }
             touched.blocks.push((rows, groups));
         }
@@ -112,11 +121,11 @@ impl Merge {
     }
 
     /// The states of the touched groups that had one. These groups come first from here on.
-    fn old_states(&self, batch: &RunningBatch, touched: &mut Touched) -> Result<Vec<Box<[u8]>>> {
+    fn old_states(&self, touched: &mut Touched) -> Result<Vec<Box<[u8]>>> {
         let mut states: Vec<Box<[u8]>> = Vec::new();
         let mut is_old = vec![false; touched.groups.len()];
         for (is_old, group) in is_old.iter_mut().zip(&touched.groups) {
-            self.placement.shard(batch, group.shard, |shard| {
+            self.state.shard(group.shard, |shard| {
                 if let Some(value) = shard.get(group.bucket, &group.key) {
                     states.push(value.into());
                     *is_old = true;
@@ -126,74 +135,6 @@ impl Merge {
         }
         touched.put_first(&is_old);
         Ok(states)
-    }
-
-    /// The new states of the touched groups: their old ones, then the partials in order.
-    ///
-    /// Accumulators take it that all groups below the total of a call were in it or in an earlier
-    /// one, so the total grows as groups appear.
-    fn merge(
-        &self,
-        old_states: &[Box<[u8]>],
-        touched: &Touched,
-        blocks: &[RecordBatch],
-    ) -> Result<Vec<ArrayRef>> {
-        let mut accumulators = self.layout.accumulators()?;
-        let mut total = old_states.len();
-        if total > 0 {
-            let old = self.layout.states_from_bytes(old_states.iter().map(AsRef::as_ref))?;
-            let groups: Vec<usize> = (0..total).collect();
-            accumulators.merge(&old, &groups, total)?;
-        }
-        for (block, (rows, groups)) in blocks.iter().zip(&touched.blocks) {
-            let Some(last) = groups.iter().max() else { continue };
-            total = total.max(last + 1);
-            let states = self.layout.state_columns(block);
-            if rows.len() == block.num_rows() {
-                accumulators.merge(states, groups, total)?;
-            } else {
-                let kept = take_arrays(states, &UInt64Array::from(rows.clone()), None)?;
-                accumulators.merge(&kept, groups, total)?;
-            }
-        }
-        accumulators.into_states()
-    }
-
-    /// Removes what the watermark has passed.
-    fn evict(&self, batch: &RunningBatch) -> Result<Emitted> {
-        let mut expired = Emitted::default();
-        let until = self.placement.evict(batch.spec());
-        let (Some(until), Some(_), OutputMode::Append | OutputMode::Update) =
-            (until, self.layout.event_time, self.placement.mode)
-        else {
-            return Ok(expired);
-        };
-        for shard in self.placement.all_shards() {
-            self.placement.shard(batch, shard, |state| {
-                let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
-                state.scan(Bucket(until), &mut |bucket, key, value| {
-                    leaving.push((bucket, key.into()));
-                    expired.keys.push(key.into());
-                    expired.states.push(value.into());
-                });
-                leaving.iter().try_for_each(|(bucket, key)| state.remove(*bucket, key).map(drop))
-            })?;
-        }
-        Ok(expired)
-    }
-
-    fn everything(&self, batch: &RunningBatch) -> Result<Emitted> {
-        let mut all = Emitted::default();
-        for shard in self.placement.all_shards() {
-            self.placement.shard(batch, shard, |state| {
-                state.scan(Bucket::FOREVER, &mut |_, key, value| {
-                    all.keys.push(key.into());
-                    all.states.push(value.into());
-                });
-                Ok(())
-            })?;
-        }
-        Ok(all)
     }
 
     fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
@@ -209,9 +150,6 @@ impl Merge {
         states: &[ArrayRef],
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
-        if touched.groups.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut order: Vec<usize> = (0..touched.groups.len()).collect();
         order.sort_unstable_by_key(|i| {
             let group = &touched.groups[*i];
@@ -274,12 +212,12 @@ impl Touched {
         self.index.clear();
     }
 
-    fn group(&mut self, key: &[u8], bucket: Bucket, shards: u32) -> usize {
+    fn group(&mut self, key: &[u8], bucket: Bucket, state: &OperatorState) -> usize {
         if let Some(group) = self.index.get(key) {
             return *group;
         }
         let group = self.groups.len();
-        let shard = ShardId::of_key(key, shards);
+        let shard = state.shard_of(key);
         self.groups.push(Group { shard, bucket, key: key.into() });
         self.index.insert(key.into(), group);
         group

@@ -124,7 +124,11 @@ impl ExecutionPlan for StatefulAggregateExec {
             partials.push(SpawnedTask::spawn(common::collect(stream).instrument(span)));
         }
         let layout = Arc::clone(&self.layout);
-        let placement = self.placement;
+        // Late rows and eviction go by the event time among the keys; in complete mode all stays.
+        let is_followed =
+            layout.event_time.is_some() && self.placement.mode != OutputMode::Complete;
+        let placement =
+            if is_followed { self.placement } else { self.placement.without_watermark() };
         let schema = self.schema();
         let output = Arc::clone(&schema);
         let rows = async move {
@@ -135,9 +139,9 @@ impl ExecutionPlan for StatefulAggregateExec {
             }
             let span = debug_span!(target: TRACE_TARGET, "merge_state", batch = number);
             let rows = span.in_scope(|| match layout.session {
-                None => Merge::new(layout, placement).run(&batch, &blocks, &output),
+                None => Merge::new(layout, placement, &batch).run(&batch, &blocks, &output),
                 Some(bounds) => {
-                    Sessions::new(layout, bounds, placement).run(&batch, &blocks, &output)
+                    Sessions::new(layout, bounds, placement, &batch).run(&batch, &blocks, &output)
                 }
             })?;
             Ok::<_, DataFusionError>(futures::stream::iter(rows.into_iter().map(Ok)))

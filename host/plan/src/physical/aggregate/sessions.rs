@@ -7,16 +7,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt64Array};
-use arrow::compute::take_arrays;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use hashbrown::HashMap;
 use tidemill_core::{Bucket, OutputMode, ShardId, split_member};
 
-use super::super::stateful::{Placement, StateCounts};
-use super::groups::GroupLayout;
+use super::super::stateful::{OperatorState, Placement, StateCounts};
+use super::groups::{GroupLayout, RowsAndGroups};
 use super::merge::result;
 use crate::RunningBatch;
 
@@ -28,6 +27,7 @@ pub(super) struct Sessions {
     /// The key columns with the start and the end.
     bounds: (usize, usize),
     placement: Placement,
+    state: OperatorState,
 }
 
 /// A session on its way into another: one of the state, or a partial group.
@@ -51,9 +51,6 @@ struct Key {
     shard: ShardId,
     pieces: Vec<Piece>,
 }
-
-/// The rows of a block that count, and the group of each.
-type RowsAndGroups = (Vec<u64>, Vec<usize>);
 
 /// A session of the new state.
 struct Session {
@@ -82,7 +79,8 @@ struct Emitted {
 }
 
 impl Emitted {
-    fn push(&mut self, bucket: Bucket, group: &[u8], member: u64, state: &[u8]) {
+    fn push(&mut self, bucket: Bucket, key: &[u8], state: &[u8]) {
+        let Some((group, member)) = split_member(key) else { return };
         self.keys.push(group.into());
         self.bounds.push((start_of(member), bucket.0));
         self.states.push(state.into());
@@ -103,8 +101,9 @@ impl Sessions {
         layout: Arc<GroupLayout>,
         bounds: (usize, usize),
         placement: Placement,
+        batch: &RunningBatch,
     ) -> Sessions {
-        Sessions { layout, bounds, placement }
+        Sessions { layout, bounds, placement, state: placement.open(batch) }
     }
 
     pub(super) fn run(
@@ -115,33 +114,34 @@ impl Sessions {
     ) -> Result<Vec<RecordBatch>> {
         let mut work = self.gather(batch, blocks)?;
         let (sessions, groups_of_old, groups_of_rows) = join_pieces(&mut work, blocks);
-        // Accumulators without a group need not have the right number of columns.
-        let states = match sessions.is_empty() {
-            true => Vec::new(),
-            false => self.merge(&work, blocks, sessions.len(), &groups_of_old, &groups_of_rows)?,
-        };
+        let states =
+            self.layout.merge(&work.old_states, &groups_of_old, blocks, &groups_of_rows)?;
         let states = self.layout.states_to_bytes(&states, sessions.len())?;
-        let replaced = self.replace(batch, &work, &sessions, &groups_of_old, &states)?;
-        let expired = self.evict(batch)?;
+        let replaced = self.replace(&work, &sessions, &groups_of_old, &states)?;
+        let mut expired = Emitted::default();
+        let evicted =
+            self.state.evict(batch, &mut |at, key, state| expired.push(at, key, state))?;
         let counts = StateCounts {
             updated: sessions.len() as u64,
-            removed: replaced + expired.keys.len() as u64,
+            removed: replaced + evicted,
             dropped: work.dropped,
             ..StateCounts::default()
         };
         let rows = match self.placement.mode {
-            OutputMode::Complete => self.emit(&self.everything(batch)?, schema)?,
+            OutputMode::Complete => {
+                let mut all = Emitted::default();
+                self.state.visit_all(&mut |at, key, state| all.push(at, key, state))?;
+                self.emit(&all, schema)?
+            }
             OutputMode::Append | OutputMode::Update => self.emit(&expired, schema)?,
         };
-        self.placement.report(batch, OPERATOR_NAME, counts)?;
+        self.state.report(batch, OPERATOR_NAME, counts)?;
         Ok(rows)
     }
 
     /// Finds the keys of all partial groups that are not late, and the sessions that they have.
     fn gather(&self, batch: &RunningBatch, blocks: &[RecordBatch]) -> Result<Work> {
-        let filters =
-            self.placement.mode != OutputMode::Complete && self.layout.event_time.is_some();
-        let late = self.placement.late(batch.spec()).filter(|_| filters);
+        let late = self.placement.late(batch.spec());
         let mut work = Work::default();
         for (number, block) in blocks.iter().enumerate() {
             let keys = self.layout.key_bytes(block)?;
@@ -152,7 +152,7 @@ impl Sessions {
                     work.dropped += 1;
                     continue;
                 }
-                let key = self.key(batch, &mut work, key.as_ref())?;
+                let key = self.key(&mut work, key.as_ref())?;
                 let from = Origin::Partial(number, row);
                 work.keys[key].pieces.push(Piece { start, end, from });
             }
@@ -161,15 +161,15 @@ impl Sessions {
     }
 
     /// The number of a key, with its sessions of the state.
-    fn key(&self, batch: &RunningBatch, work: &mut Work, bytes: &[u8]) -> Result<usize> {
+    fn key(&self, work: &mut Work, bytes: &[u8]) -> Result<usize> {
         if let Some(key) = work.index.get(bytes) {
             return Ok(*key);
         }
         let number = work.keys.len();
-        let shard = ShardId::of_key(bytes, self.placement.shards);
+        let shard = self.state.shard_of(bytes);
         let mut pieces = Vec::new();
         let (old_states, old_places) = (&mut work.old_states, &mut work.old_places);
-        self.placement.shard(batch, shard, |state| {
+        self.state.shard(shard, |state| {
             state.members(bytes, &mut |bucket, member, value| {
                 let from = Origin::State(old_states.len());
                 pieces.push(Piece { start: start_of(member), end: bucket.0, from });
@@ -183,36 +183,9 @@ impl Sessions {
         Ok(number)
     }
 
-    /// The states of the new sessions: the old ones first, then the partials in order.
-    fn merge(
-        &self,
-        work: &Work,
-        blocks: &[RecordBatch],
-        sessions: usize,
-        groups_of_old: &[usize],
-        groups_of_rows: &[RowsAndGroups],
-    ) -> Result<Vec<ArrayRef>> {
-        let mut accumulators = self.layout.accumulators()?;
-        let mut total = groups_of_old.iter().max().map_or(0, |last| last + 1);
-        if total > 0 {
-            let old = self.layout.states_from_bytes(work.old_states.iter().map(AsRef::as_ref))?;
-            accumulators.merge(&old, groups_of_old, total)?;
-        }
-        for (block, (rows, groups)) in blocks.iter().zip(groups_of_rows) {
-            let Some(last) = groups.iter().max() else { continue };
-            total = total.max(last + 1);
-            let rows = UInt64Array::from(rows.clone());
-            let states = take_arrays(self.layout.state_columns(block), &rows, None)?;
-            accumulators.merge(&states, groups, total)?;
-        }
-        debug_assert_eq!(total, sessions);
-        accumulators.into_states()
-    }
-
     /// Puts the new sessions in the place of the old ones. Gives how many became part of another.
     fn replace(
         &self,
-        batch: &RunningBatch,
         work: &Work,
         sessions: &[Session],
         groups_of_old: &[usize],
@@ -227,62 +200,17 @@ impl Sessions {
             }
             replaced += u64::from(!is_kept);
             let key = &work.keys[*key];
-            self.placement.shard(batch, key.shard, |state| {
-                state.remove_member(*bucket, &key.bytes, *member)
-            })?;
+            self.state
+                .shard(key.shard, |state| state.remove_member(*bucket, &key.bytes, *member))?;
         }
         for (session, state) in sessions.iter().zip(states.iter()) {
             let key = &work.keys[session.key];
-            self.placement.shard(batch, key.shard, |shard| {
+            self.state.shard(key.shard, |shard| {
                 let member = member_of(session.start);
                 shard.put_member(Bucket(session.end), &key.bytes, member, state.as_ref())
             })?;
         }
         Ok(replaced)
-    }
-
-    /// Removes what the watermark has passed.
-    fn evict(&self, batch: &RunningBatch) -> Result<Emitted> {
-        let mut expired = Emitted::default();
-        let until = self.placement.evict(batch.spec());
-        let (Some(until), Some(_), OutputMode::Append | OutputMode::Update) =
-            (until, self.layout.event_time, self.placement.mode)
-        else {
-            return Ok(expired);
-        };
-        for shard in self.placement.all_shards() {
-            self.placement.shard(batch, shard, |state| {
-                let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
-                state.scan(Bucket(until), &mut |bucket, key, value| {
-                    if let Some((group, member)) = split_member(key) {
-                        expired.push(bucket, group, member, value);
-                    }
-                    leaving.push((bucket, key.into()));
-                });
-                for (bucket, key) in &leaving {
-                    if let Some((group, member)) = split_member(key) {
-                        state.remove_member(*bucket, group, member)?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        Ok(expired)
-    }
-
-    fn everything(&self, batch: &RunningBatch) -> Result<Emitted> {
-        let mut all = Emitted::default();
-        for shard in self.placement.all_shards() {
-            self.placement.shard(batch, shard, |state| {
-                state.scan(Bucket::FOREVER, &mut |bucket, key, value| {
-                    if let Some((group, member)) = split_member(key) {
-                        all.push(bucket, group, member, value);
-                    }
-                });
-                Ok(())
-            })?;
-        }
-        Ok(all)
     }
 
     fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {

@@ -144,8 +144,7 @@ impl StreamJoinExec {
         wait(&self.plan.left).max(wait(&self.plan.right)).max(0)
     }
 
-    pub(super) fn describe(&self) -> StatefulOperator {
-        let placement = self.placement.expect("an operator is described when it has its place");
+    pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {
         let sides = [&self.plan.left, &self.plan.right];
         let is_bounded = sides.iter().any(|side| side.retention != Retention::Forever);
         StatefulOperator {

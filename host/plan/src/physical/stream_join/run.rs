@@ -7,9 +7,11 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_ar
 use arrow::compute::{filter_record_batch, not, take_arrays};
 use datafusion::common::JoinType;
 use datafusion::error::Result;
-use tidemill_core::{Bucket, ShardId, split_member};
+use tidemill_core::{Bucket, ShardId};
 
-use super::super::stateful::{OUTPUT_ROWS, Placement, StateCounts, in_blocks, rows_of};
+use super::super::stateful::{
+    OUTPUT_ROWS, OperatorState, Placement, StateCounts, in_blocks, rows_of,
+};
 use super::side::{ALONE, MATCHED, Prepared, Side, fulfils};
 use super::{JoinPlan, NAME};
 use crate::RunningBatch;
@@ -27,6 +29,7 @@ enum Of {
 pub(super) struct Run {
     plan: Arc<JoinPlan>,
     placement: Placement,
+    state: OperatorState,
     batch: Arc<RunningBatch>,
     counts: StateCounts,
     /// Number of the next row that is kept.
@@ -86,7 +89,8 @@ impl Run {
     pub(super) fn new(plan: Arc<JoinPlan>, placement: Placement, batch: Arc<RunningBatch>) -> Run {
         let next_row = batch.spec().batch.0.wrapping_mul(ROWS_OF_A_BATCH);
         let (counts, given) = (StateCounts::default(), HashSet::new());
-        Run { plan, placement, batch, counts, next_row, given }
+        let state = placement.open(&batch);
+        Run { plan, placement, state, batch, counts, next_row, given }
     }
 
     /// Joins left rows with what the state has of the right side, and keeps them.
@@ -122,8 +126,7 @@ impl Run {
             _ => rows,
         };
         let prepared = side.prepare(rows)?;
-        let shards = self.placement.shards;
-        let shards = prepared.keys.iter().map(|key| ShardId::of_key(key.as_ref(), shards));
+        let shards = prepared.keys.iter().map(|key| self.state.shard_of(key.as_ref()));
         let matched = vec![false; rows.num_rows()];
         let mut block = Block { of, rows, shards: shards.collect(), matched, prepared };
         self.meet(&mut block, other, &mut output)?;
@@ -146,7 +149,7 @@ impl Run {
             }
             group.truncate(1);
             group.extend(block.prepared.keys.row(row).as_ref());
-            self.placement.shard(&self.batch, block.shards[row], |state| {
+            self.state.shard(block.shards[row], |state| {
                 state.members(&group, &mut |bucket, member, kept| {
                     candidates.push(row as u32, bucket, member, kept);
                 });
@@ -227,11 +230,11 @@ impl Run {
             if other.is_preserved && is_first_of_other {
                 let mut value = kept.to_vec();
                 value[0] = MATCHED;
-                self.placement.shard(&self.batch, block.shards[row], |state| {
+                self.state.shard(block.shards[row], |state| {
                     state.put_member(bucket, &group, member, &value)
                 })?;
             } else if is_semi && block.of == Of::Right {
-                let was_there = self.placement.shard(&self.batch, block.shards[row], |state| {
+                let was_there = self.state.shard(block.shards[row], |state| {
                     state.remove_member(bucket, &group, member)
                 })?;
                 self.counts.removed += u64::from(was_there);
@@ -266,7 +269,7 @@ impl Run {
             value.extend(block.prepared.kept.row(row).as_ref());
             let number = self.next_row;
             self.next_row += 1;
-            self.placement.shard(&self.batch, block.shards[row], |state| {
+            self.state.shard(block.shards[row], |state| {
                 state.put_member(bucket, &group, number, &value)
             })?;
             self.counts.updated += 1;
@@ -279,40 +282,22 @@ impl Run {
     pub(super) fn finish(mut self) -> Result<Vec<RecordBatch>> {
         let mut output = Vec::new();
         let plan = Arc::clone(&self.plan);
-        if let Some(until) = self.placement.evict(self.batch.spec()) {
-            let (mut left, mut right) = (Vec::new(), Vec::new());
-            for shard in self.placement.all_shards() {
-                self.counts.removed += self.placement.shard(&self.batch, shard, |state| {
-                    let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
-                    state.scan(Bucket(until), &mut |bucket, key, kept| {
-                        leaving.push((bucket, key.into()));
-                        let is_left = key.first() == Some(&plan.left.tag);
-                        let (side, rows) = if is_left {
-                            (&plan.left, &mut left)
-                        } else {
-                            (&plan.right, &mut right)
-                        };
-                        if side.is_preserved && kept[0] == ALONE {
-                            rows.push(Box::<[u8]>::from(&kept[1..]));
-                        }
-                    });
-                    for (bucket, key) in &leaving {
-                        if let Some((group, member)) = split_member(key) {
-                            state.remove_member(*bucket, group, member)?;
-                        }
-                    }
-                    Ok(leaving.len() as u64)
-                })?;
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        self.counts.removed += self.state.evict(&self.batch, &mut |_, key, kept| {
+            let is_left = key.first() == Some(&plan.left.tag);
+            let (side, rows) =
+                if is_left { (&plan.left, &mut left) } else { (&plan.right, &mut right) };
+            if side.is_preserved && kept[0] == ALONE {
+                rows.push(Box::<[u8]>::from(&kept[1..]));
             }
-            for (of, side, rows) in [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)]
-            {
-                for rows in rows.chunks(OUTPUT_ROWS) {
-                    let columns = side.columns(rows.iter().map(AsRef::as_ref))?;
-                    output.push(plan.alone(of, &columns, rows.len())?);
-                }
+        })?;
+        for (of, side, rows) in [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)] {
+            for rows in rows.chunks(OUTPUT_ROWS) {
+                let columns = side.columns(rows.iter().map(AsRef::as_ref))?;
+                output.push(plan.alone(of, &columns, rows.len())?);
             }
         }
-        self.placement.report(&self.batch, NAME, self.counts)?;
+        self.state.report(&self.batch, NAME, self.counts)?;
         Ok(output)
     }
 }

@@ -14,6 +14,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use super::deduplicate::DeduplicateExec;
 use super::evaluate::{Callee, EvaluateExec};
 use super::event_time::EventTimeWatermarkExec;
+use super::join_keys::{JoinKeys, key_types};
 use super::limit::StreamLimitExec;
 use super::session_window::SessionWindowExec;
 use super::static_join::{StaticJoinExec, StaticJoinPlan};
@@ -21,8 +22,8 @@ use super::stream_join::{SideExpressions, StreamJoinExec};
 use super::time_window::TimeWindowExec;
 use super::transform::PluginTransformExec;
 use crate::logical::{
-    Call, Deduplicate, Evaluate, EventTimeWatermark, PluginTransform, SessionWindow, StaticJoin,
-    StreamJoin, StreamLimit, TimeWindow,
+    Call, Deduplicate, Evaluate, EventTimeWatermark, JoinKey, PluginTransform, SessionWindow,
+    StaticJoin, StreamJoin, StreamLimit, TimeWindow,
 };
 
 /// Plans the nodes of `logical`.
@@ -152,14 +153,17 @@ fn static_join(
     let optional =
         |e: &Option<Expr>, schema: &DFSchema| e.as_ref().map(|e| expression(e, schema)).transpose();
     let condition = &join.condition;
-    let keys = condition.keys.iter();
+    let keys = |key: fn(&JoinKey) -> &Expr, schema: &DFSchema| -> Result<Vec<_>> {
+        condition.keys.iter().map(|k| expression(key(k), schema)).collect()
+    };
+    let (stream_keys, table_keys) = (keys(|k| &k.left, stream)?, keys(|k| &k.right, table)?);
+    let types = key_types(&table_keys, &join.table.plan.schema())?;
+    let nulls_are_equal: Vec<bool> = condition.keys.iter().map(|key| key.nulls_are_equal).collect();
     let plan = StaticJoinPlan {
         kind: join.kind,
         stream_is_left: join.stream_is_left,
-        keys: keys
-            .map(|key| Ok((expression(&key.left, stream)?, expression(&key.right, table)?)))
-            .collect::<Result<_>>()?,
-        nulls_are_equal: condition.keys.iter().map(|key| key.nulls_are_equal).collect(),
+        stream_keys: JoinKeys::try_new(stream_keys, &types, nulls_are_equal.clone())?,
+        table_keys: JoinKeys::try_new(table_keys, &types, nulls_are_equal)?,
         stream_only: optional(&condition.left_only, stream)?,
         table_only: optional(&condition.right_only, table)?,
         both: optional(&condition.both, &pair)?,

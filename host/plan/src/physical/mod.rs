@@ -7,6 +7,7 @@ mod evaluate;
 mod event_time;
 mod extension;
 mod inputs;
+mod join_keys;
 mod limit;
 mod properties;
 mod read_ahead;

@@ -6,10 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, filter_record_batch, take_arrays};
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::row::{RowConverter, SortField};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_arrays};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinType;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -23,9 +22,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use tokio::sync::OnceCell;
 
+use super::join_keys::{JoinKeys, KeyRows, fulfils};
 use super::properties::{one_input, plain};
 use super::stateful::{OUTPUT_ROWS, rows_of};
-use super::stream_join::fulfils;
 use crate::logical::spark_name;
 
 /// How rows of the stream find those of the table.
@@ -33,9 +32,9 @@ pub(super) struct StaticJoinPlan {
     /// Inner, or Left, LeftSemi or LeftAnti with the stream for the left side.
     pub(super) kind: JoinType,
     pub(super) stream_is_left: bool,
-    /// Of the stream and of the table.
-    pub(super) keys: Vec<(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)>,
-    pub(super) nulls_are_equal: Vec<bool>,
+    /// Of the stream and of the table. There may be none: then each row meets all.
+    pub(super) stream_keys: JoinKeys,
+    pub(super) table_keys: JoinKeys,
     /// What rows of the stream, of the table, and of both have to fulfil.
     pub(super) stream_only: Option<Arc<dyn PhysicalExpr>>,
     pub(super) table_only: Option<Arc<dyn PhysicalExpr>>,
@@ -55,8 +54,6 @@ struct Lookup {
     /// All rows, where there is no key.
     all: Vec<u32>,
     has_null_key: bool,
-    converter: RowConverter,
-    key_types: Vec<DataType>,
 }
 
 /// Joins a stream with a table.
@@ -88,47 +85,7 @@ impl StaticJoinExec {
     }
 }
 
-/// Key columns as bytes, and which rows have a key that can be found.
-struct Keys {
-    bytes: arrow::row::Rows,
-    can_meet: Vec<bool>,
-    has_null: bool,
-}
-
 impl StaticJoinPlan {
-    fn key_values(
-        &self,
-        rows: &RecordBatch,
-        is_stream: bool,
-        types: Option<&[DataType]>,
-    ) -> Result<Vec<ArrayRef>> {
-        let mut columns = Vec::new();
-        for (i, (stream, table)) in self.keys.iter().enumerate() {
-            let key = if is_stream { stream } else { table };
-            let values = key.evaluate(rows)?.into_array(rows.num_rows())?;
-            columns.push(match types {
-                Some(types) if types[i] != *values.data_type() => cast(&values, &types[i])?,
-                _ => values,
-            });
-        }
-        Ok(columns)
-    }
-
-    fn keys(&self, columns: &[ArrayRef], rows: usize, converter: &RowConverter) -> Result<Keys> {
-        let mut can_meet = vec![true; rows];
-        let mut has_null = false;
-        for (values, nulls_are_equal) in columns.iter().zip(&self.nulls_are_equal) {
-            if values.null_count() == 0 {
-                continue;
-            }
-            has_null = true;
-            if !nulls_are_equal {
-                can_meet.iter_mut().enumerate().for_each(|(row, can)| *can &= values.is_valid(row));
-            }
-        }
-        Ok(Keys { bytes: converter.convert_columns(columns)?, can_meet, has_null })
-    }
-
     /// Reads the table.
     async fn read(&self) -> Result<Lookup> {
         let blocks = collect(Arc::clone(&self.table), Arc::new(TaskContext::default())).await?;
@@ -136,23 +93,13 @@ impl StaticJoinPlan {
         if let Some(only) = &self.table_only {
             rows = filter_record_batch(&rows, &fulfils(only, &rows)?)?;
         }
-        let columns = self.key_values(&rows, false, None)?;
-        let key_types: Vec<DataType> =
-            columns.iter().map(|column| column.data_type().clone()).collect();
-        let converter = RowConverter::new(key_types.iter().cloned().map(SortField::new).collect())?;
-        let mut lookup = Lookup {
-            by_key: HashMap::new(),
-            all: Vec::new(),
-            has_null_key: false,
-            converter,
-            key_types,
-            rows,
-        };
-        if columns.is_empty() {
+        let (by_key, all) = (HashMap::new(), Vec::new());
+        let mut lookup = Lookup { rows, by_key, all, has_null_key: false };
+        if self.table_keys.expressions().is_empty() {
             lookup.all = (0..lookup.rows.num_rows() as u32).collect();
             return Ok(lookup);
         }
-        let keys = self.keys(&columns, lookup.rows.num_rows(), &lookup.converter)?;
+        let keys = self.table_keys.of(&lookup.rows)?;
         lookup.has_null_key = keys.has_null;
         for (row, key) in keys.bytes.iter().enumerate() {
             if keys.can_meet[row] {
@@ -168,10 +115,9 @@ impl StaticJoinPlan {
             Some(only) => fulfils(only, block)?,
             None => BooleanArray::from(vec![true; block.num_rows()]),
         };
-        let columns = self.key_values(block, true, Some(&lookup.key_types))?;
-        let keys = match columns.is_empty() {
+        let keys = match self.stream_keys.expressions().is_empty() {
             true => None,
-            false => Some(self.keys(&columns, block.num_rows(), &lookup.converter)?),
+            false => Some(self.stream_keys.of(block)?),
         };
         let mut output = Vec::new();
         let mut matched = vec![false; block.num_rows()];
@@ -213,7 +159,7 @@ impl StaticJoinPlan {
         if mine.is_empty() {
             return Ok(());
         }
-        let pairs = self.beside(block, mine, lookup, &theirs.iter().map(|r| Some(*r)).collect())?;
+        let pairs = self.beside(block, mine, lookup, &UInt32Array::from(theirs.to_vec()))?;
         let fulfilled = match &self.both {
             Some(condition) => fulfils(condition, &pairs)?,
             None => BooleanArray::from(vec![true; mine.len()]),
@@ -233,7 +179,7 @@ impl StaticJoinPlan {
         &self,
         block: &RecordBatch,
         lookup: &Lookup,
-        keys: Option<&Keys>,
+        keys: Option<&KeyRows>,
         matched: &[bool],
         output: &mut Vec<RecordBatch>,
     ) -> Result<()> {
@@ -251,14 +197,14 @@ impl StaticJoinPlan {
         if rows.is_empty() {
             return Ok(());
         }
-        let rows = if self.kind == JoinType::Left {
-            self.beside(block, &rows, lookup, &rows.iter().map(|_| None).collect())?
+        let count = rows.len();
+        let columns = if self.kind == JoinType::Left {
+            let nulls = UInt32Array::new_null(count);
+            self.beside(block, &rows, lookup, &nulls)?.columns().to_vec()
         } else {
-            let count = rows.len();
-            let columns = take_arrays(block.columns(), &UInt32Array::from(rows), None)?;
-            rows_of(&self.output, columns, count)?
+            take_arrays(block.columns(), &UInt32Array::from(rows), None)?
         };
-        output.push(rows_of(&self.output, rows.columns().to_vec(), rows.num_rows())?);
+        output.push(rows_of(&self.output, columns, count)?);
         Ok(())
     }
 
@@ -287,8 +233,9 @@ impl fmt::Debug for StaticJoinExec {
 impl DisplayAs for StaticJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StaticJoin: {}", spark_name(self.plan.kind))?;
-        let mut keys = self.plan.keys.iter();
-        keys.try_for_each(|(stream, table)| write!(f, ", {stream} = {table}"))
+        let keys = [&self.plan.stream_keys, &self.plan.table_keys].map(JoinKeys::expressions);
+        let mut pairs = keys[0].iter().zip(keys[1]);
+        pairs.try_for_each(|(stream, table)| write!(f, ", {stream} = {table}"))
     }
 }
 

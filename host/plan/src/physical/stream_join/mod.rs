@@ -25,8 +25,8 @@ use datafusion::physical_plan::{
 
 use self::run::Run;
 use self::side::Side;
-pub(super) use self::side::fulfils;
 use super::inputs::Inputs;
+use super::join_keys::key_types;
 use super::properties::plain;
 use super::stateful::{Placement, StatefulOperator, placement};
 use crate::RunningBatch;
@@ -84,11 +84,13 @@ impl StreamJoinExec {
         let pair = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
         let keeps_left = matches!(kind, JoinType::Left | JoinType::Full);
         let keeps_right = matches!(kind, JoinType::Right | JoinType::Full);
+        // Spark drops null keys by a filter below the join, and what passes it is compared as
+        // bytes: so in a full outer join, which has no such filter, nulls are equal.
         if kind == JoinType::Full {
             left_side.nulls_are_equal.fill(true);
             right_side.nulls_are_equal.fill(true);
         }
-        let key_types = left_side.key_types(&left_schema)?;
+        let key_types = key_types(&left_side.keys, &left_schema)?;
         let plan = JoinPlan {
             left: Side::try_new(0, left_schema, left_side, &key_types, keeps_left)?,
             right: Side::try_new(1, right_schema, right_side, &key_types, keeps_right)?,
@@ -155,13 +157,6 @@ impl StreamJoinExec {
             value: Arc::clone(&self.plan.pair),
             follows: placement.lag.filter(|_| is_bounded),
         }
-    }
-}
-
-impl SideExpressions {
-    /// The types of the keys, which are those of both sides.
-    fn key_types(&self, schema: &SchemaRef) -> Result<Vec<arrow::datatypes::DataType>> {
-        self.keys.iter().map(|key| key.data_type(schema)).collect()
     }
 }
 

@@ -9,10 +9,11 @@ use datafusion::common::JoinType;
 use datafusion::error::Result;
 use tidemill_core::{Bucket, ShardId};
 
+use super::super::join_keys::fulfils;
 use super::super::stateful::{
     OUTPUT_ROWS, OperatorState, Placement, StateCounts, in_blocks, rows_of,
 };
-use super::side::{ALONE, MATCHED, Prepared, Side, fulfils};
+use super::side::{ALONE, MATCHED, Prepared, Side};
 use super::{JoinPlan, NAME};
 use crate::RunningBatch;
 
@@ -126,7 +127,7 @@ impl Run {
             _ => rows,
         };
         let prepared = side.prepare(rows)?;
-        let shards = prepared.keys.iter().map(|key| self.state.shard_of(key.as_ref()));
+        let shards = prepared.keys.bytes.iter().map(|key| self.state.shard_of(key.as_ref()));
         let matched = vec![false; rows.num_rows()];
         let mut block = Block { of, rows, shards: shards.collect(), matched, prepared };
         self.meet(&mut block, other, &mut output)?;
@@ -144,11 +145,11 @@ impl Run {
         let mut candidates = Candidates::default();
         let mut group = vec![other.tag];
         for row in 0..block.rows.num_rows() {
-            if !block.prepared.can_meet[row] {
+            if !block.prepared.keys.can_meet[row] {
                 continue;
             }
             group.truncate(1);
-            group.extend(block.prepared.keys.row(row).as_ref());
+            group.extend(block.prepared.keys.bytes.row(row).as_ref());
             self.state.shard(block.shards[row], |state| {
                 state.members(&group, &mut |bucket, member, kept| {
                     candidates.push(row as u32, bucket, member, kept);
@@ -226,7 +227,7 @@ impl Run {
                 (true, Of::Right) => is_first_of_other && self.given.insert(member),
             });
             let mut group = vec![other.tag];
-            group.extend(block.prepared.keys.row(row).as_ref());
+            group.extend(block.prepared.keys.bytes.row(row).as_ref());
             if other.is_preserved && is_first_of_other {
                 let mut value = kept.to_vec();
                 value[0] = MATCHED;
@@ -263,7 +264,7 @@ impl Run {
                 continue;
             }
             group.truncate(1);
-            group.extend(block.prepared.keys.row(row).as_ref());
+            group.extend(block.prepared.keys.bytes.row(row).as_ref());
             value.clear();
             value.push(if *matched { MATCHED } else { ALONE });
             value.extend(block.prepared.kept.row(row).as_ref());

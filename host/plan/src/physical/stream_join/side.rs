@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
-use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::physical_plan::PhysicalExpr;
 use tidemill_core::Bucket;
 
+use super::super::join_keys::{JoinKeys, KeyRows, fulfils};
 use super::SideExpressions;
 use crate::logical::{EventTimeColumn, Retention};
 
@@ -26,24 +26,16 @@ pub(super) struct Side {
     pub(super) retention: Retention,
     /// Whether its rows leave beside nulls when they met nothing.
     pub(super) is_preserved: bool,
-    keys: Vec<Arc<dyn PhysicalExpr>>,
-    key_types: Vec<DataType>,
-    /// Of each key. Spark drops null keys by a filter below the join, and what passes it is
-    /// compared as bytes: so in a full outer join, which has no such filter, nulls are equal.
-    nulls_are_equal: Vec<bool>,
+    keys: JoinKeys,
     only: Option<Arc<dyn PhysicalExpr>>,
     /// By it its rows are late.
     time: Option<EventTimeColumn>,
-    key_rows: RowConverter,
     rows: RowConverter,
 }
 
 /// What the join has to know of the rows of a block.
 pub(super) struct Prepared {
-    /// The keys as bytes.
-    pub(super) keys: Rows,
-    /// Whether a row can meet any: its key has no null that is unequal to all.
-    pub(super) can_meet: Vec<bool>,
+    pub(super) keys: KeyRows,
     /// When the watermark evicts each row.
     pub(super) buckets: Vec<Bucket>,
     /// The rows as they are kept.
@@ -58,22 +50,15 @@ impl Side {
         key_types: &[DataType],
         is_preserved: bool,
     ) -> Result<Side> {
-        let fields =
-            |types: &mut dyn Iterator<Item = DataType>| types.map(SortField::new).collect();
-        let keys: Vec<SortField> = fields(&mut key_types.iter().cloned());
-        let all: Vec<SortField> =
-            fields(&mut schema.fields().iter().map(|field| field.data_type().clone()));
+        let all = schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
         Ok(Side {
             tag,
             retention: expressions.retention,
             is_preserved,
-            keys: expressions.keys,
-            key_types: key_types.to_vec(),
-            nulls_are_equal: expressions.nulls_are_equal,
+            keys: JoinKeys::try_new(expressions.keys, key_types, expressions.nulls_are_equal)?,
             only: expressions.only,
             time: EventTimeColumn::first(&schema),
-            key_rows: RowConverter::new(keys)?,
-            rows: RowConverter::new(all)?,
+            rows: RowConverter::new(all.collect())?,
             schema,
         })
     }
@@ -81,11 +66,11 @@ impl Side {
     pub(super) fn key_schema(&self) -> SchemaRef {
         let field =
             |(i, kind): (usize, &DataType)| Field::new(format!("key{i}"), kind.clone(), true);
-        Arc::new(Schema::new(self.key_types.iter().enumerate().map(field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(self.keys.types().iter().enumerate().map(field).collect::<Vec<_>>()))
     }
 
     pub(super) fn describe_keys(&self) -> String {
-        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        let keys: Vec<String> = self.keys.expressions().iter().map(ToString::to_string).collect();
         format!("[{}]", keys.join(", "))
     }
 
@@ -109,22 +94,11 @@ impl Side {
     }
 
     pub(super) fn prepare(&self, rows: &RecordBatch) -> Result<Prepared> {
-        let mut keys = Vec::with_capacity(self.keys.len());
-        for (key, kind) in self.keys.iter().zip(&self.key_types) {
-            let values = key.evaluate(rows)?.into_array(rows.num_rows())?;
-            keys.push(if values.data_type() == kind { values } else { cast(&values, kind)? });
-        }
-        let mut can_meet = vec![true; rows.num_rows()];
-        for (values, nulls_are_equal) in keys.iter().zip(&self.nulls_are_equal) {
-            if !nulls_are_equal && values.null_count() > 0 {
-                can_meet.iter_mut().enumerate().for_each(|(row, can)| *can &= values.is_valid(row));
-            }
-        }
+        let keys = self.keys.of(rows)?;
         Ok(Prepared {
-            buckets: self.buckets(rows, &keys)?,
-            keys: self.key_rows.convert_columns(&keys)?,
+            buckets: self.buckets(rows, &keys.columns)?,
             kept: self.rows.convert_columns(rows.columns())?,
-            can_meet,
+            keys,
         })
     }
 
@@ -156,19 +130,4 @@ impl Side {
             })
             .collect()
     }
-}
-
-/// Which rows fulfil a condition; null counts as no.
-pub(in crate::physical) fn fulfils(
-    condition: &Arc<dyn PhysicalExpr>,
-    rows: &RecordBatch,
-) -> Result<BooleanArray> {
-    let values = condition.evaluate(rows)?.into_array(rows.num_rows())?;
-    let values = values
-        .as_boolean_opt()
-        .ok_or_else(|| exec_datafusion_err!("a join's condition has to be a BOOLEAN"))?;
-    Ok(match values.null_count() {
-        0 => values.clone(),
-        _ => values.iter().map(|value| Some(value == Some(true))).collect(),
-    })
 }

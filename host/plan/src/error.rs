@@ -33,6 +33,14 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// What our own nodes and operators refuse, while the plan is made of them.
+    pub(crate) fn refused_by(error: DataFusionError) -> PlanError {
+        match error {
+            DataFusionError::Plan(reason) => PlanError::Refused(reason),
+            other => PlanError::from(other),
+        }
+    }
+
     /// What DataFusion says of a step, without its own prefixes.
     pub(crate) fn in_step(step: &str, error: &DataFusionError) -> PlanError {
         PlanError::Sql { step: step.to_owned(), reason: in_sparks_words(error) }

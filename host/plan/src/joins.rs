@@ -47,10 +47,7 @@ pub(crate) async fn plan_joins(
         };
         Ok(Transformed::yes(node))
     });
-    placed.map(|placed| placed.data).map_err(|error| match error {
-        DataFusionError::Plan(reason) => PlanError::Refused(reason),
-        other => PlanError::from(other),
-    })
+    placed.map(|placed| placed.data).map_err(PlanError::refused_by)
 }
 
 /// Adds to the conditions of joins that what they compare is not null, for the sides whose rows

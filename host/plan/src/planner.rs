@@ -498,10 +498,7 @@ async fn make_physical(
     counters::count_planned();
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
     let plan = planner.create_physical_plan(plan, state).await?;
-    make_stateful(plan, settings).map_err(|error| match error {
-        DataFusionError::Plan(reason) => PlanError::Refused(reason),
-        other => PlanError::from(other),
-    })
+    make_stateful(plan, settings).map_err(PlanError::refused_by)
 }
 
 fn without_marks(field: &arrow::datatypes::FieldRef) -> arrow::datatypes::FieldRef {

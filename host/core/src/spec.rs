@@ -39,7 +39,8 @@ pub struct AttemptSpec {
     pub plugins: BTreeMap<String, Digest>,
     /// Digest of the job's text.
     pub job: Digest,
-    /// Snapshots of the static tables that the job names (empty while it names none).
+    /// What each static table that the job names was read from, as a digest (empty while it names
+    /// none).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub statics: BTreeMap<String, serde_json::Value>,
+    pub statics: BTreeMap<String, Digest>,
 }

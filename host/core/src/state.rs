@@ -41,10 +41,10 @@ impl Bucket {
 pub enum StateError {
     /// The changes of one batch outgrew their memory.
     #[error(
-        "the batch changed {wanted} bytes of state, and at most {limit} are kept in memory until it commits; lower the source's read limit (maxFilesPerTrigger, maxOffsetsPerTrigger) or raise options.state_overlay_memory"
+        "the batch changes more than {limit} bytes of state, which is what is kept in memory until it commits; raise options.state_overlay_memory, and then a lower read limit of the source (maxFilesPerTrigger, maxOffsetsPerTrigger) keeps later batches small"
     )]
     OverlayTooLarge {
-        /// Bytes that the overlay would have held.
+        /// Bytes that the overlay would have held when the change was refused.
         wanted: u64,
         /// The budget.
         limit: u64,
@@ -102,8 +102,15 @@ pub trait ShardState: Send {
     /// visits, but for the first call on a shard, which costs as much as the shard has entries.
     fn members(&self, group: &[u8], visit: &mut MemberVisitor<'_>);
 
+    /// Whether a group has a member in any bucket. Costs as `members`, without the visits.
+    fn has_members(&self, group: &[u8]) -> bool;
+
     /// Visits the entries of all buckets `..=until`, in (bucket, key) order. Costs what it visits.
     fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>);
+
+    /// Removes the entries of all buckets `..=until`, and shows them, in (bucket, key) order.
+    /// Returns how many there were. Costs what it removes.
+    fn evict(&mut self, until: Bucket, visit: &mut StateVisitor<'_>) -> Result<u64, StateError>;
 
     /// Size of the shard.
     fn usage(&self) -> StateUsage;

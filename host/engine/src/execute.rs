@@ -4,22 +4,31 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use tidemill_core::{Begin, Delivery};
+use tidemill_plan::RunningBatch;
 
 use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
 use crate::query::Query;
-use crate::rows::RowsBuilder;
+use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
 use crate::{EngineError, Output};
+
+/// What the plan of a batch gave.
+struct Produced {
+    rows: u64,
+    /// Whether the sink had the batch already.
+    has_landed: bool,
+    /// For a handler.
+    kept: Option<Arc<StoredRows>>,
+}
 
 impl Query {
     /// Computes all rows of a batch. The sink has them, and shows none.
     pub(crate) fn execute(&mut self, planned: &Planned) -> Result<Executed, EngineError> {
         let _section = section!("execute").entered();
         let watch = Stopwatch::start();
-        let starting = section!("start_plan").entered();
         let batch = self.plan.batch(
             &self.name,
             &self.query_id,
@@ -28,10 +37,28 @@ impl Query {
             Arc::clone(&self.state) as Arc<dyn tidemill_core::StateStore>,
             std::mem::take(&mut self.ahead),
         );
+        let executed = self.run_plan(planned, &batch);
+        if executed.is_err() {
+            batch.abandon();
+        }
+        self.laps.execute += watch.elapsed();
+        let Produced { rows, has_landed, kept } = executed?;
+        let planned = planned.clone();
+        let modules = self.in_use.clone();
+        Ok(Executed { planned, batch, rows, has_landed, kept, modules })
+    }
+
+    /// Reads all rows of the plan into the sink, or keeps them for the handler.
+    fn run_plan(
+        &mut self,
+        planned: &Planned,
+        batch: &Arc<RunningBatch>,
+    ) -> Result<Produced, EngineError> {
+        let starting = section!("start_plan").entered();
         let delivery = delivery(planned);
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
-        let streams = self.plan.run(&batch).map_err(|error| EngineError::from_plan(&error))?;
+        let streams = self.plan.run(batch).map_err(|error| EngineError::from_plan(&error))?;
         let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch);
         drop(starting);
         let schema = self.plan.schema();
@@ -66,10 +93,7 @@ impl Query {
                 "the sink holds this batch from an earlier attempt, and keeps what it has"
             );
         }
-        self.laps.execute += watch.elapsed();
-        let planned = planned.clone();
-        let modules = self.in_use.clone();
-        Ok(Executed { planned, batch, rows, has_landed, kept, modules })
+        Ok(Produced { rows, has_landed, kept })
     }
 
     /// Makes the rows of a batch visible.

@@ -62,6 +62,8 @@ pub struct QueryConfig {
     pub name: String,
     /// Digest of the job's text.
     pub job: Digest,
+    /// Digest of what each static table is read from.
+    pub statics: BTreeMap<String, Digest>,
     /// What the engine may be set to.
     pub settings: Settings,
     /// What is planned. Its plugins are the present generations.
@@ -148,6 +150,7 @@ pub struct Query {
     pub(crate) name: String,
     pub(crate) query_id: QueryId,
     pub(crate) job: Digest,
+    pub(crate) statics: BTreeMap<String, Digest>,
     pub(crate) settings: Settings,
     pub(crate) definition: QueryDefinition,
     pub(crate) plan: PlannedQuery,
@@ -212,6 +215,7 @@ impl Query {
             name: config.name,
             query_id: recovered.query_id,
             job: config.job,
+            statics: config.statics,
             settings: config.settings,
             definition: config.definition,
             plan: config.plan,
@@ -495,7 +499,7 @@ impl Query {
 
     pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {
         let plugins = self.in_use.iter().map(|m| (m.name().to_owned(), m.digest())).collect();
-        AttemptSpec { attempt, plugins, job: self.job, statics: BTreeMap::new() }
+        AttemptSpec { attempt, plugins, job: self.job, statics: self.statics.clone() }
     }
 
     fn construct(&mut self, now_ms: i64) -> Result<Option<Planned>, EngineError> {

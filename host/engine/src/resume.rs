@@ -36,6 +36,13 @@ impl Query {
                 "the job changed while a batch was in flight; the batch is replayed with the job as it is now"
             );
         }
+        for (table, digest) in &self.statics {
+            if attempt.statics.get(table).is_some_and(|logged| logged != digest) {
+                tracing::warn!(
+                    "the static table \"{table}\" changed while a batch was in flight; the batch is replayed with the table as it is now"
+                );
+            }
+        }
         let mut modules = Vec::new();
         for module in self.plugins.current() {
             let Some(digest) = attempt.plugins.get(module.name()).copied() else {

@@ -1,7 +1,7 @@
 //! All that differs from batch to batch, as the operators of a kept plan see it.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use datafusion::common::internal_datafusion_err;
@@ -26,6 +26,9 @@ pub struct RunningBatch {
     rows_by_source: BTreeMap<String, AtomicU64>,
     event_times: Vec<AtomicEventTimes>,
     operators: Mutex<BTreeMap<u32, StateProgress>>,
+    /// Operators and their partitions that had rows, of those that ask.
+    inputs: Mutex<BTreeSet<(u32, usize)>>,
+    is_abandoned: Arc<AtomicBool>,
 }
 
 impl RunningBatch {
@@ -50,6 +53,8 @@ impl RunningBatch {
             rows_by_source: sources.map(|name| (name, AtomicU64::new(0))).collect(),
             event_times: (0..watermarks).map(|_| AtomicEventTimes::new()).collect(),
             operators: Mutex::default(),
+            inputs: Mutex::default(),
+            is_abandoned: Arc::default(),
         }
     }
 
@@ -64,6 +69,16 @@ impl RunningBatch {
             .session_config()
             .get_extension::<RunningBatch>()
             .ok_or_else(|| internal_datafusion_err!("a streaming operator ran outside a batch"))
+    }
+
+    /// Gives the attempt up: from here on its operators get an error where they work with state.
+    /// They are tasks that may go on for a while, and must not change what is undone meanwhile.
+    pub fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn abandonment(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_abandoned)
     }
 
     /// What is fixed for the batch.
@@ -116,6 +131,16 @@ impl RunningBatch {
     pub(crate) fn report_operator(&self, operator: u32, progress: StateProgress) {
         let mut operators = self.operators.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         operators.insert(operator, progress);
+    }
+
+    pub(crate) fn note_input(&self, operator: u32, partition: usize) {
+        let mut inputs = self.inputs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        inputs.insert((operator, partition));
+    }
+
+    pub(crate) fn had_input(&self, operator: u32, partition: usize) -> bool {
+        let inputs = self.inputs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        inputs.contains(&(operator, partition))
     }
 
     /// What the batch's run showed. Complete once its output was read to the end.

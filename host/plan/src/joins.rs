@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, NullEquality};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, Extension, Join, LogicalPlan, Operator};
@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::analysis::Streams;
 use crate::logical::{Evaluate, StaticInput, StaticJoin, StreamJoin};
+use crate::sql::CAST;
 use crate::{PlanError, counters, session};
 
 /// Replaces DataFusion's joins wherever a stream takes part.
@@ -62,6 +63,12 @@ pub(crate) fn infer_not_null(plan: LogicalPlan) -> Result<LogicalPlan> {
         let mut compared: Vec<Column> = Vec::new();
         let conditions = join.filter.iter().cloned().flat_map(split_conjunction_owned);
         conditions.for_each(|condition| compare_columns(&condition, &mut compared));
+        if join.null_equality == NullEquality::NullEqualsNothing {
+            for (left, right) in &join.on {
+                compare_columns(left, &mut compared);
+                compare_columns(right, &mut compared);
+            }
+        }
         let wanted = compared.into_iter().filter(|column| {
             let may_be_null = |side: &LogicalPlan, may: bool| {
                 let place = side.schema().maybe_index_of_column(column);
@@ -79,7 +86,31 @@ pub(crate) fn infer_not_null(plan: LogicalPlan) -> Result<LogicalPlan> {
     inferred.map(|inferred| inferred.data)
 }
 
-/// The columns that make a condition null when they are null.
+/// Functions that give null for a null, and that Spark knows as such (NullIntolerant). Others may
+/// do the same, and their nulls meet in a join.
+const NULL_INTOLERANT: [&str; 18] = [
+    "abs",
+    "add",
+    "btrim",
+    "div",
+    "divide",
+    "lower",
+    "ltrim",
+    "multiply",
+    "negative",
+    "positive_remainder",
+    "remainder",
+    "rtrim",
+    "substr",
+    "substring",
+    "subtract",
+    "trim",
+    "upper",
+    CAST,
+];
+
+/// The columns that make a condition null when they are null, by expressions of which Spark knows
+/// that.
 fn compare_columns(condition: &Expr, columns: &mut Vec<Column>) {
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
@@ -94,6 +125,8 @@ fn compare_columns(condition: &Expr, columns: &mut Vec<Column>) {
                     | Operator::Plus
                     | Operator::Minus
                     | Operator::Multiply
+                    | Operator::Divide
+                    | Operator::Modulo
             );
             if is_null_with_any {
                 compare_columns(left, columns);
@@ -106,6 +139,10 @@ fn compare_columns(condition: &Expr, columns: &mut Vec<Column>) {
             }
         }
         Expr::Cast(cast) => compare_columns(&cast.expr, columns),
+        Expr::Negative(inner) => compare_columns(inner, columns),
+        Expr::ScalarFunction(call) if NULL_INTOLERANT.contains(&call.func.name()) => {
+            call.args.iter().for_each(|argument| compare_columns(argument, columns));
+        }
         Expr::Column(column) if !columns.contains(column) => columns.push(column.clone()),
         _ => {}
     }

@@ -33,6 +33,7 @@ use crate::physical::{
     Extensions, ReadAhead, StatefulSettings, StaticRows, StreamScanExec, StreamTable, make_stateful,
 };
 use crate::sql::{self, Names};
+use crate::subqueries::sink_subqueries;
 use crate::{
     PlanError, QueryDefinition, RunningBatch, SourceTable, StatefulOperator, analysis, counters,
     session,
@@ -75,8 +76,11 @@ impl PlannedQuery {
             OutputMode::Update | OutputMode::Complete => result,
         };
         let state = session::state(&planner.context);
-        let result = infer_not_null(result)?;
-        let logical = plan_joins(optimise(&state, &result)?, &streams).await?;
+        // Outer joins that a filter above makes inner ones have to be known before.
+        let result = sink_subqueries(result)?;
+        let result = infer_not_null(optimise(&state, &result)?)?;
+        let logical = extract_calls(optimise(&state, &result)?)?;
+        let logical = plan_joins(logical, &streams).await?;
         let (logical, watermarks) = number_watermarks(logical)?;
         analysis::check_watermarks(&logical, definition)?;
         let settings = StatefulSettings {
@@ -203,6 +207,8 @@ struct Planner {
     context: SessionContext,
     names: Names,
     streams: Streams,
+    /// How many watermarks have been declared.
+    watermarks: usize,
     last: Option<String>,
 }
 
@@ -211,7 +217,7 @@ impl Planner {
         let context = session::streaming(definition.scan_partitions);
         session::register_functions(&context);
         let streams = Streams::of(definition);
-        Planner { context, names: Names::default(), streams, last: None }
+        Planner { context, names: Names::default(), streams, watermarks: 0, last: None }
     }
 
     fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
@@ -311,7 +317,9 @@ impl Planner {
                 let node = EventTimeWatermark::try_new(plan, watermark).map_err(|error| {
                     PlanError::Invalid(format!("{place}: {}", error.strip_backtrace()))
                 })?;
-                LogicalPlan::Extension(Extension { node: Arc::new(node) })
+                let node = Arc::new(node.numbered(self.watermarks));
+                self.watermarks += 1;
+                LogicalPlan::Extension(Extension { node })
             }
         };
         self.names.add_table(name, plan.schema().as_arrow());
@@ -457,37 +465,35 @@ fn limit_streams(plan: LogicalPlan, streams: &Streams) -> Result<LogicalPlan, Pl
     limited.map(|limited| limited.data).map_err(|error| PlanError::Invalid(error.strip_backtrace()))
 }
 
-/// Numbers the watermarks of an optimised plan, where a source that is read twice has two.
+/// Numbers the watermarks that an optimised plan has. One that was declared once is one, also where
+/// its table is read twice: its time is the largest of all its rows, as in Spark.
 fn number_watermarks(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<WatermarkSpec>), PlanError> {
-    let mut found = Vec::new();
+    let (mut declared, mut specs) = (Vec::new(), Vec::new());
     let numbered = plan.transform_up(|node| {
-        let numbered = match &node {
-            LogicalPlan::Extension(Extension { node }) => {
-                node.as_any().downcast_ref::<EventTimeWatermark>().map(|watermark| {
-                    found.push(watermark.spec());
-                    watermark.numbered(found.len() - 1)
-                })
-            }
-            _ => None,
+        let LogicalPlan::Extension(Extension { node: extension }) = &node else {
+            return Ok(Transformed::no(node));
         };
-        Ok(match numbered {
-            None => Transformed::no(node),
-            Some(watermark) => {
-                let node = Arc::new(watermark);
-                Transformed::yes(LogicalPlan::Extension(Extension { node }))
-            }
-        })
+        let Some(watermark) = extension.as_any().downcast_ref::<EventTimeWatermark>() else {
+            return Ok(Transformed::no(node));
+        };
+        let known = declared.iter().position(|number| *number == watermark.number);
+        let number = known.unwrap_or_else(|| {
+            declared.push(watermark.number);
+            specs.push(watermark.spec());
+            declared.len() - 1
+        });
+        let node = Arc::new(watermark.numbered(number));
+        Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
     })?;
-    Ok((numbered.data, found))
+    Ok((numbered.data, specs))
 }
 
 fn optimise(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {
     counters::count_optimised();
-    let optimised = state.optimize(plan).map_err(|error| match error.find_root() {
+    state.optimize(plan).map_err(|error| match error.find_root() {
         DataFusionError::Plan(reason) => PlanError::Invalid(reason.clone()),
         _ => PlanError::from(error),
-    })?;
-    Ok(extract_calls(optimised)?)
+    })
 }
 
 async fn make_physical(

@@ -44,9 +44,8 @@ fn config() -> SessionConfig {
         .with_collect_statistics(false);
     let options = config.options_mut();
     options.optimizer.enable_dynamic_filter_pushdown = false;
-    // Spark infers IS NOT NULL of join keys and pushes it down, below watermarks, too: rows without
-    // a key do not move them.
-    options.optimizer.filter_null_join_keys = true;
+    // As a plan of its own it would be run with each batch. As a join it finds its table.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     // Moves field accesses below projections, where they may meet a column of the same name.
     options.optimizer.enable_leaf_expression_pushdown = false;
     // Spark compares names without regard to case, and keeps how they are written.

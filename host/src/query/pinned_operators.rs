@@ -25,15 +25,10 @@ impl PinnedOperator {
         }
     }
 
-    /// Name, keys and values.
-    pub(super) fn schemas(&self) -> String {
-        format!("{}({}) -> ({})", self.name, self.key, self.value)
-    }
-
     fn describe(&self) -> String {
         let details =
             if self.details.is_empty() { String::new() } else { format!(" [{}]", self.details) };
-        self.schemas() + &details
+        format!("{}({}) -> ({}){details}", self.name, self.key, self.value)
     }
 
     /// The first operator, from the sink's side, that is not the one of the checkpoint.
@@ -72,12 +67,12 @@ impl PinnedOperator {
     fn change(&self, job: &PinnedOperator) -> &'static str {
         if self.name != job.name {
             "was replaced by another"
-        } else if self.details != job.details {
-            "was changed: it is of another kind"
         } else if self.key != job.key {
             "was changed: its keys differ"
-        } else {
+        } else if self.value != job.value {
             "was changed: its values differ"
+        } else {
+            "was changed: its kind, or when its state is evicted, differs"
         }
     }
 }
@@ -109,7 +104,7 @@ mod tests {
         assert_eq!(PinnedOperator::difference(&[sums(), join()], &[sums(), join()]), None);
         assert_eq!(PinnedOperator::difference(&[], &[]), None);
         let outer = operator("join", "left outer", "k INT", "v INT");
-        let words = ["operator 1 (join)", "another kind", "[inner]", "[left outer]"];
+        let words = ["operator 1 (join)", "its kind", "[inner]", "[left outer]"];
         says(&[sums(), join()], &[sums(), outer], &words);
         let wide = operator("join", "inner", "k INT, l INT", "v INT");
         says(&[join()], &[wide], &["operator 0 (join)", "keys differ", "(k INT, l INT)"]);

@@ -8,7 +8,7 @@ use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
     plan_sink, plan_source,
 };
-use tidemill_core::{FunctionKind, PluginModule, QueryId};
+use tidemill_core::{Digest, FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
     Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
     Settings, StopSignal, SystemClock, TargetFactory,
@@ -69,6 +69,7 @@ impl Shared {
 pub struct Prepared {
     job: Job,
     definition: QueryDefinition,
+    static_digests: BTreeMap<String, Digest>,
     plan: PlannedQuery,
     sources: Vec<(PlannedSource, Arc<LateReader>)>,
     sink: Option<PlannedSink>,
@@ -98,13 +99,15 @@ impl Prepared {
         } else {
             Some(JobPlugins::load(shared, &job.plugins)?)
         };
-        let mut statics = Vec::new();
+        let (mut statics, mut static_digests) = (Vec::new(), BTreeMap::new());
         for table in &job.statics {
             let planned = plan_source(source_config(table))?;
+            let reader = StaticReader::open(&planned)?;
+            static_digests.insert(table.name.clone(), reader.digest());
             statics.push(StaticTable {
                 name: table.name.clone(),
                 schema: planned.schema(),
-                reader: Arc::new(StaticReader(planned)),
+                reader: Arc::new(reader),
             });
         }
         let definition = QueryDefinition {
@@ -123,6 +126,7 @@ impl Prepared {
         let mut prepared = Prepared {
             job,
             definition,
+            static_digests,
             plan,
             sources,
             sink: None,
@@ -239,6 +243,7 @@ impl Prepared {
         let config = QueryConfig {
             name: self.job.name.clone(),
             job: self.job.digest,
+            statics: self.static_digests,
             settings,
             definition: self.definition,
             plan: self.plan,

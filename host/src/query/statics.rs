@@ -3,17 +3,36 @@
 use std::sync::Arc;
 
 use tidemill_connectors::PlannedSource;
-use tidemill_core::{ConnectorError, ReadLimit, RowStream, Slice, TableReader};
+use tidemill_core::{
+    ConnectorError, Digest, RangeReader, ReadLimit, RowStream, Slice, SourceRange, TableReader,
+};
 
-/// Reads all that the place of a source holds.
-pub(super) struct StaticReader(pub(super) PlannedSource);
+/// All that the place of a source held when it was opened: what comes later is never read.
+pub(super) struct StaticReader {
+    /// `None`: nothing was there.
+    range: Option<SourceRange>,
+    reader: Arc<dyn RangeReader>,
+}
+
+impl StaticReader {
+    pub(super) fn open(planned: &PlannedSource) -> Result<StaticReader, ConnectorError> {
+        let mut source = planned.open(Arc::new(|| 0))?;
+        let range = source.next_range(ReadLimit::Unlimited)?;
+        Ok(StaticReader { range, reader: source.reader() })
+    }
+
+    /// Of what is read.
+    pub(super) fn digest(&self) -> Digest {
+        let range = serde_json::to_vec(&self.range).expect("a range is JSON");
+        Digest::of(&range)
+    }
+}
 
 impl TableReader for StaticReader {
     fn read(&self, projection: &[usize]) -> Result<RowStream, ConnectorError> {
-        let mut source = self.0.open(Arc::new(|| 0))?;
-        let Some(range) = source.next_range(ReadLimit::Unlimited)? else {
+        let Some(range) = &self.range else {
             return Ok(Box::new(std::iter::empty()));
         };
-        source.reader().read(&range, Slice { index: 0, count: 1 }, projection)
+        self.reader.read(range, Slice { index: 0, count: 1 }, projection)
     }
 }

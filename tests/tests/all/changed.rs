@@ -117,6 +117,46 @@ fn another_aggregate_or_grouping_is_refused_by_the_operators_name() {
 }
 
 #[test]
+fn what_state_is_evicted_by_is_fixed() {
+    const UPDATED: &str = "SELECT window.start AS start, item, sum(n) AS total";
+    let updating = SUMS
+        .replace("output_mode = \"append\"", "output_mode = \"update\"")
+        .replace("format = \"json\"\npath = \"out\"", "format = \"console\"");
+    assert!(updating.contains(UPDATED));
+    let bench = began(&updating);
+    let without = updating.replace("watermark = { column = \"at\", delay = \"1 minute\" }", "");
+    refused(&bench, &without, &["operator 0 (stateStoreSave)", "are kept for ever", "leave"]);
+    refused(&bench, &updating.replace("'5 minutes'", "'10 minutes'"), &["600000000"]);
+    accepted(&bench, &updating.replace("delay = \"1 minute\"", "delay = \"2 minutes\""));
+
+    const ONCE: &str =
+        "[[step]]\nname = \"once\"\ndrop_duplicates = { columns = [\"item\", \"at\"] }\n";
+    let (head, tail) = SUMS.split_once("[[step]]").unwrap();
+    let (_, sink) = tail.split_once("[sink]").unwrap();
+    let once = format!("{head}{ONCE}[sink]{sink}");
+    let bench = began(&once);
+    let without = once.replace("watermark = { column = \"at\", delay = \"1 minute\" }", "");
+    refused(&bench, &without, &["operator 0 (dedupe)", "kept for ever", "at their event time"]);
+    accepted(&bench, &once);
+}
+
+#[test]
+fn another_range_of_a_join_is_refused() {
+    let watermark = "schema = \"item STRING, n INT, at TIMESTAMP\"\nwatermark = { column = \"at\", delay = \"1 minute\" }\n";
+    let ranged = PAIRS
+        .replace("schema = \"item STRING, n INT, at TIMESTAMP\"\n", watermark)
+        .replace("schema = \"item STRING, n INT, price INT\"\n", watermark)
+        .replace(
+            "SELECT o.item, p.price FROM orders o JOIN prices p ON o.item = p.item",
+            "SELECT o.item, p.n FROM orders o JOIN prices p ON o.item = p.item AND p.at BETWEEN o.at AND o.at + INTERVAL 5 SECONDS",
+        );
+    let bench = began(&ranged);
+    let words = ["operator 0 (symmetricHashJoin)", "leave 5001000", "leave 9001000"];
+    refused(&bench, &ranged.replace("5 SECONDS", "9 SECONDS"), &words);
+    accepted(&bench, &ranged);
+}
+
+#[test]
 fn another_key_of_a_join_is_refused() {
     let bench = began(PAIRS);
     let job = PAIRS.replace("o.item = p.item", "o.item = p.item AND o.n = p.n");

@@ -1,8 +1,9 @@
 //! A power cut at every operation of the disk: over an in-memory disk that forgets what was not
 //! synced, a query of the whole engine ends with the rows of an undisturbed run.
 
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
@@ -10,6 +11,7 @@ use tidemill_checkpoint::{Crash, MemoryDisk};
 use tidemill_connectors::MemoryTables;
 use tidemill_engine::StopSignal;
 use tidemill_tests::{Workbench, write_orders};
+use tracing_subscriber::util::SubscriberInitExt;
 
 const JOB: &str = r#"
 name = "crashing"
@@ -85,4 +87,74 @@ fn a_power_cut_at_any_operation_of_the_disk_loses_and_doubles_nothing() {
         assert!(run(&job, &survivor, &tables), "operation {operation}: the restart failed");
         assert_eq!(rows(&tables), expected, "operation {operation}, ended {ended}");
     }
+}
+
+const LOOKUP: &str = r#"
+name = "crashing"
+output_mode = "append"
+trigger = { available_now = true }
+[source.orders]
+format = "json"
+path = "input"
+schema = "category STRING"
+[static.titles]
+format = "json"
+path = "titles"
+schema = "category STRING, title STRING"
+[[step]]
+name = "titled"
+sql = "SELECT t.title FROM orders o JOIN titles t ON o.category = t.category"
+[sink]
+format = "memory"
+"#;
+
+/// Where warnings are printed.
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Cuts the query off at each operation of its disk, each time changes something, and starts it
+/// again. Gives what was printed.
+fn printed_after_crashes(change: impl Fn(&Workbench, u64)) -> String {
+    let _alone = crate::planning();
+    let bench = Workbench::new();
+    let job = bench.write("job.toml", LOOKUP);
+    bench.write_input("input/1.json", 1, "{\"category\":\"a\"}\n");
+    bench.write("titles/1.json", "{\"category\":\"a\",\"title\":\"A\"}\n");
+    let printed = Printed::default();
+    let writer = printed.clone();
+    let _guard =
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).finish().set_default();
+    let whole = MemoryDisk::new();
+    assert!(run(&job, &whole, &MemoryTables::default()));
+    for operation in 0..whole.operations() {
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        disk.crash_at(operation);
+        run(&job, &disk, &tables);
+        change(&bench, operation);
+        let restarted = run(&job, &disk.after(Crash::PowerCut), &tables);
+        assert!(restarted, "operation {operation}: the restart failed");
+    }
+    String::from_utf8(printed.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn a_static_table_that_changed_under_a_batch_in_flight_is_warned_of() {
+    const WARNING: &str = "static table \"titles\" changed while a batch was in flight";
+    assert!(!printed_after_crashes(|_, _| {}).contains(WARNING));
+    let add = |bench: &Workbench, operation| {
+        let row = "{\"category\":\"a\",\"title\":\"Another\"}\n";
+        bench.write(&format!("titles/added{operation}.json"), row);
+    };
+    let printed = printed_after_crashes(add);
+    assert!(printed.contains(WARNING), "{printed}");
 }

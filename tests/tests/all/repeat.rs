@@ -1,6 +1,20 @@
 //! An attempt is a function: run twice, it gives the same rows in the same order, byte for byte;
 //! and it plans nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use futures::TryStreamExt;
+use tidemill_checkpoint::{MemoryStateStore, StateBackend};
+use tidemill_core::{
+    Attempt, BatchId, BatchSpec, ConnectorError, OutputMode, QueryId, RangeReader, RowStream,
+    Slice, SourceRange, StateStore, Watermark, WatermarkPolicy,
+};
+use tidemill_plan::{
+    PlannedQuery, QueryDefinition, ReadAhead, RunningBatch, SourceTable, Step, StepKind,
+};
 use tidemill_tests::{Workbench, write_orders};
 
 use crate::orders::{JOB, bench};
@@ -90,4 +104,74 @@ fn whole_numbers_divide_and_cast_as_in_spark() {
 
 fn tokio_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Gives one row.
+struct OneRow;
+
+impl RangeReader for OneRow {
+    fn read(&self, _: &SourceRange, _: Slice, _: &[usize]) -> Result<RowStream, ConnectorError> {
+        let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as _)]);
+        Ok(Box::new(std::iter::once(Ok(rows.unwrap()))))
+    }
+}
+
+/// Plans `drop_duplicates` over one row, and runs a batch of it. Gives its rows, or its error, and
+/// the rows of the state.
+fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
+    let _alone = crate::planning();
+    let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+    let table = SourceTable {
+        name: "numbers".to_owned(),
+        schema: Arc::new(schema),
+        reader: Arc::new(OneRow),
+        value: None,
+        watermark: None,
+    };
+    let (from, columns) = ("numbers".to_owned(), Vec::new());
+    let once = StepKind::DropDuplicates { from, columns, within_watermark: false };
+    let definition = QueryDefinition {
+        output_mode: OutputMode::Append,
+        watermark_policy: WatermarkPolicy::Min,
+        shuffle_partitions: 1,
+        scan_partitions: 1,
+        sources: vec![table],
+        statics: Vec::new(),
+        steps: vec![Step { name: "once".to_owned(), kind: once, watermark: None }],
+        output: None,
+        plugins: Vec::new(),
+    };
+    let runtime = tokio_runtime();
+    let plan = runtime.block_on(PlannedQuery::plan(&definition)).unwrap();
+    let range = SourceRange { start: 0.into(), end: 1.into(), parts: serde_json::Value::Null };
+    let spec = BatchSpec {
+        batch: BatchId::FIRST,
+        batch_time_ms: 0,
+        watermark: Watermark::at_millis(0),
+        late_watermark: Watermark::at_millis(0),
+        ranges: BTreeMap::from([("numbers".to_owned(), range)]),
+    };
+    let state = Arc::new(MemoryStateStore::new(1 << 20));
+    let store = Arc::clone(&state) as Arc<dyn StateStore>;
+    let id = QueryId("5c5c3a1e-0d0b-4a5e-9d1b-1f1b0c5f3a11".to_owned());
+    let batch = plan.batch("q", &id, spec, Attempt::FIRST, store, ReadAhead::default());
+    before(&batch);
+    let _inside = runtime.enter();
+    let streams = plan.run(&batch).unwrap();
+    let rows = streams.into_iter().map(|stream| {
+        let blocks = runtime.block_on(stream.try_collect::<Vec<_>>());
+        let blocks = blocks.map_err(|error| error.to_string())?;
+        Ok(blocks.iter().map(RecordBatch::num_rows).sum::<usize>())
+    });
+    (rows.sum(), state.rows().values().sum())
+}
+
+/// Its operators are tasks, which may be in the middle of a block when another part of the plan or
+/// the sink fails.
+#[test]
+fn an_attempt_that_was_given_up_changes_no_state() {
+    assert_eq!(deduplicate(|_| {}), (Ok(1), 1));
+    let (rows, state) = deduplicate(RunningBatch::abandon);
+    assert!(rows.is_err_and(|error| error.contains("given up")));
+    assert_eq!(state, 0);
 }

@@ -144,6 +144,7 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
     let config = QueryConfig {
         name: "q".to_owned(),
         job: Digest::of(b"a job"),
+        statics: BTreeMap::new(),
         settings: Settings {
             trigger: Trigger::AvailableNow,
             no_data_batches: true,

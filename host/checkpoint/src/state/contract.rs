@@ -149,6 +149,13 @@ pub fn a_batch_may_not_outgrow_its_budget(store: &impl StateBackend) {
     }
     store.apply();
     assert_eq!(add(1), Ok(()));
+    store.apply();
+    for bucket in 2..10 {
+        let some = |shard: &mut dyn ShardState| shard.put(Bucket(bucket), b"k", &[0; 500]);
+        assert_eq!(with_shard(store, some), Ok(()));
+        store.apply();
+    }
+    assert_eq!(evict(store, 9).len(), 10, "what leaves may be larger than the budget");
 }
 
 /// Rows and bytes are counted as changes come, not when somebody asks.
@@ -295,6 +302,9 @@ pub fn random_batches_do_what_a_sorted_map_does(store: &impl StateBackend, seed:
             for group in 0..GROUPS {
                 let wanted = members_of(&model, &group_name(group));
                 assert_eq!(members(store, &group_name(group)), wanted, "seed {seed}");
+                let has_any =
+                    with_shard(store, |shard| shard.has_members(group_name(group).as_bytes()));
+                assert_eq!(has_any, !wanted.is_empty(), "seed {seed}");
             }
         }
         assert_eq!(with_changes(store, committed.clone()), model, "seed {seed}");
@@ -311,6 +321,12 @@ pub fn random_batches_do_what_a_sorted_map_does(store: &impl StateBackend, seed:
 
 fn change_both(store: &impl StateBackend, model: &mut Model, random: &mut Random) {
     let bucket = Bucket(random.below(6) as i64);
+    if random.below(20) == 0 {
+        let leaving: Vec<Entry> = scan(store, bucket.0);
+        assert_eq!(evict(store, bucket.0), leaving);
+        model.retain(|(at, _), _| *at > bucket);
+        return;
+    }
     let mut key = format!("key {}", random.below(12)).into_bytes();
     if random.below(2) == 0 {
         member_key(group_name(random.below(GROUPS)).as_bytes(), random.below(5), &mut key);
@@ -434,6 +450,18 @@ fn scan(store: &impl StateBackend, until: i64) -> Vec<Entry> {
             entries.push((bucket, key.to_vec(), value.to_vec()));
         });
     });
+    entries
+}
+
+/// What leaves.
+fn evict(store: &impl StateBackend, until: i64) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let evicted = with_shard(store, |shard| {
+        shard.evict(Bucket(until), &mut |bucket, key, value| {
+            entries.push((bucket, key.to_vec(), value.to_vec()));
+        })
+    });
+    assert_eq!(evicted, Ok(entries.len() as u64));
     entries
 }
 

@@ -16,14 +16,14 @@ use super::lists::{Lists, NONE, Rest, push_compactly};
 ///
 /// This and the three below are what `examples/state_memory.rs` measured for a million entries,
 /// when the table of keys had just doubled: the sums are 76 bytes an entry that is never
-/// evicted, 102 for entries with a bucket each, 121 for groups of one with a bucket each.
+/// evicted, 102 for entries with a bucket each, 125 for groups of one with a bucket each.
 pub(super) const ENTRY_BYTES: u64 = 76;
 
 /// Memory of a bucket.
 const BUCKET_BYTES: u64 = 26;
 
 /// Memory of an entry's place in its group, once groups are asked for.
-const MEMBER_BYTES: u64 = 9;
+const MEMBER_BYTES: u64 = 13;
 
 /// Memory of a group.
 const GROUP_BYTES: u64 = 10;
@@ -60,6 +60,9 @@ impl Slot {
 struct Groups {
     /// The first entry of each group's list.
     firsts: HashTable<u32>,
+    /// Of the group of each entry. Kept so that the table is searched and grows without a look at
+    /// the keys.
+    hashes: Vec<u32>,
     lists: Lists,
 }
 
@@ -150,7 +153,7 @@ impl Entries {
             }
         }
         if let Some(groups) = self.groups.get_mut() {
-            groups.remove(number, &self.slots, &self.hasher);
+            groups.remove(number, &self.slots);
         }
     }
 
@@ -209,33 +212,49 @@ impl Entries {
         self.slots[number as usize].change = change.map_or(NONE, number_of);
     }
 
-    /// Visits the live entries of the buckets `..=until`, in (bucket, key) order.
-    pub(super) fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) {
-        let mut sorted: Vec<(&[u8], &[u8])> = Vec::new();
+    /// Visits the live entries of the buckets `..=until`, in (bucket, key) order. Gives their
+    /// numbers, in this order.
+    pub(super) fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) -> Vec<u32> {
+        let mut sorted: Vec<(&[u8], u32)> = Vec::new();
+        let mut numbers = Vec::new();
         for (bucket, first) in self.buckets.range(..=until) {
-            let slots = self.by_bucket.of(*first).map(|number| &self.slots[number as usize]);
-            sorted.extend(slots.map(|slot| (slot.key(), slot.value())));
+            let of_bucket = self.by_bucket.of(*first);
+            sorted.extend(of_bucket.map(|number| (self.slots[number as usize].key(), number)));
             sorted.sort_unstable();
-            for (key, value) in sorted.drain(..) {
-                visit(*bucket, key, value);
+            for (key, number) in sorted.drain(..) {
+                visit(*bucket, key, self.slots[number as usize].value());
+                numbers.push(number);
             }
         }
+        numbers
     }
 
     /// Visits the live members of a group, in (member, bucket) order.
     pub(super) fn members(&self, group: &[u8], visit: &mut MemberVisitor<'_>) {
-        let groups = self.groups.get_or_init(|| Groups::of(&self.slots, &self.hasher));
+        let groups = self.groups();
         let Some(first) = groups.first(group, &self.slots, &self.hasher) else { return };
         let member = |number: u32| {
             let slot = &self.slots[number as usize];
             split_member(slot.key()).map(|(_, member)| (member, slot.bucket, slot.value()))
         };
-        let mut sorted: Vec<_> = groups.lists.of(first).filter_map(member).collect();
+        let mut of_group = groups.lists.of(first).filter_map(member);
+        let (Some(one), another) = (of_group.next(), of_group.next()) else { return };
+        // Most groups have one member.
+        let Some(another) = another else { return visit(one.1, one.0, one.2) };
+        let mut sorted: Vec<_> = [one, another].into_iter().chain(of_group).collect();
         // Stable because it takes runs as they are: members mostly come in their order.
         sorted.sort_by_key(|(member, bucket, _)| (*member, *bucket));
         for (member, bucket, value) in sorted {
             visit(bucket, member, value);
         }
+    }
+
+    pub(super) fn has_members(&self, group: &[u8]) -> bool {
+        self.groups().first(group, &self.slots, &self.hasher).is_some()
+    }
+
+    fn groups(&self) -> &Groups {
+        self.groups.get_or_init(|| Groups::of(&self.slots, &self.hasher))
     }
 
     pub(super) fn usage(&self) -> StateUsage {
@@ -290,7 +309,8 @@ impl Entries {
 impl Groups {
     /// Of all live entries.
     fn of(slots: &[Slot], hasher: &DefaultHashBuilder) -> Groups {
-        let mut groups = Groups { firsts: HashTable::new(), lists: Lists::default() };
+        let (firsts, hashes, lists) = (HashTable::new(), Vec::new(), Lists::default());
+        let mut groups = Groups { firsts, hashes, lists };
         for (number, slot) in slots.iter().enumerate() {
             if slot.is_live {
                 groups.add(number_of(number), slots, hasher);
@@ -300,14 +320,26 @@ impl Groups {
     }
 
     fn first(&self, group: &[u8], slots: &[Slot], hasher: &DefaultHashBuilder) -> Option<u32> {
-        let is_it = |number: &u32| group_of(slots, *number) == Some(group);
-        self.firsts.find(hasher.hash_one(group), is_it).copied()
+        let hash = hasher.hash_one(group) as u32;
+        let is_it = |number: &u32| {
+            self.hashes[*number as usize] == hash && group_of(slots, *number) == Some(group)
+        };
+        self.firsts.find(spread(hash), is_it).copied()
     }
 
     /// Entries whose key is too short for a member are in no group.
     fn add(&mut self, number: u32, slots: &[Slot], hasher: &DefaultHashBuilder) {
         let Some(group) = group_of(slots, number) else { return };
-        match self.entry(group, slots, hasher) {
+        let hash = hasher.hash_one(group) as u32;
+        while self.hashes.len() <= number as usize {
+            push_compactly(&mut self.hashes, 0);
+        }
+        self.hashes[number as usize] = hash;
+        let is_it = |number: &u32| {
+            self.hashes[*number as usize] == hash && group_of(slots, *number) == Some(group)
+        };
+        let hash_of = |number: &u32| spread(self.hashes[*number as usize]);
+        match self.firsts.entry(spread(hash), is_it, hash_of) {
             hash_table::Entry::Vacant(place) => {
                 place.insert(number);
                 self.lists.push(number, None);
@@ -319,32 +351,22 @@ impl Groups {
         }
     }
 
-    fn remove(&mut self, number: u32, slots: &[Slot], hasher: &DefaultHashBuilder) {
-        let Some(group) = group_of(slots, number) else { return };
+    fn remove(&mut self, number: u32, slots: &[Slot]) {
+        if group_of(slots, number).is_none() {
+            return;
+        }
         let rest = self.lists.remove(number);
         if let Rest::SameFirst = rest {
             return;
         }
-        let hash_table::Entry::Occupied(mut place) = self.entry(group, slots, hasher) else {
-            return;
-        };
+        let hash = spread(self.hashes[number as usize]);
+        let Ok(mut place) = self.firsts.find_entry(hash, |first| *first == number) else { return };
         match rest {
             Rest::NewFirst(first) => *place.get_mut() = first,
             _ => {
                 place.remove();
             }
         }
-    }
-
-    fn entry<'a>(
-        &'a mut self,
-        group: &[u8],
-        slots: &[Slot],
-        hasher: &DefaultHashBuilder,
-    ) -> hash_table::Entry<'a, u32> {
-        let is_it = |number: &u32| group_of(slots, *number) == Some(group);
-        let hash_of = |number: &u32| hasher.hash_one(group_of(slots, *number).unwrap_or_default());
-        self.firsts.entry(hasher.hash_one(group), is_it, hash_of)
     }
 }
 

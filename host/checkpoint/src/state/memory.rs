@@ -14,7 +14,7 @@ type Shards = BTreeMap<(OperatorId, ShardId), Arc<Mutex<Shard>>>;
 /// State in memory. The log and the snapshots make it durable.
 ///
 /// Costs about 76 bytes an entry beside its key and value (so 122 bytes for a key of 30 and a
-/// value of 16 bytes), 26 for each bucket, and 9 more an entry and 10 a group in shards whose
+/// value of 16 bytes), 26 for each bucket, and 13 more an entry and 10 a group in shards whose
 /// groups are asked for.
 #[derive(Debug)]
 pub struct MemoryStateStore {

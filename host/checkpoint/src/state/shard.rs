@@ -9,6 +9,10 @@ use tidemill_core::{
 
 use super::entries::{ENTRY_BYTES, Entries};
 
+/// Memory of the note that an entry was removed. The entry itself was part of the state before, and
+/// is not counted again: so state can be evicted that is larger than the budget.
+const NOTE_BYTES: u64 = size_of::<Touched>() as u64;
+
 /// Memory for the changes of a batch, shared by all shards.
 #[derive(Debug)]
 pub(crate) struct OverlayBudget {
@@ -138,11 +142,25 @@ impl Shard {
     fn charged(&self, entry: u32) -> u64 {
         let Some(change) = self.entries.change(entry) else { return 0 };
         let before = match &self.changes[change as usize].before {
-            Before::Absent | Before::Kept => 0,
+            Before::Kept => return NOTE_BYTES,
+            Before::Absent => 0,
             Before::Value(value) => value.len(),
         };
         let now = if self.entries.is_live(entry) { self.entries.value(entry).len() } else { 0 };
         change_bytes(self.entries.key(entry).len(), before.max(now))
+    }
+
+    /// Removes a live entry.
+    fn remove_entry(&mut self, entry: u32) -> Result<(), StateError> {
+        if self.entries.change(entry).is_none() {
+            self.budget.replace(0, NOTE_BYTES)?;
+            self.touch(entry, Before::Kept);
+            self.entries.hide(entry);
+            return Ok(());
+        }
+        let charged = self.charged(entry);
+        self.entries.hide(entry);
+        self.budget.replace(charged, self.charged(entry))
     }
 
     /// Notes that the batch changes an entry that it did not touch before.
@@ -184,15 +202,7 @@ impl ShardState for Shard {
 
     fn remove(&mut self, bucket: Bucket, key: &[u8]) -> Result<bool, StateError> {
         let Some(entry) = self.live(bucket, key) else { return Ok(false) };
-        if self.entries.change(entry).is_none() {
-            self.budget.replace(0, change_bytes(key.len(), 0))?;
-            self.touch(entry, Before::Kept);
-            self.entries.hide(entry);
-        } else {
-            let charged = self.charged(entry);
-            self.entries.hide(entry);
-            self.budget.replace(charged, self.charged(entry))?;
-        }
+        self.remove_entry(entry)?;
         Ok(true)
     }
 
@@ -227,8 +237,18 @@ impl ShardState for Shard {
         self.entries.members(group, visit);
     }
 
+    fn has_members(&self, group: &[u8]) -> bool {
+        self.entries.has_members(group)
+    }
+
     fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) {
         self.entries.scan(until, visit);
+    }
+
+    fn evict(&mut self, until: Bucket, visit: &mut StateVisitor<'_>) -> Result<u64, StateError> {
+        let leaving = self.entries.scan(until, visit);
+        leaving.iter().try_for_each(|entry| self.remove_entry(*entry))?;
+        Ok(leaving.len() as u64)
     }
 
     fn usage(&self) -> StateUsage {
@@ -236,8 +256,8 @@ impl ShardState for Shard {
     }
 }
 
-/// What a change takes of the budget, by the lengths of the key and of the longer one of the old
-/// and the new value: an entry that is new, or the note of an old value.
+/// What a change that is no removal takes of the budget, by the lengths of the key and of the
+/// longer one of the old and the new value: an entry that is new, or the note of an old value.
 fn change_bytes(key: usize, value: usize) -> u64 {
     key as u64 + value as u64 + ENTRY_BYTES
 }

@@ -142,13 +142,7 @@ impl Query {
         }
         let windows = self.state.shard(OperatorId(1), ShardId(0));
         let mut windows = windows.lock().unwrap();
-        let mut old = Vec::new();
-        windows.scan(Bucket(spec.watermark.millis), &mut |bucket, key, _| {
-            old.push((bucket, key.to_vec()));
-        });
-        for (bucket, key) in old {
-            assert!(windows.remove(bucket, &key).unwrap());
-        }
+        windows.evict(Bucket(spec.watermark.millis), &mut |_, _, _| {}).unwrap();
         windows.put(Bucket(spec.batch.0 as i64), b"window", b"value").unwrap();
     }
 

@@ -160,7 +160,7 @@ pub(crate) struct EventTimeWatermark {
     pub(crate) delay: Interval,
     /// How long without rows until it no longer holds the query's watermark back.
     pub(crate) idle: Option<Interval>,
-    /// Number among the watermarks of the optimised plan.
+    /// Which of the declared watermarks; in the end, which of those that the optimised plan has.
     pub(crate) number: usize,
     schema: DFSchemaRef,
 }

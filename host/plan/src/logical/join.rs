@@ -135,6 +135,16 @@ pub(crate) enum Retention {
     Stuck,
 }
 
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Retention::Forever | Retention::Stuck => write!(f, "are kept for ever"),
+            Retention::Key(key) => write!(f, "leave at the event time in key {key}"),
+            Retention::Value(add) => write!(f, "leave {add} microseconds after their event time"),
+        }
+    }
+}
+
 /// A join of two streams.
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct StreamJoin {
@@ -321,7 +331,7 @@ pub(crate) struct StaticJoin {
     pub(crate) stream: LogicalPlan,
     pub(crate) table: StaticInput,
     pub(crate) stream_is_left: bool,
-    /// Inner, or Left, LeftSemi or LeftAnti with the stream for the left side.
+    /// Inner, or Left, LeftSemi, LeftAnti or LeftMark with the stream for the left side.
     pub(crate) kind: JoinType,
     /// Its left side is the stream.
     pub(crate) condition: JoinCondition,
@@ -345,11 +355,12 @@ impl StaticJoin {
         }
         let kind = match (join.join_type, stream_is_left) {
             (kind @ (JoinType::Inner | JoinType::Left), true)
-            | (kind @ (JoinType::LeftSemi | JoinType::LeftAnti), true)
+            | (kind @ (JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark), true)
             | (kind @ JoinType::Inner, false) => kind,
             (JoinType::Right, false) => JoinType::Left,
             (JoinType::RightSemi, false) => JoinType::LeftSemi,
             (JoinType::RightAnti, false) => JoinType::LeftAnti,
+            (JoinType::RightMark, false) => JoinType::LeftMark,
             (kind, _) => return internal_err!("a {kind} join of a stream and a table"),
         };
         Ok(StaticJoin {

@@ -46,7 +46,7 @@ pub(super) fn time_bound(
             && state(plus)
             && other(minus)
         {
-            let bound = difference.constant + if is_strict { 0 } else { MILLISECOND };
+            let bound = difference.constant.saturating_add(if is_strict { 0 } else { MILLISECOND });
             loosest = loosest.max(Some(bound));
         }
     }
@@ -140,7 +140,8 @@ fn linear(expression: &Expr, schema: &DFSchema) -> Option<Linear> {
             let (left, right) = (linear(left, schema)?, linear(right, schema)?);
             match op {
                 Operator::Plus => left.plus(&right),
-                Operator::Minus => left.minus(&right),
+                // Spark does not look into the difference of two times.
+                Operator::Minus if right.times.is_empty() => left.minus(&right),
                 _ => None,
             }
         }

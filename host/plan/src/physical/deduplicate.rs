@@ -12,24 +12,22 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::row::{RowConverter, SortField};
+use arrow::row::RowConverter;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use tidemill_core::Bucket;
 
+use super::encoding::{comparable, encoding};
 use super::inputs::Inputs;
+use super::output::Output;
 use super::properties::{one_input, plain};
 use super::stateful::{OperatorState, Placement, StateCounts, StatefulOperator, placement};
 use crate::RunningBatch;
 use crate::logical::EventTimeColumn;
-
-/// Record batches that wait for their reader, at most.
-const OUTPUT_BLOCKS: usize = 4;
 
 /// A key forgotten within the watermark is the only member of its group.
 const ONLY: u64 = 0;
@@ -72,8 +70,7 @@ impl DeduplicateExec {
         let columns =
             columns.iter().map(|name| Ok(schema.index_of(name)?)).collect::<Result<Vec<_>>>()?;
         let key_schema = Arc::new(schema.project(&columns)?);
-        let fields = key_schema.fields().iter();
-        let sorted = fields.map(|field| SortField::new(field.data_type().clone())).collect();
+        let converter = encoding(key_schema.fields().iter().map(|field| field.data_type()))?;
         let time = EventTimeColumn::of(&schema)?;
         let forget = match (within, time) {
             (Some(delay), _) => Forget::AfterFirst(delay),
@@ -82,13 +79,7 @@ impl DeduplicateExec {
         };
         Ok(DeduplicateExec {
             properties: plain(input.schema(), 1, EmissionType::Incremental),
-            keys: Arc::new(Keys {
-                converter: RowConverter::new(sorted)?,
-                columns,
-                schema: key_schema,
-                time,
-                forget,
-            }),
+            keys: Arc::new(Keys { converter, columns, schema: key_schema, time, forget }),
             placement: None,
             input,
         })
@@ -119,7 +110,7 @@ impl DeduplicateExec {
         StatefulOperator {
             id: placement.operator,
             name: self.keys.name().to_owned(),
-            details: String::new(),
+            details: self.keys.describe_eviction().to_owned(),
             key: Arc::clone(&self.keys.schema),
             value: Arc::new(Schema::empty()),
             follows: placement.lag,
@@ -133,6 +124,16 @@ impl Keys {
         match self.forget {
             Forget::AfterFirst(_) => "dedupeWithinWatermark",
             Forget::Never | Forget::ByEventTime => "dedupe",
+        }
+    }
+
+    /// When keys are forgotten, for people and for the check at a restart. How far the watermark
+    /// stays behind may change: each key has the time at which it is forgotten.
+    fn describe_eviction(&self) -> &'static str {
+        match self.forget {
+            Forget::Never => "keys are kept for ever",
+            Forget::ByEventTime => "keys leave at their event time",
+            Forget::AfterFirst(_) => "keys leave after the delay of the watermark",
         }
     }
 }
@@ -152,15 +153,15 @@ impl Run {
     fn first_rows(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
         let columns: Vec<_> =
             self.keys.columns.iter().map(|column| Arc::clone(rows.column(*column))).collect();
-        let keys = self.keys.converter.convert_columns(&columns)?;
+        let keys = self.keys.converter.convert_columns(&comparable(&columns))?;
         let times = match self.keys.time {
             Some(time) => time.times(rows.columns())?,
             None => vec![None; rows.num_rows()],
         };
-        let late = self.placement.late(self.batch.spec());
+        let lateness = self.placement.lateness(self.batch.spec());
         let mut passes = Vec::with_capacity(rows.num_rows());
         for (key, time) in keys.iter().zip(times) {
-            if time.zip(late).is_some_and(|(time, late)| time <= late) {
+            if time.is_some_and(|time| lateness.is_late(time)) {
                 self.counts.dropped += 1;
                 passes.push(false);
                 continue;
@@ -175,16 +176,16 @@ impl Run {
 
     /// Whether the key is new; it is known from here on.
     fn remember(&self, key: &[u8], time: Option<i64>) -> Result<bool> {
-        let at = |add: i64| time.map_or(Bucket::FOREVER, |time| Bucket(time.saturating_add(add)));
+        let at = |time: i64, add: i64| Bucket(time.saturating_add(add));
         self.state.shard(self.state.shard_of(key), |state| {
             let bucket = match self.keys.forget {
                 Forget::Never => Bucket::FOREVER,
-                Forget::ByEventTime => at(0),
+                Forget::ByEventTime => time.map_or(Bucket::FOREVER, |time| at(time, 0)),
                 Forget::AfterFirst(delay) => {
-                    let mut is_known = false;
-                    state.members(key, &mut |_, _, _| is_known = true);
+                    let is_known = state.has_members(key);
                     if !is_known {
-                        state.put_member(at(delay), key, ONLY, &[])?;
+                        // Spark takes no time for 1970, here alone.
+                        state.put_member(at(time.unwrap_or(0), delay), key, ONLY, &[])?;
                     }
                     return Ok(!is_known);
                 }
@@ -226,8 +227,13 @@ impl DisplayAs for DeduplicateExec {
 impl ExecutionPlan for DeduplicateExec {
     one_input!("Deduplicate");
 
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (placement, batch) = (placement(self.placement)?, RunningBatch::of(&context)?);
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (placement, batch) =
+            (placement(self.placement, partition)?, RunningBatch::of(&context)?);
         let mut run = Run {
             keys: Arc::clone(&self.keys),
             state: placement.open(&batch),
@@ -237,17 +243,11 @@ impl ExecutionPlan for DeduplicateExec {
             duplicates: 0,
         };
         let mut input = Inputs::start(&self.input, &context)?;
-        let mut output = RecordBatchReceiverStream::builder(self.schema(), OUTPUT_BLOCKS);
-        let rows = output.tx();
-        output.spawn(async move {
+        Ok(Output::of(self.schema(), async move |output| {
             while let Some(block) = input.next().await? {
-                let first = run.first_rows(&block)?;
-                if first.num_rows() > 0 && rows.send(Ok(first)).await.is_err() {
-                    return Ok(());
-                }
+                output.send(&run.first_rows(&block)?).await?;
             }
             run.finish()
-        });
-        Ok(output.build())
+        }))
     }
 }

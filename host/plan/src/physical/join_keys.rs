@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, Rows};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::physical_plan::PhysicalExpr;
+
+use super::encoding::{comparable, encoding};
 
 /// The keys of one side. Both sides have the same types.
 pub(super) struct JoinKeys {
@@ -42,8 +44,7 @@ impl JoinKeys {
         types: &[DataType],
         nulls_are_equal: Vec<bool>,
     ) -> Result<JoinKeys> {
-        let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
-        Ok(JoinKeys { keys, types: types.to_vec(), nulls_are_equal, converter })
+        Ok(JoinKeys { keys, types: types.to_vec(), nulls_are_equal, converter: encoding(types)? })
     }
 
     pub(super) fn expressions(&self) -> &[Arc<dyn PhysicalExpr>] {
@@ -71,7 +72,7 @@ impl JoinKeys {
                 can_meet.iter_mut().enumerate().for_each(|(row, can)| *can &= values.is_valid(row));
             }
         }
-        let bytes = self.converter.convert_columns(&columns)?;
+        let bytes = self.converter.convert_columns(&comparable(&columns))?;
         Ok(KeyRows { columns, bytes, can_meet, has_null })
     }
 }

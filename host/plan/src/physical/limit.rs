@@ -4,16 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use tidemill_core::{Bucket, ShardId};
 
 use super::inputs::Inputs;
+use super::output::Output;
 use super::properties::{one_input, plain};
 use super::stateful::{Placement, StateCounts, StatefulOperator, placement};
 use crate::RunningBatch;
@@ -67,8 +68,10 @@ impl StreamLimitExec {
     }
 }
 
-fn read_count(bytes: &[u8]) -> u64 {
-    bytes.try_into().map_or(0, u64::from_le_bytes)
+fn read_count(bytes: &[u8]) -> Result<u64> {
+    let bytes = bytes.try_into();
+    let bytes = bytes.map_err(|_| exec_datafusion_err!("the state of a limit is damaged"))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 impl fmt::Debug for StreamLimitExec {
@@ -86,24 +89,26 @@ impl DisplayAs for StreamLimitExec {
 impl ExecutionPlan for StreamLimitExec {
     one_input!("StreamLimit");
 
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let (state, limit) = (placement(self.placement)?.open(&batch), self.rows);
+        let (state, limit) = (placement(self.placement, partition)?.open(&batch), self.rows);
         let before = state
-            .shard(SHARD, |state| Ok(state.get(Bucket::FOREVER, PASSED).map_or(0, read_count)))?;
+            .shard(SHARD, |state| Ok(state.get(Bucket::FOREVER, PASSED).map(read_count)))?
+            .transpose()?
+            .unwrap_or(0);
         let mut input = Inputs::start(&self.input, &context)?;
-        let mut output = RecordBatchReceiverStream::builder(self.schema(), 1);
-        let rows = output.tx();
-        output.spawn(async move {
+        Ok(Output::of(self.schema(), async move |output| {
             let mut passed = before;
             // The input is read to its end all the same: what is below it keeps state, too.
             while let Some(block) = input.next().await? {
                 let left = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
                 let taken = left.min(block.num_rows());
                 passed += taken as u64;
-                if taken > 0 && rows.send(Ok(block.slice(0, taken))).await.is_err() {
-                    return Ok(());
-                }
+                output.send(&block.slice(0, taken)).await?;
             }
             let has_changed = passed != before;
             if has_changed {
@@ -113,7 +118,6 @@ impl ExecutionPlan for StreamLimitExec {
             }
             let updated = u64::from(has_changed);
             state.report(&batch, NAME, StateCounts { updated, ..StateCounts::default() })
-        });
-        Ok(output.build())
+        }))
     }
 }

@@ -3,12 +3,14 @@
 mod aggregate;
 mod decode;
 mod deduplicate;
+mod encoding;
 mod evaluate;
 mod event_time;
 mod extension;
 mod inputs;
 mod join_keys;
 mod limit;
+mod output;
 mod properties;
 mod read_ahead;
 mod scan;

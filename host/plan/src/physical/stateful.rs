@@ -7,11 +7,12 @@
 //! watermark is the query's less a fixed lag.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::exec_datafusion_err;
+use datafusion::common::{exec_datafusion_err, exec_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
@@ -37,7 +38,8 @@ pub struct StatefulOperator {
     pub id: OperatorId,
     /// Spark's name for it.
     pub name: String,
-    /// What else must stay as it is while a checkpoint lives: a join's kind, say. May be empty.
+    /// What else must stay as it is while a checkpoint lives: a join's kind, and by what its state
+    /// is evicted. May be empty.
     pub details: String,
     /// Schema of its keys.
     pub key: SchemaRef,
@@ -80,10 +82,9 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// At or before this event time, in microseconds, rows are late: what the operator evicted by
-    /// in the batch before.
-    pub(super) fn late(&self, spec: &BatchSpec) -> Option<i64> {
-        self.lag.map(|lag| lagging(spec.late_watermark, lag))
+    /// What is late in a batch: what the operator evicted by in the batch before.
+    pub(super) fn lateness(&self, spec: &BatchSpec) -> Lateness {
+        Lateness(self.lag.map(|lag| lagging(spec.late_watermark, lag)))
     }
 
     /// At or before this event time, in microseconds, state is evicted at the end of the batch.
@@ -99,7 +100,19 @@ impl Placement {
     /// The operator's state, for one batch.
     pub(super) fn open(self, batch: &RunningBatch) -> OperatorState {
         let shard = |shard| batch.state().shard(self.operator, ShardId(shard));
-        OperatorState { placement: self, shards: (0..self.shards).map(shard).collect() }
+        let shards = (0..self.shards).map(shard).collect();
+        OperatorState { placement: self, shards, is_abandoned: batch.abandonment() }
+    }
+}
+
+/// Which event times are late, in one batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lateness(Option<i64>);
+
+impl Lateness {
+    /// Whether this event time, in microseconds, is at or before what has been evicted by.
+    pub(super) fn is_late(self, time: i64) -> bool {
+        self.0.is_some_and(|late| time <= late)
     }
 }
 
@@ -107,6 +120,7 @@ impl Placement {
 pub(super) struct OperatorState {
     placement: Placement,
     shards: Vec<Arc<Mutex<dyn ShardState>>>,
+    is_abandoned: Arc<AtomicBool>,
 }
 
 impl OperatorState {
@@ -115,7 +129,7 @@ impl OperatorState {
         ShardId::of_key(key, self.placement.shards)
     }
 
-    /// Works with one shard.
+    /// Works with one shard. An error if the attempt was given up.
     pub(super) fn shard<T>(
         &self,
         shard: ShardId,
@@ -124,6 +138,10 @@ impl OperatorState {
         let mut state: MutexGuard<'_, _> = self.shards[shard.0 as usize]
             .lock()
             .map_err(|_| exec_datafusion_err!("the state of a shard is broken"))?;
+        // Asked while the shard is held: whoever undoes the attempt takes each shard after that.
+        if self.is_abandoned.load(Ordering::SeqCst) {
+            return exec_err!("the attempt at the batch was given up");
+        }
         work(&mut *state).map_err(|error| DataFusionError::External(Box::new(error)))
     }
 
@@ -145,17 +163,7 @@ impl OperatorState {
         };
         let mut evicted = 0;
         for shard in self.all_shards() {
-            evicted += self.shard(shard, |state| {
-                let mut leaving: Vec<(Bucket, Box<[u8]>)> = Vec::new();
-                state.scan(Bucket(until), &mut |bucket, key, value| {
-                    visit(bucket, key, value);
-                    leaving.push((bucket, key.into()));
-                });
-                for (bucket, key) in &leaving {
-                    state.remove(*bucket, key)?;
-                }
-                Ok(leaving.len() as u64)
-            })?;
+            evicted += self.shard(shard, |state| state.evict(Bucket(until), visit))?;
         }
         Ok(evicted)
     }
@@ -272,7 +280,7 @@ impl Placing {
             let lag = slowest([left_lag, right_lag]);
             let placement = self.placement(number, lag);
             self.operators.insert(number, join.describe(placement));
-            let output = lag.map(|lag| lag + join.holds_back());
+            let output = lag.map(|lag| lag.saturating_add(join.holds_back()));
             return Ok((Arc::new(join.placed(left, right, placement)), output));
         }
         let (mut children, mut lags) = (Vec::new(), Vec::new());
@@ -303,7 +311,10 @@ fn slowest(lags: impl IntoIterator<Item = Option<i64>>) -> Option<i64> {
     lags.into_iter().flatten().max()
 }
 
-/// The place that an operator was given.
-pub(super) fn placement(placement: Option<Placement>) -> Result<Placement> {
+/// The place that an operator was given, which has one partition.
+pub(super) fn placement(placement: Option<Placement>, partition: usize) -> Result<Placement> {
+    if partition != 0 {
+        return exec_err!("partition {partition} was asked of a stateful operator, which has one");
+    }
     placement.ok_or_else(|| exec_datafusion_err!("a stateful operator has no place in its plan"))
 }

@@ -6,30 +6,31 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_arrays};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinType;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream, collect,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::StreamExt;
 use hashbrown::HashMap;
 use tokio::sync::OnceCell;
 
 use super::join_keys::{JoinKeys, KeyRows, fulfils};
+use super::output::Output;
 use super::properties::{one_input, plain};
 use super::stateful::{OUTPUT_ROWS, rows_of};
 use crate::logical::spark_name;
 
 /// How rows of the stream find those of the table.
 pub(super) struct StaticJoinPlan {
-    /// Inner, or Left, LeftSemi or LeftAnti with the stream for the left side.
+    /// Inner, or Left, LeftSemi, LeftAnti or LeftMark (all rows, and whether each met one) with the
+    /// stream for the left side.
     pub(super) kind: JoinType,
     pub(super) stream_is_left: bool,
     /// Of the stream and of the table. There may be none: then each row meets all.
@@ -66,22 +67,22 @@ pub(super) struct StaticJoinExec {
 
 impl StaticJoinExec {
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, plan: StaticJoinPlan) -> StaticJoinExec {
-        let partitions = input.output_partitioning().partition_count();
-        StaticJoinExec {
-            properties: plain(Arc::clone(&plan.output), partitions, EmissionType::Incremental),
-            input,
-            plan: Arc::new(plan),
-            lookup: Arc::default(),
-        }
+        StaticJoinExec::with(input, Arc::new(plan), Arc::default())
     }
 
+    fn with(
+        input: Arc<dyn ExecutionPlan>,
+        plan: Arc<StaticJoinPlan>,
+        lookup: Arc<OnceCell<Lookup>>,
+    ) -> StaticJoinExec {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = plain(Arc::clone(&plan.output), partitions, EmissionType::Incremental);
+        StaticJoinExec { input, plan, lookup, properties }
+    }
+
+    /// The input may have another number of partitions.
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> StaticJoinExec {
-        StaticJoinExec {
-            input,
-            plan: Arc::clone(&self.plan),
-            lookup: Arc::clone(&self.lookup),
-            properties: Arc::clone(&self.properties),
-        }
+        StaticJoinExec::with(input, Arc::clone(&self.plan), Arc::clone(&self.lookup))
     }
 }
 
@@ -110,7 +111,7 @@ impl StaticJoinPlan {
     }
 
     /// Joins a block of the stream.
-    fn join(&self, block: &RecordBatch, lookup: &Lookup) -> Result<Vec<RecordBatch>> {
+    async fn join(&self, block: &RecordBatch, lookup: &Lookup, output: &Output) -> Result<()> {
         let may_meet = match &self.stream_only {
             Some(only) => fulfils(only, block)?,
             None => BooleanArray::from(vec![true; block.num_rows()]),
@@ -119,7 +120,6 @@ impl StaticJoinPlan {
             true => None,
             false => Some(self.stream_keys.of(block)?),
         };
-        let mut output = Vec::new();
         let mut matched = vec![false; block.num_rows()];
         let (mut mine, mut theirs): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
         for row in 0..block.num_rows() {
@@ -135,30 +135,27 @@ impl StaticJoinPlan {
                     mine.extend(std::iter::repeat_n(row as u32, found.len()));
                     theirs.extend(found);
                     if mine.len() >= OUTPUT_ROWS {
-                        self.pair(block, lookup, &mine, &theirs, &mut matched, &mut output)?;
+                        let pairs = self.pair(block, lookup, (&mine, &theirs), &mut matched)?;
+                        output.send(&pairs).await?;
                         mine.clear();
                         theirs.clear();
                     }
                 }
             }
         }
-        self.pair(block, lookup, &mine, &theirs, &mut matched, &mut output)?;
-        self.rest(block, lookup, keys.as_ref(), &matched, &mut output)?;
-        Ok(output)
+        output.send(&self.pair(block, lookup, (&mine, &theirs), &mut matched)?).await?;
+        output.send(&self.rest(block, lookup, keys.as_ref(), &matched)?).await
     }
 
+    /// The pairs that fulfil the condition, of rows of the stream and of the table; none where the
+    /// kind of join wants none.
     fn pair(
         &self,
         block: &RecordBatch,
         lookup: &Lookup,
-        mine: &[u32],
-        theirs: &[u32],
+        (mine, theirs): (&[u32], &[u32]),
         matched: &mut [bool],
-        output: &mut Vec<RecordBatch>,
-    ) -> Result<()> {
-        if mine.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<RecordBatch> {
         let pairs = self.beside(block, mine, lookup, &UInt32Array::from(theirs.to_vec()))?;
         let fulfilled = match &self.both {
             Some(condition) => fulfils(condition, &pairs)?,
@@ -167,11 +164,11 @@ impl StaticJoinPlan {
         for (row, _) in mine.iter().zip(fulfilled.values()).filter(|(_, fulfilled)| *fulfilled) {
             matched[*row as usize] = true;
         }
-        if matches!(self.kind, JoinType::Inner | JoinType::Left) {
-            let pairs = filter_record_batch(&pairs, &fulfilled)?;
-            output.push(rows_of(&self.output, pairs.columns().to_vec(), pairs.num_rows())?);
+        if !matches!(self.kind, JoinType::Inner | JoinType::Left) {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.output)));
         }
-        Ok(())
+        let pairs = filter_record_batch(&pairs, &fulfilled)?;
+        rows_of(&self.output, pairs.columns().to_vec(), pairs.num_rows())
     }
 
     /// The rows of the stream that leave by themselves.
@@ -181,8 +178,12 @@ impl StaticJoinPlan {
         lookup: &Lookup,
         keys: Option<&KeyRows>,
         matched: &[bool],
-        output: &mut Vec<RecordBatch>,
-    ) -> Result<()> {
+    ) -> Result<RecordBatch> {
+        if self.kind == JoinType::LeftMark {
+            let mark: ArrayRef = Arc::new(BooleanArray::from(matched.to_vec()));
+            let columns = [block.columns(), &[mark]].concat();
+            return rows_of(&self.output, columns, block.num_rows());
+        }
         let leaves = |row: usize| match self.kind {
             JoinType::Left => !matched[row],
             JoinType::LeftSemi => matched[row],
@@ -195,7 +196,7 @@ impl StaticJoinPlan {
         let rows: Vec<u32> =
             (0..block.num_rows()).filter(|row| leaves(*row)).map(|row| row as u32).collect();
         if rows.is_empty() {
-            return Ok(());
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.output)));
         }
         let count = rows.len();
         let columns = if self.kind == JoinType::Left {
@@ -204,8 +205,7 @@ impl StaticJoinPlan {
         } else {
             take_arrays(block.columns(), &UInt32Array::from(rows), None)?
         };
-        output.push(rows_of(&self.output, columns, count)?);
-        Ok(())
+        rows_of(&self.output, columns, count)
     }
 
     /// Rows of the stream beside rows of the table, or beside nulls.
@@ -247,17 +247,14 @@ impl ExecutionPlan for StaticJoinExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
+        let mut input = self.input.execute(partition, context)?;
         let (plan, lookup) = (Arc::clone(&self.plan), Arc::clone(&self.lookup));
-        let joined = input.and_then(move |block| {
-            let (plan, lookup) = (Arc::clone(&plan), Arc::clone(&lookup));
-            async move {
+        Ok(Output::of(self.schema(), async move |output| {
+            while let Some(block) = input.next().await.transpose()? {
                 let lookup = lookup.get_or_try_init(|| plan.read()).await?;
-                let rows = plan.join(&block, lookup)?;
-                Ok::<_, DataFusionError>(stream::iter(rows.into_iter().map(Ok)))
+                plan.join(&block, lookup, &output).await?;
             }
-        });
-        let schema = Arc::clone(&self.plan.output);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, joined.try_flatten().boxed())))
+            Ok(())
+        }))
     }
 }

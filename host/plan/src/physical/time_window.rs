@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondAr
 use arrow::compute::take_arrays;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::common::exec_datafusion_err;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -87,7 +87,8 @@ fn expand(
         .ok_or_else(|| exec_datafusion_err!("window(): times have to be microseconds"))?;
     if shape.slide == shape.size && times.null_count() == 0 {
         // Every row is in exactly one window: nothing moves.
-        let starts: TimestampMicrosecondArray = times.unary(|time| last_start(time, shape));
+        let starts: TimestampMicrosecondArray =
+            times.try_unary(|time| last_start(time, shape).ok_or_else(|| overflow(time)))?;
         let mut columns = rows.columns().to_vec();
         columns.push(Arc::new(starts.with_data_type(times.data_type().clone())));
         return Ok(RecordBatch::try_new(Arc::clone(schema), columns)?);
@@ -98,11 +99,11 @@ fn expand(
     let mut starts = Vec::with_capacity(capacity);
     for (row, time) in times.iter().enumerate() {
         let Some(time) = time else { continue };
-        let mut start = last_start(time, shape);
-        while start.saturating_add(shape.size) > time {
+        let mut next = Some(last_start(time, shape).ok_or_else(|| overflow(time))?);
+        while let Some(start) = next.filter(|start| start.saturating_add(shape.size) > time) {
             origins.push(row as u32);
             starts.push(start);
-            start = start.saturating_sub(shape.slide);
+            next = start.checked_sub(shape.slide);
         }
     }
     let mut columns = take_arrays(rows.columns(), &UInt32Array::from(origins), None)?;
@@ -112,9 +113,16 @@ fn expand(
 }
 
 /// Start of the last window that contains `time` (ResolveTimeWindows: `time - (time - start) mod
-/// slide`, where mod is never negative).
-fn last_start(time: i64, shape: WindowShape) -> i64 {
-    time - (time - shape.start).rem_euclid(shape.slide)
+/// slide`, where mod is never negative). `None`: there are no microseconds for its start or its end.
+fn last_start(time: i64, shape: WindowShape) -> Option<i64> {
+    let start = time.checked_sub(time.checked_sub(shape.start)?.rem_euclid(shape.slide))?;
+    start.checked_add(shape.size).map(|_| start)
+}
+
+fn overflow(time: i64) -> DataFusionError {
+    exec_datafusion_err!(
+        "[ARITHMETIC_OVERFLOW] the window of the time {time} microseconds from 1970 begins or ends beyond what a TIMESTAMP can hold; leave such times out with WHERE"
+    )
 }
 
 #[cfg(test)]
@@ -124,17 +132,27 @@ mod tests {
     #[test]
     fn windows_are_aligned_to_1970_also_before_it() {
         let shape = WindowShape { size: 10, slide: 10, start: 0 };
-        assert_eq!(last_start(25, shape), 20);
-        assert_eq!(last_start(-1, shape), -10);
-        assert_eq!(last_start(-10, shape), -10);
+        assert_eq!(last_start(25, shape), Some(20));
+        assert_eq!(last_start(-1, shape), Some(-10));
+        assert_eq!(last_start(-10, shape), Some(-10));
     }
 
     #[test]
     fn the_start_offset_moves_the_grid() {
         let shape = WindowShape { size: 10, slide: 10, start: 3 };
-        assert_eq!(last_start(25, shape), 23);
-        assert_eq!(last_start(22, shape), 13);
+        assert_eq!(last_start(25, shape), Some(23));
+        assert_eq!(last_start(22, shape), Some(13));
         let shape = WindowShape { size: 10, slide: 10, start: -2 };
-        assert_eq!(last_start(25, shape), 18);
+        assert_eq!(last_start(25, shape), Some(18));
+    }
+
+    #[test]
+    fn a_time_whose_window_cannot_be_told_has_none() {
+        let shape = WindowShape { size: 20, slide: 10, start: 3 };
+        assert_eq!(last_start(i64::MIN, shape), None);
+        assert_eq!(last_start(i64::MIN + 2, shape), None);
+        assert_eq!(last_start(i64::MIN + 5, shape), Some(i64::MIN + 1));
+        assert_eq!(last_start(i64::MAX, shape), None);
+        assert_eq!(last_start(i64::MAX - 25, shape).map(|start| start % 10), Some(3));
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use aggregates::{
 };
 pub(crate) use arithmetic::{Operation, calculated};
 pub(crate) use batch_time::BatchTime;
-pub(crate) use cast::cast_to;
+pub(crate) use cast::{CAST, cast_to};
 pub(crate) use operators::Operators;
 pub(crate) use parse::{Names, parse_query};
 pub(crate) use plugin_scalar::PluginScalar;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::take_arrays;
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::row::{RowConverter, Rows};
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -14,6 +14,8 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 use tidemill_core::Bucket;
 
+use super::super::encoding::{comparable, encoding};
+use super::super::stateful::OUTPUT_ROWS;
 use crate::logical::{EventTimeColumn, session_columns};
 
 /// Columns of a partial aggregation: first the keys, then the states of each aggregate.
@@ -54,9 +56,9 @@ impl GroupLayout {
         Ok(GroupLayout {
             event_time: EventTimeColumn::of(&keys)?,
             session,
-            key_rows: row_converter(keys.project(&key_columns)?.fields())?,
+            key_rows: encoding(key_columns.iter().map(|column| keys.field(*column).data_type()))?,
             key_columns,
-            state_rows: row_converter(states.fields())?,
+            state_rows: encoding(states.fields().iter().map(|field| field.data_type()))?,
             keys,
             states,
             aggregates: last.aggr_expr().to_vec(),
@@ -71,12 +73,25 @@ impl GroupLayout {
         }
     }
 
+    /// When groups are evicted, for people and for the check at a restart.
+    pub(super) fn describe_eviction(&self) -> String {
+        match self.event_time {
+            None => "groups are kept for ever".to_owned(),
+            Some(EventTimeColumn { column, add: 0 }) => {
+                format!("groups leave at {}", self.keys.field(column).name())
+            }
+            Some(EventTimeColumn { column, add }) => {
+                format!("groups leave {add} microseconds after {}", self.keys.field(column).name())
+            }
+        }
+    }
+
     /// The keys of a partial block, as bytes.
     pub(super) fn key_bytes(&self, block: &RecordBatch) -> Result<Rows> {
         let columns: Vec<ArrayRef> =
             self.key_columns.iter().map(|column| Arc::clone(block.column(*column))).collect();
         // A global aggregate has one group, whose key is empty.
-        to_bytes(&self.key_rows, &columns, block.num_rows())
+        to_bytes(&self.key_rows, &comparable(&columns), block.num_rows())
     }
 
     /// The buckets of a partial block's groups: their event times, where they have one.
@@ -117,8 +132,7 @@ impl GroupLayout {
 
     /// The states of groups: old ones first, then the partials in order. `of_old`: the group of each
     /// old state; `of_blocks`: for each block the rows that count, and the group of each. Groups
-    /// are numbered from 0 on as they appear in this order, because accumulators take it that all
-    /// groups below the total of a call were in it or in an earlier one.
+    /// are numbered from 0 on as they appear in this order.
     pub(super) fn merge(
         &self,
         old: &[Box<[u8]>],
@@ -126,25 +140,25 @@ impl GroupLayout {
         blocks: &[RecordBatch],
         of_blocks: &[RowsAndGroups],
     ) -> Result<Vec<ArrayRef>> {
-        let mut accumulators = self.accumulators()?;
-        let mut total = of_old.iter().max().map_or(0, |last| last + 1);
-        if total > 0 {
-            let old = self.states_from_bytes(old.iter().map(AsRef::as_ref))?;
-            accumulators.merge(&old, of_old, total)?;
+        let mut merging = self.merging()?;
+        for (old, groups) in old.chunks(OUTPUT_ROWS).zip(of_old.chunks(OUTPUT_ROWS)) {
+            merging.add(&self.states_from_bytes(old.iter().map(AsRef::as_ref))?, groups)?;
         }
         for (block, (rows, groups)) in blocks.iter().zip(of_blocks) {
-            let Some(last) = groups.iter().max() else { continue };
-            total = total.max(last + 1);
             let states = self.state_columns(block);
             if rows.len() == block.num_rows() {
-                accumulators.merge(states, groups, total)?;
+                merging.add(states, groups)?;
             } else {
-                let kept = take_arrays(states, &UInt64Array::from(rows.clone()), None)?;
-                accumulators.merge(&kept, groups, total)?;
+                merging
+                    .add(&take_arrays(states, &UInt64Array::from(rows.clone()), None)?, groups)?;
             }
         }
-        // Accumulators without a group need not have the right number of columns.
-        if total == 0 { Ok(Vec::new()) } else { accumulators.into_states() }
+        merging.finish()
+    }
+
+    /// A merge of states, which come in one go after the other.
+    pub(super) fn merging(&self) -> Result<Merging> {
+        Ok(Merging { accumulators: self.accumulators()?, groups: 0 })
     }
 
     /// Accumulators without a group.
@@ -169,6 +183,28 @@ impl GroupLayout {
         let each: Vec<usize> = (0..groups).collect();
         accumulators.merge(states, &each, groups)?;
         accumulators.accumulators.iter_mut().map(|a| a.evaluate(EmitTo::All)).collect()
+    }
+}
+
+/// States on their way into groups.
+pub(super) struct Merging {
+    accumulators: Accumulators,
+    groups: usize,
+}
+
+impl Merging {
+    /// Merges states into groups, which are numbered from 0 on as they appear: accumulators take it
+    /// that all groups below the total of a call were in it or in an earlier one.
+    pub(super) fn add(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {
+        let Some(last) = groups.iter().max() else { return Ok(()) };
+        self.groups = self.groups.max(last + 1);
+        self.accumulators.merge(states, groups, self.groups)
+    }
+
+    /// The states of all groups.
+    pub(super) fn finish(self) -> Result<Vec<ArrayRef>> {
+        // Accumulators without a group need not have the right number of columns.
+        if self.groups == 0 { Ok(Vec::new()) } else { self.accumulators.into_states() }
     }
 }
 
@@ -204,9 +240,4 @@ fn to_bytes(converter: &RowConverter, columns: &[ArrayRef], count: usize) -> Res
         rows.push(empty.parse(&[]));
     }
     Ok(rows)
-}
-
-fn row_converter(fields: &[FieldRef]) -> Result<RowConverter> {
-    let fields = fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
-    Ok(RowConverter::new(fields)?)
 }

@@ -13,7 +13,9 @@ use datafusion::error::Result;
 use hashbrown::HashMap;
 use tidemill_core::{Bucket, OutputMode, ShardId};
 
-use super::super::stateful::{OperatorState, Placement, StateCounts, in_blocks, rows_of};
+use super::super::stateful::{
+    Lateness, OUTPUT_ROWS, OperatorState, Placement, StateCounts, rows_of,
+};
 use super::groups::{GroupLayout, RowsAndGroups};
 use crate::RunningBatch;
 
@@ -72,7 +74,7 @@ impl Merge {
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
         let spec = batch.spec();
-        let mut touched = self.touch(blocks, self.placement.late(spec))?;
+        let mut touched = self.touch(blocks, self.placement.lateness(spec))?;
         let old_states = self.old_states(&mut touched)?;
         let groups_of_old: Vec<usize> = (0..old_states.len()).collect();
         let new_states = self.layout.merge(&old_states, &groups_of_old, blocks, &touched.blocks)?;
@@ -82,9 +84,14 @@ impl Merge {
             self.state
                 .shard(group.shard, |shard| shard.put(group.bucket, &group.key, value.as_ref()))?;
         }
+        let mode = self.placement.mode;
         let mut expired = Emitted::default();
-        let removed = self.state.evict(batch, &mut |_, key, state| expired.push(key, state))?;
-        let rows = match self.placement.mode {
+        let removed = self.state.evict(batch, &mut |_, key, state| {
+            if mode == OutputMode::Append {
+                expired.push(key, state);
+            }
+        })?;
+        let rows = match mode {
             OutputMode::Update => self.emit_touched(&touched, &new_states, schema)?,
             OutputMode::Append => self.emit(&expired, schema)?,
             OutputMode::Complete => {
@@ -100,7 +107,7 @@ impl Merge {
     }
 
     /// Finds the groups of all partial blocks, and leaves out those that are late.
-    fn touch(&self, blocks: &[RecordBatch], late: Option<i64>) -> Result<Touched> {
+    fn touch(&self, blocks: &[RecordBatch], lateness: Lateness) -> Result<Touched> {
         let mut touched = Touched::default();
         for block in blocks {
             let keys = self.layout.key_bytes(block)?;
@@ -108,7 +115,7 @@ impl Merge {
             let mut rows = Vec::with_capacity(block.num_rows());
             let mut groups = Vec::with_capacity(block.num_rows());
             for (row, (key, bucket)) in keys.iter().zip(buckets).enumerate() {
-                if late.is_some_and(|late| bucket.0 <= late) {
+                if lateness.is_late(bucket.0) {
                     touched.dropped += 1;
                     continue;
                 }
@@ -138,9 +145,13 @@ impl Merge {
     }
 
     fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        let states = self.layout.states_from_bytes(emitted.states.iter().map(AsRef::as_ref))?;
-        let keys = emitted.keys.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>();
-        self.rows(&keys, &states, schema)
+        let blocks = emitted.keys.chunks(OUTPUT_ROWS).zip(emitted.states.chunks(OUTPUT_ROWS));
+        let rows = blocks.map(|(keys, states)| {
+            let states = self.layout.states_from_bytes(states.iter().map(AsRef::as_ref))?;
+            let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+            self.rows(&keys, &states, schema)
+        });
+        rows.collect()
     }
 
     /// The touched groups in (shard, key) order.
@@ -155,40 +166,35 @@ impl Merge {
             let group = &touched.groups[*i];
             (group.shard, group.bucket, &group.key)
         });
-        let indices = UInt64Array::from_iter_values(order.iter().map(|i| *i as u64));
-        let states = take_arrays(states, &indices, None)?;
-        let keys: Vec<&[u8]> = order.iter().map(|i| touched.groups[*i].key.as_ref()).collect();
-        self.rows(&keys, &states, schema)
+        let rows = order.chunks(OUTPUT_ROWS).map(|order| {
+            let indices = UInt64Array::from_iter_values(order.iter().map(|i| *i as u64));
+            let states = take_arrays(states, &indices, None)?;
+            let keys: Vec<&[u8]> = order.iter().map(|i| touched.groups[*i].key.as_ref()).collect();
+            self.rows(&keys, &states, schema)
+        });
+        rows.collect()
     }
 
-    /// Groups and states as rows of the result.
-    fn rows(
-        &self,
-        keys: &[&[u8]],
-        states: &[ArrayRef],
-        schema: &SchemaRef,
-    ) -> Result<Vec<RecordBatch>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Groups and states, a block of them, as rows of the result.
+    fn rows(&self, keys: &[&[u8]], states: &[ArrayRef], schema: &SchemaRef) -> Result<RecordBatch> {
         let mut columns = self.layout.keys_from_bytes(keys.iter().copied())?;
         columns.extend(self.layout.evaluate(states, keys.len())?);
         result(schema, columns, keys.len())
     }
 }
 
-/// Columns as record batches of the result's types.
+/// Columns as a block of the result's types.
 pub(super) fn result(
     schema: &SchemaRef,
     mut columns: Vec<ArrayRef>,
     rows: usize,
-) -> Result<Vec<RecordBatch>> {
+) -> Result<RecordBatch> {
     for (column, field) in columns.iter_mut().zip(schema.fields()) {
         if column.data_type() != field.data_type() {
             *column = cast(column, field.data_type())?;
         }
     }
-    Ok(in_blocks(&rows_of(schema, columns, rows)?))
+    rows_of(schema, columns, rows)
 }
 
 impl Touched {

@@ -11,6 +11,7 @@
 
 mod groups;
 mod merge;
+mod noted_input;
 mod sessions;
 
 use std::fmt;
@@ -26,7 +27,7 @@ use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    SendableRecordBatchStream, common,
+    SendableRecordBatchStream, common, replace_children_if_necessary,
 };
 use futures::TryStreamExt;
 use tidemill_core::{OutputMode, TRACE_TARGET};
@@ -34,9 +35,10 @@ use tracing::{Instrument, debug_span};
 
 use self::groups::GroupLayout;
 use self::merge::Merge;
+use self::noted_input::{NotedInputExec, has_grand_total};
 use self::sessions::Sessions;
 use super::properties::{one_input, plain};
-use super::stateful::{Placement, StatefulOperator};
+use super::stateful::{Placement, StatefulOperator, placement};
 use crate::RunningBatch;
 
 /// Merges partial groups with state.
@@ -44,6 +46,8 @@ pub(super) struct StatefulAggregateExec {
     input: Arc<dyn ExecutionPlan>,
     layout: Arc<GroupLayout>,
     placement: Placement,
+    /// Whether partial groups count only where there were rows.
+    is_noted: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -57,13 +61,16 @@ impl StatefulAggregateExec {
         let Some(partial) = input.downcast_ref::<AggregateExec>() else {
             return plan_err!("an aggregation without a partial half");
         };
-        let layout = GroupLayout::try_new(partial, last)?;
-        Ok(StatefulAggregateExec {
-            properties: plain(last.schema(), 1, EmissionType::Final),
-            layout: Arc::new(layout),
-            placement,
-            input,
-        })
+        let layout = Arc::new(GroupLayout::try_new(partial, last)?);
+        let properties = plain(last.schema(), 1, EmissionType::Final);
+        let is_noted = has_grand_total(partial);
+        let input = if is_noted {
+            let noted = NotedInputExec::new(Arc::clone(partial.input()), placement.operator);
+            replace_children_if_necessary(input, vec![Arc::new(noted)])?
+        } else {
+            input
+        };
+        Ok(StatefulAggregateExec { properties, layout, placement, input, is_noted })
     }
 
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> StatefulAggregateExec {
@@ -71,6 +78,7 @@ impl StatefulAggregateExec {
             input,
             layout: Arc::clone(&self.layout),
             placement: self.placement,
+            is_noted: self.is_noted,
             properties: Arc::clone(&self.properties),
         }
     }
@@ -79,7 +87,7 @@ impl StatefulAggregateExec {
         StatefulOperator {
             id: self.placement.operator,
             name: self.layout.operator_name().to_owned(),
-            details: String::new(),
+            details: self.layout.describe_eviction(),
             key: Arc::clone(&self.layout.keys),
             value: Arc::clone(&self.layout.states),
             follows: self.placement.lag.filter(|_| self.placement.mode != OutputMode::Complete),
@@ -112,9 +120,10 @@ impl ExecutionPlan for StatefulAggregateExec {
 
     fn execute(
         &self,
-        _partition: usize,
+        partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        let whole = placement(Some(self.placement), partition)?;
         let batch = RunningBatch::of(&context)?;
         let number = batch.spec().batch.0;
         let mut partials = Vec::new();
@@ -124,18 +133,22 @@ impl ExecutionPlan for StatefulAggregateExec {
             partials.push(SpawnedTask::spawn(common::collect(stream).instrument(span)));
         }
         let layout = Arc::clone(&self.layout);
-        // Late rows and eviction go by the event time among the keys; in complete mode all stays.
-        let is_followed =
-            layout.event_time.is_some() && self.placement.mode != OutputMode::Complete;
-        let placement =
-            if is_followed { self.placement } else { self.placement.without_watermark() };
+        // Late rows and eviction go by the event time among the keys; in complete mode all stays,
+        // and only sessions can be late (Spark's SessionWindowStateStoreRestoreExec).
+        let is_followed = layout.event_time.is_some()
+            && (whole.mode != OutputMode::Complete || layout.session.is_some());
+        let placement = if is_followed { whole } else { whole.without_watermark() };
+        let is_noted = self.is_noted;
         let schema = self.schema();
         let output = Arc::clone(&schema);
         let rows = async move {
             let mut blocks: Vec<RecordBatch> = Vec::new();
-            for partial in partials {
-                blocks
-                    .extend(partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??);
+            for (partition, partial) in partials.into_iter().enumerate() {
+                let groups =
+                    partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??;
+                if !is_noted || batch.had_input(whole.operator.0, partition) {
+                    blocks.extend(groups);
+                }
             }
             let span = debug_span!(target: TRACE_TARGET, "merge_state", batch = number);
             let rows = span.in_scope(|| match layout.session {

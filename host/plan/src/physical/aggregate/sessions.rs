@@ -5,17 +5,20 @@
 //! the state, emit, evict. The state has the sessions of a key as members of its group, by their
 //! starts, in the buckets of their ends.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::interleave;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::row::Rows;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use hashbrown::HashMap;
 use tidemill_core::{Bucket, OutputMode, ShardId, split_member};
 
-use super::super::stateful::{OperatorState, Placement, StateCounts};
-use super::groups::{GroupLayout, RowsAndGroups};
+use super::super::stateful::{OUTPUT_ROWS, OperatorState, Placement, StateCounts};
+use super::groups::GroupLayout;
 use super::merge::result;
 use crate::RunningBatch;
 
@@ -57,6 +60,21 @@ struct Session {
     key: usize,
     start: i64,
     end: i64,
+}
+
+/// What becomes of the pieces.
+#[derive(Default)]
+struct Joined {
+    changed: Vec<Session>,
+    /// How many stay as they are.
+    unchanged: u64,
+    /// The pieces of changed sessions, session by session, by their starts: so `first` and
+    /// `collect_list` go by time, as in Spark, which sorts before it merges.
+    pieces: Vec<Origin>,
+    /// The session of each piece.
+    sessions: Vec<usize>,
+    /// Of which changed session each old state is a part.
+    of_old: Vec<Option<usize>>,
 }
 
 /// What the merge works on.
@@ -113,21 +131,26 @@ impl Sessions {
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
         let mut work = self.gather(batch, blocks)?;
-        let (sessions, groups_of_old, groups_of_rows) = join_pieces(&mut work, blocks);
-        let states =
-            self.layout.merge(&work.old_states, &groups_of_old, blocks, &groups_of_rows)?;
-        let states = self.layout.states_to_bytes(&states, sessions.len())?;
-        let replaced = self.replace(&work, &sessions, &groups_of_old, &states)?;
+        let joined = join_pieces(&mut work);
+        let states = self.merge(&work, &joined, blocks)?;
+        let states = self.layout.states_to_bytes(&states, joined.changed.len())?;
+        let replaced = self.replace(&work, &joined, &states)?;
+        let mode = self.placement.mode;
         let mut expired = Emitted::default();
-        let evicted =
-            self.state.evict(batch, &mut |at, key, state| expired.push(at, key, state))?;
+        let evicted = match mode {
+            OutputMode::Complete => 0,
+            OutputMode::Append | OutputMode::Update => {
+                self.state.evict(batch, &mut |at, key, state| expired.push(at, key, state))?
+            }
+        };
         let counts = StateCounts {
-            updated: sessions.len() as u64,
+            // Spark puts all sessions of a key that had a row.
+            updated: joined.changed.len() as u64 + joined.unchanged,
             removed: replaced + evicted,
             dropped: work.dropped,
             ..StateCounts::default()
         };
-        let rows = match self.placement.mode {
+        let rows = match mode {
             OutputMode::Complete => {
                 let mut all = Emitted::default();
                 self.state.visit_all(&mut |at, key, state| all.push(at, key, state))?;
@@ -139,16 +162,46 @@ impl Sessions {
         Ok(rows)
     }
 
+    /// The states of the changed sessions.
+    fn merge(&self, work: &Work, joined: &Joined, blocks: &[RecordBatch]) -> Result<Vec<ArrayRef>> {
+        let mut merging = self.layout.merging()?;
+        let pieces = joined.pieces.chunks(OUTPUT_ROWS).zip(joined.sessions.chunks(OUTPUT_ROWS));
+        for (pieces, sessions) in pieces {
+            // The old states of the chunk are the first of the sources, the blocks the others.
+            let (mut old, mut places) = (Vec::new(), Vec::with_capacity(pieces.len()));
+            for piece in pieces {
+                places.push(match piece {
+                    Origin::State(place) => {
+                        old.push(work.old_states[*place].as_ref());
+                        (0, old.len() - 1)
+                    }
+                    Origin::Partial(block, row) => (block + 1, *row),
+                });
+            }
+            let old = self.layout.states_from_bytes(old.into_iter())?;
+            let states: Vec<ArrayRef> = (0..self.layout.states.fields().len())
+                .map(|column| {
+                    let of_blocks = blocks.iter().map(|b| &self.layout.state_columns(b)[column]);
+                    let sources = std::iter::once(&old[column]).chain(of_blocks);
+                    let sources: Vec<&dyn Array> = sources.map(AsRef::as_ref).collect();
+                    Ok(interleave(&sources, &places)?)
+                })
+                .collect::<Result<_>>()?;
+            merging.add(&states, sessions)?;
+        }
+        merging.finish()
+    }
+
     /// Finds the keys of all partial groups that are not late, and the sessions that they have.
     fn gather(&self, batch: &RunningBatch, blocks: &[RecordBatch]) -> Result<Work> {
-        let late = self.placement.late(batch.spec());
+        let lateness = self.placement.lateness(batch.spec());
         let mut work = Work::default();
         for (number, block) in blocks.iter().enumerate() {
             let keys = self.layout.key_bytes(block)?;
             let (starts, ends) = (times(block, self.bounds.0)?, times(block, self.bounds.1)?);
             for (row, key) in keys.iter().enumerate() {
                 let (start, end) = (starts.value(row), ends.value(row));
-                if late.is_some_and(|late| end <= late) {
+                if lateness.is_late(end) {
                     work.dropped += 1;
                     continue;
                 }
@@ -184,16 +237,10 @@ impl Sessions {
     }
 
     /// Puts the new sessions in the place of the old ones. Gives how many became part of another.
-    fn replace(
-        &self,
-        work: &Work,
-        sessions: &[Session],
-        groups_of_old: &[usize],
-        states: &arrow::row::Rows,
-    ) -> Result<u64> {
+    fn replace(&self, work: &Work, joined: &Joined, states: &Rows) -> Result<u64> {
         let mut replaced = 0;
-        for ((key, bucket, member), group) in work.old_places.iter().zip(groups_of_old) {
-            let session = &sessions[*group];
+        for ((key, bucket, member), session) in work.old_places.iter().zip(&joined.of_old) {
+            let Some(session) = session.map(|session| &joined.changed[session]) else { continue };
             let is_kept = member_of(session.start) == *member;
             if is_kept && bucket.0 == session.end {
                 continue;
@@ -203,7 +250,7 @@ impl Sessions {
             self.state
                 .shard(key.shard, |state| state.remove_member(*bucket, &key.bytes, *member))?;
         }
-        for (session, state) in sessions.iter().zip(states.iter()) {
+        for (session, state) in joined.changed.iter().zip(states.iter()) {
             let key = &work.keys[session.key];
             self.state.shard(key.shard, |shard| {
                 let member = member_of(session.start);
@@ -214,14 +261,27 @@ impl Sessions {
     }
 
     fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        if emitted.keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let states = self.layout.states_from_bytes(emitted.states.iter().map(AsRef::as_ref))?;
-        let mut keys =
-            self.layout.keys_from_bytes(emitted.keys.iter().map(AsRef::as_ref))?.into_iter();
+        let count = emitted.keys.len();
+        let blocks = (0..count).step_by(OUTPUT_ROWS);
+        blocks
+            .map(|from| self.block(emitted, from..count.min(from + OUTPUT_ROWS), schema))
+            .collect()
+    }
+
+    fn block(
+        &self,
+        emitted: &Emitted,
+        rows: Range<usize>,
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
+        let count = rows.len();
+        let states = emitted.states[rows.clone()].iter().map(AsRef::as_ref);
+        let states = self.layout.states_from_bytes(states)?;
+        let keys = emitted.keys[rows.clone()].iter().map(AsRef::as_ref);
+        let mut keys = self.layout.keys_from_bytes(keys)?.into_iter();
         let bound = |column: usize, of: &dyn Fn(&(i64, i64)) -> i64| -> ArrayRef {
-            let times = TimestampMicrosecondArray::from_iter_values(emitted.bounds.iter().map(of));
+            let bounds = emitted.bounds[rows.clone()].iter();
+            let times = TimestampMicrosecondArray::from_iter_values(bounds.map(of));
             Arc::new(times.with_data_type(self.layout.keys.field(column).data_type().clone()))
         };
         let mut columns = Vec::new();
@@ -232,59 +292,51 @@ impl Sessions {
                 _ => keys.next().ok_or_else(|| exec_datafusion_err!("a key column is missing"))?,
             });
         }
-        columns.extend(self.layout.evaluate(&states, emitted.keys.len())?);
-        result(schema, columns, emitted.keys.len())
+        columns.extend(self.layout.evaluate(&states, count)?);
+        result(schema, columns, count)
     }
 }
 
-/// The new sessions, and of which of them each old state and each partial row is a part. Sessions
-/// are numbered as accumulators want it: those with an old state first, then as rows come.
-fn join_pieces(
-    work: &mut Work,
-    blocks: &[RecordBatch],
-) -> (Vec<Session>, Vec<usize>, Vec<RowsAndGroups>) {
-    let mut found: Vec<Session> = Vec::new();
-    let mut of_old = vec![0; work.old_states.len()];
-    let mut of_rows: Vec<Vec<Option<usize>>> =
-        blocks.iter().map(|block| vec![None; block.num_rows()]).collect();
+fn join_pieces(work: &mut Work) -> Joined {
+    let mut joined = Joined { of_old: vec![None; work.old_states.len()], ..Joined::default() };
     for (number, key) in work.keys.iter_mut().enumerate() {
         key.pieces.sort_by_key(|piece| (piece.start, piece.end));
-        let first = found.len();
-        for piece in &key.pieces {
-            match found[first..].last_mut() {
-                Some(session) if piece.start <= session.end => {
-                    session.end = session.end.max(piece.end);
-                }
-                _ => found.push(Session { key: number, start: piece.start, end: piece.end }),
-            }
-            let session = found.len() - 1;
-            match piece.from {
-                Origin::State(place) => of_old[place] = session,
-                Origin::Partial(block, row) => of_rows[block][row] = Some(session),
-            }
+        let mut rest = key.pieces.as_slice();
+        while let Some(first) = rest.first() {
+            let mut end = first.end;
+            let reaches = |piece: &&Piece| {
+                let touches = piece.start <= end;
+                end = end.max(piece.end);
+                touches
+            };
+            let count = rest.iter().take_while(reaches).count();
+            let (pieces, others) = rest.split_at(count);
+            rest = others;
+            joined.add(number, pieces);
         }
     }
-    let mut numbers: Vec<Option<usize>> = vec![None; found.len()];
-    let mut next = 0;
-    let mut number = |session: usize| {
-        *numbers[session].get_or_insert_with(|| {
-            next += 1;
-            next - 1
-        })
-    };
-    let of_old: Vec<usize> = of_old.into_iter().map(&mut number).collect();
-    let of_rows = of_rows
-        .into_iter()
-        .map(|rows| {
-            let kept = rows.into_iter().enumerate();
-            let kept = kept.filter_map(|(row, session)| Some((row as u64, number(session?))));
-            kept.unzip()
-        })
-        .collect();
-    let mut sessions: Vec<(usize, Session)> =
-        numbers.into_iter().map(Option::unwrap_or_default).zip(found).collect();
-    sessions.sort_unstable_by_key(|(number, _)| *number);
-    (sessions.into_iter().map(|(_, session)| session).collect(), of_old, of_rows)
+    joined
+}
+
+impl Joined {
+    /// A session of a key, made of these pieces.
+    fn add(&mut self, key: usize, pieces: &[Piece]) {
+        if let [Piece { from: Origin::State(_), .. }] = pieces {
+            self.unchanged += 1;
+            return;
+        }
+        let session = self.changed.len();
+        for piece in pieces {
+            if let Origin::State(place) = piece.from {
+                self.of_old[place] = Some(session);
+            }
+            self.pieces.push(piece.from);
+            self.sessions.push(session);
+        }
+        let start = pieces.iter().map(|piece| piece.start).min().unwrap_or_default();
+        let end = pieces.iter().map(|piece| piece.end).max().unwrap_or_default();
+        self.changed.push(Session { key, start, end });
+    }
 }
 
 fn times(block: &RecordBatch, column: usize) -> Result<&TimestampMicrosecondArray> {

@@ -17,16 +17,16 @@ use datafusion::common::{JoinType, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
     SendableRecordBatchStream,
 };
 
-use self::run::Run;
+use self::run::{Of, Run};
 use self::side::Side;
 use super::inputs::Inputs;
 use super::join_keys::key_types;
+use super::output::Output;
 use super::properties::plain;
 use super::stateful::{Placement, StatefulOperator, placement};
 use crate::RunningBatch;
@@ -37,9 +37,6 @@ const NAME: &str = "symmetricHashJoin";
 
 /// Microseconds that no watermark makes up: 100,000 years.
 const STUCK: i64 = 100_000 * 365 * 86_400_000_000;
-
-/// Record batches that wait for their reader, at most.
-const OUTPUT_BLOCKS: usize = 4;
 
 /// All that stays the same from batch to batch.
 struct JoinPlan {
@@ -85,11 +82,9 @@ impl StreamJoinExec {
         let keeps_left = matches!(kind, JoinType::Left | JoinType::Full);
         let keeps_right = matches!(kind, JoinType::Right | JoinType::Full);
         // Spark drops null keys by a filter below the join, and what passes it is compared as
-        // bytes: so in a full outer join, which has no such filter, nulls are equal.
-        if kind == JoinType::Full {
-            left_side.nulls_are_equal.fill(true);
-            right_side.nulls_are_equal.fill(true);
-        }
+        // bytes: so where there is no such filter, as in a full outer join, nulls are equal.
+        left_side.nulls_are_equal.fill(true);
+        right_side.nulls_are_equal.fill(true);
         let key_types = key_types(&left_side.keys, &left_schema)?;
         let plan = JoinPlan {
             left: Side::try_new(0, left_schema, left_side, &key_types, keeps_left)?,
@@ -152,7 +147,12 @@ impl StreamJoinExec {
         StatefulOperator {
             id: placement.operator,
             name: NAME.to_owned(),
-            details: spark_name(self.plan.kind).to_owned(),
+            details: format!(
+                "{}; left rows {}; right rows {}",
+                spark_name(self.plan.kind),
+                self.plan.left.retention,
+                self.plan.right.retention
+            ),
             key: self.plan.left.key_schema(),
             value: Arc::clone(&self.plan.pair),
             follows: placement.lag.filter(|_| is_bounded),
@@ -213,34 +213,27 @@ impl ExecutionPlan for StreamJoinExec {
         Ok(Arc::new(self.over(left, right)))
     }
 
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
-        let mut run = Run::new(Arc::clone(&self.plan), placement(self.placement)?, batch);
+        let mut run =
+            Run::new(Arc::clone(&self.plan), placement(self.placement, partition)?, batch);
         // Both sides are read at once, the one that comes last as far ahead as its queue goes.
         let mut left = Inputs::start(&self.left, &context)?;
         let mut right = Inputs::start(&self.right, &context)?;
-        let mut output = RecordBatchReceiverStream::builder(self.schema(), OUTPUT_BLOCKS);
-        let rows = output.tx();
         let right_is_first = self.plan.right_is_first();
-        output.spawn(async move {
+        Ok(Output::of(self.schema(), async move |output| {
             for is_right in [right_is_first, !right_is_first] {
-                let input = if is_right { &mut right } else { &mut left };
+                let (of, input) =
+                    if is_right { (Of::Right, &mut right) } else { (Of::Left, &mut left) };
                 while let Some(block) = input.next().await? {
-                    let joined = if is_right { run.right(&block)? } else { run.left(&block)? };
-                    for joined in joined {
-                        if rows.send(Ok(joined)).await.is_err() {
-                            return Ok(());
-                        }
-                    }
+                    run.join(of, &block, &output).await?;
                 }
             }
-            for alone in run.finish()? {
-                if rows.send(Ok(alone)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        });
-        Ok(output.build())
+            run.finish(&output).await
+        }))
     }
 }

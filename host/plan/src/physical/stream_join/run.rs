@@ -1,6 +1,7 @@
 //! One batch of a join of streams.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
@@ -10,9 +11,8 @@ use datafusion::error::Result;
 use tidemill_core::{Bucket, ShardId};
 
 use super::super::join_keys::fulfils;
-use super::super::stateful::{
-    OUTPUT_ROWS, OperatorState, Placement, StateCounts, in_blocks, rows_of,
-};
+use super::super::output::Output;
+use super::super::stateful::{OUTPUT_ROWS, OperatorState, Placement, StateCounts, rows_of};
 use super::side::{ALONE, MATCHED, Prepared, Side};
 use super::{JoinPlan, NAME};
 use crate::RunningBatch;
@@ -22,7 +22,7 @@ const ROWS_OF_A_BATCH: u64 = 1 << 32;
 
 /// Which side a block is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+pub(super) enum Of {
     Left,
     Right,
 }
@@ -94,21 +94,11 @@ impl Run {
         Run { plan, placement, state, batch, counts, next_row, given }
     }
 
-    /// Joins left rows with what the state has of the right side, and keeps them.
-    pub(super) fn left(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
-        self.join(Of::Left, rows)
-    }
-
-    /// Joins right rows with what the state has of the left side, and keeps them.
-    pub(super) fn right(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
-        self.join(Of::Right, rows)
-    }
-
-    fn join(&mut self, of: Of, rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+    /// Joins rows of one side with what the state has of the other, and keeps them.
+    pub(super) async fn join(&mut self, of: Of, rows: &RecordBatch, output: &Output) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         let (side, other) = plan.sides(of);
-        let mut output = Vec::new();
-        let in_time = side.in_time(rows, self.placement.late(self.batch.spec()))?;
+        let in_time = side.in_time(rows, self.placement.lateness(self.batch.spec()))?;
         let rows = match in_time {
             Some(in_time) if in_time.true_count() < rows.num_rows() => {
                 self.counts.dropped += (rows.num_rows() - in_time.true_count()) as u64;
@@ -120,7 +110,7 @@ impl Run {
             Some(may_meet) if may_meet.true_count() < rows.num_rows() => {
                 if side.is_preserved {
                     let alone = filter_record_batch(rows, &not(&may_meet)?)?;
-                    output.extend(in_blocks(&plan.alone(of, alone.columns(), alone.num_rows())?));
+                    output.send(&plan.alone(of, alone.columns(), alone.num_rows())?).await?;
                 }
                 &filter_record_batch(rows, &may_meet)?
             }
@@ -130,18 +120,12 @@ impl Run {
         let shards = prepared.keys.bytes.iter().map(|key| self.state.shard_of(key.as_ref()));
         let matched = vec![false; rows.num_rows()];
         let mut block = Block { of, rows, shards: shards.collect(), matched, prepared };
-        self.meet(&mut block, other, &mut output)?;
-        self.keep(&block, side)?;
-        Ok(output)
+        self.meet(&mut block, other, output).await?;
+        self.keep(&block, side)
     }
 
     /// Finds the pairs of a block's rows with those that are kept of the other side.
-    fn meet(
-        &mut self,
-        block: &mut Block<'_>,
-        other: &Side,
-        output: &mut Vec<RecordBatch>,
-    ) -> Result<()> {
+    async fn meet(&mut self, block: &mut Block<'_>, other: &Side, output: &Output) -> Result<()> {
         let mut candidates = Candidates::default();
         let mut group = vec![other.tag];
         for row in 0..block.rows.num_rows() {
@@ -157,47 +141,55 @@ impl Run {
                 Ok(())
             })?;
             if candidates.len() >= OUTPUT_ROWS {
-                self.pair(block, other, &candidates, output)?;
+                self.pair_all(block, other, &candidates, output).await?;
                 candidates.clear();
             }
         }
-        if candidates.len() > 0 {
-            self.pair(block, other, &candidates, output)?;
+        self.pair_all(block, other, &candidates, output).await
+    }
+
+    /// Pairs candidates, of which one row can bring many, a block at a time.
+    async fn pair_all(
+        &mut self,
+        block: &mut Block<'_>,
+        other: &Side,
+        candidates: &Candidates,
+        output: &Output,
+    ) -> Result<()> {
+        for from in (0..candidates.len()).step_by(OUTPUT_ROWS) {
+            let some = from..candidates.len().min(from + OUTPUT_ROWS);
+            let pairs = self.pair(block, other, candidates, some)?;
+            output.send(&pairs).await?;
         }
         Ok(())
     }
 
-    /// Evaluates the condition over candidates, and gives the rows of those that fulfil it.
+    /// Evaluates the condition over some candidates, and gives the rows of those that fulfil it.
     fn pair(
         &mut self,
         block: &mut Block<'_>,
         other: &Side,
         candidates: &Candidates,
-        output: &mut Vec<RecordBatch>,
-    ) -> Result<()> {
+        some: Range<usize>,
+    ) -> Result<RecordBatch> {
         let plan = Arc::clone(&self.plan);
-        let all = 0..candidates.len();
-        let kept = all.clone().map(|candidate| &candidates.kept(candidate)[1..]);
+        let kept = some.clone().map(|candidate| &candidates.kept(candidate)[1..]);
         let kept = other.columns(kept)?;
-        let indices = UInt32Array::from(candidates.rows.clone());
+        let indices = UInt32Array::from(candidates.rows[some.clone()].to_vec());
         let mine = take_arrays(block.rows.columns(), &indices, None)?;
         let columns = match block.of {
             Of::Left => [mine, kept].concat(),
             Of::Right => [kept, mine].concat(),
         };
-        let pairs = rows_of(&plan.pair, columns, candidates.len())?;
+        let pairs = rows_of(&plan.pair, columns, some.len())?;
         let fulfilled = match &plan.condition {
             Some(condition) => fulfils(condition, &pairs)?,
-            None => BooleanArray::from(vec![true; candidates.len()]),
+            None => BooleanArray::from(vec![true; some.len()]),
         };
-        let leaves = self.note(block, other, candidates, &fulfilled)?;
+        let leaves = self.note(block, other, candidates, some, &fulfilled)?;
         let leaving = filter_record_batch(&pairs, &leaves)?;
-        if leaving.num_rows() > 0 {
-            let width = plan.output.fields().len();
-            let columns = leaving.columns()[..width].to_vec();
-            output.extend(in_blocks(&rows_of(&plan.output, columns, leaving.num_rows())?));
-        }
-        Ok(())
+        let columns = leaving.columns()[..plan.output.fields().len()].to_vec();
+        rows_of(&plan.output, columns, leaving.num_rows())
     }
 
     /// Notes which rows met one, and says which pairs leave: all, or in a left semi join the first
@@ -207,12 +199,13 @@ impl Run {
         block: &mut Block<'_>,
         other: &Side,
         candidates: &Candidates,
+        some: Range<usize>,
         fulfilled: &BooleanArray,
     ) -> Result<BooleanArray> {
         let is_semi = self.plan.kind == JoinType::LeftSemi;
-        let mut leaves = Vec::with_capacity(candidates.len());
-        for candidate in 0..candidates.len() {
-            if !fulfilled.value(candidate) {
+        let mut leaves = Vec::with_capacity(some.len());
+        for (candidate, is_fulfilled) in some.zip(fulfilled.values()) {
+            if !is_fulfilled {
                 leaves.push(false);
                 continue;
             }
@@ -226,20 +219,19 @@ impl Run {
                 (true, Of::Left) => !was_matched,
                 (true, Of::Right) => is_first_of_other && self.given.insert(member),
             });
-            let mut group = vec![other.tag];
-            group.extend(block.prepared.keys.bytes.row(row).as_ref());
-            if other.is_preserved && is_first_of_other {
-                let mut value = kept.to_vec();
-                value[0] = MATCHED;
-                self.state.shard(block.shards[row], |state| {
-                    state.put_member(bucket, &group, member, &value)
-                })?;
-            } else if is_semi && block.of == Of::Right {
-                let was_there = self.state.shard(block.shards[row], |state| {
-                    state.remove_member(bucket, &group, member)
-                })?;
-                self.counts.removed += u64::from(was_there);
+            let is_noted = other.is_preserved && is_first_of_other;
+            let leaves_state = is_semi && block.of == Of::Right;
+            if !is_noted && !leaves_state {
+                continue;
             }
+            let group = [&[other.tag], block.prepared.keys.bytes.row(row).as_ref()].concat();
+            self.counts.removed += self.state.shard(block.shards[row], |state| {
+                if leaves_state {
+                    return state.remove_member(bucket, &group, member).map(u64::from);
+                }
+                let value = [&[MATCHED], &kept[1..]].concat();
+                state.put_member(bucket, &group, member, &value).map(|()| 0)
+            })?;
         }
         Ok(BooleanArray::from(leaves))
     }
@@ -280,8 +272,7 @@ impl Run {
 
     /// Evicts what the watermark has passed; gives those that met nothing, where the kind of join
     /// wants them; reports.
-    pub(super) fn finish(mut self) -> Result<Vec<RecordBatch>> {
-        let mut output = Vec::new();
+    pub(super) async fn finish(mut self, output: &Output) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         let (mut left, mut right) = (Vec::new(), Vec::new());
         self.counts.removed += self.state.evict(&self.batch, &mut |_, key, kept| {
@@ -295,11 +286,10 @@ impl Run {
         for (of, side, rows) in [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)] {
             for rows in rows.chunks(OUTPUT_ROWS) {
                 let columns = side.columns(rows.iter().map(AsRef::as_ref))?;
-                output.push(plan.alone(of, &columns, rows.len())?);
+                output.send(&plan.alone(of, &columns, rows.len())?).await?;
             }
         }
-        self.state.report(&self.batch, NAME, self.counts)?;
-        Ok(output)
+        self.state.report(&self.batch, NAME, self.counts)
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, Rows};
 use datafusion::error::Result;
 use datafusion::physical_plan::PhysicalExpr;
 use tidemill_core::Bucket;
 
+use super::super::encoding::encoding;
 use super::super::join_keys::{JoinKeys, KeyRows, fulfils};
+use super::super::stateful::Lateness;
 use super::SideExpressions;
 use crate::logical::{EventTimeColumn, Retention};
 
@@ -50,7 +52,6 @@ impl Side {
         key_types: &[DataType],
         is_preserved: bool,
     ) -> Result<Side> {
-        let all = schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
         Ok(Side {
             tag,
             retention: expressions.retention,
@@ -58,7 +59,7 @@ impl Side {
             keys: JoinKeys::try_new(expressions.keys, key_types, expressions.nulls_are_equal)?,
             only: expressions.only,
             time: EventTimeColumn::first(&schema),
-            rows: RowConverter::new(all.collect())?,
+            rows: encoding(schema.fields().iter().map(|field| field.data_type()))?,
             schema,
         })
     }
@@ -78,13 +79,13 @@ impl Side {
     pub(super) fn in_time(
         &self,
         rows: &RecordBatch,
-        late: Option<i64>,
+        lateness: Lateness,
     ) -> Result<Option<BooleanArray>> {
-        let Some((time, late)) = self.time.zip(late) else {
+        let Some(time) = self.time else {
             return Ok(None);
         };
         let times = time.times(rows.columns())?;
-        let in_time = times.iter().map(|time| Some(time.is_none_or(|time| time > late)));
+        let in_time = times.iter().map(|time| Some(!time.is_some_and(|t| lateness.is_late(t))));
         Ok(Some(in_time.collect()))
     }
 

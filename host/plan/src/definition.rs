@@ -46,7 +46,7 @@ pub struct SourceTable {
     pub watermark: Option<WatermarkSpec>,
 }
 
-/// A table that a query joins with its streams. It is read when the first batch needs it, and kept.
+/// A table that a query joins with its streams. It is read when the first batch needs it, and kept for as long as the plan is.
 #[derive(Clone)]
 pub struct StaticTable {
     /// Name in SQL.

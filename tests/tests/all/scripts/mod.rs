@@ -47,6 +47,7 @@ scripts! {
     a_limit_counts_over_all_batches,
     a_restart_forgets_how_far_each_input_was,
     a_restart_goes_on_with_the_watermark,
+    a_right_row_past_its_time_meets_no_left_row_in_a_semi_join,
     a_right_row_that_fails_its_own_condition_is_never_kept,
     a_right_row_without_a_partner_leaves_with_nulls_at_its_windows_end,
     a_right_row_without_a_partner_leaves_with_nulls_when_its_range_is_over,

@@ -238,15 +238,15 @@ impl Run {
 
     /// Keeps the rows of a block that may meet later ones.
     ///
-    /// Rows of the side that comes first are kept even if the watermark evicts them at the end of
-    /// this batch: rows of the other side are still to come. Of those that come last and would be
-    /// evicted only the ones are kept that leave beside nulls then. (Recorded from Spark 4.3.)
+    /// Left rows are kept even if the watermark evicts them at the end of this batch. Of right rows
+    /// that would be evicted then only those are kept that leave beside nulls. (Recorded from Spark
+    /// 4.3, of left semi joins, too, where the right rows come first.)
     fn keep(&mut self, block: &Block<'_>, side: &Side) -> Result<()> {
         let evicts = self.placement.evict(self.batch.spec()).unwrap_or(i64::MIN);
-        let is_last = (block.of == Of::Left) == self.plan.right_is_first();
+        let is_right = block.of == Of::Right;
         let leaves_once = self.plan.kind == JoinType::LeftSemi && block.of == Of::Left;
         let is_kept = |bucket: Bucket, matched: bool| {
-            let may_meet = !is_last || bucket.0 > evicts;
+            let may_meet = !is_right || bucket.0 > evicts;
             (may_meet || (side.is_preserved && !matched)) && !(leaves_once && matched)
         };
         let (mut group, mut value) = (vec![side.tag], Vec::new());

@@ -6,8 +6,12 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 use datafusion::sql::sqlparser::dialect::{Dialect, SparkSqlDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
-/// As [`SparkSqlDialect`], but `DIV` binds as `*` does, and its right side ends there.
+use super::intervals;
+
+/// As [`SparkSqlDialect`], but the right sides of `DIV` and `IS DISTINCT FROM` end where those of
+/// `*` and `=` do, and intervals are Spark's.
 #[derive(Debug, Default)]
 pub(super) struct Spark(SparkSqlDialect);
 
@@ -62,14 +66,35 @@ impl Dialect for Spark {
         left: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        if !parser.parse_keyword(Keyword::DIV) {
+        let distinct = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
+        let not_distinct = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
+        let left = || Box::new(left.clone());
+        if parser.parse_keyword(Keyword::DIV) {
+            let right = parser.parse_subexpr(precedence);
+            Some(right.map(|right| Expr::BinaryOp {
+                left: left(),
+                op: BinaryOperator::MyIntegerDivide,
+                right: Box::new(right),
+            }))
+        } else if parser.parse_keywords(&distinct) {
+            let right = parser.parse_subexpr(precedence);
+            Some(right.map(|right| Expr::IsDistinctFrom(left(), Box::new(right))))
+        } else if parser.parse_keywords(&not_distinct) {
+            let right = parser.parse_subexpr(precedence);
+            Some(right.map(|right| Expr::IsNotDistinctFrom(left(), Box::new(right))))
+        } else {
+            None
+        }
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        if !parser.peek_keyword(Keyword::INTERVAL) {
             return None;
         }
-        let right = parser.parse_subexpr(precedence);
-        Some(right.map(|right| Expr::BinaryOp {
-            left: Box::new(left.clone()),
-            op: BinaryOperator::MyIntegerDivide,
-            right: Box::new(right),
-        }))
+        match parser.peek_nth_token(1).token {
+            Token::Number(..) | Token::SingleQuotedString(_) => Some(intervals::parse(parser)),
+            // Or a column of that name.
+            _ => parser.maybe_parse(intervals::parse).transpose(),
+        }
     }
 }

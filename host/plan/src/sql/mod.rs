@@ -9,6 +9,7 @@ mod cast;
 mod dialect;
 mod elements;
 mod from_json;
+mod intervals;
 mod naming;
 mod operators;
 mod parse;

@@ -137,7 +137,7 @@ impl Check<'_> {
                 "Update output mode is not supported for session windows: use append or complete",
             )),
             _ => aggregations.iter().try_for_each(|aggregation| {
-                if is_by_session(aggregation) && group_fields(aggregation).len() == 2 {
+                if is_by_session(aggregation) && groups_by_nothing_else(aggregation) {
                     return Err(refused(
                         "Global aggregation with session window in streaming query is not supported; group by another column beside session_window(…)",
                     ));
@@ -276,6 +276,17 @@ fn group_fields(plan: &LogicalPlan) -> Vec<arrow::datatypes::FieldRef> {
 
 fn has_event_time_key(aggregation: &LogicalPlan) -> bool {
     group_fields(aggregation).iter().any(|field| is_event_time(field))
+}
+
+/// Whether sessions are all that rows are grouped by: what is the same for all rows does not count.
+fn groups_by_nothing_else(aggregation: &LogicalPlan) -> bool {
+    match aggregation {
+        LogicalPlan::Aggregate(aggregate) => {
+            let varies = |group: &&Expr| !group.column_refs().is_empty();
+            aggregate.group_expr.iter().filter(varies).count() == 2
+        }
+        _ => group_fields(aggregation).len() == 2,
+    }
 }
 
 fn is_by_session(aggregation: &LogicalPlan) -> bool {

@@ -10,7 +10,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, Projection,
+    Aggregate, Expr, ExprSchemable, Extension, GroupingSet, LogicalPlan, LogicalPlanBuilder,
+    Projection, Union,
 };
 use tidemill_core::Interval;
 
@@ -19,6 +20,9 @@ use super::time_window::{START, TimeWindow, WindowShape, micros_literal};
 use crate::sql::{
     SESSION_WINDOW, WINDOW, bounds_struct, cast_to, timestamp_type, window_struct, window_time,
 };
+
+/// DataFusion's function that tells grouping sets apart.
+const GROUPING: &str = "grouping";
 
 /// What rows are cut into.
 enum Windows {
@@ -53,8 +57,18 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
         return Ok(expanded.data);
     }
     // The windows have the mark of event time, which the call did not have.
-    let marked = expanded.data.transform_up(|node| node.recompute_schema().map(Transformed::yes));
-    marked.map(|marked| marked.data)
+    expanded.data.transform_up(with_marks).map(|marked| marked.data)
+}
+
+/// A union keeps the fields that it has, whatever became of those of its inputs.
+fn with_marks(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let node = match node {
+        LogicalPlan::Union(union) => {
+            LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)
+        }
+        other => other.recompute_schema()?,
+    };
+    Ok(Transformed::yes(node))
 }
 
 fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>> {
@@ -86,23 +100,17 @@ fn expand_aggregate(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let Some(window) = WindowCall::of(&all)? else {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     };
-    if !calls_in(&aggregate.aggr_expr).is_empty() {
-        return plan_err!("window() cannot be the argument of an aggregate");
-    }
     let old_schema = Arc::clone(&aggregate.schema);
     let input = window.over(aggregate.input.as_ref().clone())?;
     let mut groups = Vec::new();
     for group in &aggregate.group_expr {
-        if *group == window.call {
-            groups.extend(window.columns().into_iter().map(Expr::Column));
-        } else if calls_in(std::slice::from_ref(group)).is_empty() {
-            groups.push(group.clone());
-        } else {
-            return plan_err!("GROUP BY takes window() alone, not within {group}");
-        }
+        groups.extend(window.groups(group)?);
     }
-    let grouped =
-        LogicalPlanBuilder::from(input).aggregate(groups, aggregate.aggr_expr.clone())?.build()?;
+    let mut aggregates = Vec::new();
+    for aggregate in aggregate.aggr_expr {
+        aggregates.push(window.aggregated(aggregate)?);
+    }
+    let grouped = LogicalPlanBuilder::from(input).aggregate(groups, aggregates)?.build()?;
     // The columns are those of before, but for the bounds in the place of the window.
     let mut columns = grouped.schema().columns().into_iter();
     let bounds = window.columns();
@@ -182,6 +190,54 @@ impl WindowCall {
             Windows::Sessions(_) => &[SESSION_START, SESSION_END],
         };
         names.iter().map(|name| Column::from_name(*name)).collect()
+    }
+
+    /// What an expression of GROUP BY becomes: the bounds, where it is the window.
+    fn groups(&self, group: &Expr) -> Result<Vec<Expr>> {
+        let columns = || self.columns().into_iter().map(Expr::Column);
+        let within = |exprs: &[Expr]| -> Result<Vec<Expr>> {
+            let groups = exprs.iter().map(|expr| self.groups(expr)).collect::<Result<Vec<_>>>()?;
+            Ok(groups.concat())
+        };
+        match group {
+            call if *call == self.call => Ok(columns().collect()),
+            Expr::Alias(alias) if *alias.expr == self.call => Ok(columns().collect()),
+            other if calls_in(std::slice::from_ref(other)).is_empty() => Ok(vec![other.clone()]),
+            Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
+                let sets = sets.iter().map(|set| within(set)).collect::<Result<Vec<_>>>()?;
+                Ok(vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))])
+            }
+            // Both bounds of a session come and go together, which only sets can say.
+            Expr::GroupingSet(_) if matches!(self.windows, Windows::Sessions(_)) => plan_err!(
+                "session_window() in ROLLUP or CUBE is not supported; write it before them, or GROUPING SETS"
+            ),
+            Expr::GroupingSet(GroupingSet::Rollup(exprs)) => {
+                Ok(vec![Expr::GroupingSet(GroupingSet::Rollup(within(exprs)?))])
+            }
+            Expr::GroupingSet(GroupingSet::Cube(exprs)) => {
+                Ok(vec![Expr::GroupingSet(GroupingSet::Cube(within(exprs)?))])
+            }
+            other => plan_err!("GROUP BY takes window() alone, not within {other}"),
+        }
+    }
+
+    /// What an aggregate becomes: only `grouping(…)` may ask for the window.
+    fn aggregated(&self, aggregate: Expr) -> Result<Expr> {
+        match aggregate {
+            Expr::AggregateFunction(call) if call.func.name() == GROUPING => {
+                let start = self.columns().swap_remove(0);
+                let asked = Expr::AggregateFunction(call).transform_up(|e| {
+                    Ok(if e == self.call {
+                        Transformed::yes(Expr::Column(start.clone()))
+                    } else {
+                        Transformed::no(e)
+                    })
+                })?;
+                Ok(asked.data)
+            }
+            other if calls_in(std::slice::from_ref(&other)).is_empty() => Ok(other),
+            _ => plan_err!("window() cannot be the argument of an aggregate"),
+        }
     }
 
     /// The struct that stands for the window above the node.

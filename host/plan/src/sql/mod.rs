@@ -9,7 +9,9 @@ mod cast;
 mod dialect;
 mod elements;
 mod from_json;
+mod grouping;
 mod intervals;
+mod names;
 mod naming;
 mod operators;
 mod parse;
@@ -29,8 +31,9 @@ pub(crate) use aggregates::{
 pub(crate) use arithmetic::{Operation, calculated};
 pub(crate) use batch_time::BatchTime;
 pub(crate) use cast::{CAST, cast_to};
+pub(crate) use names::Names;
 pub(crate) use operators::Operators;
-pub(crate) use parse::{Names, parse_query};
+pub(crate) use parse::parse_query;
 pub(crate) use plugin_scalar::PluginScalar;
 pub(crate) use window::{
     SESSION_WINDOW, WINDOW, WINDOW_TIME, bounds_struct, timestamp_type, window_struct, window_time,

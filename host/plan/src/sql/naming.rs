@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Subscript, UnaryOperator, Value,
 };
 
-use super::parse::Names;
+use super::names::Names;
 
 /// The text by which Spark names an expression; where it is not known, the text as it was written.
 pub(super) fn text(expr: &Expr, names: &Names) -> String {

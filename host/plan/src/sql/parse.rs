@@ -8,99 +8,26 @@
 //! - columns without an alias are named as Spark names them;
 //! - names of tables and columns are matched without regard to case.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    SetOperator, Statement, TableFactor, VisitMut, VisitorMut,
+    Expr, Ident, ObjectName, ObjectNamePart, OrderBy, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, Statement, TableFactor, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::calls;
 use super::dialect::Spark;
+use super::grouping::{SameSpelling, rewrite_grouping, window_named};
+use super::names::{Names, default_name};
 use super::structs::name_fields;
-use super::{SESSION_WINDOW, WINDOW, calls, naming};
 use crate::counters;
-
-/// Names that the text may mean, as they are written where they are defined.
-#[derive(Default, Clone)]
-pub(crate) struct Names {
-    /// And each table's columns.
-    tables: BTreeMap<String, Vec<String>>,
-    columns: BTreeSet<String>,
-    /// The tables that stream.
-    streaming: BTreeSet<String>,
-}
-
-impl Names {
-    /// Adds a table with its columns and their fields.
-    pub(crate) fn add_table(&mut self, name: &str, schema: &arrow::datatypes::Schema) {
-        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-        self.tables.insert(name.to_owned(), columns);
-        for field in schema.fields() {
-            self.add_field(field);
-        }
-    }
-
-    /// Whether there is a column of that name.
-    pub(super) fn has_column(&self, name: &str) -> bool {
-        self.columns.iter().any(|column| column.eq_ignore_ascii_case(name))
-    }
-
-    fn forget_table(&mut self, name: &str) {
-        self.tables.retain(|table, _| !table.eq_ignore_ascii_case(name));
-    }
-
-    /// The columns of a table, if there is just one of that name.
-    pub(super) fn columns_of(&self, table: &str) -> Option<&[String]> {
-        let mut alike = self.tables.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
-        match (self.tables.get(table), alike.next(), alike.next()) {
-            (Some(columns), ..) | (None, Some((_, columns)), None) => Some(columns),
-            _ => None,
-        }
-    }
-
-    /// Says that the table streams.
-    pub(crate) fn mark_streaming(&mut self, name: &str) {
-        self.streaming.insert(name.to_owned());
-    }
-
-    /// Whether a query reads a table that streams.
-    fn is_streaming(&self, query: &SetExpr) -> bool {
-        let mut reads = false;
-        let _ = datafusion::sql::sqlparser::ast::visit_relations(query, |relation| {
-            let name = relation.0.last().map(ToString::to_string).unwrap_or_default();
-            let name = name.trim_matches('`');
-            reads |= self.streaming.iter().any(|table| table.eq_ignore_ascii_case(name));
-            ControlFlow::<()>::Continue(())
-        });
-        reads
-    }
-
-    fn add_field(&mut self, field: &arrow::datatypes::Field) {
-        self.columns.insert(field.name().clone());
-        if let arrow::datatypes::DataType::Struct(fields) = field.data_type() {
-            fields.iter().for_each(|field| self.add_field(field));
-        }
-    }
-}
-
-/// The known name that differs from `ident` in case only, if there is just one.
-fn as_written<'a>(known: impl Iterator<Item = &'a String> + Clone, ident: &mut Ident) {
-    if known.clone().any(|name| *name == ident.value) {
-        return;
-    }
-    let mut alike = known.filter(|name| name.eq_ignore_ascii_case(&ident.value));
-    if let (Some(name), None) = (alike.next(), alike.next()) {
-        ident.value.clone_from(name);
-    }
-}
 
 /// Parses one SELECT.
 pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStatement> {
@@ -110,7 +37,12 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
     let (Some(Statement::Query(mut query)), None) = (statements.pop(), statements.pop()) else {
         return plan_err!("a step is one SELECT, and nothing else");
     };
-    let outcome = query.visit(&mut Rewrite { names: Cow::Borrowed(names) });
+    let mut names = names.clone();
+    names.spell_aliases(&mut query);
+    let mut outcome = query.visit(&mut SameSpelling);
+    if outcome.is_continue() {
+        outcome = query.visit(&mut Rewrite { names });
+    }
     if let ControlFlow::Break(error) = outcome {
         return Err(error);
     }
@@ -162,30 +94,26 @@ fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
 /// The name that stands for `*` in `struct(*)`.
 pub(super) const ALL_COLUMNS: &str = "*";
 
-struct Rewrite<'a> {
-    names: Cow<'a, Names>,
+struct Rewrite {
+    names: Names,
 }
 
-impl VisitorMut for Rewrite<'_> {
+impl VisitorMut for Rewrite {
     type Break = DataFusionError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<DataFusionError> {
         for table in query.with.iter().flat_map(|with| &with.cte_tables) {
             // Its columns are not those of a table that has the same name.
-            self.names.to_mut().forget_table(&table.alias.name.value);
+            self.names.forget_table(&table.alias.name.value);
         }
-        match rewrite_body(&mut query.body, &self.names) {
+        match rewrite_body(&mut query.body, query.order_by.as_mut(), &self.names) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<DataFusionError> {
-        for part in &mut relation.0 {
-            if let datafusion::sql::sqlparser::ast::ObjectNamePart::Identifier(ident) = part {
-                as_written(self.names.tables.keys(), ident);
-            }
-        }
+        spell_tables(relation, &self.names);
         ControlFlow::Continue(())
     }
 
@@ -201,25 +129,29 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
         match expr {
-            Expr::Identifier(ident) => as_written(self.names.columns.iter(), ident),
-            Expr::CompoundIdentifier(idents) => {
-                for ident in idents {
-                    as_written(self.names.columns.iter(), ident);
-                }
-            }
+            Expr::Identifier(ident) => self.names.spell_column(ident),
+            Expr::CompoundIdentifier(idents) => self.names.spell_path(idents),
             other => return calls::rewrite(other),
         }
         ControlFlow::Continue(())
     }
 }
 
-fn rewrite_body(body: &mut SetExpr, names: &Names) -> Result<()> {
+fn spell_tables(name: &mut ObjectName, names: &Names) {
+    for part in &mut name.0 {
+        if let ObjectNamePart::Identifier(ident) = part {
+            names.spell_table(ident);
+        }
+    }
+}
+
+fn rewrite_body(body: &mut SetExpr, order_by: Option<&mut OrderBy>, names: &Names) -> Result<()> {
     match body {
-        SetExpr::Select(select) => rewrite_select(select, names),
+        SetExpr::Select(select) => rewrite_select(select, order_by, names),
         SetExpr::SetOperation { op, left, right, .. } => {
             refuse_set_operation(*op, left, right, names)?;
-            rewrite_body(left, names)?;
-            rewrite_body(right, names)
+            rewrite_body(left, None, names)?;
+            rewrite_body(right, None, names)
         }
         // A nested query is visited on its own.
         _ => Ok(()),
@@ -246,98 +178,23 @@ fn refuse_set_operation(
     )
 }
 
-fn rewrite_select(select: &mut Select, names: &Names) -> Result<()> {
+fn rewrite_select(
+    select: &mut Select,
+    order_by: Option<&mut OrderBy>,
+    names: &Names,
+) -> Result<()> {
     for item in &mut select.projection {
         name_as_spark_does(item, names);
+        if let SelectItem::QualifiedWildcard(
+            SelectItemQualifiedWildcardKind::ObjectName(table),
+            _,
+        ) = item
+        {
+            spell_tables(table, names);
+        }
     }
     name_fields(select, names)?;
-    let Some((window, name)) = grouping_window(&select.group_by) else {
-        return Ok(());
-    };
-    let mut replace = WindowNames { window: &window, name };
-    let mut outcome = select.projection.visit(&mut Hide(&window));
-    if outcome.is_continue() {
-        outcome = select.projection.visit(&mut replace);
-    }
-    if let (ControlFlow::Continue(()), Some(having)) = (&outcome, &mut select.having) {
-        outcome = having.visit(&mut Hide(&window));
-        if outcome.is_continue() {
-            outcome = having.visit(&mut replace);
-        }
-    }
-    match outcome {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
-}
-
-/// The call of window() or session_window() that a SELECT groups by, and which of them it is.
-fn grouping_window(group_by: &GroupByExpr) -> Option<(Expr, &'static str)> {
-    let GroupByExpr::Expressions(expressions, _) = group_by else {
-        return None;
-    };
-    expressions
-        .iter()
-        .find_map(|expression| Some((expression.clone(), window_function(expression)?)))
-}
-
-fn window_named(ident: &str) -> Option<&'static str> {
-    [WINDOW, SESSION_WINDOW].into_iter().find(|window| ident.eq_ignore_ascii_case(window))
-}
-
-/// Which of the functions of windows an expression calls.
-fn window_function(expression: &Expr) -> Option<&'static str> {
-    let Expr::Function(Function { name, .. }) = expression else {
-        return None;
-    };
-    window_named(&name.to_string())
-}
-
-/// Replaces `window`, `window.start` and `window.end` (or the same of `session_window`).
-struct WindowNames<'a> {
-    window: &'a Expr,
-    name: &'static str,
-}
-
-/// Puts a name in the place of the call itself, so that a column `window` among its arguments is
-/// left alone.
-struct Hide<'a>(&'a Expr);
-
-/// The name that stands for the call meanwhile.
-const HIDDEN: &str = "__grouping_window";
-
-impl VisitorMut for Hide<'_> {
-    type Break = DataFusionError;
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
-        if expr == self.0 {
-            *expr = Expr::Identifier(Ident::new(HIDDEN));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-impl VisitorMut for WindowNames<'_> {
-    type Break = DataFusionError;
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
-        let is_window = |ident: &Ident| ident.value.eq_ignore_ascii_case(self.name);
-        let replacement = match expr {
-            Expr::Identifier(ident) if is_window(ident) || ident.value == HIDDEN => {
-                self.window.clone()
-            }
-            Expr::CompoundIdentifier(idents) if idents.len() == 2 && is_window(&idents[0]) => {
-                let field = idents[1].value.to_ascii_lowercase();
-                match parse_expr(&format!("get_field({}, '{field}')", self.window)) {
-                    Ok(expression) => expression,
-                    Err(error) => return ControlFlow::Break(error),
-                }
-            }
-            _ => return ControlFlow::Continue(()),
-        };
-        *expr = replacement;
-        ControlFlow::Continue(())
-    }
+    rewrite_grouping(select, order_by)
 }
 
 pub(super) fn parse_expr(text: &str) -> Result<Expr> {
@@ -350,21 +207,14 @@ fn name_as_spark_does(item: &mut SelectItem, names: &Names) {
     let SelectItem::UnnamedExpr(expr) = item else {
         return;
     };
-    let name = match &*expr {
-        // After the rewrite the identifier is gone, and its name with it.
-        Expr::Identifier(ident) => match window_named(&ident.value) {
-            Some(name) => name.to_owned(),
-            None => return,
-        },
-        Expr::CompoundIdentifier(idents) => match idents.last() {
-            Some(last) => last.value.clone(),
-            None => return,
-        },
-        other => match window_function(other) {
-            Some(name) => name.to_owned(),
-            None => naming::column(other, names),
-        },
-    };
+    let name = default_name(expr, names);
+    if let Expr::Identifier(ident) = &*expr {
+        let mut written = ident.clone();
+        names.spell_column(&mut written);
+        if written.value == name && window_named(&name).is_none() {
+            return;
+        }
+    }
     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', name) };
 }
 

@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Query, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
-use super::parse::{ALL_COLUMNS, Names, parse_expr};
+use super::names::Names;
+use super::parse::{ALL_COLUMNS, parse_expr};
 
 /// Rewrites every `struct(…)` of a SELECT to `named_struct`.
 pub(super) fn name_fields(select: &mut Select, names: &Names) -> Result<()> {

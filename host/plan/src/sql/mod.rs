@@ -18,7 +18,9 @@ mod parse;
 mod patterns;
 mod plugin_scalar;
 mod structs;
+mod substitute;
 mod to_json;
+mod using;
 mod window;
 
 use std::sync::Arc;

@@ -27,6 +27,8 @@ use super::dialect::Spark;
 use super::grouping::{SameSpelling, rewrite_grouping, window_named};
 use super::names::{Names, default_name};
 use super::structs::name_fields;
+use super::substitute::substitute_aliases;
+use super::using::rewrite_joins;
 use crate::counters;
 
 /// Parses one SELECT.
@@ -180,7 +182,7 @@ fn refuse_set_operation(
 
 fn rewrite_select(
     select: &mut Select,
-    order_by: Option<&mut OrderBy>,
+    mut order_by: Option<&mut OrderBy>,
     names: &Names,
 ) -> Result<()> {
     for item in &mut select.projection {
@@ -194,6 +196,8 @@ fn rewrite_select(
         }
     }
     name_fields(select, names)?;
+    rewrite_joins(select, order_by.as_deref_mut(), names)?;
+    substitute_aliases(select, names);
     rewrite_grouping(select, order_by)
 }
 

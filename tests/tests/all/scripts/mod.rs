@@ -39,6 +39,7 @@ scripts! {
     a_join_needs_an_equality_and_keeps_its_keys,
     a_join_on_a_time_range_may_feed_windows,
     a_key_is_given_again_once_its_time_is_over,
+    a_key_of_using_is_one_column,
     a_late_row_of_a_full_outer_join_gives_no_row_with_nulls,
     a_left_row_that_fails_its_own_condition_is_given_at_once,
     a_left_row_without_a_partner_leaves_with_nulls_at_its_windows_end,

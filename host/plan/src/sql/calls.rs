@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    AccessExpr, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, NullTreatment, ObjectName, OrderByExpr, Value,
 };
 
 use super::cast::{CAST, TRY_CAST};
+use super::grouping::window_function;
 use super::parse::parse_expr;
 use super::patterns::to_chrono;
 
@@ -65,6 +66,14 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
     let rewritten = match expr {
         Expr::Cast { .. } => rewritten_cast(expr),
         Expr::Function(function) => rewritten_call(function),
+        Expr::CompoundFieldAccess { root, access_chain } => rewritten_access(root, access_chain),
+        Expr::RLike { negated, expr, pattern, .. } => {
+            let not = if *negated { "NOT " } else { "" };
+            parse_expr(&format!("{not}regexp_like({expr}, {pattern})")).map(Some)
+        }
+        Expr::Like { any: true, expr, pattern, negated, escape_char: None } => {
+            like_any(expr, pattern, *negated)
+        }
         // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if number.contains(['e', 'E']) => {
@@ -99,6 +108,37 @@ fn rewritten_cast(expr: &Expr) -> Result<Option<Expr>> {
     };
     let arguments = vec![expr.as_ref().clone(), text(&type_name)];
     Ok(Some(Expr::Function(call(function, arguments))))
+}
+
+/// `LIKE ANY (…)` is a LIKE for each pattern.
+fn like_any(value: &Expr, patterns: &Expr, negated: bool) -> Result<Option<Expr>> {
+    let patterns = match patterns {
+        Expr::Tuple(patterns) => patterns.as_slice(),
+        Expr::Nested(pattern) => std::slice::from_ref(pattern.as_ref()),
+        _ => return Ok(None),
+    };
+    let like = if negated { "NOT LIKE" } else { "LIKE" };
+    let each = patterns.iter().map(|pattern| format!("{value} {like} {pattern}"));
+    parse_expr(&format!("({})", each.collect::<Vec<_>>().join(" OR "))).map(Some)
+}
+
+/// Fields of what a function gives, such as `window(…).start`.
+fn rewritten_access(root: &Expr, access_chain: &[AccessExpr]) -> Result<Option<Expr>> {
+    if !matches!(root, Expr::Function(_)) {
+        return Ok(None);
+    }
+    let mut value = root.to_string();
+    for access in access_chain {
+        let AccessExpr::Dot(Expr::Identifier(field)) = access else {
+            return Ok(None);
+        };
+        let field = match window_function(root) {
+            Some(_) => field.value.to_ascii_lowercase(),
+            None => field.value.replace('\'', "''"),
+        };
+        value = format!("get_field({value}, '{field}')");
+    }
+    parse_expr(&value).map(Some)
 }
 
 fn call(name: &str, arguments: Vec<Expr>) -> Function {
@@ -266,6 +306,8 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
         (arithmetic, [_, _]) if ARITHMETIC.contains(&arithmetic) => {
             args = args.into_iter().map(as_int).collect();
         }
+        ("isnull", [value]) => return Ok(Some(Expr::IsNull(Box::new(value.clone())))),
+        ("isnotnull", [value]) => return Ok(Some(Expr::IsNotNull(Box::new(value.clone())))),
         (cast, [_]) if CASTS.contains(&cast) => {
             args.push(text(&cast.to_ascii_uppercase()));
             function.name = ObjectName::from(vec![Ident::new(CAST)]);

@@ -128,6 +128,10 @@ fn call(function: &Function, names: &Names) -> String {
         ) => arguments.truncate(1),
         _ => {}
     }
+    if let ("isnull" | "isnotnull", [value]) = (name.as_str(), arguments.as_slice()) {
+        let not = if name == "isnotnull" { "NOT " } else { "" };
+        return format!("({value} IS {not}NULL)");
+    }
     let distinct = list.duplicate_treatment.map(|d| format!("{d} ")).unwrap_or_default();
     let mut call = format!("{name}({distinct}{})", arguments.join(", "));
     if let [order] = function.within_group.as_slice() {

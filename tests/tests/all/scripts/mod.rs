@@ -68,6 +68,7 @@ scripts! {
     complete_mode_can_sort_its_result,
     complete_mode_keeps_every_window,
     complete_mode_puts_only_the_groups_that_a_batch_touched,
+    conditions_may_be_short,
     distinct_rows_leave_with_the_watermark,
     distinct_rows_of_update_mode_are_given_whenever_they_come,
     duplicates_do_not_reach_the_counts_above_in_complete_mode,

@@ -123,7 +123,10 @@ fn expand_aggregate(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         } else {
             Expr::Column(column)
         };
-        expressions.push(value.alias_qualified(qualifier.cloned(), field.name()));
+        // Only the aggregation itself reads it, and loses it where grouping() is worked out.
+        if field.name() != Aggregate::INTERNAL_GROUPING_ID {
+            expressions.push(value.alias_qualified(qualifier.cloned(), field.name()));
+        }
     }
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
         expressions,

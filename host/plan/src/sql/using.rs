@@ -68,7 +68,7 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
 /// Part of what `*` stands for.
 enum Columns {
     /// A key that is one column for both sides.
-    Key { name: Ident, value: Expr },
+    Key { name: Ident, value: Box<Expr> },
     /// A table's columns, but for its keys.
     Of(Table),
 }
@@ -169,7 +169,7 @@ fn merged(from: &mut TableWithJoins, names: &Names) -> Result<Vec<Columns>> {
                 _ => left,
             };
             right.keys.push(name.clone());
-            merged.push(Columns::Key { name, value });
+            merged.push(Columns::Key { name, value: Box::new(value) });
         }
         merged.append(&mut columns);
         columns = merged;
@@ -221,7 +221,7 @@ fn take_key(columns: &mut Vec<Columns>, key: &Ident) -> Result<Expr> {
     if let Some(place) = columns.iter().position(merged)
         && let Columns::Key { value, .. } = columns.remove(place)
     {
-        return Ok(value);
+        return Ok(*value);
     }
     let mut tables: Vec<&mut Table> = columns
         .iter_mut()
@@ -247,7 +247,7 @@ fn read_keys(
 ) -> Result<()> {
     let key = |ident: &Ident| {
         columns.iter().find_map(|columns| match columns {
-            Columns::Key { name, value } if same(name, ident) => Some(value.clone()),
+            Columns::Key { name, value } if same(name, ident) => Some(value.as_ref().clone()),
             _ => None,
         })
     };
@@ -260,9 +260,10 @@ fn read_keys(
                 );
             }
             SelectItem::Wildcard(_) => items.extend(columns.iter().filter_map(|c| match c {
-                Columns::Key { name, value } => {
-                    Some(SelectItem::ExprWithAlias { expr: value.clone(), alias: name.clone() })
-                }
+                Columns::Key { name, value } => Some(SelectItem::ExprWithAlias {
+                    expr: value.as_ref().clone(),
+                    alias: name.clone(),
+                }),
                 Columns::Of(table) => table.item(),
             })),
             SelectItem::UnnamedExpr(Expr::Identifier(alias)) if key(&alias).is_some() => {

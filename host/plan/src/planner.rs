@@ -72,8 +72,10 @@ impl PlannedQuery {
         analysis::check_sources(&result, &streams)?;
         let key = grouping_columns(&result);
         let result = match definition.output_mode {
-            OutputMode::Append => limit_streams(result, &streams)?,
-            OutputMode::Update | OutputMode::Complete => result,
+            OutputMode::Append => limit_streams(result, &streams, |_| true)?,
+            // What an aggregation gives is complete in each batch; what goes into it is not.
+            OutputMode::Complete => limit_streams(result, &streams, gives_rows_once)?,
+            OutputMode::Update => result,
         };
         let state = session::state(&planner.context);
         // Outer joins that a filter above makes inner ones have to be known before.
@@ -447,13 +449,26 @@ fn uses_of(node: &LogicalPlan) -> Vec<PluginUse> {
         .collect()
 }
 
-/// Makes LIMIT count over the life of the query, where rows are appended.
-fn limit_streams(plan: LogicalPlan, streams: &Streams) -> Result<LogicalPlan, PlanError> {
+/// Whether no aggregation is below.
+fn gives_rows_once(plan: &LogicalPlan) -> bool {
+    let gives_again = |node: &LogicalPlan| {
+        Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_)))
+    };
+    // The closure never fails.
+    !plan.exists(gives_again).unwrap_or(true)
+}
+
+/// Makes LIMIT count over the life of the query, where its rows are `appended`.
+fn limit_streams(
+    plan: LogicalPlan,
+    streams: &Streams,
+    appended: impl Fn(&LogicalPlan) -> bool,
+) -> Result<LogicalPlan, PlanError> {
     let limited = plan.transform_up(|node| {
         let LogicalPlan::Limit(limit) = node else {
             return Ok(Transformed::no(node));
         };
-        if !streams.reach(&limit.input) {
+        if !streams.reach(&limit.input) || !appended(&limit.input) {
             return Ok(Transformed::no(LogicalPlan::Limit(limit)));
         }
         let FetchType::Literal(Some(rows)) = limit.get_fetch_type()? else {

@@ -12,7 +12,9 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Distinct, Expr, Extension, Join, LogicalPlan, Volatility};
 use tidemill_core::{OutputMode, WatermarkPolicy};
 
-use crate::logical::{Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name};
+use crate::logical::{
+    Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name, unbounded,
+};
 use crate::sql::{BatchTime, PluginScalar};
 use crate::{PlanError, QueryDefinition};
 
@@ -247,7 +249,12 @@ impl Check<'_> {
             }
         }
         let takes_update = matches!(join.join_type, JoinType::Inner | JoinType::LeftSemi);
+        let is_outer = matches!(join.join_type, JoinType::Left | JoinType::Right | JoinType::Full);
         match self.mode {
+            // A WHERE may make it an inner join later, and Spark looks before that.
+            OutputMode::Append if is_outer && !meets_by_event_time(join) => {
+                Err(refused(unbounded(join.join_type)))
+            }
             OutputMode::Append => Ok(()),
             OutputMode::Update if takes_update => Ok(()),
             mode => Err(refused(format!(
@@ -255,6 +262,20 @@ impl Check<'_> {
             ))),
         }
     }
+}
+
+/// Whether the condition of a join reads event time.
+fn meets_by_event_time(join: &Join) -> bool {
+    let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
+    let mut columns = keys.chain(&join.filter).flat_map(Expr::column_refs);
+    let sides = [join.left.schema(), join.right.schema()];
+    let is_marked = |column| {
+        let mut fields = sides
+            .iter()
+            .filter_map(|side| side.maybe_index_of_column(column).map(|index| side.field(index)));
+        fields.any(|field| is_event_time(field))
+    };
+    columns.any(is_marked)
 }
 
 fn is_deduplication(plan: &LogicalPlan) -> bool {

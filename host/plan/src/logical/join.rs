@@ -158,6 +158,14 @@ pub(crate) struct StreamJoin {
     schema: DFSchemaRef,
 }
 
+/// Spark's refusal of a join whose rows could wait for ever.
+pub(crate) fn unbounded(kind: JoinType) -> String {
+    format!(
+        "Stream-stream {} join between two streaming DataFrame/Datasets is not supported without a watermark in the join keys, or a watermark on the nullable side and an appropriate range condition; add an equality of windows or event times to ON, or a range like r.at BETWEEN l.at AND l.at + INTERVAL 1 MINUTE",
+        spark_name(kind)
+    )
+}
+
 impl StreamJoin {
     /// Refuses what Spark refuses: joins without an equality, and outer ones whose rows could wait
     /// for ever.
@@ -176,10 +184,7 @@ impl StreamJoin {
             marked(&key.left, left) || marked(&key.right, right)
         });
         if !is_bounded(&join, key_time.is_some()) {
-            return plan_err!(
-                "Stream-stream {} join between two streaming DataFrame/Datasets is not supported without a watermark in the join keys, or a watermark on the nullable side and an appropriate range condition; add an equality of windows or event times to ON, or a range like r.at BETWEEN l.at AND l.at + INTERVAL 1 MINUTE",
-                spark_name(join.join_type)
-            );
+            return plan_err!("{}", unbounded(join.join_type));
         }
         let (left_retention, right_retention) = match key_time {
             Some(key) => (Retention::Key(key), Retention::Key(key)),

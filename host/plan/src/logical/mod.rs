@@ -19,7 +19,9 @@ pub(crate) use event_time::{
     with_event_time_of,
 };
 pub(crate) use expressions::as_spark;
-pub(crate) use join::{JoinKey, Retention, StaticInput, StaticJoin, StreamJoin, spark_name};
+pub(crate) use join::{
+    JoinKey, Retention, StaticInput, StaticJoin, StreamJoin, spark_name, unbounded,
+};
 pub(crate) use limit::StreamLimit;
 pub(crate) use session_window::{SessionWindow, session_columns};
 pub(crate) use time_window::{TimeWindow, WindowShape, micros_literal};

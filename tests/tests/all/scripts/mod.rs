@@ -46,6 +46,7 @@ scripts! {
     a_left_row_without_a_partner_leaves_with_nulls_when_its_range_is_over,
     a_left_semi_join_gives_a_row_once,
     a_limit_counts_over_all_batches,
+    a_range_in_where_does_not_bound_an_outer_join,
     a_restart_forgets_how_far_each_input_was,
     a_restart_goes_on_with_the_watermark,
     a_right_row_past_its_time_meets_no_left_row_in_a_semi_join,

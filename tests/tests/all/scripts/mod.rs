@@ -98,6 +98,7 @@ scripts! {
     windows_above_a_deduplication_leave_with_its_keys,
     windows_above_a_join_in_a_range_wait_for_its_rows_with_nulls,
     windows_above_a_join_on_windows,
+    windows_above_a_left_semi_join_in_a_range_wait_for_left_rows_alone,
     windows_can_be_milliseconds_apart,
     windows_can_be_summed_up_over,
     windows_of_windows_are_not_late_where_they_come_from_a_batch_without_data,

@@ -131,14 +131,19 @@ impl StreamJoinExec {
     }
 
     /// Microseconds by which rows may leave later than the operator's own watermark says: those
-    /// that wait for the other side.
+    /// that wait for the other side. The right rows of a semi join never leave it.
     pub(super) fn holds_back(&self) -> i64 {
         let wait = |side: &Side| match side.retention {
             Retention::Value(add) => add,
             Retention::Forever | Retention::Key(_) => 0,
             Retention::Stuck => STUCK,
         };
-        wait(&self.plan.left).max(wait(&self.plan.right)).max(0)
+        let left = wait(&self.plan.left);
+        let widest = match self.plan.kind {
+            JoinType::LeftSemi => left,
+            _ => left.max(wait(&self.plan.right)),
+        };
+        widest.max(0)
     }
 
     pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {

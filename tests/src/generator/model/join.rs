@@ -80,15 +80,22 @@ impl Join {
         let mut given = Vec::new();
         for batch in batches {
             let is_in_time = |row: &&Row| !on.is_late(row, batch.late);
-            batch.rows[0].iter().filter(is_in_time).for_each(|row| self.left(row));
-            batch.rows[1].iter().filter(is_in_time).for_each(|row| self.right(row));
+            let lefts = batch.rows[0].iter().filter(is_in_time);
+            let rights = batch.rows[1].iter().filter(is_in_time);
+            if self.joined.how == How::Semi {
+                rights.for_each(|row| self.right_first(row, batch.watermark));
+                lefts.for_each(|row| self.left(row));
+            } else {
+                lefts.for_each(|row| self.left(row));
+                rights.for_each(|row| self.right(row));
+            }
             self.evict(batch.watermark);
             given.push(std::mem::take(&mut self.pairs));
         }
         given
     }
 
-    /// Meets the right rows of earlier batches.
+    /// Meets the right rows of earlier batches, and of this one where they came first.
     fn left(&mut self, row: &Row) {
         let Joined { how, on, .. } = self.joined;
         let mut is_matched = false;
@@ -105,7 +112,16 @@ impl Join {
         }
     }
 
-    /// Meets the left rows of this batch too.
+    /// In a semi join, meets the left rows of earlier batches alone, and is not kept if it would
+    /// leave at the end of this one.
+    fn right_first(&mut self, row: &Row, watermark: i64) {
+        self.right(row);
+        if self.joined.on.right_leaves(row, watermark) {
+            self.rights.pop();
+        }
+    }
+
+    /// Meets the left rows of this batch too, where they came first.
     fn right(&mut self, row: &Row) {
         let Joined { how, on, .. } = self.joined;
         let mut is_matched = false;

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 /// A span of time in microseconds. May be negative (a window's start offset is).
 ///
-/// Months and years are refused: their length depends on where they start, and neither a window
-/// nor a trigger has a place for that (Spark refuses them there too).
+/// Months and years are refused, except in the delay of a watermark: their length depends on where
+/// they start, and neither a window nor a trigger has a place for that (Spark refuses them there
+/// too).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Interval {
     /// Length in microseconds.
@@ -20,12 +21,28 @@ impl Interval {
         Interval { micros: millis * 1_000 }
     }
 
+    /// Parses the delay of a watermark, of which a month is 31 days and a year twelve months (Spark's
+    /// EventTimeWatermark.getDelayMs).
+    ///
+    /// # Errors
+    /// As where any interval is parsed, months and years apart.
+    pub fn from_delay(text: &str) -> Result<Interval, IntervalError> {
+        parse(text, |unit| match unit.strip_suffix('s').unwrap_or(unit) {
+            "month" => Ok(MONTH_MICROS),
+            "year" => Ok(12 * MONTH_MICROS),
+            _ => unit_micros(unit),
+        })
+    }
+
     /// Whole milliseconds, rounded towards zero, as Spark keeps a watermark's delay.
     #[must_use]
     pub fn millis(self) -> i64 {
         self.micros / 1_000
     }
 }
+
+/// A month of a watermark's delay.
+const MONTH_MICROS: i64 = 31 * 86_400_000_000;
 
 /// Why a text is no interval.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,29 +63,36 @@ impl FromStr for Interval {
     /// the word `interval`, in any case; `1 hour 30 minutes` adds up, and a fraction is cut to whole
     /// microseconds.
     fn from_str(text: &str) -> Result<Interval, IntervalError> {
-        let error = |reason: String| IntervalError { text: text.to_owned(), reason };
-        let lower = text.trim().to_ascii_lowercase();
-        let mut words = lower.split_whitespace().peekable();
-        words.next_if_eq(&"interval");
-        let mut total: i64 = 0;
-        let mut pairs = 0;
-        while let Some(number) = words.next() {
-            let Some(unit) = words.next() else {
-                return Err(error(format!("\"{number}\" has no unit")));
-            };
-            let scale = unit_micros(unit).map_err(error)?;
-            let micros = parse_number(number, scale)
-                .ok_or_else(|| error(format!("\"{number}\" is not a number of {unit}")))?;
-            total = total
-                .checked_add(micros)
-                .ok_or_else(|| error("it does not fit 64 bits of microseconds".to_owned()))?;
-            pairs += 1;
-        }
-        if pairs == 0 {
-            return Err(error("it is empty".to_owned()));
-        }
-        Ok(Interval { micros: total })
+        parse(text, unit_micros)
     }
+}
+
+fn parse(
+    text: &str,
+    unit_micros: impl Fn(&str) -> Result<i64, String>,
+) -> Result<Interval, IntervalError> {
+    let error = |reason: String| IntervalError { text: text.to_owned(), reason };
+    let lower = text.trim().to_ascii_lowercase();
+    let mut words = lower.split_whitespace().peekable();
+    words.next_if_eq(&"interval");
+    let mut total: i64 = 0;
+    let mut pairs = 0;
+    while let Some(number) = words.next() {
+        let Some(unit) = words.next() else {
+            return Err(error(format!("\"{number}\" has no unit")));
+        };
+        let scale = unit_micros(unit).map_err(error)?;
+        let micros = parse_number(number, scale)
+            .ok_or_else(|| error(format!("\"{number}\" is not a number of {unit}")))?;
+        total = total
+            .checked_add(micros)
+            .ok_or_else(|| error("it does not fit 64 bits of microseconds".to_owned()))?;
+        pairs += 1;
+    }
+    if pairs == 0 {
+        return Err(error("it is empty".to_owned()));
+    }
+    Ok(Interval { micros: total })
 }
 
 fn unit_micros(unit: &str) -> Result<i64, String> {
@@ -127,6 +151,14 @@ mod tests {
 
     fn micros(text: &str) -> i64 {
         text.parse::<Interval>().unwrap().micros
+    }
+
+    #[test]
+    fn only_a_delay_has_months() {
+        let delay = |text| Interval::from_delay(text).unwrap().micros;
+        assert_eq!(delay("1 month"), micros("31 days"));
+        assert_eq!(delay("1 year 2 days"), micros("374 days"));
+        assert!("1 month".parse::<Interval>().is_err());
     }
 
     #[test]

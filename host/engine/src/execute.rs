@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, Delivery};
-use tidemill_plan::RunningBatch;
+use tidemill_core::{Begin, Delivery, StateStore};
+use tidemill_plan::{BatchRun, RunningBatch};
 
 use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
@@ -29,14 +29,14 @@ impl Query {
     pub(crate) fn execute(&mut self, planned: &Planned) -> Result<Executed, EngineError> {
         let _section = section!("execute").entered();
         let watch = Stopwatch::start();
-        let batch = self.plan.batch(
-            &self.name,
-            &self.query_id,
-            planned.spec.clone(),
-            planned.attempt.attempt,
-            Arc::clone(&self.state) as Arc<dyn tidemill_core::StateStore>,
-            std::mem::take(&mut self.ahead),
-        );
+        let batch = self.plan.batch(BatchRun {
+            query: self.name.clone(),
+            query_id: self.query_id.clone(),
+            spec: planned.spec.clone(),
+            attempt: planned.attempt.attempt,
+            state: Arc::clone(&self.state) as Arc<dyn StateStore>,
+            ahead: std::mem::take(&mut self.ahead),
+        });
         let executed = self.run_plan(planned, &batch);
         if executed.is_err() {
             batch.abandon();

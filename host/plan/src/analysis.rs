@@ -157,6 +157,7 @@ impl Check<'_> {
         }
         self.visit(plan, &mut |node| {
             let feeds = self.is_stateful(node)
+                && !is_deduplication_without_time(node)
                 && node.inputs().iter().any(|input| !self.aggregations(input).is_empty());
             if !feeds {
                 return Ok(());
@@ -205,9 +206,11 @@ impl Check<'_> {
         })
     }
 
-    /// Whether a node has the whole result of an aggregation in every batch.
+    /// Whether a node has the whole result of an aggregation in every batch. DISTINCT is none where
+    /// Spark asks this.
     fn has_complete_data(&self, plan: &LogicalPlan) -> bool {
-        self.mode == OutputMode::Complete && !self.aggregations(plan).is_empty()
+        let is_plain = |node: &&LogicalPlan| matches!(node, LogicalPlan::Aggregate(_));
+        self.mode == OutputMode::Complete && self.aggregations(plan).iter().any(is_plain)
     }
 
     fn join(&self, join: &Join) -> Result<(), PlanError> {
@@ -283,6 +286,14 @@ fn is_deduplication(plan: &LogicalPlan) -> bool {
         LogicalPlan::Extension(Extension { node }) => node.as_any().is::<Deduplicate>(),
         _ => false,
     }
+}
+
+/// Whether it is one that no row is too late for, and may be given rows again and again.
+fn is_deduplication_without_time(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Extension(Extension { node }) = plan else {
+        return false;
+    };
+    node.as_any().downcast_ref::<Deduplicate>().is_some_and(|node| !node.goes_by_event_time())
 }
 
 /// The fields that an aggregation groups by.

@@ -13,16 +13,27 @@ use tidemill_core::{
 
 use crate::ReadAhead;
 
+/// What an attempt at a micro-batch runs on.
+pub struct BatchRun {
+    /// Name of the query.
+    pub query: String,
+    /// Which query it is over its restarts.
+    pub query_id: QueryId,
+    /// What is fixed for the batch.
+    pub spec: BatchSpec,
+    /// Which attempt at the batch.
+    pub attempt: Attempt,
+    /// Holds the state of the query's operators.
+    pub state: Arc<dyn StateStore>,
+    /// What was read of the batch before it began.
+    pub ahead: ReadAhead,
+}
+
 /// One attempt at a micro-batch while it runs. Operators find it in their task context, so that
 /// two batches may run on one plan without seeing each other.
 pub struct RunningBatch {
-    query: String,
-    query_id: QueryId,
-    spec: BatchSpec,
-    attempt: Attempt,
+    run: BatchRun,
     has_watermark: bool,
-    state: Arc<dyn StateStore>,
-    ahead: ReadAhead,
     rows_by_source: BTreeMap<String, AtomicU64>,
     event_times: Vec<AtomicEventTimes>,
     operators: Mutex<BTreeMap<u32, StateProgress>>,
@@ -33,34 +44,16 @@ pub struct RunningBatch {
 
 impl RunningBatch {
     /// A batch of a plan that has these sources and so many watermarks.
-    pub(crate) fn new(
-        query: &str,
-        query_id: &QueryId,
-        spec: BatchSpec,
-        attempt: Attempt,
-        state: Arc<dyn StateStore>,
-        sources: impl Iterator<Item = String>,
-        watermarks: usize,
-    ) -> RunningBatch {
+    pub(crate) fn new(run: BatchRun, sources: &[String], watermarks: usize) -> RunningBatch {
         RunningBatch {
-            query: query.to_owned(),
-            query_id: query_id.clone(),
-            spec,
-            attempt,
+            run,
             has_watermark: watermarks > 0,
-            state,
-            ahead: ReadAhead::default(),
-            rows_by_source: sources.map(|name| (name, AtomicU64::new(0))).collect(),
+            rows_by_source: sources.iter().map(|name| (name.clone(), AtomicU64::new(0))).collect(),
             event_times: (0..watermarks).map(|_| AtomicEventTimes::new()).collect(),
             operators: Mutex::default(),
             inputs: Mutex::default(),
             is_abandoned: Arc::default(),
         }
-    }
-
-    /// The batch, of which something was read before it began.
-    pub(crate) fn with_ahead(self, ahead: ReadAhead) -> RunningBatch {
-        RunningBatch { ahead, ..self }
     }
 
     /// The batch that a task works for.
@@ -84,19 +77,19 @@ impl RunningBatch {
     /// What is fixed for the batch.
     #[must_use]
     pub fn spec(&self) -> &BatchSpec {
-        &self.spec
+        &self.run.spec
     }
 
     /// What plugins are told, for one partition.
     #[must_use]
     pub fn context(&self, partition: u32) -> BatchContext {
         BatchContext {
-            query: self.query.clone(),
-            query_id: self.query_id.clone(),
-            batch: self.spec.batch,
-            attempt: self.attempt,
+            query: self.run.query.clone(),
+            query_id: self.run.query_id.clone(),
+            batch: self.run.spec.batch,
+            attempt: self.run.attempt,
             partition,
-            batch_time_ms: self.spec.batch_time_ms,
+            batch_time_ms: self.run.spec.batch_time_ms,
             watermark: self.watermark(),
         }
     }
@@ -104,16 +97,16 @@ impl RunningBatch {
     /// The watermark, where the query has one.
     #[must_use]
     pub fn watermark(&self) -> Option<Watermark> {
-        self.has_watermark.then_some(self.spec.watermark)
+        self.has_watermark.then_some(self.run.spec.watermark)
     }
 
     /// What was read of it before it began.
     pub(crate) fn ahead(&self) -> &ReadAhead {
-        &self.ahead
+        &self.run.ahead
     }
 
     pub(crate) fn state(&self) -> &dyn StateStore {
-        self.state.as_ref()
+        self.run.state.as_ref()
     }
 
     pub(crate) fn count_rows(&self, source: &str, rows: u64) {

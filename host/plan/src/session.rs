@@ -50,6 +50,8 @@ fn config() -> SessionConfig {
     options.optimizer.enable_leaf_expression_pushdown = false;
     // Spark compares names without regard to case, and keeps how they are written.
     options.sql_parser.enable_ident_normalization = false;
+    // Spark's: first where the order ascends, last where it descends.
+    "nulls_min".clone_into(&mut options.sql_parser.default_null_ordering);
     // Rows cross to plugins and sinks as plain strings.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("UTC".to_owned());
@@ -107,8 +109,10 @@ mod tests {
             answer("sum(v), avg(v), max_by(s, v), listagg(s, '-')"),
             ["7 2.3333333333333335 b a-b-b"]
         );
-        let running = answer("sum(v) OVER (ORDER BY v NULLS FIRST) AS x");
+        let running = answer("sum(v) OVER (ORDER BY v) AS x");
         assert_eq!(running, ["", "1", "3", "7"]);
+        let falling = answer("sum(v) OVER (ORDER BY v DESC) AS x");
+        assert_eq!(falling, ["4", "6", "7", "7"]);
         let sliding = answer(
             "sum(v) OVER (ORDER BY v NULLS LAST ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS x",
         );

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::parse_schema;
 use tidemill_connectors::names_file;
-use tidemill_core::{Digest, Interval, OutputMode, Trigger, WatermarkPolicy};
+use tidemill_core::{Digest, Interval, IntervalError, OutputMode, Trigger, WatermarkPolicy};
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
 use super::environment::{OptionValue, Text};
@@ -317,7 +317,8 @@ impl Resolver<'_> {
         let Some(raw) = raw else {
             return Ok(None);
         };
-        let delay = self.interval(&format!("{place}.watermark.delay"), &raw.delay)?;
+        let key = format!("{place}.watermark.delay");
+        let delay = self.not_negative(&key, &raw.delay, Interval::from_delay(&raw.delay))?;
         let idle = raw
             .idle
             .map(|text| self.interval(&format!("{place}.watermark.idle"), &text))
@@ -491,8 +492,16 @@ impl Resolver<'_> {
     }
 
     fn interval(&self, key: &str, text: &Text) -> Result<Interval, JobError> {
-        let interval: Interval =
-            text.parse().map_err(|error| self.invalid(format!("{key}: {error}")))?;
+        self.not_negative(key, text, text.parse())
+    }
+
+    fn not_negative(
+        &self,
+        key: &str,
+        text: &Text,
+        interval: Result<Interval, IntervalError>,
+    ) -> Result<Interval, JobError> {
+        let interval = interval.map_err(|error| self.invalid(format!("{key}: {error}")))?;
         if interval.micros < 0 {
             let reason = format!("{key} is \"{}\", and must not be negative", &**text);
             return Err(self.invalid(reason));

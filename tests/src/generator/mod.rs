@@ -87,10 +87,11 @@ impl Scenario {
         Scenario::with_rows(random, kind, shape, is_complete, batches_are_known)
     }
 
-    /// A random query in complete mode, where no row is too late.
+    /// A random query in complete mode, where no row is too late, except for sessions.
     pub fn generate_complete(random: &mut StdRng, kind: Kind) -> Scenario {
         let shape = Shape::generate(random, kind, false);
-        Scenario::with_rows(random, kind, shape, true, true)
+        let may_be_late = !shape.drops_late_rows_in_complete_mode();
+        Scenario::with_rows(random, kind, shape, true, may_be_late)
     }
 
     fn with_rows(
@@ -124,7 +125,7 @@ impl Scenario {
         for input in 0..self.delays.len() {
             let mut rows: Vec<Row> =
                 earlier.iter().flat_map(|start| start.files[input].concat()).collect();
-            if self.is_complete {
+            if self.is_complete && !self.shape.drops_late_rows_in_complete_mode() {
                 rows.shuffle(random);
             }
             let files = cut(random, rows);

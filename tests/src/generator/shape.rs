@@ -87,6 +87,11 @@ impl Shape {
         if random.random_bool(0.3) { Shape::windows_of(random, above) } else { above }
     }
 
+    /// Only sessions do.
+    pub(super) fn drops_late_rows_in_complete_mode(&self) -> bool {
+        matches!(self, Shape::Sessions { .. })
+    }
+
     fn windows(random: &mut StdRng) -> Shape {
         let windows = Windows::generate(random);
         let by_key = random.random_bool(0.7);

@@ -13,7 +13,7 @@ use tidemill_core::{
     Slice, SourceRange, StateStore, Watermark, WatermarkPolicy,
 };
 use tidemill_plan::{
-    PlannedQuery, QueryDefinition, ReadAhead, RunningBatch, SourceTable, Step, StepKind,
+    BatchRun, PlannedQuery, QueryDefinition, ReadAhead, RunningBatch, SourceTable, Step, StepKind,
 };
 use tidemill_tests::{Workbench, write_orders};
 
@@ -152,9 +152,14 @@ fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
         ranges: BTreeMap::from([("numbers".to_owned(), range)]),
     };
     let state = Arc::new(MemoryStateStore::new(1 << 20));
-    let store = Arc::clone(&state) as Arc<dyn StateStore>;
-    let id = QueryId("5c5c3a1e-0d0b-4a5e-9d1b-1f1b0c5f3a11".to_owned());
-    let batch = plan.batch("q", &id, spec, Attempt::FIRST, store, ReadAhead::default());
+    let batch = plan.batch(BatchRun {
+        query: "q".to_owned(),
+        query_id: QueryId("5c5c3a1e-0d0b-4a5e-9d1b-1f1b0c5f3a11".to_owned()),
+        spec,
+        attempt: Attempt::FIRST,
+        state: Arc::clone(&state) as Arc<dyn StateStore>,
+        ahead: ReadAhead::default(),
+    });
     before(&batch);
     let _inside = runtime.enter();
     let streams = plan.run(&batch).unwrap();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -49,6 +50,14 @@ impl Deduplicate {
         if resolved.is_empty() {
             resolved = fields.iter().map(|field| field.name().clone()).collect();
         }
+        let is_map = |name: &&String| {
+            fields.iter().any(|field| field.name() == *name && has_map(field.data_type()))
+        };
+        if let Some(name) = resolved.iter().find(is_map) {
+            return plan_err!(
+                "[UNSUPPORTED_FEATURE.SET_OPERATION_ON_MAP_TYPE] drop_duplicates: the column \"{name}\" is a MAP, and maps cannot be compared; leave it out, or take its entries as an array"
+            );
+        }
         let within = if within_watermark {
             let marked = fields.iter().find(|field| is_event_time(field));
             match marked.and_then(|field| delay_micros(field).or_else(|| first_delay(&input))) {
@@ -63,6 +72,23 @@ impl Deduplicate {
             None
         };
         Ok(Deduplicate { input, columns: resolved, within })
+    }
+
+    /// Whether rows can be late for it, and keys are forgotten.
+    pub(crate) fn goes_by_event_time(&self) -> bool {
+        let fields = self.input.schema().fields();
+        let is_key = |name: &String| self.columns.contains(name);
+        self.within.is_some()
+            || fields.iter().any(|field| is_key(field.name()) && is_event_time(field))
+    }
+}
+
+fn has_map(kind: &DataType) -> bool {
+    match kind {
+        DataType::Map(..) => true,
+        DataType::List(item) => has_map(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_map(field.data_type())),
+        _ => false,
     }
 }
 

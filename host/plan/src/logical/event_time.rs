@@ -10,8 +10,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimestampMicrosecondType};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, exec_datafusion_err, plan_err};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore,
+};
 use tidemill_core::Interval;
 
 use crate::definition::WatermarkSpec;
@@ -183,8 +186,9 @@ impl EventTimeWatermark {
             return plan_err!("watermark: there is no column \"{column}\" among {}", known());
         };
         let field = input.schema().field(position);
+        // Of a window that is not event time already, Spark reads no time: nothing ever leaves.
         let is_window = matches!(field.data_type(), DataType::Struct(_)) && is_event_time(field);
-        if !is_window && !matches!(field.data_type(), DataType::Timestamp(_, _)) {
+        if !is_window && !matches!(field.data_type(), DataType::Timestamp(_, Some(_))) {
             return plan_err!(
                 "watermark: The event time \"{column}\" has the invalid type {}, but expected TIMESTAMP",
                 tidemill_codec::format_type(field.data_type())
@@ -289,4 +293,27 @@ impl UserDefinedLogicalNodeCore for EventTimeWatermark {
         }
         Some(vec![wanted])
     }
+}
+
+/// Numbers the watermarks that an optimised plan has. One that was declared once is one, also where
+/// its table is read twice: its time is the largest of all its rows, as in Spark.
+pub(crate) fn number_watermarks(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<WatermarkSpec>)> {
+    let (mut declared, mut specs) = (Vec::new(), Vec::new());
+    let numbered = plan.transform_up(|node| {
+        let LogicalPlan::Extension(Extension { node: extension }) = &node else {
+            return Ok(Transformed::no(node));
+        };
+        let Some(watermark) = extension.as_any().downcast_ref::<EventTimeWatermark>() else {
+            return Ok(Transformed::no(node));
+        };
+        let known = declared.iter().position(|number| *number == watermark.number);
+        let number = known.unwrap_or_else(|| {
+            declared.push(watermark.number);
+            specs.push(watermark.spec());
+            declared.len() - 1
+        });
+        let node = Arc::new(watermark.numbered(number));
+        Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+    })?;
+    Ok((numbered.data, specs))
 }

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, TryCast, lit};
@@ -28,11 +28,31 @@ pub(crate) fn as_spark(plan: LogicalPlan) -> Result<LogicalPlan> {
     .map(|transformed| transformed.data)
 }
 
+fn is_no_condition(kind: Option<DataType>) -> bool {
+    kind.is_some_and(|kind| !matches!(kind, DataType::Boolean | DataType::Null))
+}
+
 fn rewritten(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let type_of = |e: &Expr| e.get_type(schema).ok();
     let is_text = |e: &Expr| type_of(e).is_some_and(|kind| kind.is_string());
     if let Expr::AggregateFunction(AggregateFunction { func, params }) = &expression {
         check_aggregate(func.name(), &params.args)?;
+        if let Some(filter) = &params.filter
+            && is_no_condition(type_of(filter))
+        {
+            return plan_err!(
+                "[INVALID_AGGREGATE_FILTER.NOT_BOOLEAN] The FILTER expression {filter} in an aggregate function is invalid. Expected the FILTER expression to be a boolean"
+            );
+        }
+    }
+    if let Expr::Case(case) = &expression
+        && case.expr.is_none()
+        && let Some((when, _)) =
+            case.when_then_expr.iter().find(|(w, _)| is_no_condition(type_of(w)))
+    {
+        return plan_err!(
+            "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] {when} is a condition of CASE, if() or count_if() and has to be a BOOLEAN; write a comparison"
+        );
     }
     Ok(match expression {
         Expr::Cast(Cast { expr, ref field }) | Expr::TryCast(TryCast { expr, ref field })

@@ -3,8 +3,42 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchemaRef, Result};
-use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchemaRef, Result, plan_err};
+use datafusion::logical_expr::{
+    Expr, Extension, FetchType, LogicalPlan, UserDefinedLogicalNodeCore,
+};
+
+/// Makes LIMIT count over the life of the query, above the inputs that it `is_of`: streams whose rows
+/// are appended.
+pub(crate) fn limit_streams(
+    plan: LogicalPlan,
+    is_of: impl Fn(&LogicalPlan) -> bool,
+) -> Result<LogicalPlan> {
+    let limited = plan.transform_up(|node| {
+        let LogicalPlan::Limit(limit) = node else {
+            return Ok(Transformed::no(node));
+        };
+        if !is_of(&limit.input) {
+            return Ok(Transformed::no(LogicalPlan::Limit(limit)));
+        }
+        let FetchType::Literal(Some(rows)) = limit.get_fetch_type()? else {
+            return plan_err!("LIMIT takes a number");
+        };
+        let node = Arc::new(StreamLimit::over(limit.input, rows as u64));
+        Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+    });
+    limited.map(|limited| limited.data)
+}
+
+/// Whether no aggregation is below.
+pub(crate) fn gives_rows_once(plan: &LogicalPlan) -> bool {
+    let gives_again = |node: &LogicalPlan| {
+        Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_)))
+    };
+    // The closure never fails.
+    !plan.exists(gives_again).unwrap_or(true)
+}
 
 /// So many rows over the life of a query.
 #[derive(PartialEq, Eq, Hash)]

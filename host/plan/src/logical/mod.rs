@@ -5,7 +5,9 @@ mod evaluate;
 mod event_time;
 mod expressions;
 mod join;
+mod key;
 mod limit;
+mod plugin_use;
 mod session_window;
 mod time_bounds;
 mod time_window;
@@ -15,15 +17,18 @@ mod windows;
 pub(crate) use deduplicate::Deduplicate;
 pub(crate) use evaluate::{Call, Evaluate, extract_calls};
 pub(crate) use event_time::{
-    EventTimeColumn, EventTimeWatermark, delay_micros, is_event_time, marked_field, window_ends,
-    with_event_time_of,
+    EventTimeColumn, EventTimeWatermark, delay_micros, is_event_time, marked_field,
+    number_watermarks, window_ends, with_event_time_of, without_event_time,
 };
 pub(crate) use expressions::as_spark;
 pub(crate) use join::{
     JoinKey, Retention, StaticInput, StaticJoin, StreamJoin, spark_name, unbounded,
 };
-pub(crate) use limit::StreamLimit;
-pub(crate) use session_window::{SessionWindow, session_columns};
+pub(crate) use key::grouping_columns;
+pub(crate) use limit::{StreamLimit, gives_rows_once, limit_streams};
+pub use plugin_use::PluginUse;
+pub(crate) use plugin_use::plugin_uses;
+pub(crate) use session_window::{SessionWindow, session_columns, with_session, with_session_of};
 pub(crate) use time_window::{TimeWindow, WindowShape, micros_literal};
 pub(crate) use transform::PluginTransform;
-pub(crate) use windows::expand_windows;
+pub(crate) use windows::{expand_windows, mark_unions};

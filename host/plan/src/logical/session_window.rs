@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
 
@@ -21,6 +21,29 @@ pub(super) const SESSION_END: &str = "__session_end";
 
 /// Field metadata: which bound of a session a column holds.
 const SESSION: &str = "tidemill.session";
+
+/// What the metadata says of a struct with both bounds.
+const BOTH: &str = "both";
+
+/// Whether a column holds sessions, as structs.
+pub(crate) fn holds_sessions(field: &Field) -> bool {
+    field.metadata().get(SESSION).is_some_and(|bound| bound == BOTH)
+}
+
+/// The struct that a bound of a session becomes a part of, with the mark of sessions.
+pub(crate) fn with_session_of(window: FieldRef, bound: &Field) -> FieldRef {
+    match bound.metadata().contains_key(SESSION) {
+        true => with_session(&window, BOTH),
+        false => window,
+    }
+}
+
+/// A column with the mark of the bounds that it holds: `start`, `end` or both.
+pub(crate) fn with_session(field: &Field, bound: &str) -> FieldRef {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(SESSION.to_owned(), bound.to_owned());
+    Arc::new(field.clone().with_metadata(metadata))
+}
 
 /// Numbers of the columns that hold the bounds of sessions, if the rows are grouped by any.
 pub(crate) fn session_columns(schema: &Schema) -> Option<(usize, usize)> {

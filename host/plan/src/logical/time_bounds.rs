@@ -18,8 +18,8 @@ const NANOS: i64 = 1_000;
 pub(super) enum TimeBound {
     /// A row may go once the watermark has reached its event time and so many microseconds.
     Watermark(i64),
-    /// A condition compares a column of the side with a constant. Spark takes the constant for a
-    /// bound of event time, and as the loosest bound counts, rows stay for ever.
+    /// A condition compares a column of numbers of the side with a constant. Spark takes the constant
+    /// for a bound of event time, and as the loosest bound counts, rows stay for ever.
     Constant,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn time_bound(
 ) -> Option<TimeBound> {
     let mut loosest: Option<i64> = None;
     for (smaller, larger, is_strict) in conditions.iter().flat_map(comparisons) {
-        if is_constant(smaller) && column_of(larger, schema).is_some_and(&state) {
+        if is_constant(smaller) && number_of(larger, schema).is_some_and(&state) {
             return Some(TimeBound::Constant);
         }
         let (Some(smaller), Some(larger)) = (linear(smaller, schema), linear(larger, schema))
@@ -57,12 +57,15 @@ fn is_constant(expression: &Expr) -> bool {
     expression.column_refs().is_empty()
 }
 
-/// The column that an expression is, casts aside.
-fn column_of(expression: &Expr, schema: &DFSchema) -> Option<usize> {
+/// The column of numbers that an expression is, casts aside.
+fn number_of(expression: &Expr, schema: &DFSchema) -> Option<usize> {
     match expression {
-        Expr::Column(column) => place(column, schema),
-        Expr::Alias(alias) => column_of(&alias.expr, schema),
-        Expr::Cast(Cast { expr, .. }) => column_of(expr, schema),
+        Expr::Column(column) => {
+            let is_number = |place: &usize| schema.field(*place).data_type().is_numeric();
+            place(column, schema).filter(is_number)
+        }
+        Expr::Alias(alias) => number_of(&alias.expr, schema),
+        Expr::Cast(Cast { expr, .. }) => number_of(expr, schema),
         _ => None,
     }
 }
@@ -180,6 +183,8 @@ mod tests {
 
     const LEFT: usize = 0;
     const RIGHT: usize = 1;
+    /// Of the left side.
+    const NUMBER: usize = 3;
 
     fn seconds(n: i64) -> Expr {
         lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(
@@ -192,10 +197,11 @@ mod tests {
     /// The bounds of the left and of the right side, in milliseconds.
     fn bounds(condition: &Expr) -> (Option<i64>, Option<i64>) {
         let time = |name| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, None), true);
-        let schema = Schema::new(vec![time("l"), time("r"), time("x")]);
+        let number = Field::new("n", DataType::Int64, true);
+        let schema = Schema::new(vec![time("l"), time("r"), time("x"), number]);
         let schema = DFSchema::try_from(schema).unwrap();
         let conditions = [condition.clone()];
-        let left = time_bound(&conditions, &schema, |c| c == LEFT, |c| c == RIGHT);
+        let left = time_bound(&conditions, &schema, |c| c == LEFT || c == NUMBER, |c| c == RIGHT);
         let right = time_bound(&conditions, &schema, |c| c == RIGHT, |c| c == LEFT);
         (left.map(millis), right.map(millis))
     }
@@ -229,8 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_bound_that_is_constant_keeps_rows_for_ever() {
-        let range = col("l").gt_eq(col("r"));
-        assert_eq!(bounds(&range.and(col("l").gt(seconds(1)))).0, Some(i64::MAX));
+    fn a_lower_bound_of_a_number_that_is_constant_keeps_rows_for_ever() {
+        let range = || col("l").lt_eq(col("r"));
+        assert_eq!(bounds(&range().and(col("n").gt(lit(1_i64)))).0, Some(i64::MAX));
+        assert_eq!(bounds(&range().and(col("n").lt(lit(1_i64)))), bounds(&range()));
+        assert_eq!(bounds(&range().and(col("l").gt(seconds(1)))), bounds(&range()));
     }
 }

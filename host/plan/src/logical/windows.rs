@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result, plan_err};
+use datafusion::common::{Column, ExprSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Extension, GroupingSet, LogicalPlan, LogicalPlanBuilder,
-    Projection, Union,
+    Aggregate, Expr, ExprSchemable, Extension, Filter, GroupingSet, LogicalPlan,
+    LogicalPlanBuilder, Projection, Union,
 };
 use tidemill_core::Interval;
 
-use super::session_window::{SESSION_END, SESSION_START, SessionWindow};
+use super::event_time::is_event_time;
+use super::session_window::{SESSION_END, SESSION_START, SessionWindow, holds_sessions};
 use super::time_window::{START, TimeWindow, WindowShape, micros_literal};
 use crate::sql::{
-    SESSION_WINDOW, WINDOW, bounds_struct, cast_to, timestamp_type, window_struct, window_time,
+    SESSION_WINDOW, WINDOW, bounds_struct, cast_to, plain_time, session_bound, timestamp_type,
+    window_struct, window_time,
 };
 
 /// DataFusion's function that tells grouping sets apart.
@@ -29,6 +31,8 @@ enum Windows {
     Fixed(WindowShape),
     /// The gap.
     Sessions(Expr),
+    /// Sessions that a column has already, and that may become longer ones.
+    Made,
 }
 
 /// The window of some expressions.
@@ -45,6 +49,7 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
     let expanded = plan.transform_up(|node| match node {
         LogicalPlan::Projection(projection) => expand_projection(projection),
         LogicalPlan::Aggregate(aggregate) => expand_aggregate(aggregate),
+        LogicalPlan::Filter(filter) => expand_filter(filter),
         other => match calls_in(&other.expressions()) {
             calls if calls.is_empty() => Ok(Transformed::no(other)),
             _ => plan_err!(
@@ -58,6 +63,46 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
     // The windows have the mark of event time, which the call did not have.
     expanded.data.transform_up(with_marks).map(|marked| marked.data)
+}
+
+/// A union has event time where its first input has it, as in Spark, and the mark of another input
+/// alone does not count.
+pub(crate) fn mark_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let marked = plan.transform_up(|node| {
+        let LogicalPlan::Union(union) = &node else {
+            return Ok(Transformed::no(node));
+        };
+        let Some((first, others)) = union.inputs.split_first() else {
+            return Ok(Transformed::no(node));
+        };
+        let is_plain = |place: usize| !is_event_time(first.schema().field(place));
+        let mut inputs = vec![Arc::clone(first)];
+        for other in others {
+            let columns = other.schema().columns().into_iter().enumerate();
+            let columns = columns.map(|(place, column)| {
+                let is_marked = is_event_time(other.schema().field(place));
+                let name = column.name.clone();
+                match is_marked && is_plain(place) {
+                    true => plain_time(Expr::Column(column)).alias(name),
+                    false => Expr::Column(column),
+                }
+            });
+            let columns: Vec<Expr> = columns.collect();
+            let input = match columns.iter().any(|column| matches!(column, Expr::Alias(_))) {
+                true => LogicalPlanBuilder::from(other.as_ref().clone())
+                    .project(columns)?
+                    .build()?
+                    .into(),
+                false => Arc::clone(other),
+            };
+            inputs.push(input);
+        }
+        Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+    })?;
+    match marked.transformed {
+        true => marked.data.transform_up(with_marks).map(|marked| marked.data),
+        false => Ok(marked.data),
+    }
 }
 
 /// A union keeps the fields that it has, whatever became of those of its inputs.
@@ -79,14 +124,7 @@ fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>>
     let mut expressions = Vec::new();
     for expression in projection.expr {
         let name = expression.qualified_name();
-        let expression = expression.transform_up(|e| {
-            Ok(if e == window.call {
-                Transformed::yes(window.bounds())
-            } else {
-                Transformed::no(e)
-            })
-        })?;
-        expressions.push(expression.data.alias_qualified(name.0, name.1));
+        expressions.push(window.put_into(expression)?.alias_qualified(name.0, name.1));
     }
     Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(
         expressions,
@@ -94,10 +132,27 @@ fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>>
     )?)))
 }
 
+/// Rows are filtered by the bounds of their windows: a row is given once for each that passes.
+fn expand_filter(filter: Filter) -> Result<Transformed<LogicalPlan>> {
+    let Some(window) = WindowCall::of(std::slice::from_ref(&filter.predicate))? else {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+    };
+    let columns = filter.input.schema().columns().into_iter().map(Expr::Column);
+    let columns: Vec<Expr> = columns.collect();
+    let input = window.over(filter.input.as_ref().clone())?;
+    let predicate = window.put_into(filter.predicate)?;
+    let plan = LogicalPlanBuilder::from(input).filter(predicate)?.project(columns)?.build()?;
+    Ok(Transformed::yes(plan))
+}
+
 fn expand_aggregate(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let mut all = aggregate.group_expr.clone();
     all.extend(aggregate.aggr_expr.iter().cloned());
-    let Some(window) = WindowCall::of(&all)? else {
+    let window = match WindowCall::of(&all)? {
+        Some(window) => Some(window),
+        None => WindowCall::of_sessions(&aggregate),
+    };
+    let Some(window) = window else {
         return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
     };
     let old_schema = Arc::clone(&aggregate.schema);
@@ -165,13 +220,38 @@ impl WindowCall {
         Ok(Some(WindowCall { call: call.clone(), time: time.clone(), windows }))
     }
 
+    /// The sessions that an aggregation groups by, where they are a column of its input.
+    fn of_sessions(aggregate: &Aggregate) -> Option<WindowCall> {
+        let holds = |group: &&Expr| match group {
+            Expr::Column(column) => {
+                aggregate.input.schema().field_from_column(column).is_ok_and(|f| holds_sessions(f))
+            }
+            _ => false,
+        };
+        let column = aggregate.group_expr.iter().find(holds)?;
+        Some(WindowCall { call: column.clone(), time: column.clone(), windows: Windows::Made })
+    }
+
     /// The node that adds the bounds.
     fn over(&self, input: LogicalPlan) -> Result<LogicalPlan> {
+        if let Windows::Made = self.windows {
+            let mut columns: Vec<Expr> =
+                input.schema().columns().into_iter().map(Expr::Column).collect();
+            for (bound, name) in [("start", SESSION_START), ("end", SESSION_END)] {
+                columns.push(session_bound(self.call.clone(), bound).alias(name));
+            }
+            let present = self.call.clone().is_not_null();
+            return LogicalPlanBuilder::from(input).filter(present)?.project(columns)?.build();
+        }
         let time = as_time(&self.time, &input)?;
-        // Rows without a time are in no window. Said as a filter, that goes down through joins, so
-        // that they do not wait there.
+        // Rows without a time are in no window. Said as a filter, that goes down: through joins, so
+        // that they do not wait there, and below the watermark of another column, which they do not
+        // move then.
         let joins = input.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))?;
-        let input = match joins {
+        let is_marked = |column: &Column| {
+            input.schema().field_from_column(column).is_ok_and(|field| is_event_time(field))
+        };
+        let input = match joins || !time.column_refs().into_iter().any(is_marked) {
             true => LogicalPlanBuilder::from(input).filter(time.clone().is_not_null())?.build()?,
             false => input,
         };
@@ -182,15 +262,24 @@ impl WindowCall {
             Windows::Sessions(gap) => {
                 Extension { node: Arc::new(SessionWindow::try_new(input, time, gap.clone())?) }
             }
+            Windows::Made => return Ok(input),
         };
         Ok(LogicalPlan::Extension(node))
+    }
+
+    /// An expression above the node, with the bounds in the place of the call.
+    fn put_into(&self, expression: Expr) -> Result<Expr> {
+        let expression = expression.transform_up(|e| {
+            Ok(if e == self.call { Transformed::yes(self.bounds()) } else { Transformed::no(e) })
+        })?;
+        Ok(expression.data)
     }
 
     /// The columns that the node adds.
     fn columns(&self) -> Vec<Column> {
         let names: &[&str] = match self.windows {
             Windows::Fixed(_) => &[START],
-            Windows::Sessions(_) => &[SESSION_START, SESSION_END],
+            Windows::Sessions(_) | Windows::Made => &[SESSION_START, SESSION_END],
         };
         names.iter().map(|name| Column::from_name(*name)).collect()
     }
@@ -211,7 +300,7 @@ impl WindowCall {
                 Ok(vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))])
             }
             // Both bounds of a session come and go together, which only sets can say.
-            Expr::GroupingSet(_) if matches!(self.windows, Windows::Sessions(_)) => plan_err!(
+            Expr::GroupingSet(_) if !matches!(self.windows, Windows::Fixed(_)) => plan_err!(
                 "session_window() in ROLLUP or CUBE is not supported; write it before them, or GROUPING SETS"
             ),
             Expr::GroupingSet(GroupingSet::Rollup(exprs)) => {
@@ -220,7 +309,8 @@ impl WindowCall {
             Expr::GroupingSet(GroupingSet::Cube(exprs)) => {
                 Ok(vec![Expr::GroupingSet(GroupingSet::Cube(within(exprs)?))])
             }
-            other => plan_err!("GROUP BY takes window() alone, not within {other}"),
+            // Plain values: groups that never leave.
+            other => Ok(vec![self.put_into(other.clone())?]),
         }
     }
 
@@ -238,8 +328,7 @@ impl WindowCall {
                 })?;
                 Ok(asked.data)
             }
-            other if calls_in(std::slice::from_ref(&other)).is_empty() => Ok(other),
-            _ => plan_err!("window() cannot be the argument of an aggregate"),
+            other => self.put_into(other),
         }
     }
 
@@ -248,7 +337,9 @@ impl WindowCall {
         let column = |name: &str| Expr::Column(Column::from_name(name));
         match self.windows {
             Windows::Fixed(shape) => window_struct(column(START), shape.size),
-            Windows::Sessions(_) => bounds_struct(column(SESSION_START), column(SESSION_END)),
+            Windows::Sessions(_) | Windows::Made => {
+                bounds_struct(column(SESSION_START), column(SESSION_END))
+            }
         }
     }
 }
@@ -273,6 +364,10 @@ fn fixed_gap(gap: &Expr) -> Result<Expr> {
 /// The interval that an argument of `function` spells.
 pub(super) fn literal_interval(function: &str, argument: &Expr) -> Result<Interval> {
     let text = match argument {
+        // Spark takes a number for microseconds.
+        Expr::Literal(ScalarValue::Int64(Some(micros)), _) => {
+            return Ok(Interval { micros: *micros });
+        }
         Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
         _ => None,
     };

@@ -24,8 +24,10 @@ use tidemill_core::Bucket;
 use super::encoding::{comparable, encoding};
 use super::inputs::Inputs;
 use super::output::Output;
-use super::properties::{one_input, plain};
-use super::stateful::{OperatorState, Placement, StateCounts, StatefulOperator, placement};
+use super::properties::{one_input, only, plain};
+use super::stateful::{
+    OperatorState, Placement, StateCounts, Stateful, StatefulOperator, placement,
+};
 use crate::RunningBatch;
 use crate::logical::EventTimeColumn;
 
@@ -85,18 +87,6 @@ impl DeduplicateExec {
         })
     }
 
-    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.input
-    }
-
-    pub(super) fn placed(
-        &self,
-        input: Arc<dyn ExecutionPlan>,
-        placement: Placement,
-    ) -> DeduplicateExec {
-        DeduplicateExec { placement: Some(placement), ..self.over(input) }
-    }
-
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> DeduplicateExec {
         DeduplicateExec {
             input,
@@ -105,16 +95,24 @@ impl DeduplicateExec {
             properties: Arc::clone(&self.properties),
         }
     }
+}
 
-    pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {
-        StatefulOperator {
+impl Stateful for DeduplicateExec {
+    fn placed(
+        &self,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        placement: Placement,
+    ) -> Result<(Arc<dyn ExecutionPlan>, StatefulOperator)> {
+        let description = StatefulOperator {
             id: placement.operator,
             name: self.keys.name().to_owned(),
             details: self.keys.describe_eviction().to_owned(),
             key: Arc::clone(&self.keys.schema),
             value: Arc::new(Schema::empty()),
             follows: placement.lag,
-        }
+        };
+        let placed = DeduplicateExec { placement: Some(placement), ..self.over(only(inputs)?) };
+        Ok((Arc::new(placed), description))
     }
 }
 

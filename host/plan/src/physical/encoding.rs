@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, ListArray, StructArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::Result;
@@ -30,6 +30,16 @@ fn one_zero(values: &ArrayRef) -> ArrayRef {
         let one = |x: f32| if x.is_nan() { f32::NAN } else { x + 0.0 };
         return Arc::new(floats.unary::<_, Float32Type>(one));
     }
+    if let Some(structs) = values.as_struct_opt() {
+        let (fields, columns, nulls) = structs.clone().into_parts();
+        if !columns.is_empty() {
+            return Arc::new(StructArray::new(fields, comparable(&columns), nulls));
+        }
+    }
+    if let Some(lists) = values.as_list_opt::<i32>() {
+        let (field, offsets, values, nulls) = lists.clone().into_parts();
+        return Arc::new(ListArray::new(field, offsets, one_zero(&values), nulls));
+    }
     Arc::clone(values)
 }
 
@@ -37,8 +47,8 @@ fn one_zero(values: &ArrayRef) -> ArrayRef {
 mod tests {
     use arrow::array::{
         BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-        Int8Array, Int16Array, Int32Array, Int64Array, ListArray, StringArray, StringViewArray,
-        StructArray, TimestampMicrosecondArray,
+        Int8Array, Int16Array, Int32Array, Int64Array, StringArray, StringViewArray,
+        TimestampMicrosecondArray,
     };
     use arrow::datatypes::{Field, Fields, Int32Type};
 
@@ -120,6 +130,27 @@ mod tests {
         for (column, expected) in columns {
             let kind = column.data_type().clone();
             assert_eq!(bytes(column), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn minus_zero_is_zero_however_deep_it_is() {
+        let doubles = |values: Vec<f64>| Arc::new(Float64Array::from(values)) as ArrayRef;
+        let in_struct = |values| {
+            let field = Arc::new(Field::new("x", DataType::Float64, true));
+            Arc::new(StructArray::from(vec![(field, doubles(values))])) as ArrayRef
+        };
+        let in_list = |value| {
+            let lists = [Some(vec![Some(value)])];
+            Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists)) as ArrayRef
+        };
+        for [minus, plus] in [
+            [doubles(vec![-0.0]), doubles(vec![0.0])],
+            [in_struct(vec![-0.0]), in_struct(vec![0.0])],
+            [in_list(-0.0), in_list(0.0)],
+        ] {
+            let [minus, plus] = [minus, plus].map(|column| comparable(&[column]).remove(0));
+            assert_eq!(bytes(minus), bytes(plus));
         }
     }
 }

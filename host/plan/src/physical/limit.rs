@@ -15,8 +15,8 @@ use tidemill_core::{Bucket, ShardId};
 
 use super::inputs::Inputs;
 use super::output::Output;
-use super::properties::{one_input, plain};
-use super::stateful::{Placement, StateCounts, StatefulOperator, placement};
+use super::properties::{one_input, only, plain};
+use super::stateful::{Placement, StateCounts, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 
 /// Spark's name for the operator.
@@ -39,32 +39,28 @@ impl StreamLimitExec {
         StreamLimitExec { input, rows, placement: None, properties }
     }
 
-    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.input
-    }
-
-    pub(super) fn placed(
-        &self,
-        input: Arc<dyn ExecutionPlan>,
-        placement: Placement,
-    ) -> StreamLimitExec {
-        StreamLimitExec { placement: Some(placement), ..self.over(input) }
-    }
-
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> StreamLimitExec {
         let properties = Arc::clone(&self.properties);
         StreamLimitExec { input, rows: self.rows, placement: self.placement, properties }
     }
+}
 
-    pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {
-        StatefulOperator {
+impl Stateful for StreamLimitExec {
+    fn placed(
+        &self,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        placement: Placement,
+    ) -> Result<(Arc<dyn ExecutionPlan>, StatefulOperator)> {
+        let description = StatefulOperator {
             id: placement.operator,
             name: NAME.to_owned(),
             details: String::new(),
             key: Arc::new(Schema::empty()),
             value: Arc::new(Schema::new(vec![Field::new("passed", DataType::Int64, false)])),
             follows: None,
-        }
+        };
+        let placed = StreamLimitExec { placement: Some(placement), ..self.over(only(inputs)?) };
+        Ok((Arc::new(placed), description))
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::internal_datafusion_err;
+use datafusion::error::Result;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::{Partitioning, PlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, Partitioning, PlanProperties};
 
 /// Properties of an operator that promises nothing but its schema and its partitions.
 pub(crate) fn plain(
@@ -19,6 +21,14 @@ pub(crate) fn plain(
         emission,
         Boundedness::Bounded,
     ))
+}
+
+/// The input of an operator that has one.
+pub(super) fn only(inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    let [input] = inputs
+        .try_into()
+        .map_err(|_| internal_datafusion_err!("an operator with one input was given others"))?;
+    Ok(input)
 }
 
 /// Methods that are the same for every operator with one input and no expressions of its own to
@@ -48,9 +58,9 @@ macro_rules! one_input {
 
         fn with_new_children(
             self: Arc<Self>,
-            mut children: Vec<Arc<dyn ExecutionPlan>>,
+            children: Vec<Arc<dyn ExecutionPlan>>,
         ) -> Result<Arc<dyn ExecutionPlan>> {
-            Ok(Arc::new(self.over(children.swap_remove(0))))
+            Ok(Arc::new(self.over($crate::physical::properties::only(children)?)))
         }
     };
 }

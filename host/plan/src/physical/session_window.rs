@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{cast, take_arrays};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
-use datafusion::common::{exec_datafusion_err, exec_err};
+use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
@@ -85,24 +85,21 @@ fn micros(gaps: &ArrayRef) -> Result<Vec<Option<i64>>> {
         return Ok(gaps.iter().collect());
     }
     let texts = cast(gaps, &DataType::Utf8)?;
-    let mut known: HashMap<&str, i64> = HashMap::new();
-    texts
+    let mut known: HashMap<&str, Option<i64>> = HashMap::new();
+    Ok(texts
         .as_string::<i32>()
         .iter()
         .map(|text| {
-            let Some(text) = text else { return Ok(None) };
+            let text = text?;
             if let Some(gap) = known.get(text) {
-                return Ok(Some(*gap));
+                return *gap;
             }
-            match text.parse::<Interval>() {
-                Ok(gap) => {
-                    known.insert(text, gap.micros);
-                    Ok(Some(gap.micros))
-                }
-                Err(error) => exec_err!("session_window(): {error}"),
-            }
+            // What is no interval is no gap, as in Spark, whose cast gives null there.
+            let gap = text.parse::<Interval>().ok().map(|gap| gap.micros);
+            known.insert(text, gap);
+            gap
         })
-        .collect()
+        .collect())
 }
 
 fn with_sessions(

@@ -21,7 +21,6 @@ use tidemill_core::{
     StateVisitor, Watermark,
 };
 
-use super::aggregate::StatefulAggregateExec;
 use super::deduplicate::DeduplicateExec;
 use super::event_time::EventTimeWatermarkExec;
 use super::limit::StreamLimitExec;
@@ -62,6 +61,37 @@ impl StatefulOperator {
 /// An operator's watermark in microseconds. Before the query's has moved, all are 0.
 fn lagging(watermark: Watermark, lag: i64) -> i64 {
     if watermark.millis == 0 { 0 } else { watermark.micros().saturating_sub(lag) }
+}
+
+/// A node of a plan that keeps state, before it knows its place.
+pub(super) trait Stateful {
+    /// The node over inputs that have their places, and what the checkpoint knows of it.
+    fn placed(
+        &self,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        placement: Placement,
+    ) -> Result<(Arc<dyn ExecutionPlan>, StatefulOperator)>;
+
+    /// Microseconds by which its rows may leave later than its own watermark says.
+    fn holds_back(&self) -> i64 {
+        0
+    }
+}
+
+/// Every kind of operator with state. An aggregation is DataFusion's until it is placed.
+fn as_stateful(plan: &Arc<dyn ExecutionPlan>) -> Option<&dyn Stateful> {
+    fn of<T: ExecutionPlan + Stateful>(plan: &Arc<dyn ExecutionPlan>) -> Option<&dyn Stateful> {
+        plan.downcast_ref::<T>().map(|node| node as &dyn Stateful)
+    }
+    let is_last_half = |aggregate: &AggregateExec| {
+        matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
+    };
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        return is_last_half(aggregate).then_some(aggregate as &dyn Stateful);
+    }
+    of::<DeduplicateExec>(plan)
+        .or_else(|| of::<StreamLimitExec>(plan))
+        .or_else(|| of::<StreamJoinExec>(plan))
 }
 
 /// What all stateful operators of a plan share.
@@ -228,7 +258,7 @@ pub(super) fn rows_of(
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-/// Gives every stateful operator of a plan its place. Aggregations get their state here.
+/// Gives every stateful operator of a plan its place.
 pub(crate) fn make_stateful(
     plan: Arc<dyn ExecutionPlan>,
     settings: StatefulSettings,
@@ -247,68 +277,33 @@ struct Placing {
 /// A plan, and how far the watermark of its output stays behind the query's.
 type Placed = (Arc<dyn ExecutionPlan>, Option<i64>);
 
+/// The inputs of a node, and the lag of the slowest; those without a watermark do not count.
+type PlacedInputs = (Vec<Arc<dyn ExecutionPlan>>, Option<i64>);
+
 impl Placing {
+    /// Numbers go from the sink's side, so an operator has its own before its inputs have theirs.
     fn place(&mut self, plan: Arc<dyn ExecutionPlan>) -> Result<Placed> {
-        if let Some(last) = plan.downcast_ref::<AggregateExec>()
-            && matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
-        {
-            let number = self.number();
-            let (input, lag) = self.place(Arc::clone(last.input()))?;
-            let stateful =
-                StatefulAggregateExec::try_new(last, input, self.placement(number, lag))?;
-            self.operators.insert(number, stateful.describe());
-            return Ok((Arc::new(stateful), lag));
-        }
-        if let Some(deduplicate) = plan.downcast_ref::<DeduplicateExec>() {
-            let number = self.number();
-            let (input, lag) = self.place(Arc::clone(deduplicate.input()))?;
-            let placement = self.placement(number, lag);
-            self.operators.insert(number, deduplicate.describe(placement));
-            return Ok((Arc::new(deduplicate.placed(input, placement)), lag));
-        }
-        if let Some(limit) = plan.downcast_ref::<StreamLimitExec>() {
-            let number = self.number();
-            let (input, lag) = self.place(Arc::clone(limit.input()))?;
-            let placement = self.placement(number, lag);
-            self.operators.insert(number, limit.describe(placement));
-            return Ok((Arc::new(limit.placed(input, placement)), lag));
-        }
-        if let Some(join) = plan.downcast_ref::<StreamJoinExec>() {
-            let number = self.number();
-            let (left, left_lag) = self.place(Arc::clone(join.left()))?;
-            let (right, right_lag) = self.place(Arc::clone(join.right()))?;
-            let lag = slowest([left_lag, right_lag]);
-            let placement = self.placement(number, lag);
-            self.operators.insert(number, join.describe(placement));
-            let output = lag.map(|lag| lag.saturating_add(join.holds_back()));
-            return Ok((Arc::new(join.placed(left, right, placement)), output));
-        }
-        let (mut children, mut lags) = (Vec::new(), Vec::new());
-        for child in plan.children() {
-            let (child, lag) = self.place(Arc::clone(child))?;
-            children.push(child);
-            lags.push(lag);
-        }
-        let lag = if plan.is::<EventTimeWatermarkExec>() { Some(0) } else { slowest(lags) };
-        let plan = replace_children_if_necessary(plan, children)?;
-        Ok((plan, lag))
-    }
-
-    /// The next operator, counted from the sink's side.
-    fn number(&mut self) -> u32 {
+        let Some(operator) = as_stateful(&plan) else {
+            let (inputs, lag) = self.place_inputs(&plan)?;
+            let lag = if plan.is::<EventTimeWatermarkExec>() { Some(0) } else { lag };
+            return Ok((replace_children_if_necessary(plan, inputs)?, lag));
+        };
+        let number = self.next;
         self.next += 1;
-        self.next - 1
-    }
-
-    fn placement(&self, number: u32, lag: Option<i64>) -> Placement {
+        let (inputs, lag) = self.place_inputs(&plan)?;
         let StatefulSettings { mode, shards } = self.settings;
-        Placement { operator: OperatorId(number), mode, shards, lag }
+        let placement = Placement { operator: OperatorId(number), mode, shards, lag };
+        let (placed, description) = operator.placed(inputs, placement)?;
+        self.operators.insert(number, description);
+        Ok((placed, lag.map(|lag| lag.saturating_add(operator.holds_back()))))
     }
-}
 
-/// The lag of several inputs; those without a watermark do not count.
-fn slowest(lags: impl IntoIterator<Item = Option<i64>>) -> Option<i64> {
-    lags.into_iter().flatten().max()
+    fn place_inputs(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<PlacedInputs> {
+        let inputs = plan.children().into_iter().cloned();
+        let placed = inputs.map(|input| self.place(input)).collect::<Result<Vec<Placed>>>()?;
+        let (inputs, lags): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+        Ok((inputs, lags.into_iter().flatten().max()))
+    }
 }
 
 /// The place that an operator was given, which has one partition.

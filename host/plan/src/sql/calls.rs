@@ -5,32 +5,39 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, NullTreatment, ObjectName, OrderByExpr, Value,
+    AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, NullTreatment, ObjectName, OrderByExpr,
+    TimezoneInfo, TypedString, Value,
 };
 
-use super::cast::{CAST, TRY_CAST};
+use super::cast::{CAST, TRY_CAST, is_of_type};
 use super::grouping::window_function;
 use super::parse::parse_expr;
 use super::patterns::to_chrono;
 
 /// Other names of functions.
-const NAMES: [(&str, &str); 18] = [
+const NAMES: [(&str, &str); 24] = [
     ("any", "bool_or"),
     ("any_value", "first_value"),
     ("array_agg", "collect_list"),
     ("every", "bool_and"),
+    ("endswith", "ends_with"),
     ("first", "first_value"),
+    ("ifnull", "coalesce"),
     ("last", "last_value"),
+    ("lcase", "lower"),
     ("mean", "avg"),
     ("mod", "remainder"),
+    ("nvl", "coalesce"),
     ("percentile_approx", "approx_percentile"),
     ("pmod", "positive_remainder"),
     ("some", "bool_or"),
+    ("startswith", "starts_with"),
     ("std", "stddev"),
     ("stddev_samp", "stddev"),
     ("string_agg", "listagg"),
     ("try_mod", "try_remainder"),
+    ("ucase", "upper"),
     ("var_samp", "var"),
     ("variance", "var"),
     ("approx_distinct", "approx_count_distinct"),
@@ -75,6 +82,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
             like_any(expr, pattern, *negated)
         }
         // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
+        Expr::TypedString(typed) => typed_literal(typed).map(Some),
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if number.contains(['e', 'E']) => {
                 parse_expr(&format!("{CAST}('{number}', 'DOUBLE')")).map(Some)
@@ -91,6 +99,35 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
         }
         Err(error) => ControlFlow::Break(error),
     }
+}
+
+/// Fields of times that are functions of their own, and how `date_part` calls them.
+const TIME_PARTS: [(&str, &str); 7] = [
+    ("day", "day"),
+    ("dayofmonth", "day"),
+    ("dayofyear", "doy"),
+    ("month", "month"),
+    ("quarter", "quarter"),
+    ("weekofyear", "week"),
+    ("year", "year"),
+];
+
+/// `DATE'…'` and `TIMESTAMP'…'`, which have a type of the zone that columns have.
+fn typed_literal(typed: &TypedString) -> Result<Expr> {
+    let Some(value) = as_text(&Expr::Value(typed.value.clone())).map(str::to_owned) else {
+        return plan_err!("a literal of a type is a text");
+    };
+    let name = match &typed.data_type {
+        DataType::Date => "DATE",
+        DataType::Timestamp(None, TimezoneInfo::None) => "TIMESTAMP",
+        _ => return Ok(Expr::TypedString(typed.clone())),
+    };
+    if !is_of_type(&value, name) {
+        return plan_err!(
+            "[INVALID_TYPED_LITERAL] The value of the typed literal \"{name}\" is invalid: '{value}'"
+        );
+    }
+    Ok(Expr::Function(call(CAST, vec![text(&value), text(name)])))
 }
 
 /// `CAST(x AS T)` is a call, so that two casts of a column have two names, and fail as in Spark.
@@ -157,6 +194,12 @@ fn call(name: &str, arguments: Vec<Expr>) -> Function {
         over: None,
         within_group: Vec::new(),
     }
+}
+
+/// A call of a function whose arguments are as they have to be.
+fn quoted_call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let name = ObjectName::from(vec![Ident::with_quote('`', name)]);
+    Expr::Function(Function { name, ..call("", arguments) })
 }
 
 fn unnamed(expr: Expr) -> FunctionArg {
@@ -267,6 +310,46 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             let time = Expr::Function(call(CAST, vec![time.clone(), text("TIMESTAMP")]));
             args = vec![time, text(&pattern)];
             function.name = ObjectName::from(vec![Ident::new("to_char")]);
+        }
+        // Quoted, a name is not looked at again.
+        ("to_timestamp" | "to_date", [time, pattern]) => {
+            let Some(pattern) = as_text(pattern) else {
+                return plan_err!("{name}(): the pattern has to be a text literal");
+            };
+            let pattern = to_chrono(pattern).map_err(|reason| {
+                DataFusionError::Plan(format!("{name}(): the pattern: {reason}"))
+            })?;
+            let parsed = quoted_call("to_timestamp", vec![time.clone(), text(&pattern)]);
+            let kind = if name == "to_date" { "DATE" } else { "TIMESTAMP" };
+            return Ok(Some(Expr::Function(call(CAST, vec![parsed, text(kind)]))));
+        }
+        ("to_timestamp", [time]) => {
+            return Ok(Some(Expr::Function(call(CAST, vec![time.clone(), text("TIMESTAMP")]))));
+        }
+        ("to_date", [time]) => {
+            return Ok(Some(Expr::Function(call(CAST, vec![time.clone(), text("DATE")]))));
+        }
+        ("unix_seconds", [time]) => {
+            return Ok(Some(Expr::Function(call(CAST, vec![time.clone(), text("BIGINT")]))));
+        }
+        ("size", [_]) => {
+            let size = quoted_call("size", args);
+            let absent = parse_expr(&format!("{CAST}(-1, 'INT')"))?;
+            return Ok(Some(Expr::Function(call("nullif", vec![size, absent]))));
+        }
+        ("regexp_replace", [_, _, _]) => args.push(text("g")),
+        ("date_add" | "date_sub" | "add_months", [date, days]) => {
+            let date = Expr::Function(call(CAST, vec![date.clone(), text("DATE")]));
+            let days = as_int(days.clone());
+            return Ok(Some(quoted_call(&name, vec![date, days])));
+        }
+        ("dayofweek", [time]) => {
+            return parse_expr(&format!("date_part('dow', {CAST}({time}, 'DATE')) + 1")).map(Some);
+        }
+        (part, [time]) if TIME_PARTS.iter().any(|(name, _)| *name == part) => {
+            let field = TIME_PARTS.iter().find(|(name, _)| *name == part).map(|(_, field)| *field);
+            let field = field.unwrap_or_default();
+            return parse_expr(&format!("date_part('{field}', {CAST}({time}, 'DATE'))")).map(Some);
         }
         ("timestamp_seconds", [seconds]) => {
             return Ok(Some(Expr::Function(call(CAST, vec![seconds.clone(), text("TIMESTAMP")]))));

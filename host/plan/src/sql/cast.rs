@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray,
+    new_null_array,
 };
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
@@ -69,6 +70,14 @@ impl ScalarUDFImpl for Cast {
             return plan_err!("a cast needs the name of a type");
         };
         let to = parse_type(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let from = arguments.arg_fields[0].data_type();
+        if !can_cast(from, &to) {
+            return plan_err!(
+                "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"",
+                format_type(from).to_uppercase(),
+                format_type(&to).to_uppercase()
+            );
+        }
         let nullable = self.tolerant || arguments.arg_fields[0].is_nullable();
         Ok(Arc::new(Field::new(self.name(), to, nullable)))
     }
@@ -102,6 +111,35 @@ impl ScalarUDFImpl for Cast {
     }
 }
 
+/// Whether there is a cast at all (Spark's Cast.canAnsiCast). What Spark's schemas have no text for
+/// is let pass.
+fn can_cast(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Binary, Boolean, Date32, List, Map, Null, Struct, Timestamp, Utf8};
+    let is_known = |kind: &DataType| {
+        kind.is_numeric() || matches!(kind, Boolean | Binary | Date32 | Timestamp(..) | Utf8)
+    };
+    match (from, to) {
+        (Null, _) | (_, Utf8) => true,
+        (from, to) if from == to => true,
+        (List(from), List(to)) => can_cast(from.data_type(), to.data_type()),
+        (Map(from, _), Map(to, _)) => can_cast(from.data_type(), to.data_type()),
+        (Struct(from), Struct(to)) => {
+            let pairs = || from.iter().zip(to.iter());
+            from.len() == to.len() && pairs().all(|(f, t)| can_cast(f.data_type(), t.data_type()))
+        }
+        (List(_) | Map(..) | Struct(_), to) => !is_known(to) && !to.is_nested(),
+        (from, List(_) | Map(..) | Struct(_)) => !is_known(from),
+        (Utf8, _) => true,
+        (from, to) if !is_known(from) || !is_known(to) => true,
+        (from, Boolean) => from.is_numeric(),
+        (Date32 | Timestamp(..), Date32 | Timestamp(..)) => true,
+        (from, Timestamp(_, zone)) => from.is_numeric() && zone.is_some(),
+        (Boolean, to) => to.is_numeric(),
+        (Timestamp(_, zone), to) => to.is_numeric() && zone.is_some(),
+        (from, to) => from.is_numeric() && to.is_numeric(),
+    }
+}
+
 /// Whether every value of a type has one in the other, and Arrow finds it.
 fn is_widening(from: &DataType, to: &DataType) -> bool {
     let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(0);
@@ -109,6 +147,12 @@ fn is_widening(from: &DataType, to: &DataType) -> bool {
         (from, DataType::Float64) => from.is_integer() || *from == DataType::Float32,
         (from, to) => from.is_integer() && to.is_integer() && width(from) <= width(to),
     }
+}
+
+/// Whether a text is a value of a type, by the type's name.
+pub(super) fn is_of_type(text: &str, name: &str) -> bool {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    parse_type(name).is_ok_and(|to| converted(&text, &to, false).is_ok())
 }
 
 /// Casts values. Where `tolerant`, what cannot be cast is null.
@@ -121,6 +165,7 @@ pub(super) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
         return Ok(Arc::clone(values));
     }
     let result = match (from, to) {
+        (DataType::Null, _) => return Ok(new_null_array(to, values.len())),
         (DataType::Utf8, _) => parsed(values.as_string::<i32>(), to)?,
         (DataType::LargeUtf8 | DataType::Utf8View, _) => {
             return converted(&cast(values, &DataType::Utf8)?, to, tolerant);

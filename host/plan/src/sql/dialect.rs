@@ -13,13 +13,24 @@ use super::intervals;
 /// As [`SparkSqlDialect`], but the right sides of `DIV` and `IS DISTINCT FROM` end where those of
 /// `*` and `=` do, and intervals are Spark's.
 #[derive(Debug, Default)]
-pub(super) struct Spark(SparkSqlDialect);
+pub(super) struct Spark {
+    inner: SparkSqlDialect,
+    /// Whether a quote after a backslash does not end a text: in what users write.
+    has_escapes: bool,
+}
+
+impl Spark {
+    /// Of the text that users write. What is rendered from a syntax tree has no escapes any more.
+    pub(super) fn written() -> Spark {
+        Spark { has_escapes: true, ..Spark::default() }
+    }
+}
 
 /// Answers with the inner dialect's answers.
 macro_rules! as_inner {
     ($($method:ident),+ $(,)?) => {
         $(fn $method(&self) -> bool {
-            self.0.$method()
+            self.inner.$method()
         })+
     };
 }
@@ -31,15 +42,15 @@ impl Dialect for Spark {
     }
 
     fn is_delimited_identifier_start(&self, character: char) -> bool {
-        self.0.is_delimited_identifier_start(character)
+        self.inner.is_delimited_identifier_start(character)
     }
 
     fn is_identifier_start(&self, character: char) -> bool {
-        self.0.is_identifier_start(character)
+        self.inner.is_identifier_start(character)
     }
 
     fn is_identifier_part(&self, character: char) -> bool {
-        self.0.is_identifier_part(character)
+        self.inner.is_identifier_part(character)
     }
 
     as_inner!(
@@ -59,6 +70,10 @@ impl Dialect for Spark {
         supports_cte_without_as,
         supports_map_literal_with_angle_brackets,
     );
+
+    fn supports_string_literal_backslash_escape(&self) -> bool {
+        self.has_escapes
+    }
 
     fn parse_infix(
         &self,

@@ -121,7 +121,8 @@ fn by_place(group: &mut Expr, items: &[SelectItem]) {
     }
 }
 
-/// `grouping_id()` is the number that `grouping(…)` makes of all that is grouped by.
+/// `grouping_id()` is the number that `grouping(…)` makes of all that is grouped by. Both ask for
+/// sets.
 struct GroupingIds {
     /// Nothing, where there are no sets.
     grouped: Option<Vec<Expr>>,
@@ -137,7 +138,8 @@ impl VisitorMut for GroupingIds {
         let FunctionArguments::List(list) = &function.args else {
             return ControlFlow::Continue(());
         };
-        if !function.name.to_string().eq_ignore_ascii_case("grouping_id") {
+        let name = function.name.to_string().to_ascii_lowercase();
+        if !["grouping", "grouping_id"].contains(&name.as_str()) {
             return ControlFlow::Continue(());
         }
         let Some(grouped) = &self.grouped else {
@@ -149,7 +151,8 @@ impl VisitorMut for GroupingIds {
             [] => grouped.iter().map(ToString::to_string).collect(),
             arguments => arguments.iter().map(ToString::to_string).collect(),
         };
-        match parse_expr(&format!("CAST(grouping({}) AS BIGINT)", arguments.join(", "))) {
+        let kind = if name == "grouping" { "TINYINT" } else { "BIGINT" };
+        match parse_expr(&format!("CAST(`grouping`({}) AS {kind})", arguments.join(", "))) {
             Ok(id) => *expr = id,
             Err(error) => return ControlFlow::Break(error),
         }

@@ -19,6 +19,7 @@ mod patterns;
 mod plugin_scalar;
 mod structs;
 mod substitute;
+mod texts;
 mod to_json;
 mod using;
 mod window;
@@ -38,7 +39,8 @@ pub(crate) use operators::Operators;
 pub(crate) use parse::parse_query;
 pub(crate) use plugin_scalar::PluginScalar;
 pub(crate) use window::{
-    SESSION_WINDOW, WINDOW, WINDOW_TIME, bounds_struct, timestamp_type, window_struct, window_time,
+    SESSION_WINDOW, WINDOW, WINDOW_TIME, bounds_struct, plain_time, session_bound, timestamp_type,
+    window_struct, window_time,
 };
 
 /// The functions of ours that every session knows.

@@ -79,6 +79,13 @@ impl Names {
         }
     }
 
+    /// How a column of that name is written in the tables that there are; as it is here, if in none.
+    pub(crate) fn known(&self, name: &str) -> String {
+        let mut ident = Ident::new(name);
+        as_written(self.columns.iter(), &mut ident);
+        ident.value
+    }
+
     /// Writes a table's name as where it is defined.
     pub(super) fn spell_table(&self, ident: &mut Ident) {
         match self.qualifiers.get(&ident.value.to_lowercase()) {

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Subscript, UnaryOperator, Value,
 };
 
+use super::grouping::window_function;
 use super::names::Names;
 
 /// The text by which Spark names an expression; where it is not known, the text as it was written.
@@ -54,6 +55,12 @@ pub(super) fn text(expr: &Expr, names: &Names) -> String {
         Expr::Like { negated: not, any: false, expr, pattern, escape_char: None } => {
             negated(*not, format!("{} LIKE {}", of(expr), of(pattern)))
         }
+        Expr::RLike { negated: not, expr, pattern, .. } => {
+            negated(*not, format!("RLIKE({}, {})", of(expr), of(pattern)))
+        }
+        Expr::ILike { negated: not, any: false, expr, pattern, escape_char: None } => {
+            negated(*not, format!("ilike({}, {})", of(expr), of(pattern)))
+        }
         Expr::Case { operand, conditions, else_result, .. } => {
             let mut text = "CASE".to_owned();
             for when in conditions {
@@ -73,7 +80,8 @@ pub(super) fn text(expr: &Expr, names: &Names) -> String {
             format!("{function}({} AS {data_type})", of(expr))
         }
         Expr::CompoundFieldAccess { root, access_chain } => {
-            let mut text = of(root);
+            // A field of a window is named like one of the column that the window becomes.
+            let mut text = window_function(root).map_or_else(|| of(root), str::to_owned);
             for access in access_chain {
                 match access {
                     AccessExpr::Dot(field) => text += &format!(".{}", of(field)),
@@ -131,6 +139,9 @@ fn call(function: &Function, names: &Names) -> String {
     if let ("isnull" | "isnotnull", [value]) = (name.as_str(), arguments.as_slice()) {
         let not = if name == "isnotnull" { "NOT " } else { "" };
         return format!("({value} IS {not}NULL)");
+    }
+    if name == "if" {
+        return format!("(IF({}))", arguments.join(", "));
     }
     let distinct = list.duplicate_treatment.map(|d| format!("{d} ")).unwrap_or_default();
     let mut call = format!("{name}({distinct}{})", arguments.join(", "));

@@ -28,6 +28,7 @@ use super::grouping::{SameSpelling, rewrite_grouping, window_named};
 use super::names::{Names, default_name};
 use super::structs::name_fields;
 use super::substitute::substitute_aliases;
+use super::texts;
 use super::using::rewrite_joins;
 use crate::counters;
 
@@ -43,7 +44,7 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
     names.spell_aliases(&mut query);
     let mut outcome = query.visit(&mut SameSpelling);
     if outcome.is_continue() {
-        outcome = query.visit(&mut Rewrite { names });
+        outcome = query.visit(&mut Rewrite { names, depth: 0 });
     }
     if let ControlFlow::Break(error) = outcome {
         return Err(error);
@@ -54,8 +55,9 @@ pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStateme
 /// The parser takes `struct(…)` for a literal, in which it knows no `*`; as a quoted name the star
 /// passes.
 fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
-    let dialect = Spark::default();
-    let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
+    let dialect = Spark::written();
+    let mut tokenizer = Tokenizer::new(&dialect, text).with_unescape(false);
+    let mut tokens = texts::read(tokenizer.tokenize_with_location()?);
     type_numbers(&mut tokens);
     let mut significant: Vec<&mut TokenWithSpan> =
         tokens.iter_mut().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
@@ -96,8 +98,19 @@ fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
 /// The name that stands for `*` in `struct(*)`.
 pub(super) const ALL_COLUMNS: &str = "*";
 
+/// How the columns of a SELECT are spelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// As it spells them: a result has these names.
+    AsWritten,
+    /// As they are where they are defined: so what reads a query within a query finds them.
+    AsKnown,
+}
+
 struct Rewrite {
     names: Names,
+    /// Queries around the place that is looked at.
+    depth: usize,
 }
 
 impl VisitorMut for Rewrite {
@@ -108,10 +121,17 @@ impl VisitorMut for Rewrite {
             // Its columns are not those of a table that has the same name.
             self.names.forget_table(&table.alias.name.value);
         }
-        match rewrite_body(&mut query.body, query.order_by.as_mut(), &self.names) {
+        self.depth += 1;
+        let naming = if self.depth == 1 { Naming::AsWritten } else { Naming::AsKnown };
+        match rewrite_body(&mut query.body, query.order_by.as_mut(), &self.names, naming) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<DataFusionError> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<DataFusionError> {
@@ -147,13 +167,18 @@ fn spell_tables(name: &mut ObjectName, names: &Names) {
     }
 }
 
-fn rewrite_body(body: &mut SetExpr, order_by: Option<&mut OrderBy>, names: &Names) -> Result<()> {
+fn rewrite_body(
+    body: &mut SetExpr,
+    order_by: Option<&mut OrderBy>,
+    names: &Names,
+    naming: Naming,
+) -> Result<()> {
     match body {
-        SetExpr::Select(select) => rewrite_select(select, order_by, names),
+        SetExpr::Select(select) => rewrite_select(select, order_by, names, naming),
         SetExpr::SetOperation { op, left, right, .. } => {
             refuse_set_operation(*op, left, right, names)?;
-            rewrite_body(left, None, names)?;
-            rewrite_body(right, None, names)
+            rewrite_body(left, None, names, naming)?;
+            rewrite_body(right, None, names, naming)
         }
         // A nested query is visited on its own.
         _ => Ok(()),
@@ -184,9 +209,13 @@ fn rewrite_select(
     select: &mut Select,
     mut order_by: Option<&mut OrderBy>,
     names: &Names,
+    naming: Naming,
 ) -> Result<()> {
     for item in &mut select.projection {
         name_as_spark_does(item, names);
+        if let (Naming::AsKnown, SelectItem::ExprWithAlias { alias, .. }) = (naming, &mut *item) {
+            names.spell_column(alias);
+        }
         if let SelectItem::QualifiedWildcard(
             SelectItemQualifiedWildcardKind::ObjectName(table),
             _,

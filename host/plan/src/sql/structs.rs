@@ -17,6 +17,9 @@ pub(super) fn name_fields(select: &mut Select, names: &Names) -> Result<()> {
     let columns = single_table(&select.from).and_then(|table| names.columns_of(&table));
     let mut fields = NameFields { columns, depth: 0 };
     let mut outcome = select.projection.visit(&mut fields);
+    if outcome.is_continue() {
+        outcome = select.group_by.visit(&mut fields);
+    }
     for clause in [&mut select.selection, &mut select.having] {
         if let (ControlFlow::Continue(()), Some(clause)) = (&outcome, clause) {
             outcome = clause.visit(&mut fields);

@@ -12,7 +12,10 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use crate::logical::{is_event_time, micros_literal, window_ends, with_event_time_of};
+use crate::logical::{
+    is_event_time, micros_literal, window_ends, with_event_time_of, with_session, with_session_of,
+    without_event_time,
+};
 
 /// Spark's name of the function of tumbling and sliding windows.
 pub(crate) const WINDOW: &str = "window";
@@ -60,6 +63,44 @@ fn window_type(time: &DataType) -> Result<DataType> {
         Field::new("start", bound.clone(), true),
         Field::new("end", bound, true),
     ])))
+}
+
+/// The mark of event time is taken from a column of a union whose first input has none.
+pub(crate) fn plain_time(time: Expr) -> Expr {
+    ScalarUDF::new_from_impl(PlainTime::default()).call(vec![time])
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PlainTime {
+    signature: Signature,
+}
+
+impl Default for PlainTime {
+    fn default() -> PlainTime {
+        PlainTime { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for PlainTime {
+    fn name(&self) -> &str {
+        "plain_time"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        Ok(arguments[0].clone())
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(without_event_time(&arguments.arg_fields[0]))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(arguments.args[0].clone())
+    }
 }
 
 /// Stands for `window(…)` or `session_window(…)` until the plan is rewritten; never runs.
@@ -127,10 +168,11 @@ impl ScalarUDFImpl for WindowStruct {
         let start = &arguments.arg_fields[0];
         let field = Field::new(self.name(), window_type(start.data_type())?, start.is_nullable());
         let marked = arguments.arg_fields.iter().find(|field| is_event_time(field));
-        Ok(match marked {
+        let window = match marked {
             Some(marked) => with_event_time_of(&field, marked, None),
             None => Arc::new(field),
-        })
+        };
+        Ok(with_session_of(window, start))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -149,6 +191,52 @@ impl ScalarUDFImpl for WindowStruct {
         let nulls = starts.nulls().cloned();
         let bounds = StructArray::try_new(fields, vec![starts, end], nulls)?;
         Ok(ColumnarValue::Array(Arc::new(bounds)))
+    }
+}
+
+/// A bound of sessions, `start` or `end`, as a column that sessions can be grouped by. The end has
+/// the mark of event time, if they have.
+pub(crate) fn session_bound(sessions: Expr, bound: &'static str) -> Expr {
+    let signature = Signature::any(1, Volatility::Immutable);
+    ScalarUDF::new_from_impl(SessionBound { bound, signature }).call(vec![sessions])
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SessionBound {
+    bound: &'static str,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for SessionBound {
+    fn name(&self) -> &str {
+        match self.bound {
+            "end" => "session_end",
+            _ => "session_start",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(timestamp_type())
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = Field::new(self.name(), timestamp_type(), false);
+        let field = with_session(&field, self.bound);
+        Ok(match self.bound {
+            "end" => with_event_time_of(&field, &arguments.arg_fields[0], None),
+            _ => field,
+        })
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let sessions = arguments.args[0].to_array(arguments.number_rows)?;
+        let bounds = sessions.as_struct_opt().and_then(|s| s.column_by_name(self.bound));
+        let bounds = bounds.ok_or_else(|| exec_datafusion_err!("sessions are structs"))?;
+        Ok(ColumnarValue::Array(Arc::clone(bounds)))
     }
 }
 

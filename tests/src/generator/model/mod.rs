@@ -144,8 +144,11 @@ impl Scenario {
             }
         }
         if self.is_complete {
-            // Nothing is late, and nothing leaves.
-            batches.iter_mut().for_each(|b| (b.late, b.watermark) = (i64::MIN, i64::MIN));
+            // Nothing leaves.
+            batches.iter_mut().for_each(|batch| batch.watermark = i64::MIN);
+            if !self.shape.drops_late_rows_in_complete_mode() {
+                batches.iter_mut().for_each(|batch| batch.late = i64::MIN);
+            }
         }
         batches
     }

@@ -79,6 +79,7 @@ scripts! {
     keys_without_event_time_are_kept_for_ever_and_late_rows_are_dropped,
     no_batch_runs_without_data_when_that_is_switched_off,
     null_keys_meet_only_where_nulls_are_equal,
+    nulls_are_sorted_as_the_smallest_values,
     rows_of_both_sides_leave_with_nulls_when_their_range_is_over,
     sessions_are_refused_in_update_mode_and_without_a_key,
     sessions_leave_when_the_watermark_comes_to_their_end,

@@ -37,12 +37,12 @@ use self::groups::GroupLayout;
 use self::merge::Merge;
 use self::noted_input::{NotedInputExec, has_grand_total};
 use self::sessions::Sessions;
-use super::properties::{one_input, plain};
-use super::stateful::{Placement, StatefulOperator, placement};
+use super::properties::{one_input, only, plain};
+use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 
 /// Merges partial groups with state.
-pub(super) struct StatefulAggregateExec {
+struct StatefulAggregateExec {
     input: Arc<dyn ExecutionPlan>,
     layout: Arc<GroupLayout>,
     placement: Placement,
@@ -53,7 +53,7 @@ pub(super) struct StatefulAggregateExec {
 
 impl StatefulAggregateExec {
     /// `last` is the half that DataFusion would run above `input`, which is the partial one.
-    pub(super) fn try_new(
+    fn try_new(
         last: &AggregateExec,
         input: Arc<dyn ExecutionPlan>,
         placement: Placement,
@@ -83,7 +83,7 @@ impl StatefulAggregateExec {
         }
     }
 
-    pub(super) fn describe(&self) -> StatefulOperator {
+    fn describe(&self) -> StatefulOperator {
         StatefulOperator {
             id: self.placement.operator,
             name: self.layout.operator_name().to_owned(),
@@ -92,6 +92,19 @@ impl StatefulAggregateExec {
             value: Arc::clone(&self.layout.states),
             follows: self.placement.lag.filter(|_| self.placement.mode != OutputMode::Complete),
         }
+    }
+}
+
+/// The half of DataFusion's aggregation that would give results: ours takes its place.
+impl Stateful for AggregateExec {
+    fn placed(
+        &self,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        placement: Placement,
+    ) -> Result<(Arc<dyn ExecutionPlan>, StatefulOperator)> {
+        let stateful = StatefulAggregateExec::try_new(self, only(inputs)?, placement)?;
+        let description = stateful.describe();
+        Ok((Arc::new(stateful), description))
     }
 }
 

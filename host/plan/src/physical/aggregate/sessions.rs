@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondAr
 use arrow::compute::interleave;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::Rows;
-use datafusion::common::exec_datafusion_err;
+use datafusion::common::{exec_datafusion_err, exec_err};
 use datafusion::error::Result;
 use hashbrown::HashMap;
 use tidemill_core::{Bucket, OutputMode, ShardId, split_member};
@@ -94,11 +94,16 @@ struct Emitted {
     keys: Vec<Box<[u8]>>,
     bounds: Vec<(i64, i64)>,
     states: Vec<Box<[u8]>>,
+    /// Whether the state has a key that no session has.
+    is_damaged: bool,
 }
 
 impl Emitted {
     fn push(&mut self, bucket: Bucket, key: &[u8], state: &[u8]) {
-        let Some((group, member)) = split_member(key) else { return };
+        let Some((group, member)) = split_member(key) else {
+            self.is_damaged = true;
+            return;
+        };
         self.keys.push(group.into());
         self.bounds.push((start_of(member), bucket.0));
         self.states.push(state.into());
@@ -261,6 +266,9 @@ impl Sessions {
     }
 
     fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        if emitted.is_damaged {
+            return exec_err!("the state of sessions is damaged: a key has no start");
+        }
         let count = emitted.keys.len();
         let blocks = (0..count).step_by(OUTPUT_ROWS);
         blocks

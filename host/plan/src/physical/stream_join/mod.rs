@@ -28,7 +28,7 @@ use super::inputs::Inputs;
 use super::join_keys::key_types;
 use super::output::Output;
 use super::properties::plain;
-use super::stateful::{Placement, StatefulOperator, placement};
+use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 use crate::logical::{Retention, spark_name};
 
@@ -103,36 +103,46 @@ impl StreamJoinExec {
         })
     }
 
-    pub(super) fn left(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.left
-    }
-
-    pub(super) fn right(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.right
-    }
-
-    pub(super) fn placed(
-        &self,
-        left: Arc<dyn ExecutionPlan>,
-        right: Arc<dyn ExecutionPlan>,
-        placement: Placement,
-    ) -> StreamJoinExec {
-        StreamJoinExec { placement: Some(placement), ..self.over(left, right) }
-    }
-
-    fn over(&self, left: Arc<dyn ExecutionPlan>, right: Arc<dyn ExecutionPlan>) -> StreamJoinExec {
-        StreamJoinExec {
+    fn over(&self, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<StreamJoinExec> {
+        let [left, right] = inputs
+            .try_into()
+            .map_err(|_| internal_datafusion_err!("a join of streams has two inputs"))?;
+        Ok(StreamJoinExec {
             left,
             right,
             plan: Arc::clone(&self.plan),
             placement: self.placement,
             properties: Arc::clone(&self.properties),
-        }
+        })
+    }
+}
+
+impl Stateful for StreamJoinExec {
+    fn placed(
+        &self,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+        placement: Placement,
+    ) -> Result<(Arc<dyn ExecutionPlan>, StatefulOperator)> {
+        let JoinPlan { left, right, .. } = self.plan.as_ref();
+        let is_bounded = [left, right].iter().any(|side| side.retention != Retention::Forever);
+        let kind = spark_name(self.plan.kind);
+        let description = StatefulOperator {
+            id: placement.operator,
+            name: NAME.to_owned(),
+            details: format!(
+                "{kind}; left rows {}; right rows {}",
+                left.retention, right.retention
+            ),
+            key: left.key_schema(),
+            value: Arc::clone(&self.plan.pair),
+            follows: placement.lag.filter(|_| is_bounded),
+        };
+        let placed = StreamJoinExec { placement: Some(placement), ..self.over(inputs)? };
+        Ok((Arc::new(placed), description))
     }
 
-    /// Microseconds by which rows may leave later than the operator's own watermark says: those
-    /// that wait for the other side. The right rows of a semi join never leave it.
-    pub(super) fn holds_back(&self) -> i64 {
+    /// Rows wait for the other side. The right rows of a semi join never leave it.
+    fn holds_back(&self) -> i64 {
         let wait = |side: &Side| match side.retention {
             Retention::Value(add) => add,
             Retention::Forever | Retention::Key(_) => 0,
@@ -144,24 +154,6 @@ impl StreamJoinExec {
             _ => left.max(wait(&self.plan.right)),
         };
         widest.max(0)
-    }
-
-    pub(super) fn describe(&self, placement: Placement) -> StatefulOperator {
-        let sides = [&self.plan.left, &self.plan.right];
-        let is_bounded = sides.iter().any(|side| side.retention != Retention::Forever);
-        StatefulOperator {
-            id: placement.operator,
-            name: NAME.to_owned(),
-            details: format!(
-                "{}; left rows {}; right rows {}",
-                spark_name(self.plan.kind),
-                self.plan.left.retention,
-                self.plan.right.retention
-            ),
-            key: self.plan.left.key_schema(),
-            value: Arc::clone(&self.plan.pair),
-            follows: placement.lag.filter(|_| is_bounded),
-        }
     }
 }
 
@@ -211,11 +203,7 @@ impl ExecutionPlan for StreamJoinExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let children: [Arc<dyn ExecutionPlan>; 2] = children
-            .try_into()
-            .map_err(|_| internal_datafusion_err!("a join of streams has two inputs"))?;
-        let [left, right] = children;
-        Ok(Arc::new(self.over(left, right)))
+        Ok(Arc::new(self.over(children)?))
     }
 
     fn execute(

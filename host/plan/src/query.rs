@@ -1,0 +1,123 @@
+//! A query's plan, which is kept, and a run of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, displayable,
+};
+use datafusion::prelude::SessionContext;
+use tidemill_core::{BatchId, SourceRange};
+
+use crate::definition::WatermarkSpec;
+use crate::logical::{PluginUse, plugin_uses};
+use crate::physical::{ReadAhead, StreamScanExec};
+use crate::{BatchRun, PlanError, RunningBatch, StatefulOperator};
+
+/// A query, ready to run any number of micro-batches.
+pub struct PlannedQuery {
+    pub(crate) context: SessionContext,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) logical: LogicalPlan,
+    pub(crate) sources: Vec<String>,
+    pub(crate) watermarks: Vec<WatermarkSpec>,
+    pub(crate) operators: Vec<StatefulOperator>,
+    pub(crate) key: Vec<String>,
+}
+
+impl PlannedQuery {
+    /// Schema of the result.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        let plain: Vec<_> = self.plan.schema().fields().iter().map(without_marks).collect();
+        Arc::new(Schema::new(plain))
+    }
+
+    /// Columns of the result that identify a row over batches: those that the query groups by.
+    /// Empty where it does not group, or does not keep the groups in its result.
+    #[must_use]
+    pub fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// The plan's watermarks, in the order of [`crate::BatchReport::event_times`].
+    #[must_use]
+    pub fn watermarks(&self) -> &[WatermarkSpec] {
+        &self.watermarks
+    }
+
+    /// The plan's stateful operators, the sink's side first.
+    #[must_use]
+    pub fn operators(&self) -> &[StatefulOperator] {
+        &self.operators
+    }
+
+    /// The plugins' functions that the plan calls.
+    pub fn uses(&self) -> Result<Vec<PluginUse>, PlanError> {
+        Ok(plugin_uses(&self.logical)?)
+    }
+
+    /// Both plans as text.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        format!(
+            "{}\n\n{}",
+            self.logical.display_indent(),
+            displayable(self.plan.as_ref()).indent(false)
+        )
+    }
+
+    /// Begins to read ranges, by source, of `batch`, which has not begun.
+    ///
+    /// Has to be called where a tokio runtime is entered.
+    ///
+    /// # Errors
+    /// A range is none of its source's.
+    pub fn read_ahead(
+        &self,
+        batch: BatchId,
+        ranges: &BTreeMap<String, SourceRange>,
+    ) -> Result<ReadAhead, PlanError> {
+        let ahead = ReadAhead::default();
+        self.plan.apply(|node| {
+            if let Some(scan) = node.downcast_ref::<StreamScanExec>()
+                && let Some(range) = ranges.get(scan.source())
+            {
+                scan.read_ahead(batch, range, &ahead)?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(ahead)
+    }
+
+    /// A batch to run on this plan.
+    #[must_use]
+    pub fn batch(&self, run: BatchRun) -> Arc<RunningBatch> {
+        Arc::new(RunningBatch::new(run, &self.sources, self.watermarks.len()))
+    }
+
+    /// Starts a batch. Gives one stream a partition of the result; rows are in the query's order
+    /// when the partitions are read one after the other.
+    pub fn run(
+        &self,
+        batch: &Arc<RunningBatch>,
+    ) -> Result<Vec<SendableRecordBatchStream>, PlanError> {
+        let plan = reset_plan_states(Arc::clone(&self.plan))?;
+        let state = self.context.task_ctx();
+        let config = state.session_config().clone().with_extension(Arc::clone(batch));
+        let task = Arc::new(TaskContext::default().with_session_config(config));
+        let partitions = plan.output_partitioning().partition_count();
+        Ok((0..partitions)
+            .map(|partition| plan.execute(partition, Arc::clone(&task)))
+            .collect::<Result<_, _>>()?)
+    }
+}
+
+fn without_marks(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_metadata(std::collections::HashMap::new()))
+}

@@ -6,12 +6,15 @@ use std::fmt::Write as _;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type,
+    TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
 
 use crate::ddl::UTC;
-use crate::text::{Fraction, format_f32, format_f64, write_date, write_decimal, write_time};
+use crate::text::{
+    Fraction, format_f32, format_f64, write_date, write_decimal, write_interval, write_time,
+};
 
 /// The text of one value.
 #[must_use]
@@ -49,6 +52,14 @@ fn write_cell(array: &dyn Array, row: usize, out: &mut String) {
         DataType::Timestamp(_, zone) => {
             let zone = zone.as_ref().map(|_| UTC.into());
             let wanted = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, zone);
+            write_as(array, row, &wanted, out);
+        }
+        DataType::Duration(arrow::datatypes::TimeUnit::Microsecond) => {
+            let micros = array.as_primitive::<DurationMicrosecondType>().value(row);
+            push_bytes(out, |bytes| write_interval(micros, bytes));
+        }
+        DataType::Duration(_) => {
+            let wanted = DataType::Duration(arrow::datatypes::TimeUnit::Microsecond);
             write_as(array, row, &wanted, out);
         }
         DataType::Binary => {

@@ -84,6 +84,7 @@ pub fn format_type(data_type: &DataType) -> String {
         T::Date32 | T::Date64 => "date",
         T::Timestamp(_, Some(_)) => "timestamp",
         T::Timestamp(_, None) => "timestamp_ntz",
+        T::Duration(_) => "interval day to second",
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
             return format!("decimal({p},{s})");
         }

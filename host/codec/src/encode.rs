@@ -1,6 +1,6 @@
 //! Rows to JSON text, as Spark's `to_json` writes them with the formats that scripts rely on:
 //! timestamps in UTC with milliseconds and `Z` (microseconds where there are any), TIMESTAMP_NTZ
-//! without the `Z`, NaN and infinities as strings, DECIMAL as a number with its scale, BINARY as
+//! without the `Z`, differences of times as INTERVAL literals, NaN and infinities as strings, DECIMAL as a number with its scale, BINARY as
 //! base64, MAP as an object.
 
 use std::io::Write as _;
@@ -10,14 +10,15 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Fields, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Fields, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
+    TimestampMicrosecondType,
 };
 
 use crate::ddl::{UTC, format_type};
 use crate::text::{
-    Fraction, encode_base64, write_date, write_decimal, write_json_f32, write_json_f64,
-    write_json_string, write_time,
+    Fraction, encode_base64, write_date, write_decimal, write_interval, write_json_f32,
+    write_json_f64, write_json_string, write_time,
 };
 
 /// What may be chosen about the text.
@@ -134,6 +135,7 @@ fn written_type(data_type: &DataType) -> Option<DataType> {
         T::Date64 => T::Date32,
         T::Timestamp(_, None) => T::Timestamp(TimeUnit::Microsecond, None),
         T::Timestamp(_, Some(_)) => T::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+        T::Duration(_) => T::Duration(TimeUnit::Microsecond),
         T::Decimal32(p, s) | T::Decimal64(p, s) => T::Decimal128(*p, *s),
         T::Dictionary(_, value) => written_type(value)?,
         T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => T::List(field(item)?),
@@ -229,6 +231,11 @@ impl Writer {
                 let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
                 write_time(micros, b'T', Fraction::ThreeOrSix, out);
                 out.extend_from_slice(if zone.is_some() { b"Z\"" } else { b"\"" });
+            }
+            DataType::Duration(_) => {
+                out.push(b'"');
+                write_interval(array.as_primitive::<DurationMicrosecondType>().value(row), out);
+                out.push(b'"');
             }
             DataType::List(_) => self.write_list(row, out),
             DataType::Map(..) => self.write_map(row, out),

@@ -136,7 +136,21 @@ pub(crate) enum Fraction {
 pub(crate) fn write_time(micros: i64, separator: u8, fraction: Fraction, out: &mut Vec<u8>) {
     write_date(micros.div_euclid(MICROS_PER_DAY), out);
     out.push(separator);
-    let of_day = micros.rem_euclid(MICROS_PER_DAY);
+    write_time_of_day(micros.rem_euclid(MICROS_PER_DAY), fraction, out);
+}
+
+/// `INTERVAL '-1 10:00:00.123' DAY TO SECOND` (Spark's toDayTimeIntervalString).
+pub(crate) fn write_interval(micros: i64, out: &mut Vec<u8>) {
+    let sign = if micros < 0 { "-" } else { "" };
+    let length = micros.unsigned_abs();
+    let (days, of_day) = (length / MICROS_PER_DAY as u64, length % MICROS_PER_DAY as u64);
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "INTERVAL '{sign}{days} ");
+    write_time_of_day(of_day as i64, Fraction::AsNeeded, out);
+    out.extend_from_slice(b"' DAY TO SECOND");
+}
+
+fn write_time_of_day(of_day: i64, fraction: Fraction, out: &mut Vec<u8>) {
     let (seconds, micros) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     // Writing to a Vec cannot fail.

@@ -103,7 +103,8 @@ impl Planner {
         let context = session::streaming(definition.scan_partitions);
         session::register_functions(&context);
         let streams = Streams::of(definition);
-        let (names, written) = (Names::default(), BTreeMap::new());
+        let names = Names::of_mode(definition.output_mode == OutputMode::Complete);
+        let written = BTreeMap::new();
         Planner { context, names, streams, watermarks: 0, written, last: None }
     }
 

@@ -22,6 +22,9 @@ pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(30);
 /// One question to the broker waits so long, so that errors are seen meanwhile.
 const ASK_WAIT: Duration = Duration::from_secs(2);
 
+/// Between two questions, the first of which was answered at once by what may pass.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long something is waited for, from the making of this on.
 #[derive(Clone, Copy)]
 pub(super) struct Wait {
@@ -215,7 +218,7 @@ pub(super) fn partition_count(
             return Err(unreachable(client.events(), &error.to_string()));
         }
         // An answer that came at once would come again at once.
-        std::thread::sleep(Duration::from_millis(50).min(left));
+        std::thread::sleep(PAUSE.min(left));
     }
 }
 
@@ -278,6 +281,14 @@ pub(super) fn all_partitions(
     }
 }
 
+/// Whether a partition is new, or has another leader, which the client learns by this error.
+fn has_moved(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+    )
+}
+
 /// Asks the brokers for the first or the last offset of some partitions, all at once.
 ///
 /// `which` is [`EARLIEST`] or [`super::offsets::LATEST`]; the latter is the last stable offset
@@ -299,9 +310,15 @@ pub(super) fn offsets_at<'a>(
     if asked.count() == 0 {
         return Ok(Offsets::default());
     }
-    let answer = client
-        .offsets_for_times(asked, wait)
-        .map_err(|error| unreachable(client.events(), &error.to_string()))?;
+    let begun = Instant::now();
+    let answer = loop {
+        let left = wait.saturating_sub(begun.elapsed());
+        match client.offsets_for_times(asked.clone(), left) {
+            Ok(answer) => break answer,
+            Err(error) if has_moved(&error) && !left.is_zero() => std::thread::sleep(PAUSE),
+            Err(error) => return Err(unreachable(client.events(), &error.to_string())),
+        }
+    };
     let mut offsets = Offsets::default();
     for element in answer.elements() {
         let place =

@@ -102,9 +102,10 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
 }
 
 /// Fields of times that are functions of their own, and how `date_part` calls them.
-const TIME_PARTS: [(&str, &str); 7] = [
+const TIME_PARTS: [(&str, &str); 8] = [
     ("day", "day"),
     ("dayofmonth", "day"),
+    ("dayofweek", "dow"),
     ("dayofyear", "doy"),
     ("month", "month"),
     ("quarter", "quarter"),
@@ -342,9 +343,6 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             let date = Expr::Function(call(CAST, vec![date.clone(), text("DATE")]));
             let days = as_int(days.clone());
             return Ok(Some(quoted_call(&name, vec![date, days])));
-        }
-        ("dayofweek", [time]) => {
-            return parse_expr(&format!("date_part('dow', {CAST}({time}, 'DATE')) + 1")).map(Some);
         }
         (part, [time]) if TIME_PARTS.iter().any(|(name, _)| *name == part) => {
             let field = TIME_PARTS.iter().find(|(name, _)| *name == part).map(|(_, field)| *field);

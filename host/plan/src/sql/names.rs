@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
+    VisitMut, VisitorMut,
 };
 
 use super::grouping::{window_function, window_named};
@@ -18,6 +19,8 @@ pub(crate) struct Names {
     columns: BTreeSet<String>,
     /// The tables that stream.
     streaming: BTreeSet<String>,
+    /// Whether each batch gives the whole result, which can be sorted.
+    is_complete: bool,
     /// Names that the text itself gives to columns.
     aliases: BTreeSet<String>,
     /// Names that stand before a column's, by their lower case.
@@ -25,6 +28,16 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// No names yet, for a query in complete mode or another one.
+    pub(crate) fn of_mode(is_complete: bool) -> Names {
+        Names { is_complete, ..Names::default() }
+    }
+
+    /// Whether a query can be sorted: what streams only where it is aggregated, and in complete mode.
+    pub(super) fn can_be_sorted(&self, query: &SetExpr) -> bool {
+        !self.is_streaming(query) || (self.is_complete && aggregates(query))
+    }
+
     /// Adds a table with its columns and their fields.
     pub(crate) fn add_table(&mut self, name: &str, schema: &arrow::datatypes::Schema) {
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -167,6 +180,25 @@ impl Names {
         if let arrow::datatypes::DataType::Struct(fields) = field.data_type() {
             fields.iter().for_each(|field| self.add_field(field));
         }
+    }
+}
+
+/// Whether a query groups somewhere.
+fn aggregates(query: &SetExpr) -> bool {
+    let mut groups = Groups(false);
+    let _ = query.clone().visit(&mut groups);
+    groups.0
+}
+
+struct Groups(bool);
+
+impl VisitorMut for Groups {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let by_nothing = |exprs: &[Expr]| exprs.is_empty();
+        self.0 |= !matches!(&select.group_by, GroupByExpr::Expressions(e, _) if by_nothing(e));
+        ControlFlow::Continue(())
     }
 }
 

@@ -121,6 +121,16 @@ impl VisitorMut for Rewrite {
             // Its columns are not those of a table that has the same name.
             self.names.forget_table(&table.alias.name.value);
         }
+        // The planner would take the order out of a query within another one.
+        if self.depth > 0
+            && query.order_by.is_some()
+            && query.limit_clause.is_none()
+            && !self.names.can_be_sorted(&query.body)
+        {
+            return ControlFlow::Break(DataFusionError::Plan(
+                "Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode; leave out the ORDER BY of the inner query, whose order means nothing to the outer one".to_owned(),
+            ));
+        }
         self.depth += 1;
         let naming = if self.depth == 1 { Naming::AsWritten } else { Naming::AsKnown };
         match rewrite_body(&mut query.body, query.order_by.as_mut(), &self.names, naming) {

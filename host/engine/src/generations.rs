@@ -15,7 +15,7 @@ impl Query {
         if std::mem::take(&mut self.runs_logged_plugins) {
             self.use_modules(self.plugins.current())?;
         }
-        for change in self.plugins.changes() {
+        while let Some(change) = self.plugins.next_change() {
             match change {
                 PluginChange::Refused { name, reason } => {
                     (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });

@@ -12,14 +12,14 @@ use crate::rows::StoredRows;
 /// One effect leads from each phase to the next. A crash between two is repaired by running the
 /// batch again from `Logged`, so every effect after that has to tolerate a second run.
 ///
-/// When the next batch is due by the time that one is delivered, its plan goes into the same
+/// When the next batch is due by the time that one is delivered, its spec goes into the same
 /// append as the commit: `Delivered -> Logged`, with one sync of the log for both.
 pub enum Phase {
     /// Between two batches. Everything is durable.
     Idle,
     /// What the batch will read is fixed, and nobody knows yet.
     Constructed(Planned),
-    /// The plan is durable: from here on the batch happens.
+    /// The spec is durable: from here on the batch happens.
     Logged(Planned),
     /// All rows are computed and handed to the sink, which shows none of them.
     Executed(Executed),

@@ -15,9 +15,10 @@ pub trait Plugins: Send {
     /// A generation from bytes that the checkpoint kept.
     fn load(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<dyn PluginModule>, String>;
 
-    /// What happened to the plugins' files since the last call. Does not wait. An accepted module
-    /// is the present generation from then on, unless [`Plugins::refuse`] takes it back.
-    fn changes(&mut self) -> Vec<PluginChange>;
+    /// What happened to the file of one plugin, if it is not known yet. Does not wait. An accepted
+    /// module is the present generation from then on, unless [`Plugins::refuse`] takes it back: one
+    /// at a time, so that no plugin is refused for another's faults.
+    fn next_change(&mut self) -> Option<PluginChange>;
 
     /// Gives what to call, from any thread, when there may be changes. Called once.
     fn notify(&mut self, wake: Wake);
@@ -62,8 +63,8 @@ impl Plugins for NoPlugins {
         Err(format!("the job has no plugin \"{name}\""))
     }
 
-    fn changes(&mut self) -> Vec<PluginChange> {
-        Vec::new()
+    fn next_change(&mut self) -> Option<PluginChange> {
+        None
     }
 
     fn notify(&mut self, _: Wake) {}

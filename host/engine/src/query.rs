@@ -99,7 +99,7 @@ pub enum QueryEvent<'a> {
         /// It was planned by an earlier run.
         is_replay: bool,
     },
-    /// An attempt at a batch begins; its plan is durable.
+    /// An attempt at a batch begins; its spec is durable.
     Running {
         /// The batch.
         batch: BatchId,
@@ -295,8 +295,9 @@ impl Query {
                 }
             }
             wait = IDLE_WAIT_MIN;
-            if self.retries > 0 && self.stop.is_set() {
-                // The plan of the batch stays in the log, and the next start runs it.
+            // A retry that waits: the spec of the batch stays in the log, and the next start runs it.
+            // What was delivered again is committed first.
+            if matches!(phase, Phase::Logged(_)) && self.retries > 0 && self.stop.is_set() {
                 return Ok(Outcome::Stopped);
             }
             phase = self.advance(phase, &mut triggered_at)?;
@@ -388,7 +389,7 @@ impl Query {
         EngineError::Batch { batch, reason: Box::new(reason) }
     }
 
-    /// Ends a batch. If the next is due, its plan is made durable by the same sync.
+    /// Ends a batch. If the next is due, its spec is made durable by the same sync.
     fn commit(&mut self, done: Executed, triggered_at: &mut i64) -> Result<Phase, EngineError> {
         let _section = section!("commit").entered();
         let spec = &done.planned.spec;
@@ -414,9 +415,7 @@ impl Query {
         };
         section!("log_sync").in_scope(|| self.checkpoint().sync())?;
         section!("apply_state").in_scope(|| self.state.apply());
-        appended?;
         laps.commit_offsets += watch.elapsed();
-        self.roll_if_long()?;
         let finished = Finished {
             done: &done,
             report: &report,
@@ -428,6 +427,8 @@ impl Query {
         };
         let progress = self.reporter.report(finished);
         (self.on_event)(QueryEvent::Progress(&progress));
+        appended?;
+        self.roll_if_long()?;
         Ok(next?.map_or(Phase::Idle, Phase::Logged))
     }
 
@@ -542,17 +543,17 @@ impl Query {
             checkpoint.snapshot_task()?
         };
         if let Some(task) = task {
-            std::thread::Builder::new()
-                .name("tidemill-snapshot".to_owned())
-                .spawn(move || match task.run() {
-                    Ok(report) => tracing::debug!(?report, "made a snapshot"),
-                    Err(error) => {
-                        tracing::warn!(%error, "could not make a snapshot; the log stays")
-                    }
-                })
-                .map_err(|error| {
-                    EngineError::Execution(format!("no thread for the snapshot: {error}"))
-                })?;
+            let failed = |error: &dyn std::fmt::Display| {
+                tracing::warn!(%error, "could not make a snapshot; the log stays");
+            };
+            let thread = std::thread::Builder::new().name("tidemill-snapshot".to_owned());
+            let started = thread.spawn(move || match task.run() {
+                Ok(report) => tracing::debug!(?report, "made a snapshot"),
+                Err(error) => failed(&error),
+            });
+            if let Err(error) = started {
+                failed(&error);
+            }
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ impl Query {
         Ok(phase)
     }
 
-    /// A batch is replayed with the plugin bytes that its plan names.
+    /// A batch is replayed with the plugin bytes that its record names.
     fn plan_for_replay(&mut self, attempt: &AttemptSpec) -> Result<(), EngineError> {
         if attempt.job != self.job {
             tracing::warn!(

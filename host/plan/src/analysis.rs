@@ -53,6 +53,7 @@ pub(crate) fn check(
     streams: &Streams,
 ) -> Result<(), PlanError> {
     let check = Check { mode, streams };
+    check_repeatable(plan)?;
     check.expressions(plan)?;
     check.output_mode(plan)?;
     check.chains(plan)?;
@@ -272,13 +273,13 @@ fn meets_by_event_time(join: &Join) -> bool {
     let keys = join.on.iter().flat_map(|(left, right)| [left, right]);
     let mut columns = keys.chain(&join.filter).flat_map(Expr::column_refs);
     let sides = [join.left.schema(), join.right.schema()];
-    let is_marked = |column| {
+    let is_tagged = |column| {
         let mut fields = sides
             .iter()
             .filter_map(|side| side.maybe_index_of_column(column).map(|index| side.field(index)));
         fields.any(|field| is_event_time(field))
     };
-    columns.any(is_marked)
+    columns.any(is_tagged)
 }
 
 fn is_deduplication(plan: &LogicalPlan) -> bool {
@@ -352,10 +353,6 @@ fn check_expression(expression: &Expr, streams: &Streams) -> Result<(), PlanErro
         Expr::Exists(exists) => subquery(&exists.subquery.subquery),
         Expr::InSubquery(within) => subquery(&within.subquery.subquery),
         Expr::ScalarSubquery(scalar) => subquery(&scalar.subquery),
-        Expr::ScalarFunction(function) if is_unrepeatable(function) => Err(refused(format!(
-            "{}() gives another value each time, and a batch has to give the same rows when it is run again; take the value from the input, or from current_timestamp()",
-            function.func.name()
-        ))),
         Expr::WindowFunction(window) => Err(refused(format!(
             "Window function is not supported in {} on streaming DataFrames/Datasets. Structured Streaming only supports time-window aggregation using the WINDOW function: Non-time-based windows are not supported",
             window.fun
@@ -365,6 +362,37 @@ fn check_expression(expression: &Expr, streams: &Streams) -> Result<(), PlanErro
         )),
         _ => Ok(()),
     }
+}
+
+/// Refuses functions that give another value each time: in static tables and subqueries too, which
+/// are read again after a crash.
+fn check_repeatable(plan: &LogicalPlan) -> Result<(), PlanError> {
+    match find_call(plan, is_unrepeatable) {
+        None => Ok(()),
+        Some(name) => Err(refused(format!(
+            "{name}() gives another value each time, and a batch has to give the same rows when it is run again; take the value from the input, or from current_timestamp()"
+        ))),
+    }
+}
+
+/// The name of a function that is called somewhere in a plan, and of which `is_it` is true.
+fn find_call(plan: &LogicalPlan, is_it: impl Fn(&ScalarFunction) -> bool) -> Option<String> {
+    let mut found = None;
+    // The closures never fail.
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|e| {
+                if let Expr::ScalarFunction(function) = e
+                    && is_it(function)
+                {
+                    found = Some(function.func.name().to_owned());
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    found
 }
 
 /// Whether a function is volatile in earnest. Ours only say so to be left alone by the optimiser.
@@ -430,22 +458,11 @@ fn redefined(plan: &LogicalPlan, waits: bool) -> Result<Option<bool>, PlanError>
 
 /// Refuses the batch's time where nobody can tell it: in a handler's batch SQL.
 pub(crate) fn check_batch_sql(plan: &LogicalPlan) -> Result<(), PlanError> {
-    let mut found = None;
-    // The closures never fail.
-    let _ = plan.apply(|node| {
-        node.apply_expressions(|expression| {
-            expression.apply(|e| {
-                if let Expr::ScalarFunction(function) = e {
-                    let inner: &dyn Any = function.func.inner().as_ref();
-                    if inner.is::<BatchTime>() || is_unrepeatable(function) {
-                        found = Some(function.func.name().to_owned());
-                    }
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    match found {
+    let is_refused = |function: &ScalarFunction| {
+        let inner: &dyn Any = function.func.inner().as_ref();
+        inner.is::<BatchTime>() || is_unrepeatable(function)
+    };
+    match find_call(plan, is_refused) {
         None => Ok(()),
         Some(name) => Err(PlanError::Invalid(format!(
             "{name}() is not available in batch SQL; the batch's time is in the handler's context"

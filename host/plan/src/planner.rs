@@ -21,9 +21,11 @@ use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::joins::{infer_not_null, plan_joins};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, PluginTransform, as_spark, expand_windows, extract_calls,
-    gives_rows_once, grouping_columns, limit_streams, mark_unions, number_watermarks,
+    gives_rows_once, grouping_columns, limit_streams, number_watermarks, tag_unions,
 };
-use crate::physical::{Extensions, StatefulSettings, StaticRows, StreamTable, make_stateful};
+use crate::physical::{
+    Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
+};
 use crate::sql::{self, Names};
 use crate::subqueries::sink_subqueries;
 use crate::{
@@ -192,7 +194,7 @@ impl Planner {
         let in_step = |error| PlanError::in_step(step, &error);
         let statement = sql::parse_query(text, &self.names).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        mark_unions(expand_windows(as_spark(plan).map_err(in_step)?).map_err(in_step)?)
+        tag_unions(expand_windows(as_spark(plan).map_err(in_step)?).map_err(in_step)?)
             .map_err(in_step)
     }
 
@@ -225,7 +227,7 @@ impl Planner {
         };
         self.names.add_table(name, plan.schema().as_arrow());
         if self.streams.reach(&plan) {
-            self.names.mark_streaming(name);
+            self.names.add_streaming(name);
         }
         let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
         self.context.register_table(name, view)?;
@@ -290,5 +292,6 @@ async fn make_physical(
     counters::count_planned();
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
     let plan = planner.create_physical_plan(plan, state).await?;
-    make_stateful(plan, settings).map_err(PlanError::refused_by)
+    let (plan, operators) = make_stateful(plan, settings).map_err(PlanError::refused_by)?;
+    Ok((gather_partitions(plan)?, operators))
 }

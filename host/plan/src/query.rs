@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -34,7 +35,7 @@ impl PlannedQuery {
     /// Schema of the result.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        let plain: Vec<_> = self.plan.schema().fields().iter().map(without_marks).collect();
+        let plain: Vec<_> = self.plan.schema().fields().iter().map(without_tags).collect();
         Arc::new(Schema::new(plain))
     }
 
@@ -82,7 +83,7 @@ impl PlannedQuery {
         &self,
         batch: BatchId,
         ranges: &BTreeMap<String, SourceRange>,
-    ) -> Result<ReadAhead, PlanError> {
+    ) -> Result<ReadAhead> {
         let ahead = ReadAhead::default();
         self.plan.apply(|node| {
             if let Some(scan) = node.downcast_ref::<StreamScanExec>()
@@ -103,21 +104,16 @@ impl PlannedQuery {
 
     /// Starts a batch. Gives one stream a partition of the result; rows are in the query's order
     /// when the partitions are read one after the other.
-    pub fn run(
-        &self,
-        batch: &Arc<RunningBatch>,
-    ) -> Result<Vec<SendableRecordBatchStream>, PlanError> {
+    pub fn run(&self, batch: &Arc<RunningBatch>) -> Result<Vec<SendableRecordBatchStream>> {
         let plan = reset_plan_states(Arc::clone(&self.plan))?;
         let state = self.context.task_ctx();
         let config = state.session_config().clone().with_extension(Arc::clone(batch));
         let task = Arc::new(TaskContext::default().with_session_config(config));
         let partitions = plan.output_partitioning().partition_count();
-        Ok((0..partitions)
-            .map(|partition| plan.execute(partition, Arc::clone(&task)))
-            .collect::<Result<_, _>>()?)
+        (0..partitions).map(|partition| plan.execute(partition, Arc::clone(&task))).collect()
     }
 }
 
-fn without_marks(field: &FieldRef) -> FieldRef {
+fn without_tags(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_metadata(std::collections::HashMap::new()))
 }

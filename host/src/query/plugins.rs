@@ -123,26 +123,22 @@ impl Plugins for JobPlugins {
         Ok(module.map_err(|error| error.to_string())?)
     }
 
-    fn changes(&mut self) -> Vec<PluginChange> {
+    fn next_change(&mut self) -> Option<PluginChange> {
         let JobPlugins::Files { plugins, .. } = self else {
-            return Vec::new();
+            return None;
         };
-        let mut changes = Vec::new();
-        for plugin in plugins {
-            let Some(outcome) = plugin.reloader.as_ref().and_then(Reloader::take_ready) else {
-                continue;
-            };
+        plugins.iter_mut().find_map(|plugin| {
+            let outcome = plugin.reloader.as_ref().and_then(Reloader::take_ready)?;
             let name = plugin.name.clone();
-            changes.push(match outcome {
+            Some(match outcome {
                 Ok(module) => {
                     let digest = module.digest();
                     plugin.previous = Some(std::mem::replace(&mut plugin.current, module));
                     PluginChange::Accepted { name, digest }
                 }
                 Err(error) => PluginChange::Refused { name, reason: error.to_string() },
-            });
-        }
-        changes
+            })
+        })
     }
 
     fn notify(&mut self, wake: Wake) {

@@ -50,17 +50,34 @@ impl Kind {
         if matches!(self, Kind::Union | Kind::Join | Kind::WindowsOfJoin) { 2 } else { 1 }
     }
 
-    /// Whether it is one aggregation, which complete mode needs.
-    fn can_be_complete(self) -> bool {
-        matches!(self, Kind::Totals | Kind::Windows | Kind::Union | Kind::Sessions)
+    /// The output modes in which it may run. In update mode every batch counts, so that they have to
+    /// be known.
+    fn modes(self, batches_are_known: bool) -> &'static [Mode] {
+        match (self, batches_are_known) {
+            (Kind::Totals, true) => &[Mode::Complete, Mode::Update],
+            (Kind::Totals, false) => &[Mode::Complete],
+            (Kind::Windows | Kind::Union, true) => &[Mode::Append, Mode::Complete, Mode::Update],
+            (Kind::Windows | Kind::Union, false) | (Kind::Sessions, _) => {
+                &[Mode::Append, Mode::Complete]
+            }
+            _ => &[Mode::Append],
+        }
     }
+}
+
+/// An output mode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    Append,
+    Complete,
+    Update,
 }
 
 /// A query, and how its rows come in.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     shape: Shape,
-    is_complete: bool,
+    mode: Mode,
     /// Of the watermark of each input.
     delays: Vec<i64>,
     starts: Vec<Start>,
@@ -82,23 +99,23 @@ impl Scenario {
     /// and comes again.
     pub fn generate(random: &mut StdRng, kind: Kind, batches_are_known: bool) -> Scenario {
         let shape = Shape::generate(random, kind, batches_are_known);
-        let is_complete =
-            kind == Kind::Totals || (kind.can_be_complete() && random.random_bool(0.25));
-        Scenario::with_rows(random, kind, shape, is_complete, batches_are_known)
+        let modes = kind.modes(batches_are_known);
+        let mode = modes[random.random_range(0..modes.len())];
+        Scenario::with_rows(random, kind, shape, mode, batches_are_known)
     }
 
     /// A random query in complete mode, where no row is too late, except for sessions.
     pub fn generate_complete(random: &mut StdRng, kind: Kind) -> Scenario {
         let shape = Shape::generate(random, kind, false);
         let may_be_late = !shape.drops_late_rows_in_complete_mode();
-        Scenario::with_rows(random, kind, shape, true, may_be_late)
+        Scenario::with_rows(random, kind, shape, Mode::Complete, may_be_late)
     }
 
     fn with_rows(
         random: &mut StdRng,
         kind: Kind,
         shape: Shape,
-        is_complete: bool,
+        mode: Mode,
         may_be_late: bool,
     ) -> Scenario {
         let delays: Vec<i64> = (0..kind.inputs()).map(|_| random.random_range(1..40)).collect();
@@ -110,7 +127,7 @@ impl Scenario {
         let end = |input| Row { id: 0, key: END_KEYS[input], value: None, time: END };
         let files = (0..kind.inputs()).map(|input| vec![vec![end(input)]; 2]).collect();
         starts.push(Start { is_once: false, files });
-        Scenario { shape, is_complete, delays, starts }
+        Scenario { shape, mode, delays, starts }
     }
 
     /// The same query over the same rows, cut otherwise into files and starts. The rows of an input
@@ -125,7 +142,7 @@ impl Scenario {
         for input in 0..self.delays.len() {
             let mut rows: Vec<Row> =
                 earlier.iter().flat_map(|start| start.files[input].concat()).collect();
-            if self.is_complete && !self.shape.drops_late_rows_in_complete_mode() {
+            if self.is_complete() && !self.shape.drops_late_rows_in_complete_mode() {
                 rows.shuffle(random);
             }
             let files = cut(random, rows);
@@ -150,12 +167,16 @@ impl Scenario {
     /// Whether each batch gives the whole result.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.is_complete
+        self.mode == Mode::Complete
     }
 
     /// Writes the job, which keeps its result in memory.
     pub fn write_job(&self, bench: &Workbench) {
-        let mode = if self.is_complete { "complete" } else { "append" };
+        let mode = match self.mode {
+            Mode::Append => "append",
+            Mode::Complete => "complete",
+            Mode::Update => "update",
+        };
         let mut job = format!("name = \"random\"\noutput_mode = \"{mode}\"\n");
         for (name, delay) in INPUTS.iter().zip(&self.delays) {
             std::fs::create_dir_all(bench.path(&format!("input/{name}"))).expect("a directory");

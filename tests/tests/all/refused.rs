@@ -141,6 +141,20 @@ fn what_could_not_be_repeated_or_would_be_lost_is_refused() {
     };
     check("SELECT value FROM s").expect_failure(2, &["source \"t\"", "no step reads it"]);
     check("SELECT rand() AS r FROM s").expect_failure(2, &["rand"]);
+    let job = |sql: &str| {
+        let table =
+            "[static.fixed]\nformat = \"json\"\npath = \"fixed\"\nschema = \"value BIGINT\"\n";
+        job(sql).replace("[source.t]\nformat = \"rate\"\n", table)
+    };
+    for sql in [
+        "SELECT s.value, f.r FROM s JOIN (SELECT value, rand() AS r FROM fixed) f ON s.value = f.value",
+        "SELECT value FROM s WHERE value IN (SELECT value FROM fixed WHERE rand() < 2)",
+    ] {
+        let bench = Workbench::new();
+        std::fs::create_dir_all(bench.path("fixed")).unwrap();
+        bench.write("job.toml", job(sql));
+        bench.run(&["check", "job.toml"]).expect_failure(2, &["random", "same rows"]);
+    }
     check("SELECT value FROM s TABLESAMPLE (10 PERCENT)").expect_failure(2, &["TABLESAMPLE"]);
 }
 

@@ -1,4 +1,7 @@
-//! One shard in memory, and the changes of the batch that runs.
+//! One shard in memory, and the changes of the batch that runs (the *overlay*).
+//!
+//! The changes are made in the entries themselves, and what was there before is noted beside them:
+//! so a commit costs nothing, and only a batch that failed pays for taking them back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -70,14 +70,6 @@ pub(crate) struct MemoryPlan {
 impl MemoryPlan {
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<MemoryPlan, ConfigError> {
         Options::check(place, &config.options, &[OPTIONS])?;
-        if config.output_mode == OutputMode::Update {
-            return Err(ConfigError::OutputMode {
-                place: place.to_owned(),
-                format: config.format.clone(),
-                mode: config.output_mode,
-                hint: "memory takes append and complete".to_owned(),
-            });
-        }
         let named = [&config.query_name, &config.name].into_iter().find(|name| !name.is_empty());
         Ok(MemoryPlan {
             table: named.cloned().unwrap_or_default(),

@@ -59,8 +59,8 @@ impl Deduplicate {
             );
         }
         let within = if within_watermark {
-            let marked = fields.iter().find(|field| is_event_time(field));
-            match marked.and_then(|field| delay_micros(field).or_else(|| first_delay(&input))) {
+            let tagged = fields.iter().find(|field| is_event_time(field));
+            match tagged.and_then(|field| delay_micros(field).or_else(|| first_delay(&input))) {
                 Some(delay) => Some(delay),
                 None => {
                     return plan_err!(

@@ -1,17 +1,18 @@
 //! Event time: which column holds it, and the node that follows it.
 //!
-//! As in Spark, the mark sits on the column: field metadata that projections, aliases and grouping
-//! carry along. An operator above knows by it what lateness and eviction go by. The mark is on a
+//! As in Spark, the tag sits on the column: field metadata that projections, aliases and grouping
+//! carry along. An operator above knows by it what lateness and eviction go by. The tag is on a
 //! TIMESTAMP, or on a window, whose event time is its end.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, make_array};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimestampMicrosecondType};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DFSchemaRef, Result, exec_datafusion_err, plan_err};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore,
 };
@@ -21,12 +22,12 @@ use crate::definition::WatermarkSpec;
 use crate::sql::WINDOW_TIME;
 
 const EVENT_TIME: &str = "tidemill.event_time";
-/// Beside the mark: how far the watermark stays behind. Where streams with other delays are united
-/// it is gone, and the mark stays.
+/// Beside the tag: how far the watermark stays behind. Where streams with other delays are united
+/// it is gone, and the tag stays.
 const DELAY: &str = "tidemill.watermark_delay_micros";
 const WINDOW_SIZE: &str = "tidemill.window_size_micros";
 
-/// Whether a column carries the mark.
+/// Whether a column carries the tag.
 pub(crate) fn is_event_time(field: &Field) -> bool {
     field.metadata().contains_key(EVENT_TIME)
 }
@@ -36,7 +37,7 @@ pub(crate) fn window_size_micros(field: &Field) -> Option<i64> {
     field.metadata().get(WINDOW_SIZE)?.parse().ok()
 }
 
-/// A column without the mark.
+/// A column without the tag.
 pub(crate) fn without_event_time(field: &Field) -> FieldRef {
     let mut metadata = field.metadata().clone();
     metadata.remove(EVENT_TIME);
@@ -56,17 +57,17 @@ pub(crate) struct EventTimeColumn {
 }
 
 impl EventTimeColumn {
-    /// The marked column.
+    /// The tagged column.
     ///
     /// # Errors
     /// There are several: none can be preferred (Spark's MULTIPLE_EVENT_TIME_COLUMNS).
     pub(crate) fn of(schema: &Schema) -> Result<Option<EventTimeColumn>> {
-        let mut marked =
+        let mut tagged =
             schema.fields().iter().enumerate().filter(|(_, field)| is_event_time(field));
-        let Some((column, field)) = marked.next() else {
+        let Some((column, field)) = tagged.next() else {
             return Ok(None);
         };
-        if let Some((_, other)) = marked.next() {
+        if let Some((_, other)) = tagged.next() {
             return plan_err!(
                 "More than one event time columns are available: {} and {}. Keep one of them above the join (leave the other out, or make it plain by an expression), so that the operator knows by which its rows are late",
                 field.name(),
@@ -76,7 +77,7 @@ impl EventTimeColumn {
         Ok(Some(EventTimeColumn { column, add: window_size_micros(field).unwrap_or(0) }))
     }
 
-    /// The first marked column, where several are in order.
+    /// The first tagged column, where several are in order.
     pub(crate) fn first(schema: &Schema) -> Option<EventTimeColumn> {
         let column = schema.fields().iter().position(|field| is_event_time(field))?;
         let add = window_size_micros(schema.field(column)).unwrap_or(0);
@@ -85,49 +86,53 @@ impl EventTimeColumn {
 
     /// Event times in microseconds since 1970-01-01 UTC; `None` where there is none.
     pub(crate) fn times(self, columns: &[ArrayRef]) -> Result<Vec<Option<i64>>> {
-        let values = &columns[self.column];
-        let times = match values.data_type() {
-            DataType::Struct(_) => window_ends(values)?,
-            _ => values,
-        };
-        let times = times
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
-        let add = self.add;
-        // A window that is null has no end, whatever its field holds.
-        let is_null = |row: usize| values.is_null(row) || times.is_null(row);
-        Ok((0..times.len())
-            .map(|row| (!is_null(row)).then(|| times.value(row).saturating_add(add)))
-            .collect())
+        let times = times_of(&columns[self.column])?;
+        Ok(times.iter().map(|time| Some(time?.saturating_add(self.add))).collect())
     }
 }
 
-/// The ends of windows.
-pub(crate) fn window_ends(windows: &ArrayRef) -> Result<&ArrayRef> {
-    windows
-        .as_struct_opt()
-        .and_then(|windows| windows.column_by_name("end"))
-        .ok_or_else(|| exec_datafusion_err!("a window is a struct with a start and an end"))
+/// The times that a column holds: its values, or the ends of its windows.
+pub(crate) fn times_of(values: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+    let times = match values.data_type() {
+        DataType::Struct(_) => window_ends(values)?,
+        _ => Arc::clone(values),
+    };
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
+    times.cloned().ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))
 }
 
-/// How far the watermark stays behind a marked column's largest time, in microseconds.
+/// The ends of windows. A window that is null has none, whatever its field holds.
+pub(crate) fn window_ends(windows: &ArrayRef) -> Result<ArrayRef> {
+    let structs = windows.as_struct_opt();
+    let ends = structs.and_then(|windows| windows.column_by_name("end"));
+    let (Some(structs), Some(ends)) = (structs, ends) else {
+        return exec_err!("a window is a struct with a start and an end");
+    };
+    if structs.null_count() == 0 {
+        return Ok(Arc::clone(ends));
+    }
+    let nulls = NullBuffer::union(structs.nulls(), ends.nulls());
+    Ok(make_array(ends.to_data().into_builder().nulls(nulls).build()?))
+}
+
+/// How far the watermark stays behind a tagged column's largest time, in microseconds.
 pub(crate) fn delay_micros(field: &Field) -> Option<i64> {
     field.metadata().get(DELAY)?.parse().ok()
 }
 
-/// The column with the mark of another one. `window_size`: it holds the starts of windows of that
+/// The column with the tag of another one. `window_size`: it holds the starts of windows of that
 /// size.
 pub(crate) fn with_event_time_of(
     field: &Field,
-    marked: &Field,
+    tagged: &Field,
     window_size: Option<i64>,
 ) -> FieldRef {
-    if !is_event_time(marked) {
+    if !is_event_time(tagged) {
         return Arc::new(field.clone());
     }
     let mut metadata = field.metadata().clone();
     for key in [EVENT_TIME, DELAY] {
-        metadata.extend(marked.metadata().get(key).map(|value| (key.to_owned(), value.clone())));
+        metadata.extend(tagged.metadata().get(key).map(|value| (key.to_owned(), value.clone())));
     }
     if let Some(size) = window_size {
         metadata.insert(WINDOW_SIZE.to_owned(), size.to_string());
@@ -135,11 +140,11 @@ pub(crate) fn with_event_time_of(
     Arc::new(field.clone().with_metadata(metadata))
 }
 
-/// The mark that the value of an expression has: that of a column, also under another name, or of
+/// The tag that the value of an expression has: that of a column, also under another name, or of
 /// its window's time. Any other expression loses it, as in Spark.
-pub(crate) fn marked_field(expression: &Expr, schema: &DFSchema) -> Result<Option<FieldRef>> {
+pub(crate) fn tagged_field(expression: &Expr, schema: &DFSchema) -> Result<Option<FieldRef>> {
     let field = match expression {
-        Expr::Alias(alias) => return marked_field(&alias.expr, schema),
+        Expr::Alias(alias) => return tagged_field(&alias.expr, schema),
         Expr::Column(_) => expression.to_field(schema)?.1,
         Expr::ScalarFunction(function) if function.func.name() == WINDOW_TIME => {
             expression.to_field(schema)?.1
@@ -149,7 +154,7 @@ pub(crate) fn marked_field(expression: &Expr, schema: &DFSchema) -> Result<Optio
     Ok(is_event_time(&field).then_some(field))
 }
 
-/// Spark's `withWatermark`: lets rows pass and notes their event times. Takes the mark from all
+/// Spark's `withWatermark`: lets rows pass and notes their event times. Takes the tag from all
 /// other columns.
 ///
 /// Predicates that do not read the event-time column are pushed below it, so that rows which they

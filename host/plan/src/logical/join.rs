@@ -178,10 +178,10 @@ impl StreamJoin {
         }
         let (left, right) = (join.left.schema(), join.right.schema());
         let key_time = condition.keys.iter().position(|key| {
-            let marked = |key: &Expr, schema| {
+            let tagged = |key: &Expr, schema| {
                 key.to_field(schema).is_ok_and(|(_, field)| is_event_time(&field))
             };
-            marked(&key.left, left) || marked(&key.right, right)
+            tagged(&key.left, left) || tagged(&key.right, right)
         });
         if !is_bounded(&join, key_time.is_some()) {
             return plan_err!("{}", unbounded(join.join_type));
@@ -209,10 +209,10 @@ fn is_bounded(join: &Join, is_time_in_keys: bool) -> bool {
     let Ok(schema) = join.left.schema().join(join.right.schema()) else {
         return false;
     };
-    let is_marked = |column: usize| is_event_time(schema.field(column));
+    let is_tagged = |column: usize| is_event_time(schema.field(column));
     let keeps = |is_left: bool| {
         let state = |column: usize| (column < left) == is_left;
-        let other = |column: usize| (column < left) != is_left && is_marked(column);
+        let other = |column: usize| (column < left) != is_left && is_tagged(column);
         time_bound(&conditions, &schema, state, other).is_some()
     };
     match join.join_type {

@@ -17,8 +17,8 @@ mod windows;
 pub(crate) use deduplicate::Deduplicate;
 pub(crate) use evaluate::{Call, Evaluate, extract_calls};
 pub(crate) use event_time::{
-    EventTimeColumn, EventTimeWatermark, delay_micros, is_event_time, marked_field,
-    number_watermarks, window_ends, with_event_time_of, without_event_time,
+    EventTimeColumn, EventTimeWatermark, delay_micros, is_event_time, number_watermarks,
+    tagged_field, times_of, window_ends, with_event_time_of, without_event_time,
 };
 pub(crate) use expressions::as_spark;
 pub(crate) use join::{
@@ -31,4 +31,4 @@ pub(crate) use plugin_use::plugin_uses;
 pub(crate) use session_window::{SessionWindow, session_columns, with_session, with_session_of};
 pub(crate) use time_window::{TimeWindow, WindowShape, micros_literal};
 pub(crate) use transform::PluginTransform;
-pub(crate) use windows::{expand_windows, mark_unions};
+pub(crate) use windows::{expand_windows, tag_unions};

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use super::{marked_field, with_event_time_of};
+use super::{tagged_field, with_event_time_of};
 use crate::sql::timestamp_type;
 
 /// Names of the columns that hold a row's own session.
@@ -30,7 +30,7 @@ pub(crate) fn holds_sessions(field: &Field) -> bool {
     field.metadata().get(SESSION).is_some_and(|bound| bound == BOTH)
 }
 
-/// The struct that a bound of a session becomes a part of, with the mark of sessions.
+/// The struct that a bound of a session becomes a part of, with the tag of sessions.
 pub(crate) fn with_session_of(window: FieldRef, bound: &Field) -> FieldRef {
     match bound.metadata().contains_key(SESSION) {
         true => with_session(&window, BOTH),
@@ -38,7 +38,7 @@ pub(crate) fn with_session_of(window: FieldRef, bound: &Field) -> FieldRef {
     }
 }
 
-/// A column with the mark of the bounds that it holds: `start`, `end` or both.
+/// A column with the tag of the bounds that it holds: `start`, `end` or both.
 pub(crate) fn with_session(field: &Field, bound: &str) -> FieldRef {
     let mut metadata = field.metadata().clone();
     metadata.insert(SESSION.to_owned(), bound.to_owned());
@@ -80,8 +80,8 @@ impl SessionWindow {
             );
         }
         let mut end = Arc::new(bound(SESSION_END, "end"));
-        if let Some(marked) = marked_field(&time, input.schema())? {
-            end = with_event_time_of(&end, &marked, None);
+        if let Some(tagged) = tagged_field(&time, input.schema())? {
+            end = with_event_time_of(&end, &tagged, None);
         }
         let mut fields: Vec<_> =
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();

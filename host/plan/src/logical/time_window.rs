@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogi
 use tidemill_core::Interval;
 
 use super::windows::literal_interval;
-use super::{marked_field, with_event_time_of};
+use super::{tagged_field, with_event_time_of};
 
 /// Name of the column that holds the starts.
 pub(super) const START: &str = "__window_start";
@@ -90,8 +90,8 @@ impl TimeWindow {
         };
         let mut field =
             Arc::new(Field::new(START, DataType::Timestamp(TimeUnit::Microsecond, zone), false));
-        if let Some(marked) = marked_field(&time, input.schema())? {
-            field = with_event_time_of(&field, &marked, Some(shape.size));
+        if let Some(tagged) = tagged_field(&time, input.schema())? {
+            field = with_event_time_of(&field, &tagged, Some(shape.size));
         }
         let mut fields: Vec<_> =
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();

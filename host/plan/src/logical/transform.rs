@@ -53,7 +53,7 @@ impl PluginTransform {
         Ok(PluginTransform { input, module, function: function.to_owned(), schema })
     }
 
-    /// What the function gives, without the marks of event time.
+    /// What the function gives, without the tags of event time.
     pub(crate) fn declared(&self) -> SchemaRef {
         let fields: Vec<Field> = self
             .schema

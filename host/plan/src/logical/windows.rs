@@ -61,14 +61,14 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
     if !expanded.transformed {
         return Ok(expanded.data);
     }
-    // The windows have the mark of event time, which the call did not have.
-    expanded.data.transform_up(with_marks).map(|marked| marked.data)
+    // The windows have the tag of event time, which the call did not have.
+    expanded.data.transform_up(with_tags).map(|tagged| tagged.data)
 }
 
-/// A union has event time where its first input has it, as in Spark, and the mark of another input
+/// A union has event time where its first input has it, as in Spark, and the tag of another input
 /// alone does not count.
-pub(crate) fn mark_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let marked = plan.transform_up(|node| {
+pub(crate) fn tag_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let tagged = plan.transform_up(|node| {
         let LogicalPlan::Union(union) = &node else {
             return Ok(Transformed::no(node));
         };
@@ -80,9 +80,9 @@ pub(crate) fn mark_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
         for other in others {
             let columns = other.schema().columns().into_iter().enumerate();
             let columns = columns.map(|(place, column)| {
-                let is_marked = is_event_time(other.schema().field(place));
+                let is_tagged = is_event_time(other.schema().field(place));
                 let name = column.name.clone();
-                match is_marked && is_plain(place) {
+                match is_tagged && is_plain(place) {
                     true => plain_time(Expr::Column(column)).alias(name),
                     false => Expr::Column(column),
                 }
@@ -99,14 +99,14 @@ pub(crate) fn mark_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
     })?;
-    match marked.transformed {
-        true => marked.data.transform_up(with_marks).map(|marked| marked.data),
-        false => Ok(marked.data),
+    match tagged.transformed {
+        true => tagged.data.transform_up(with_tags).map(|tagged| tagged.data),
+        false => Ok(tagged.data),
     }
 }
 
 /// A union keeps the fields that it has, whatever became of those of its inputs.
-fn with_marks(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn with_tags(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let node = match node {
         LogicalPlan::Union(union) => {
             LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)
@@ -248,10 +248,10 @@ impl WindowCall {
         // that they do not wait there, and below the watermark of another column, which they do not
         // move then.
         let joins = input.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))?;
-        let is_marked = |column: &Column| {
+        let is_tagged = |column: &Column| {
             input.schema().field_from_column(column).is_ok_and(|field| is_event_time(field))
         };
-        let input = match joins || !time.column_refs().into_iter().any(is_marked) {
+        let input = match joins || !time.column_refs().into_iter().any(is_tagged) {
             true => LogicalPlanBuilder::from(input).filter(time.clone().is_not_null())?.build()?,
             false => input,
         };

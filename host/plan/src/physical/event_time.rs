@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
-use datafusion::common::exec_datafusion_err;
+use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
@@ -18,7 +17,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::properties::{one_input, plain};
-use crate::logical::window_ends;
+use crate::logical::times_of;
 use crate::{EventTimes, RunningBatch};
 
 /// Lets rows pass and reports the event times of each partition to the batch.
@@ -47,15 +46,8 @@ impl EventTimeWatermarkExec {
 }
 
 fn event_times(rows: &RecordBatch, column: usize) -> Result<Option<EventTimes>> {
-    let values = rows.column(column);
-    let times = match values.data_type() {
-        DataType::Struct(_) => window_ends(values)?,
-        _ => values,
-    };
-    let times = times
-        .as_primitive_opt::<TimestampMicrosecondType>()
-        .ok_or_else(|| exec_datafusion_err!("event times have to be microseconds"))?;
-    let (Some(min), Some(max)) = (min(times), max(times)) else {
+    let times = times_of(rows.column(column))?;
+    let (Some(min), Some(max)) = (min(&times), max(&times)) else {
         return Ok(None);
     };
     let count = (times.len() - times.null_count()) as u64;
@@ -90,13 +82,13 @@ impl ExecutionPlan for EventTimeWatermarkExec {
         let batch = RunningBatch::of(&context)?;
         let (column, number, schema) = (self.column, self.number, self.schema());
         let input = self.input.execute(partition, context)?;
-        let marked = Arc::clone(&schema);
+        let tagged = Arc::clone(&schema);
         let stream = input.map(move |rows| {
             let rows = rows?;
             if let Some(seen) = event_times(&rows, column)? {
                 batch.observe_event_times(number, seen);
             }
-            Ok(RecordBatch::try_new(Arc::clone(&marked), rows.columns().to_vec())?)
+            Ok(RecordBatch::try_new(Arc::clone(&tagged), rows.columns().to_vec())?)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }

@@ -7,6 +7,7 @@ mod encoding;
 mod evaluate;
 mod event_time;
 mod extension;
+mod gather;
 mod inputs;
 mod join_keys;
 mod limit;
@@ -23,6 +24,7 @@ mod time_window;
 mod transform;
 
 pub(crate) use extension::Extensions;
+pub(crate) use gather::gather_partitions;
 pub(crate) use properties::{leaf, plain};
 pub use read_ahead::ReadAhead;
 pub(crate) use scan::{StreamScanExec, StreamTable};

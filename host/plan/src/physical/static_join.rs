@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinType;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::execution_plan::EmissionType;
+use datafusion::physical_plan::execution_plan::{EmissionType, reset_plan_states};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream, collect,
@@ -89,7 +89,9 @@ impl StaticJoinExec {
 impl StaticJoinPlan {
     /// Reads the table.
     async fn read(&self) -> Result<Lookup> {
-        let blocks = collect(Arc::clone(&self.table), Arc::new(TaskContext::default())).await?;
+        // Parts of it may keep what came of an earlier attempt, an error too.
+        let table = reset_plan_states(Arc::clone(&self.table))?;
+        let blocks = collect(table, Arc::new(TaskContext::default())).await?;
         let mut rows = concat_batches(&self.table.schema(), &blocks)?;
         if let Some(only) = &self.table_only {
             rows = filter_record_batch(&rows, &fulfils(only, &rows)?)?;

@@ -15,9 +15,10 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream,
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use super::properties::{one_input, plain};
+use super::stateful::OUTPUT_ROWS;
 use crate::logical::WindowShape;
 
 /// A row a window: rows without a time vanish, rows in several windows multiply.
@@ -67,11 +68,19 @@ impl ExecutionPlan for TimeWindowExec {
     ) -> Result<SendableRecordBatchStream> {
         let (time, shape, schema) = (Arc::clone(&self.time), self.shape, self.schema());
         let output = Arc::clone(&schema);
-        let stream = self.input.execute(partition, context)?.map(move |rows| {
-            let rows = rows?;
-            let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-            expand(&rows, &times, shape, &output)
+        let windows_a_row = usize::try_from(shape.size / shape.slide).unwrap_or(1).max(1);
+        let rows_at_once = (OUTPUT_ROWS / windows_a_row).max(1);
+        let stream = self.input.execute(partition, context)?.map_ok(move |rows| {
+            let (time, output) = (Arc::clone(&time), Arc::clone(&output));
+            // A row becomes many where windows overlap: some at a time.
+            let parts = (0..rows.num_rows()).step_by(rows_at_once.min(rows.num_rows().max(1)));
+            futures::stream::iter(parts).map(move |from| {
+                let rows = rows.slice(from, rows_at_once.min(rows.num_rows() - from));
+                let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
+                expand(&rows, &times, shape, &output)
+            })
         });
+        let stream = stream.try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
 }

@@ -119,7 +119,7 @@ impl ExecutionPlan for PluginTransformExec {
         let (module, function) = (Arc::clone(&self.module), self.function.clone());
         let given = self.input.schema();
         let input = self.input.execute(partition, Arc::clone(&context))?;
-        let marked = Arc::clone(&schema);
+        let tagged = Arc::clone(&schema);
         let mut opened: Option<Opened> = None;
         let stream = input
             .map(move |rows| {
@@ -132,9 +132,9 @@ impl ExecutionPlan for PluginTransformExec {
                     Some(opened) => opened.call(&rows)?,
                     None => Vec::new(),
                 };
-                let marked = Arc::clone(&marked);
+                let tagged = Arc::clone(&tagged);
                 Ok::<_, DataFusionError>(futures::stream::iter(outputs).map(move |rows| {
-                    Ok(RecordBatch::try_new(Arc::clone(&marked), rows.columns().to_vec())?)
+                    Ok(RecordBatch::try_new(Arc::clone(&tagged), rows.columns().to_vec())?)
                 }))
             })
             .try_flatten();

@@ -66,7 +66,7 @@ impl Names {
     }
 
     /// Says that the table streams.
-    pub(crate) fn mark_streaming(&mut self, name: &str) {
+    pub(crate) fn add_streaming(&mut self, name: &str) {
         self.streaming.insert(name.to_owned());
     }
 

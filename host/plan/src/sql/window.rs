@@ -30,7 +30,7 @@ pub(crate) fn window_struct(start: Expr, size_micros: i64) -> Expr {
 }
 
 /// `struct<start, end>` from a column of starts, and one of ends or a size in microseconds. It has
-/// the mark of event time if either column has.
+/// the tag of event time if either column has.
 pub(crate) fn bounds_struct(start: Expr, end: Expr) -> Expr {
     let function = Arc::new(ScalarUDF::new_from_impl(WindowStruct::default()));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![start, end]))
@@ -65,7 +65,7 @@ fn window_type(time: &DataType) -> Result<DataType> {
     ])))
 }
 
-/// The mark of event time is taken from a column of a union whose first input has none.
+/// The tag of event time is taken from a column of a union whose first input has none.
 pub(crate) fn plain_time(time: Expr) -> Expr {
     ScalarUDF::new_from_impl(PlainTime::default()).call(vec![time])
 }
@@ -167,9 +167,9 @@ impl ScalarUDFImpl for WindowStruct {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let start = &arguments.arg_fields[0];
         let field = Field::new(self.name(), window_type(start.data_type())?, start.is_nullable());
-        let marked = arguments.arg_fields.iter().find(|field| is_event_time(field));
-        let window = match marked {
-            Some(marked) => with_event_time_of(&field, marked, None),
+        let tagged = arguments.arg_fields.iter().find(|field| is_event_time(field));
+        let window = match tagged {
+            Some(tagged) => with_event_time_of(&field, tagged, None),
             None => Arc::new(field),
         };
         Ok(with_session_of(window, start))
@@ -195,7 +195,7 @@ impl ScalarUDFImpl for WindowStruct {
 }
 
 /// A bound of sessions, `start` or `end`, as a column that sessions can be grouped by. The end has
-/// the mark of event time, if they have.
+/// the tag of event time, if they have.
 pub(crate) fn session_bound(sessions: Expr, bound: &'static str) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
     ScalarUDF::new_from_impl(SessionBound { bound, signature }).call(vec![sessions])
@@ -240,7 +240,7 @@ impl ScalarUDFImpl for SessionBound {
     }
 }
 
-/// Spark's `window_time(window)`: its end less a microsecond. It keeps the mark of event time.
+/// Spark's `window_time(window)`: its end less a microsecond. It keeps the tag of event time.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct WindowTime {
     signature: Signature,
@@ -282,10 +282,9 @@ impl ScalarUDFImpl for WindowTime {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let windows = arguments.args[0].to_array(arguments.number_rows)?;
-        let ends = microseconds(window_ends(&windows)?)?;
+        let ends = window_ends(&windows)?;
+        let ends = microseconds(&ends)?;
         let times: TimestampMicrosecondArray = ends.unary(|end| end.wrapping_sub(1));
-        let nulls = arrow::buffer::NullBuffer::union(ends.nulls(), windows.nulls());
-        let times = TimestampMicrosecondArray::new(times.values().clone(), nulls);
         Ok(ColumnarValue::Array(Arc::new(times.with_data_type(ends.data_type().clone()))))
     }
 }

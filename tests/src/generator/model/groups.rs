@@ -18,6 +18,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether it is one of several, by key or window.
+    pub(super) fn is_one_of_many(&self) -> bool {
+        self.key.is_some() || self.end != self.start
+    }
+
     pub(super) fn total(&self) -> String {
         self.line(&[])
     }

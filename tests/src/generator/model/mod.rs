@@ -13,7 +13,7 @@ use join::{Join, Pair};
 
 use super::rows::Row;
 use super::shape::{Shape, Windowed};
-use super::{Scenario, Start};
+use super::{Mode, Scenario, Start};
 
 /// A batch that runs.
 struct Batch {
@@ -52,17 +52,17 @@ impl Scenario {
         let batches = self.batches();
         match &self.shape {
             Shape::Totals { by_key } => {
-                let totals = groups::totals(&batches, *by_key);
-                self.come_out(&totals, Group::total, batches.len())
+                let totals = |batches: &[Batch]| groups::totals(batches, *by_key);
+                self.come_out(&batches, totals, Group::total)
             }
             Shape::Windows(windowed) => {
                 let batches = self.below(windowed, batches);
-                let windows = groups::windows(&batches, windowed);
-                self.come_out(&windows, Group::window, batches.len())
+                let windows = |batches: &[Batch]| groups::windows(batches, windowed);
+                self.come_out(&batches, windows, Group::window)
             }
             Shape::Sessions { gap } => {
-                let sessions = groups::sessions(&batches, *gap);
-                self.come_out(&sessions, Group::session, batches.len())
+                let sessions = |batches: &[Batch]| groups::sessions(batches, *gap);
+                self.come_out(&batches, sessions, Group::session)
             }
             Shape::Once { within_watermark } => {
                 let line = if *within_watermark { once::id } else { once::columns };
@@ -77,18 +77,33 @@ impl Scenario {
         }
     }
 
-    /// Lines of groups by batch: in complete mode of all, otherwise of those that leave.
+    /// Lines of groups by batch: in complete mode of all, in update mode of those that the batch
+    /// touched, otherwise of those that leave.
     fn come_out(
         &self,
-        groups: &[Group],
+        batches: &[Batch],
+        groups: impl Fn(&[Batch]) -> Vec<Group>,
         line: fn(&Group) -> String,
-        batches: usize,
     ) -> Vec<Vec<String>> {
-        let mut lines = vec![Vec::new(); batches];
-        for group in groups {
-            let batch = if self.is_complete { batches.checked_sub(1) } else { group.leaves_in };
-            if let Some(batch) = batch {
-                lines[batch].push(line(group));
+        let mut lines = vec![Vec::new(); batches.len()];
+        if self.mode == Mode::Update {
+            for (number, lines) in lines.iter_mut().enumerate() {
+                let (before, now) = (groups(&batches[..number]), groups(&batches[..=number]));
+                // A group without a key is given again whatever comes.
+                let is_same =
+                    |one: &Group, other: &Group| one.is_one_of_many() && line(one) == line(other);
+                let touched = now.iter().filter(|g| !before.iter().any(|b| is_same(b, g)));
+                lines.extend(touched.map(line));
+            }
+            return lines;
+        }
+        for group in groups(batches) {
+            let leaves_in = match self.mode {
+                Mode::Complete => batches.len().checked_sub(1),
+                _ => group.leaves_in,
+            };
+            if let Some(batch) = leaves_in {
+                lines[batch].push(line(&group));
             }
         }
         lines
@@ -137,13 +152,13 @@ impl Scenario {
                 late = watermark;
                 watermark = watermark.max(marks.iter().copied().min().unwrap_or(0));
             }
-            if has_run && !start.is_once && !self.is_complete && watermark > late {
+            if has_run && !start.is_once && !self.is_complete() && watermark > late {
                 let rows = vec![Vec::new(); self.delays.len()];
                 batches.push(Batch { rows, late, watermark });
                 late = watermark;
             }
         }
-        if self.is_complete {
+        if self.is_complete() {
             // Nothing leaves.
             batches.iter_mut().for_each(|batch| batch.watermark = i64::MIN);
             if !self.shape.drops_late_rows_in_complete_mode() {

@@ -57,6 +57,7 @@ scripts! {
     a_row_past_its_time_that_is_not_late_still_meets_and_leaves_at_once,
     a_row_without_a_time_is_in_no_window,
     a_sorted_result_may_go_by_its_window,
+    a_sorted_union_has_the_rows_of_all_its_parts,
     a_stateless_query_with_a_watermark_runs_no_batch_without_data,
     a_time_that_is_a_group_itself_leaves_at_the_watermark,
     a_watermark_on_a_step_follows_what_the_step_lets_through,

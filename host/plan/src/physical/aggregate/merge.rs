@@ -154,7 +154,7 @@ impl Merge {
         rows.collect()
     }
 
-    /// The touched groups in (shard, key) order.
+    /// The touched groups in (shard, bucket, key) order.
     fn emit_touched(
         &self,
         touched: &Touched,

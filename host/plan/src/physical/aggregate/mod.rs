@@ -7,7 +7,7 @@
 //! (but for complete mode, whose result is everything).
 //!
 //! Order is fixed: state first, then partials by (partition, block), so that sums of doubles
-//! repeat; rows leave in (shard, key) order.
+//! repeat; rows leave in (shard, bucket, key) order.
 
 mod groups;
 mod merge;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{filter_record_batch, not, take_arrays};
-use datafusion::common::JoinType;
+use datafusion::common::{JoinType, exec_err};
 use datafusion::error::Result;
 use tidemill_core::{Bucket, ShardId};
 
@@ -35,7 +35,7 @@ pub(super) struct Run {
     counts: StateCounts,
     /// Number of the next row that is kept.
     next_row: u64,
-    /// Left rows of the state that met a right row of this batch, in a left semi join: they leave
+    /// Left rows of the state that met a right row of this block, in a left semi join: they leave
     /// once.
     given: HashSet<u64>,
 }
@@ -126,6 +126,8 @@ impl Run {
 
     /// Finds the pairs of a block's rows with those that are kept of the other side.
     async fn meet(&mut self, block: &mut Block<'_>, other: &Side, output: &Output) -> Result<()> {
+        // Left rows that were given before have left the state.
+        self.given.clear();
         let mut candidates = Candidates::default();
         let mut group = vec![other.tag];
         for row in 0..block.rows.num_rows() {
@@ -262,6 +264,9 @@ impl Run {
             value.extend(block.prepared.kept.row(row).as_ref());
             let number = self.next_row;
             self.next_row += 1;
+            if self.next_row % ROWS_OF_A_BATCH == 0 {
+                return exec_err!("a join keeps at most {ROWS_OF_A_BATCH} rows of one batch");
+            }
             self.state.shard(block.shards[row], |state| {
                 state.put_member(bucket, &group, number, &value)
             })?;

@@ -1,4 +1,4 @@
-//! What a source says of itself in the progress record of each batch.
+//! The loop of the engine, with a source and a sink of the test's own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
-use tidemill_checkpoint::{MemoryDisk, OpenOptions};
+use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
     Begin, ConnectorError, Delivery, Digest, OutputMode, RangeReader, ReadLimit, RowStream, Sink,
     Slice, Source, SourceRange, Trigger, WatermarkPolicy,
@@ -92,9 +92,10 @@ impl RangeReader for NumbersReader {
     }
 }
 
-struct Nowhere;
+/// A sink that shows nothing. What it does at its first commits is the test's.
+struct Nowhere<C>(C);
 
-impl Sink for Nowhere {
+impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     fn description(&self) -> String {
         "Nowhere".to_owned()
     }
@@ -112,7 +113,7 @@ impl Sink for Nowhere {
     }
 
     fn commit(&mut self) -> Result<(), ConnectorError> {
-        Ok(())
+        self.0()
     }
 
     fn abort(&mut self) -> Result<(), ConnectorError> {
@@ -120,7 +121,13 @@ impl Sink for Nowhere {
     }
 }
 
-fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
+fn query(
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
     let table = SourceTable {
         name: "numbers".to_owned(),
         schema: schema(),
@@ -149,7 +156,7 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
             trigger: Trigger::AvailableNow,
             no_data_batches: true,
             watermark_policy: WatermarkPolicy::Min,
-            retries: 0,
+            retries,
         },
         definition,
         plan,
@@ -158,14 +165,48 @@ fn query(on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>) -> Query {
             source: Box::new(Numbers { next: 0 }),
         }],
         plugins: Box::new(NoPlugins),
-        disk: Arc::new(MemoryDisk::new()),
+        disk: Arc::new(disk.clone()),
         checkpoint: PathBuf::from("checkpoint"),
         checkpoint_options: OpenOptions::default(),
         clock: Arc::new(SystemClock),
         on_event,
     };
-    let open = Box::new(|_: &_| Ok(Output::Sink(Box::new(Nowhere))));
-    Query::open(config, open, StopSignal::new()).unwrap()
+    let open = Box::new(|_: &_| Ok(Output::Sink(sink)));
+    Query::open(config, open, stop).unwrap()
+}
+
+/// What a batch says when it has ended: its number.
+fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
+    let numbers = Arc::clone(numbers);
+    Box::new(move |event| {
+        if let QueryEvent::Progress(progress) = event {
+            numbers.lock().unwrap().push(progress.batch_id);
+        }
+    })
+}
+
+/// A stop that comes while a batch is delivered for the second time lets it end: the sink has it,
+/// and another start must not deliver it again.
+#[test]
+fn a_stop_during_a_retry_that_succeeds_keeps_its_batch() {
+    let _alone = crate::planning();
+    let (disk, ended) = (MemoryDisk::new(), Arc::new(Mutex::new(Vec::new())));
+    let (stop, mut commits) = (StopSignal::new(), 0);
+    let asked = stop.clone();
+    let sink = Nowhere(move || {
+        commits += 1;
+        if commits == 1 {
+            return Err(ConnectorError::retryable("the place is away"));
+        }
+        asked.stop();
+        Ok(())
+    });
+    query(&disk, 1, Box::new(sink), stop, batches_of(&ended)).run().unwrap();
+    assert_eq!(*ended.lock().unwrap(), [0]);
+    let disk = disk.after(Crash::PowerCut);
+    let sink = Box::new(Nowhere(|| Ok(())));
+    query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
+    assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
 }
 
 #[test]
@@ -178,7 +219,8 @@ fn each_record_says_where_the_input_ends_and_how_far_that_batch_is_behind() {
             kept.lock().unwrap().push((*progress).clone());
         }
     });
-    query(on_event).run().unwrap();
+    let sink = Box::new(Nowhere(|| Ok(())));
+    query(&MemoryDisk::new(), 0, sink, StopSignal::new(), on_event).run().unwrap();
     let records = records.lock().unwrap();
     assert_eq!(records.len(), 3);
     for (record, end) in records.iter().zip([10, 20, 30]) {

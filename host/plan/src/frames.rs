@@ -118,7 +118,7 @@ async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionConte
             FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
         context.register_table(table.name.as_str(), Arc::new(provider))?;
     }
-    let statement = sql::parse_query(text, &names)?;
+    let statement = sql::parse_query(text, &names, &sql::Refusals::default())?;
     let plan = as_spark(context.state().statement_to_plan(statement).await?)?;
     Ok((context, plan))
 }

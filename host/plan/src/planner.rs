@@ -26,7 +26,7 @@ use crate::logical::{
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
 };
-use crate::sql::{self, Names};
+use crate::sql::{self, Names, Refusals};
 use crate::subqueries::sink_subqueries;
 use crate::{
     PlanError, PlannedQuery, QueryDefinition, SourceTable, StatefulOperator, analysis, counters,
@@ -92,6 +92,7 @@ impl PlannedQuery {
 struct Planner {
     context: SessionContext,
     names: Names,
+    refusals: Refusals,
     streams: Streams,
     /// How many watermarks have been declared.
     watermarks: usize,
@@ -105,9 +106,9 @@ impl Planner {
         let context = session::streaming(definition.scan_partitions);
         session::register_functions(&context);
         let streams = Streams::of(definition);
-        let names = Names::of_mode(definition.output_mode == OutputMode::Complete);
-        let written = BTreeMap::new();
-        Planner { context, names, streams, watermarks: 0, written, last: None }
+        let refusals = Refusals::of_mode(definition.output_mode == OutputMode::Complete);
+        let (names, written) = (Names::default(), BTreeMap::new());
+        Planner { context, names, refusals, streams, watermarks: 0, written, last: None }
     }
 
     fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
@@ -192,7 +193,7 @@ impl Planner {
 
     async fn sql(&self, step: &str, text: &str) -> Result<LogicalPlan, PlanError> {
         let in_step = |error| PlanError::in_step(step, &error);
-        let statement = sql::parse_query(text, &self.names).map_err(in_step)?;
+        let statement = sql::parse_query(text, &self.names, &self.refusals).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
         tag_unions(expand_windows(as_spark(plan).map_err(in_step)?).map_err(in_step)?)
             .map_err(in_step)
@@ -227,7 +228,7 @@ impl Planner {
         };
         self.names.add_table(name, plan.schema().as_arrow());
         if self.streams.reach(&plan) {
-            self.names.add_streaming(name);
+            self.refusals.add_streaming(name);
         }
         let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
         self.context.register_table(name, view)?;

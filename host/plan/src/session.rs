@@ -89,7 +89,8 @@ mod tests {
         let context = batch();
         register_functions(&context);
         let text = format!("SELECT {select} {ROWS}");
-        let statement = sql::parse_query(&text, &sql::Names::default()).unwrap();
+        let statement =
+            sql::parse_query(&text, &sql::Names::default(), &sql::Refusals::default()).unwrap();
         let rows = futures::executor::block_on(async {
             let plan = context.state().statement_to_plan(statement).await.unwrap();
             let frame = context.execute_logical_plan(as_spark(plan).unwrap()).await.unwrap();

@@ -17,6 +17,7 @@ mod operators;
 mod parse;
 mod patterns;
 mod plugin_scalar;
+mod refusals;
 mod structs;
 mod substitute;
 mod texts;
@@ -38,6 +39,7 @@ pub(crate) use names::Names;
 pub(crate) use operators::Operators;
 pub(crate) use parse::parse_query;
 pub(crate) use plugin_scalar::PluginScalar;
+pub(crate) use refusals::Refusals;
 pub(crate) use window::{
     SESSION_WINDOW, WINDOW, WINDOW_TIME, bounds_struct, plain_time, session_bound, timestamp_type,
     window_struct, window_time,

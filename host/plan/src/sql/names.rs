@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
-    VisitMut, VisitorMut,
+    Expr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
 use super::grouping::{window_function, window_named};
@@ -17,10 +16,6 @@ pub(crate) struct Names {
     /// And each table's columns.
     tables: BTreeMap<String, Vec<String>>,
     columns: BTreeSet<String>,
-    /// The tables that stream.
-    streaming: BTreeSet<String>,
-    /// Whether each batch gives the whole result, which can be sorted.
-    is_complete: bool,
     /// Names that the text itself gives to columns.
     aliases: BTreeSet<String>,
     /// Names that stand before a column's, by their lower case.
@@ -28,16 +23,6 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// No names yet, for a query in complete mode or another one.
-    pub(crate) fn of_mode(is_complete: bool) -> Names {
-        Names { is_complete, ..Names::default() }
-    }
-
-    /// Whether a query can be sorted: what streams only where it is aggregated, and in complete mode.
-    pub(super) fn can_be_sorted(&self, query: &SetExpr) -> bool {
-        !self.is_streaming(query) || (self.is_complete && aggregates(query))
-    }
-
     /// Adds a table with its columns and their fields.
     pub(crate) fn add_table(&mut self, name: &str, schema: &arrow::datatypes::Schema) {
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -63,23 +48,6 @@ impl Names {
             (Some(columns), ..) | (None, Some((_, columns)), None) => Some(columns),
             _ => None,
         }
-    }
-
-    /// Says that the table streams.
-    pub(crate) fn add_streaming(&mut self, name: &str) {
-        self.streaming.insert(name.to_owned());
-    }
-
-    /// Whether a query reads a table that streams.
-    pub(super) fn is_streaming(&self, query: &SetExpr) -> bool {
-        let mut reads = false;
-        let _ = datafusion::sql::sqlparser::ast::visit_relations(query, |relation| {
-            let name = relation.0.last().map(ToString::to_string).unwrap_or_default();
-            let name = name.trim_matches('`');
-            reads |= self.streaming.iter().any(|table| table.eq_ignore_ascii_case(name));
-            ControlFlow::<()>::Continue(())
-        });
-        reads
     }
 
     /// Writes a column's name as where it is defined. Columns of tables go before names that the
@@ -180,25 +148,6 @@ impl Names {
         if let arrow::datatypes::DataType::Struct(fields) = field.data_type() {
             fields.iter().for_each(|field| self.add_field(field));
         }
-    }
-}
-
-/// Whether a query groups somewhere.
-fn aggregates(query: &SetExpr) -> bool {
-    let mut groups = Groups(false);
-    let _ = query.clone().visit(&mut groups);
-    groups.0
-}
-
-struct Groups(bool);
-
-impl VisitorMut for Groups {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let by_nothing = |exprs: &[Expr]| exprs.is_empty();
-        self.0 |= !matches!(&select.group_by, GroupByExpr::Expressions(e, _) if by_nothing(e));
-        ControlFlow::Continue(())
     }
 }
 

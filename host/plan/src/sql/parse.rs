@@ -15,8 +15,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, OrderBy, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, Statement, TableFactor, VisitMut,
-    VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -26,6 +25,7 @@ use super::calls;
 use super::dialect::Spark;
 use super::grouping::{SameSpelling, rewrite_grouping, window_named};
 use super::names::{Names, default_name};
+use super::refusals::Refusals;
 use super::structs::name_fields;
 use super::substitute::substitute_aliases;
 use super::texts;
@@ -33,13 +33,18 @@ use super::using::rewrite_joins;
 use crate::counters;
 
 /// Parses one SELECT.
-pub(crate) fn parse_query(text: &str, names: &Names) -> Result<DataFusionStatement> {
+pub(crate) fn parse_query(
+    text: &str,
+    names: &Names,
+    refusals: &Refusals,
+) -> Result<DataFusionStatement> {
     counters::count_parsed();
     let mut statements =
         parse_sql(text).map_err(|error| DataFusionError::Plan(error.to_string()))?;
     let (Some(Statement::Query(mut query)), None) = (statements.pop(), statements.pop()) else {
         return plan_err!("a step is one SELECT, and nothing else");
     };
+    refusals.check(&query)?;
     let mut names = names.clone();
     names.spell_aliases(&mut query);
     let mut outcome = query.visit(&mut SameSpelling);
@@ -121,16 +126,6 @@ impl VisitorMut for Rewrite {
             // Its columns are not those of a table that has the same name.
             self.names.forget_table(&table.alias.name.value);
         }
-        // The planner would take the order out of a query within another one.
-        if self.depth > 0
-            && query.order_by.is_some()
-            && query.limit_clause.is_none()
-            && !self.names.can_be_sorted(&query.body)
-        {
-            return ControlFlow::Break(DataFusionError::Plan(
-                "Sorting is not supported on streaming DataFrames/Datasets, unless it is on aggregated DataFrame/Dataset in Complete output mode; leave out the ORDER BY of the inner query, whose order means nothing to the outer one".to_owned(),
-            ));
-        }
         self.depth += 1;
         let naming = if self.depth == 1 { Naming::AsWritten } else { Naming::AsKnown };
         match rewrite_body(&mut query.body, query.order_by.as_mut(), &self.names, naming) {
@@ -147,16 +142,6 @@ impl VisitorMut for Rewrite {
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<DataFusionError> {
         spell_tables(relation, &self.names);
         ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<DataFusionError> {
-        match table {
-            TableFactor::Table { sample: Some(_), .. } => {
-                let reason = "Sampling is not supported on streaming DataFrames/Datasets: TABLESAMPLE gives other rows each time, and a batch has to give the same when it is run again";
-                ControlFlow::Break(DataFusionError::Plan(reason.to_owned()))
-            }
-            _ => ControlFlow::Continue(()),
-        }
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
@@ -185,34 +170,13 @@ fn rewrite_body(
 ) -> Result<()> {
     match body {
         SetExpr::Select(select) => rewrite_select(select, order_by, names, naming),
-        SetExpr::SetOperation { op, left, right, .. } => {
-            refuse_set_operation(*op, left, right, names)?;
+        SetExpr::SetOperation { left, right, .. } => {
             rewrite_body(left, None, names, naming)?;
             rewrite_body(right, None, names, naming)
         }
         // A nested query is visited on its own.
         _ => Ok(()),
     }
-}
-
-/// Spark refuses INTERSECT and EXCEPT of streams. They would become joins here, which are not
-/// refused.
-fn refuse_set_operation(
-    operator: SetOperator,
-    left: &SetExpr,
-    right: &SetExpr,
-    names: &Names,
-) -> Result<()> {
-    if operator == SetOperator::Union || !(names.is_streaming(left) || names.is_streaming(right)) {
-        return Ok(());
-    }
-    let name = match operator {
-        SetOperator::Intersect => "Intersect",
-        _ => "Except",
-    };
-    plan_err!(
-        "{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream"
-    )
 }
 
 fn rewrite_select(
@@ -272,7 +236,7 @@ mod tests {
         let column =
             arrow::datatypes::Field::new("orderTime", arrow::datatypes::DataType::Utf8, true);
         names.add_table("Orders", &arrow::datatypes::Schema::new(vec![column]));
-        parse_query(text, &names).unwrap().to_string()
+        parse_query(text, &names, &Refusals::default()).unwrap().to_string()
     }
 
     #[test]
@@ -316,7 +280,8 @@ mod tests {
     #[test]
     fn all_columns_of_several_tables_are_no_struct() {
         let text = "SELECT struct(*) AS v FROM a JOIN b ON a.x = b.x";
-        let error = parse_query(text, &Names::default()).unwrap_err().to_string();
+        let error =
+            parse_query(text, &Names::default(), &Refusals::default()).unwrap_err().to_string();
         assert!(error.contains("name the columns"), "{error}");
     }
 
@@ -326,7 +291,7 @@ mod tests {
             "WITH orders AS (SELECT *, 1 AS more FROM orders) SELECT struct(*) AS v FROM orders";
         let mut names = Names::default();
         names.add_table("Orders", &arrow::datatypes::Schema::empty());
-        let error = parse_query(text, &names).unwrap_err().to_string();
+        let error = parse_query(text, &names, &Refusals::default()).unwrap_err().to_string();
         assert!(error.contains("name the columns"), "{error}");
     }
 

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Extension, Join, LogicalPlan, O
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::analysis::Streams;
+use crate::constraints::inferred;
 use crate::logical::{Evaluate, StaticInput, StaticJoin, StreamJoin};
 use crate::sql::CAST;
 use crate::{PlanError, counters, session};
@@ -51,39 +52,50 @@ pub(crate) async fn plan_joins(
     placed.map(|placed| placed.data).map_err(PlanError::refused_by)
 }
 
-/// Adds to the conditions of joins that what they compare is not null, for the sides whose rows
-/// vanish when they meet nothing. Spark infers that and pushes it down: rows with such nulls are
-/// not kept, and where the filter does not read event time they do not move the watermark.
-pub(crate) fn infer_not_null(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// Adds to the conditions of joins what follows from them for a side whose rows vanish when they
+/// meet nothing: what is known of the other side, and that what they compare is not null. Spark
+/// infers that and pushes it down: the rows that it removes are not kept, and where the filter does
+/// not read event time they do not move the watermark.
+pub(crate) fn infer_filters(plan: LogicalPlan) -> Result<LogicalPlan> {
     let inferred = plan.transform_up(|node| {
         let LogicalPlan::Join(mut join) = node else {
             return Ok(Transformed::no(node));
         };
-        let (left_may, right_may) = join.join_type.on_lr_is_preserved();
-        let mut compared: Vec<Column> = Vec::new();
-        let conditions = join.filter.iter().cloned().flat_map(split_conjunction_owned);
-        conditions.for_each(|condition| compare_columns(&condition, &mut compared));
-        if join.null_equality == NullEquality::NullEqualsNothing {
-            for (left, right) in &join.on {
-                compare_columns(left, &mut compared);
-                compare_columns(right, &mut compared);
-            }
-        }
-        let wanted = compared.into_iter().filter(|column| {
-            let may_be_null = |side: &LogicalPlan, may: bool| {
-                let place = side.schema().maybe_index_of_column(column);
-                may && place.is_some_and(|place| side.schema().field(place).is_nullable())
-            };
-            may_be_null(&join.left, left_may) || may_be_null(&join.right, right_may)
-        });
-        let not_null: Vec<Expr> = wanted.map(|column| Expr::Column(column).is_not_null()).collect();
-        if not_null.is_empty() {
+        // NOT IN asks whether there is a null on the right.
+        if join.null_aware {
             return Ok(Transformed::no(LogicalPlan::Join(join)));
         }
-        join.filter = conjunction(join.filter.take().into_iter().chain(not_null));
+        let (left, right) = inferred(&join)?;
+        let new = [not_null(&join), left, right].concat();
+        if new.is_empty() {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        join.filter = conjunction(join.filter.take().into_iter().chain(new));
         Ok(Transformed::yes(LogicalPlan::Join(join)))
     });
     inferred.map(|inferred| inferred.data)
+}
+
+/// That the columns which a join compares are not null.
+fn not_null(join: &Join) -> Vec<Expr> {
+    let (left_may, right_may) = join.join_type.on_lr_is_preserved();
+    let mut compared: Vec<Column> = Vec::new();
+    let conditions = join.filter.iter().cloned().flat_map(split_conjunction_owned);
+    conditions.for_each(|condition| compare_columns(&condition, &mut compared));
+    if join.null_equality == NullEquality::NullEqualsNothing {
+        for (left, right) in &join.on {
+            compare_columns(left, &mut compared);
+            compare_columns(right, &mut compared);
+        }
+    }
+    let wanted = compared.into_iter().filter(|column| {
+        let may_be_null = |side: &LogicalPlan, may: bool| {
+            let place = side.schema().maybe_index_of_column(column);
+            may && place.is_some_and(|place| side.schema().field(place).is_nullable())
+        };
+        may_be_null(&join.left, left_may) || may_be_null(&join.right, right_may)
+    });
+    wanted.map(|column| Expr::Column(column).is_not_null()).collect()
 }
 
 /// Functions that give null for a null, and that Spark knows as such (NullIntolerant). Others may

@@ -18,7 +18,7 @@ use tidemill_core::{OutputMode, PluginModule};
 
 use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
-use crate::joins::{infer_not_null, plan_joins};
+use crate::joins::{infer_filters, plan_joins};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, PluginTransform, as_spark, expand_windows, extract_calls,
     gives_rows_once, grouping_columns, limit_streams, number_watermarks, tag_unions,
@@ -66,7 +66,7 @@ impl PlannedQuery {
         let state = session::state(&planner.context);
         // Outer joins that a filter above makes inner ones have to be known before.
         let result = sink_subqueries(result)?;
-        let result = infer_not_null(optimise(&state, &result)?)?;
+        let result = infer_filters(optimise(&state, &result)?)?;
         let logical = extract_calls(optimise(&state, &result)?)?;
         let logical = plan_joins(logical, &streams).await?;
         let (logical, watermarks) = number_watermarks(logical)?;

@@ -1,4 +1,4 @@
-//! Puts predicates with a subquery below watermarks.
+//! Puts predicates with a subquery as far down as filters go.
 //!
 //! For Spark `k IN (SELECT …)` is a filter, until late in its optimiser: it goes below a watermark
 //! whose column it does not read, and rows that it removes do not move it. DataFusion makes a join
@@ -6,76 +6,148 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Expr, Extension, Filter, LogicalPlan, LogicalPlanBuilder, Subquery, SubqueryAlias,
+    Distinct, Expr, Extension, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union,
 };
 
-use crate::logical::EventTimeWatermark;
+use crate::constraints::{has_grouping_sets, inferred};
+use crate::logical::{EventTimeWatermark, SessionWindow, TimeWindow};
 
-/// Moves the predicates of a plan that has not been optimised.
+/// Moves the predicates of a plan that has not been optimised, and adds those that follow from them
+/// for the other sides of joins.
 pub(crate) fn sink_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let sunk = plan.transform_down(|node| {
+    let sunk = plan.transform_up(|node| {
         let LogicalPlan::Filter(filter) = node else {
             return Ok(Transformed::no(node));
         };
-        let mut input = filter.input.as_ref().clone();
-        let (mut stay, mut has_moved) = (Vec::new(), false);
-        for predicate in split_conjunction_owned(filter.predicate.clone()) {
-            match sink(&predicate, &input)? {
-                Some(sunk) => (input, has_moved) = (sunk, true),
-                None => stay.push(predicate),
-            }
-        }
-        if !has_moved {
+        let conjuncts = split_conjunction_owned(filter.predicate.clone());
+        let (sink, stay): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(has_subquery);
+        if sink.is_empty() {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         }
-        let Some(rest) = conjunction(stay) else {
-            return Ok(Transformed::yes(input));
+        let input = sink_all(sink, Arc::unwrap_or_clone(filter.input))?;
+        match conjunction(stay) {
+            Some(rest) => filtered(input, rest).map(Transformed::yes),
+            None => Ok(Transformed::yes(input)),
+        }
+    })?;
+    if !sunk.transformed {
+        return Ok(sunk.data);
+    }
+    let inferred = sunk.data.transform_up(|node| {
+        let LogicalPlan::Join(join) = node else {
+            return Ok(Transformed::no(node));
         };
-        Ok(Transformed::yes(LogicalPlanBuilder::from(input).filter(rest)?.build()?))
+        let (mut left, mut right) = inferred(&join)?;
+        left.retain(has_subquery);
+        right.retain(has_subquery);
+        let left = sink_all(left, Arc::unwrap_or_clone(join.left))?.into();
+        let right = sink_all(right, Arc::unwrap_or_clone(join.right))?.into();
+        Ok(Transformed::yes(LogicalPlan::Join(Join { left, right, ..join })))
     });
-    sunk.map(|sunk| sunk.data)
+    inferred.map(|inferred| inferred.data)
 }
 
-/// The plan with a predicate right below its watermark, if the predicate has a subquery and there is
-/// nothing in between but other names.
-fn sink(predicate: &Expr, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
-    if !has_subquery(predicate)? {
-        return Ok(None);
+fn sink_all(predicates: Vec<Expr>, plan: LogicalPlan) -> Result<LogicalPlan> {
+    predicates.into_iter().try_fold(plan, |plan, predicate| sink(predicate, plan))
+}
+
+/// The plan with a predicate as far down in it as it may go.
+fn sink(predicate: Expr, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let below = below(&predicate, &plan)?;
+    if below.iter().all(Option::is_none) {
+        return filtered(plan, predicate);
     }
-    match plan {
-        LogicalPlan::SubqueryAlias(alias) => {
-            let Some(below) = renamed(predicate, &alias.schema, alias.input.schema())? else {
-                return Ok(None);
-            };
-            let Some(input) = sink(&below, &alias.input)? else { return Ok(None) };
-            let alias = SubqueryAlias::try_new(input.into(), alias.alias.clone())?;
-            Ok(Some(LogicalPlan::SubqueryAlias(alias)))
+    let inputs = plan.inputs().into_iter().cloned().zip(below);
+    let inputs = inputs.map(|(input, below)| match below {
+        Some(predicate) => sink(predicate, input),
+        None => Ok(input),
+    });
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    plan.with_new_exprs(plan.expressions(), inputs)
+}
+
+fn filtered(plan: LogicalPlan, predicate: Expr) -> Result<LogicalPlan> {
+    LogicalPlanBuilder::from(plan).filter(predicate)?.build()
+}
+
+/// What a predicate above a plan is above each of its inputs. None where it must not be there.
+fn below(predicate: &Expr, plan: &LogicalPlan) -> Result<Vec<Option<Expr>>> {
+    let over = |values: &[Expr], input: &LogicalPlan| {
+        replaced(predicate, plan.schema(), values, input.schema())
+    };
+    let over_columns = |input: &LogicalPlan| {
+        let columns = input.schema().columns().into_iter().map(Expr::Column);
+        over(&columns.collect::<Vec<_>>(), input)
+    };
+    Ok(match plan {
+        LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(Distinct::All(_)) => {
+            plan.inputs().into_iter().map(over_columns).collect::<Result<_>>()?
         }
-        LogicalPlan::Filter(filter) => {
-            let Some(input) = sink(predicate, &filter.input)? else { return Ok(None) };
-            let filter = Filter::try_new(filter.predicate.clone(), input.into())?;
-            Ok(Some(LogicalPlan::Filter(filter)))
+        LogicalPlan::Union(union) if has_same_types(union) => {
+            plan.inputs().into_iter().map(over_columns).collect::<Result<_>>()?
+        }
+        LogicalPlan::Projection(projection) if !projection.expr.iter().any(Expr::is_volatile) => {
+            vec![over(&projection.expr, &projection.input)?]
+        }
+        LogicalPlan::Aggregate(aggregate)
+            if !has_grouping_sets(aggregate) && !columns_of(predicate).is_empty() =>
+        {
+            vec![over(&aggregate.group_expr, &aggregate.input)?]
+        }
+        LogicalPlan::Join(join) => {
+            let reads = columns_of(predicate);
+            let takes = |side: &LogicalPlan| {
+                reads.iter().all(|column| side.schema().maybe_index_of_column(column).is_some())
+            };
+            let (left_may, right_may) = passes(join.join_type);
+            let left = left_may && takes(&join.left);
+            let right = right_may && !left && takes(&join.right);
+            [left, right].into_iter().map(|may| may.then(|| predicate.clone())).collect()
         }
         LogicalPlan::Extension(Extension { node }) => {
-            let Some(watermark) = node.as_any().downcast_ref::<EventTimeWatermark>() else {
-                return Ok(None);
+            let node = node.as_any();
+            let reads = columns_of(predicate);
+            let is_below = match node.downcast_ref::<EventTimeWatermark>() {
+                Some(watermark) => reads.iter().all(|column| column.name != watermark.column),
+                None => node.is::<TimeWindow>() || node.is::<SessionWindow>(),
             };
-            let outer = outer_columns(predicate)?;
-            let mut read = predicate.column_refs().into_iter().chain(&outer);
-            if read.any(|column| column.name == watermark.column) {
-                return Ok(None);
+            match (is_below, plan.inputs().as_slice()) {
+                (true, [input]) => vec![over_columns(input)?],
+                _ => vec![],
             }
-            let input = LogicalPlanBuilder::from(watermark.input.clone())
-                .filter(predicate.clone())?
-                .build()?;
-            Ok(Some(plan.with_new_exprs(plan.expressions(), vec![input])?))
         }
-        _ => Ok(None),
+        _ => vec![],
+    })
+}
+
+/// Whether the columns of a union's inputs have its types already. Others are cast later.
+fn has_same_types(union: &Union) -> bool {
+    let types = |schema: &DFSchema| -> Vec<DataType> {
+        schema.fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    let own = types(&union.schema);
+    union.inputs.iter().all(|input| types(input.schema()) == own)
+}
+
+/// The sides of a join that take a filter from above it.
+fn passes(kind: JoinType) -> (bool, bool) {
+    match kind {
+        JoinType::Inner => (true, true),
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+            (true, false)
+        }
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+            (false, true)
+        }
+        JoinType::Full => (false, false),
     }
 }
 
@@ -89,70 +161,110 @@ fn subquery_of(expression: &Expr) -> Option<&Subquery> {
     }
 }
 
-fn has_subquery(predicate: &Expr) -> Result<bool> {
-    predicate.exists(|expression| Ok(subquery_of(expression).is_some()))
+fn has_subquery(predicate: &Expr) -> bool {
+    // The closure never fails.
+    predicate.exists(|expression| Ok(subquery_of(expression).is_some())).unwrap_or(false)
+}
+
+/// Whether a subquery reads columns of the rows that the predicate filters.
+pub(crate) fn is_correlated(predicate: &Expr) -> bool {
+    !outer_columns(predicate).is_empty()
+}
+
+/// The columns that a predicate reads, its subqueries included.
+fn columns_of(predicate: &Expr) -> Vec<Column> {
+    let mut columns: Vec<Column> = predicate.column_refs().into_iter().cloned().collect();
+    columns.extend(outer_columns(predicate));
+    columns
 }
 
 /// Columns of the rows that a predicate filters, which its subqueries read.
-fn outer_columns(predicate: &Expr) -> Result<Vec<Column>> {
+fn outer_columns(predicate: &Expr) -> Vec<Column> {
     let mut columns = Vec::new();
-    predicate.apply(|expression| {
+    // The closure never fails.
+    let _ = predicate.apply(|expression| {
         let outer = subquery_of(expression).map_or(&[][..], |s| &s.outer_ref_columns);
         columns.extend(outer.iter().filter_map(|column| match column {
             Expr::OuterReferenceColumn(_, column) => Some(column.clone()),
             _ => None,
         }));
         Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(columns)
+    });
+    columns
 }
 
-/// An expression over the columns of `from`, over those of `to`, which are the same under other
-/// names. None where a name is not known.
-fn renamed(expression: &Expr, from: &DFSchema, to: &DFSchema) -> Result<Option<Expr>> {
-    let mut is_known = true;
-    let mut other = |column: &Column| match from.maybe_index_of_column(column) {
-        Some(place) => Column::from(to.qualified_field(place)),
-        None => {
-            is_known = false;
-            column.clone()
-        }
+/// A predicate over the columns of `schema`, the first of which hold `values`, over the columns of
+/// `input`, which the values read. None where it reads another column, or a value with a subquery.
+fn replaced(
+    predicate: &Expr,
+    schema: &DFSchema,
+    values: &[Expr],
+    input: &DFSchema,
+) -> Result<Option<Expr>> {
+    let value_of = |column: &Column| {
+        let place = schema.maybe_index_of_column(column)?;
+        values.get(place).map(|value| value.clone().unalias()).filter(|value| !has_subquery(value))
     };
-    let renamed = expression.clone().transform(|expression| match expression {
-        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(other(&column)))),
+    if columns_of(predicate).iter().any(|column| value_of(column).is_none()) {
+        return Ok(None);
+    }
+    let replaced = predicate.clone().transform_up(|expression| match expression {
+        Expr::Column(column) => Ok(match value_of(&column) {
+            Some(value) => Transformed::yes(value),
+            None => Transformed::no(Expr::Column(column)),
+        }),
         Expr::InSubquery(mut within) => {
-            within.subquery = outer_renamed(within.subquery, &mut other)?;
+            within.subquery = outer_replaced(within.subquery, &value_of, input)?;
             Ok(Transformed::yes(Expr::InSubquery(within)))
         }
         Expr::Exists(mut exists) => {
-            exists.subquery = outer_renamed(exists.subquery, &mut other)?;
+            exists.subquery = outer_replaced(exists.subquery, &value_of, input)?;
             Ok(Transformed::yes(Expr::Exists(exists)))
         }
         Expr::ScalarSubquery(scalar) => {
-            Ok(Transformed::yes(Expr::ScalarSubquery(outer_renamed(scalar, &mut other)?)))
+            let scalar = outer_replaced(scalar, &value_of, input)?;
+            Ok(Transformed::yes(Expr::ScalarSubquery(scalar)))
         }
         expression => Ok(Transformed::no(expression)),
-    })?;
-    Ok(is_known.then_some(renamed.data))
+    });
+    replaced.map(|replaced| Some(replaced.data))
 }
 
-/// A subquery whose references to the rows around it have other names.
-fn outer_renamed(
+/// A subquery whose references to the rows around it are the values of those columns.
+fn outer_replaced(
     subquery: Subquery,
-    other: &mut impl FnMut(&Column) -> Column,
+    value_of: &impl Fn(&Column) -> Option<Expr>,
+    input: &DFSchema,
 ) -> Result<Subquery> {
-    let mut rename = |expression: Expr| {
-        expression.transform(|expression| match expression {
-            Expr::OuterReferenceColumn(field, column) => {
-                let column = other(&column);
-                Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
-            }
-            expression => Ok(Transformed::no(expression)),
+    let as_outer = |expression: Expr| match expression {
+        Expr::Column(column) => {
+            let place = input.index_of_column(&column)?;
+            let field = Arc::clone(input.field(place));
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
+        }
+        expression => Ok(Transformed::no(expression)),
+    };
+    let mut outer_ref_columns = Vec::new();
+    let mut replace = |expression: Expr| {
+        expression.transform_up(|expression| {
+            let value = match &expression {
+                Expr::OuterReferenceColumn(_, column) => value_of(column),
+                _ => None,
+            };
+            let Some(value) = value else { return Ok(Transformed::no(expression)) };
+            let value = value.transform_up(as_outer)?.data;
+            value.apply(|part| {
+                if matches!(part, Expr::OuterReferenceColumn(..))
+                    && !outer_ref_columns.contains(part)
+                {
+                    outer_ref_columns.push(part.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            Ok(Transformed::yes(value))
         })
     };
-    let outer = subquery.outer_ref_columns.into_iter();
-    let outer_ref_columns = outer.map(|c| Ok(rename(c)?.data)).collect::<Result<Vec<_>>>()?;
     let plan = Arc::unwrap_or_clone(subquery.subquery);
-    let plan = plan.transform_down(|node| node.map_expressions(&mut rename))?.data;
+    let plan = plan.transform_down(|node| node.map_expressions(&mut replace))?.data;
     Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: subquery.spans })
 }

@@ -18,7 +18,6 @@ use tidemill_core::{OutputMode, PluginModule};
 
 use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
-use crate::joins::{infer_filters, plan_joins};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, PluginTransform, as_spark, expand_windows, extract_calls,
     gives_rows_once, grouping_columns, limit_streams, number_watermarks, tag_unions,
@@ -26,8 +25,8 @@ use crate::logical::{
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
 };
+use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
 use crate::sql::{self, Names, Refusals};
-use crate::subqueries::sink_subqueries;
 use crate::{
     PlanError, PlannedQuery, QueryDefinition, SourceTable, StatefulOperator, analysis, counters,
     session,

@@ -68,6 +68,11 @@ const ARITHMETIC: [&str; 7] = [
     "try_subtract",
 ];
 
+/// What a function of Spark is called here.
+pub(super) fn name_here(name: &str) -> &str {
+    NAMES.iter().find(|(spark, _)| *spark == name).map_or(name, |(_, here)| here)
+}
+
 /// Rewrites one expression, and not what is in it.
 pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
     let rewritten = match expr {

@@ -21,13 +21,14 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::aggregates::is_aggregate;
 use super::calls;
 use super::dialect::Spark;
 use super::grouping::{SameSpelling, rewrite_grouping, window_named};
 use super::names::{Names, default_name};
 use super::refusals::Refusals;
 use super::structs::name_fields;
-use super::substitute::substitute_aliases;
+use super::substitute::{substitute_aliases, substitute_in_having};
 use super::texts;
 use super::using::rewrite_joins;
 use crate::counters;
@@ -201,6 +202,7 @@ fn rewrite_select(
     name_fields(select, names)?;
     rewrite_joins(select, order_by.as_deref_mut(), names)?;
     substitute_aliases(select, names);
+    substitute_in_having(select, &|name| is_aggregate(calls::name_here(name)));
     rewrite_grouping(select, order_by)
 }
 

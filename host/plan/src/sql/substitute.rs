@@ -42,6 +42,64 @@ impl VisitorMut for Substitute<'_> {
     }
 }
 
+/// `SELECT k, sum(v) AS v … HAVING v > 1`: HAVING means the item, also where a column has its name.
+/// Within an aggregate it means the column.
+pub(super) fn substitute_in_having(select: &mut Select, is_aggregate: &dyn Fn(&str) -> bool) {
+    let items = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } => Some((alias.value.clone(), expr.clone())),
+        _ => None,
+    });
+    let items: Vec<(String, Expr)> = items.collect();
+    let of = |ident: &Ident| {
+        let named = |(name, _): &&(String, Expr)| name.eq_ignore_ascii_case(&ident.value);
+        items.iter().find(named).map(|(_, expr)| Expr::Nested(Box::new(expr.clone())))
+    };
+    let mut having = Having { of: &of, is_aggregate, depth: 0 };
+    let _ = select.having.visit(&mut having);
+}
+
+struct Having<'a> {
+    of: &'a dyn Fn(&Ident) -> Option<Expr>,
+    is_aggregate: &'a dyn Fn(&str) -> bool,
+    /// Aggregates and queries around the place that is looked at.
+    depth: usize,
+}
+
+impl Having<'_> {
+    fn encloses(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Function(call) if (self.is_aggregate)(&call.name.to_string().to_lowercase()))
+    }
+}
+
+impl VisitorMut for Having<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.depth += usize::from(self.encloses(expr));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.depth -= usize::from(self.encloses(expr));
+        if let (0, Expr::Identifier(ident)) = (self.depth, &*expr)
+            && let Some(item) = (self.of)(ident)
+        {
+            *expr = item;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// `SELECT v * 2 AS d, d + 1`: the alias of an item before stands for it, unless there is a column
 /// of that name.
 pub(super) fn substitute_aliases(select: &mut Select, names: &Names) {

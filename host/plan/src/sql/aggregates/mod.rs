@@ -18,10 +18,12 @@ mod sum;
 mod summary;
 mod types;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
+use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::logical_expr::{AggregateUDF, Expr};
 
 use self::bag::Bag;
@@ -48,6 +50,20 @@ pub(crate) fn aggregates() -> Vec<AggregateUDF> {
     all.extend(Moment::ALL.map(function));
     all.extend(Pairs::ALL.map(function));
     all
+}
+
+/// Whether a function of that name, in lower case and as DataFusion has it, is an aggregate.
+pub(super) fn is_aggregate(name: &str) -> bool {
+    static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let others = all_default_aggregate_functions();
+        let names = |aggregate: &AggregateUDF| {
+            [&[aggregate.name().to_owned()], aggregate.aliases()].concat()
+        };
+        let ours = aggregates();
+        ours.iter().chain(others.iter().map(AsRef::as_ref)).flat_map(names).collect()
+    });
+    names.contains(name)
 }
 
 /// Whether an aggregate reads a text as a number: it then fails on a text that is none.

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Distinct, Expr, Extension, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union,
 };
 
-use crate::constraints::{has_grouping_sets, inferred};
+use super::constraints::{has_grouping_sets, inferred};
 use crate::logical::{EventTimeWatermark, SessionWindow, TimeWindow};
 
 /// Moves the predicates of a plan that has not been optimised, and adds those that follow from them

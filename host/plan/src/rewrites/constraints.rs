@@ -11,9 +11,9 @@ use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Extension, Join, LogicalPlan, Operator,
 };
 
+use super::subqueries::is_correlated;
 use crate::logical::{Deduplicate, EventTimeWatermark, SessionWindow, StreamLimit, TimeWindow};
 use crate::sql::CAST;
-use crate::subqueries::is_correlated;
 
 /// What follows for the left and for the right side of a join from all that is known, and is not
 /// said there. A side whose rows stay when they meet nothing has none.

@@ -26,7 +26,7 @@ use datafusion::prelude::SessionContext;
 use crate::logical::as_spark;
 use crate::physical::{leaf, plain};
 use crate::sql::{self, Names};
-use crate::{PlanError, analysis, counters, session};
+use crate::{PlanError, analysis, counters, setup};
 
 /// Plans that are kept; a handler that makes up its texts must not fill the memory.
 const KEPT_PLANS: usize = 64;
@@ -109,8 +109,8 @@ impl Frames {
 }
 
 async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionContext, LogicalPlan)> {
-    let context = session::batch();
-    session::register_functions(&context);
+    let context = setup::batch_sql();
+    setup::register_functions(&context);
     let mut names = Names::default();
     for table in tables {
         names.add_table(&table.name, &table.schema);

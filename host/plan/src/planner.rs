@@ -29,7 +29,7 @@ use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
 use crate::sql::{self, Names, Refusals};
 use crate::{
     PlanError, PlannedQuery, QueryDefinition, SourceTable, StatefulOperator, analysis, counters,
-    session,
+    setup,
 };
 
 impl PlannedQuery {
@@ -62,7 +62,7 @@ impl PlannedQuery {
             OutputMode::Update => Ok(result),
         }
         .map_err(|error| PlanError::Invalid(error.strip_backtrace()))?;
-        let state = session::state(&planner.context);
+        let state = setup::state(&planner.context);
         // Outer joins that a filter above makes inner ones have to be known before.
         let result = sink_subqueries(result)?;
         let result = infer_filters(optimise(&state, &result)?)?;
@@ -102,8 +102,8 @@ struct Planner {
 
 impl Planner {
     fn new(definition: &QueryDefinition) -> Planner {
-        let context = session::streaming(definition.scan_partitions);
-        session::register_functions(&context);
+        let context = setup::streaming(definition.scan_partitions);
+        setup::register_functions(&context);
         let streams = Streams::of(definition);
         let refusals = Refusals::of_mode(definition.output_mode == OutputMode::Complete);
         let (names, written) = (Names::default(), BTreeMap::new());

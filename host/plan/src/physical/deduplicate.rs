@@ -24,7 +24,7 @@ use tidemill_core::Bucket;
 use super::encoding::{comparable, encoding};
 use super::inputs::Inputs;
 use super::output::Output;
-use super::properties::{one_input, only, plain};
+use super::properties::{debug_as_shown, one_input, only, plain};
 use super::stateful::{
     OperatorState, Placement, StateCounts, Stateful, StatefulOperator, placement,
 };
@@ -208,11 +208,7 @@ impl Run {
     }
 }
 
-impl fmt::Debug for DeduplicateExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(DeduplicateExec);
 
 impl DisplayAs for DeduplicateExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

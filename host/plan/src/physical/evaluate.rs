@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tidemill_core::PluginModule;
 
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 use super::transform::Opened;
 use crate::RunningBatch;
 use crate::sql::BatchTime;
@@ -118,11 +118,7 @@ fn argument_rows(
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-impl fmt::Debug for EvaluateExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(EvaluateExec);
 
 impl DisplayAs for EvaluateExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

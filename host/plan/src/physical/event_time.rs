@@ -16,7 +16,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 use crate::logical::times_of;
 use crate::{EventTimes, RunningBatch};
 
@@ -59,11 +59,7 @@ fn event_times(rows: &RecordBatch, column: usize) -> Result<Option<EventTimes>> 
     Ok(Some(EventTimes { count, min, max, sum_ms }))
 }
 
-impl fmt::Debug for EventTimeWatermarkExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(EventTimeWatermarkExec);
 
 impl DisplayAs for EventTimeWatermarkExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

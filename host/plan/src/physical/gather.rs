@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt};
 
 use super::inputs::Inputs;
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 
 /// Puts a [`GatherExec`] below every operator that wants one partition and would be given several:
 /// it would read the first one, and leave the others and their state aside.
@@ -65,11 +65,7 @@ impl GatherExec {
     }
 }
 
-impl fmt::Debug for GatherExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(GatherExec);
 
 impl DisplayAs for GatherExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,7 +15,7 @@ use tidemill_core::{Bucket, ShardId};
 
 use super::inputs::Inputs;
 use super::output::Output;
-use super::properties::{one_input, only, plain};
+use super::properties::{debug_as_shown, one_input, only, plain};
 use super::stateful::{Placement, StateCounts, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 
@@ -70,11 +70,7 @@ fn read_count(bytes: &[u8]) -> Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-impl fmt::Debug for StreamLimitExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(StreamLimitExec);
 
 impl DisplayAs for StreamLimitExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,6 +31,21 @@ pub(super) fn only(inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn Execut
     Ok(input)
 }
 
+/// An operator is shown to people who debug as in a plan.
+macro_rules! debug_as_shown {
+    ($operator:ty) => {
+        impl std::fmt::Debug for $operator {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                datafusion::physical_plan::DisplayAs::fmt_as(
+                    self,
+                    datafusion::physical_plan::DisplayFormatType::Default,
+                    f,
+                )
+            }
+        }
+    };
+}
+
 /// Methods that are the same for every operator with one input and no expressions of its own to
 /// optimise.
 macro_rules! one_input {
@@ -99,4 +114,4 @@ macro_rules! leaf {
 }
 
 pub(crate) use leaf;
-pub(super) use one_input;
+pub(super) use {debug_as_shown, one_input};

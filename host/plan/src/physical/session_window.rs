@@ -19,7 +19,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tidemill_core::Interval;
 
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 
 /// Rows without a session vanish.
 pub(super) struct SessionWindowExec {
@@ -47,11 +47,7 @@ impl SessionWindowExec {
     }
 }
 
-impl fmt::Debug for SessionWindowExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(SessionWindowExec);
 
 impl DisplayAs for SessionWindowExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

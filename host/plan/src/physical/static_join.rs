@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 
 use super::join_keys::{JoinKeys, KeyRows, fulfils};
 use super::output::Output;
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 use super::stateful::{OUTPUT_ROWS, rows_of};
 use crate::logical::spark_name;
 
@@ -226,11 +226,7 @@ impl StaticJoinPlan {
     }
 }
 
-impl fmt::Debug for StaticJoinExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(StaticJoinExec);
 
 impl DisplayAs for StaticJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

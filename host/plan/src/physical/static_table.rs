@@ -16,7 +16,7 @@ use datafusion::physical_plan::{
 };
 use futures::stream;
 
-use super::properties::{leaf, plain};
+use super::properties::{debug_as_shown, leaf, plain};
 use crate::StaticTable;
 
 /// A static table in a plan.
@@ -63,11 +63,7 @@ struct StaticScanExec {
     properties: Arc<PlanProperties>,
 }
 
-impl fmt::Debug for StaticScanExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(StaticScanExec);
 
 impl DisplayAs for StaticScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

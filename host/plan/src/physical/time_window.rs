@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 use super::stateful::OUTPUT_ROWS;
 use crate::logical::WindowShape;
 
@@ -46,11 +46,7 @@ impl TimeWindowExec {
     }
 }
 
-impl fmt::Debug for TimeWindowExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(TimeWindowExec);
 
 impl DisplayAs for TimeWindowExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

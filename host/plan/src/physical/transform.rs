@@ -19,7 +19,7 @@ use tidemill_core::{
 };
 use tracing::{Span, debug_span};
 
-use super::properties::{one_input, plain};
+use super::properties::{debug_as_shown, one_input, plain};
 use crate::RunningBatch;
 
 /// One instance of the plugin a partition and batch; one call a record batch.
@@ -95,11 +95,7 @@ impl Opened {
     }
 }
 
-impl fmt::Debug for PluginTransformExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(PluginTransformExec);
 
 impl DisplayAs for PluginTransformExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::analysis::Streams;
 use crate::logical::{Evaluate, StaticInput, StaticJoin, StreamJoin};
-use crate::{PlanError, counters, session};
+use crate::{PlanError, counters, setup};
 
 /// Replaces DataFusion's joins wherever a stream takes part.
 pub(crate) async fn plan_joins(
@@ -78,5 +78,5 @@ async fn static_plan(table: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, Plan
     }
     counters::count_optimised();
     counters::count_planned();
-    Ok(session::batch().state().create_physical_plan(table).await?)
+    Ok(setup::batch_sql().state().create_physical_plan(table).await?)
 }

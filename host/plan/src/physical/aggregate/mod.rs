@@ -37,7 +37,7 @@ use self::groups::GroupLayout;
 use self::merge::Merge;
 use self::noted_input::{NotedInputExec, has_grand_total};
 use self::sessions::Sessions;
-use super::properties::{one_input, only, plain};
+use super::properties::{debug_as_shown, one_input, only, plain};
 use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 
@@ -108,11 +108,7 @@ impl Stateful for AggregateExec {
     }
 }
 
-impl fmt::Debug for StatefulAggregateExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(StatefulAggregateExec);
 
 impl DisplayAs for StatefulAggregateExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,7 +18,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tidemill_core::OperatorId;
 
-use super::super::properties::{one_input, plain};
+use super::super::properties::{debug_as_shown, one_input, plain};
 use crate::RunningBatch;
 
 /// Whether an aggregation has a grouping set without columns, beside others.
@@ -46,11 +46,7 @@ impl NotedInputExec {
     }
 }
 
-impl fmt::Debug for NotedInputExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(NotedInputExec);
 
 impl DisplayAs for NotedInputExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,7 +27,7 @@ use self::side::Side;
 use super::inputs::Inputs;
 use super::join_keys::key_types;
 use super::output::Output;
-use super::properties::plain;
+use super::properties::{debug_as_shown, plain};
 use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 use crate::logical::{Retention, spark_name};
@@ -157,11 +157,7 @@ impl Stateful for StreamJoinExec {
     }
 }
 
-impl fmt::Debug for StreamJoinExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_as(DisplayFormatType::Default, f)
-    }
-}
+debug_as_shown!(StreamJoinExec);
 
 impl DisplayAs for StreamJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {

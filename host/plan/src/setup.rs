@@ -22,8 +22,8 @@ pub(crate) fn streaming(scan_partitions: usize) -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
-/// A session for a handler's batch SQL.
-pub(crate) fn batch() -> SessionContext {
+/// A session for batch SQL: a handler's, and what gives a static table.
+pub(crate) fn batch_sql() -> SessionContext {
     SessionContext::new_with_state(builder(config().with_target_partitions(1)).build())
 }
 
@@ -86,7 +86,7 @@ mod tests {
 
     /// What batch SQL gives, a row a line.
     fn answer(select: &str) -> Vec<String> {
-        let context = batch();
+        let context = batch_sql();
         register_functions(&context);
         let text = format!("SELECT {select} {ROWS}");
         let statement =

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    GroupByExpr, Query, Select, SetExpr, SetOperator, TableFactor, Visit, Visitor, visit_relations,
+    GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
+    visit_relations,
 };
 
 /// What is refused depends on which tables stream, and on the output mode.
@@ -48,15 +49,18 @@ impl Refusals {
         reads
     }
 
-    /// INTERSECT and EXCEPT would become joins, which are not refused.
+    /// INTERSECT and EXCEPT of two streams would become joins, which are not refused. With a table
+    /// that does not change they may run; with ALL they would have to count.
     fn check_set_operation(&self, body: &SetExpr) -> ControlFlow<String> {
-        let SetExpr::SetOperation { op, left, right, .. } = body else {
+        let SetExpr::SetOperation { op, left, right, set_quantifier } = body else {
             return ControlFlow::Continue(());
         };
-        if *op != SetOperator::Union && (self.reach(left) || self.reach(right)) {
+        let (left_streams, right_streams) = (self.reach(left), self.reach(right));
+        let is_counting = *set_quantifier == SetQuantifier::All;
+        if *op != SetOperator::Union && (right_streams || (left_streams && is_counting)) {
             let name = if *op == SetOperator::Intersect { "Intersect" } else { "Except" };
             return ControlFlow::Break(format!(
-                "{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream"
+                "{name} of streaming DataFrames/Datasets is not supported, but with a table that does not stream on the right, and without ALL; or write a left semi or left anti join"
             ));
         }
         self.check_set_operation(left)?;

@@ -180,3 +180,59 @@ fn an_attempt_that_was_given_up_changes_no_state() {
     assert!(rows.is_err_and(|error| error.contains("given up")));
     assert_eq!(state, 0);
 }
+
+const PAIRS: &str = r#"
+name = "pairs"
+output_mode = "append"
+trigger = { available_now = true }
+
+[source.left]
+format = "json"
+path = "left"
+schema = "k INT, id INT, at TIMESTAMP"
+options = { maxFilesPerTrigger = 1 }
+
+[source.right]
+format = "json"
+path = "right"
+schema = "k INT, id INT, at TIMESTAMP"
+options = { maxFilesPerTrigger = 1 }
+
+[[step]]
+name = "pairs"
+sql = "SELECT l.id AS l, r.id AS r FROM left l JOIN right r ON l.k = r.k AND l.id < r.id"
+
+[sink]
+format = "console"
+options = { format = "json" }
+"#;
+
+/// The pairs of 2,000 rows a side, which come in so many files.
+fn pairs(files: i64) -> Vec<String> {
+    const ROWS: i64 = 2_000;
+    let bench = Workbench::new();
+    bench.write("job.toml", PAIRS);
+    for (side, step) in [("left", 7), ("right", 13)] {
+        for file in 0..files {
+            let rows = (0..ROWS).filter(|row| row * files / ROWS == file);
+            let line =
+                |row: i64| format!("{{\"k\":{},\"id\":{row},\"at\":{row}}}\n", row * step % 499);
+            let rows: String = rows.map(line).collect();
+            bench.write_input(&format!("{side}/{file:04}.json"), file, rows);
+        }
+    }
+    let printed = bench.run(&["run", "job.toml"]).expect_success().stdout;
+    printed.lines().map(|line| line.split_once("\"row\"").unwrap().1.to_owned()).collect()
+}
+
+/// Large blocks are joined by several tasks.
+#[test]
+fn a_join_gives_the_same_rows_in_the_same_order_and_however_they_are_cut() {
+    let mut whole = pairs(1);
+    assert_eq!(whole, pairs(1));
+    let mut in_parts = pairs(20);
+    assert!(whole.len() > 3_000, "{} pairs", whole.len());
+    whole.sort();
+    in_parts.sort();
+    assert_eq!(whole, in_parts);
+}

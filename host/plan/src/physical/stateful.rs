@@ -188,14 +188,24 @@ impl OperatorState {
     /// Removes the entries that the batch's watermark has passed. Shows them in (shard, bucket,
     /// key) order, and gives how many they were.
     pub(super) fn evict(&self, batch: &RunningBatch, visit: &mut StateVisitor<'_>) -> Result<u64> {
-        let Some(until) = self.placement.evict(batch.spec()) else {
-            return Ok(0);
-        };
         let mut evicted = 0;
         for shard in self.all_shards() {
-            evicted += self.shard(shard, |state| state.evict(Bucket(until), visit))?;
+            evicted += self.evict_from(shard, batch, visit)?;
         }
         Ok(evicted)
+    }
+
+    /// The same for one shard.
+    pub(super) fn evict_from(
+        &self,
+        shard: ShardId,
+        batch: &RunningBatch,
+        visit: &mut StateVisitor<'_>,
+    ) -> Result<u64> {
+        match self.placement.evict(batch.spec()) {
+            Some(until) => self.shard(shard, |state| state.evict(Bucket(until), visit)),
+            None => Ok(0),
+        }
     }
 
     /// Reports a batch, with what the shards hold after it.
@@ -225,8 +235,18 @@ impl OperatorState {
         Ok(())
     }
 
-    fn all_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.placement.shards).map(ShardId)
+    }
+}
+
+impl StateCounts {
+    /// The sum of what was done to parts of the state.
+    pub(super) fn add(&mut self, other: StateCounts) {
+        self.updated += other.updated;
+        self.removed += other.removed;
+        self.dropped += other.dropped;
+        self.custom.extend(other.custom);
     }
 }
 

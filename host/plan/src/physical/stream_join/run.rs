@@ -20,6 +20,9 @@ use crate::RunningBatch;
 /// Rows of a batch that can have a number of their own.
 const ROWS_OF_A_BATCH: u64 = 1 << 32;
 
+/// A block with fewer rows is joined by one task: it would take longer to start others.
+const ROWS_SIDE_BY_SIDE: usize = 512;
+
 /// Which side a block is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
@@ -27,13 +30,26 @@ pub(super) enum Of {
     Right,
 }
 
+/// A batch of a join. Its shards work side by side.
 pub(super) struct Run {
     plan: Arc<JoinPlan>,
     placement: Placement,
-    state: OperatorState,
+    state: Arc<OperatorState>,
     batch: Arc<RunningBatch>,
     counts: StateCounts,
-    /// Number of the next row that is kept.
+    shards: Vec<ShardRun>,
+}
+
+/// What a batch does to one shard.
+struct ShardRun {
+    plan: Arc<JoinPlan>,
+    state: Arc<OperatorState>,
+    shard: ShardId,
+    batch: Arc<RunningBatch>,
+    /// At or before this bucket, rows leave at the end of the batch.
+    evicts: i64,
+    counts: StateCounts,
+    /// Number of the next row that is kept. Rows of a key are in one shard.
     next_row: u64,
     /// Left rows of the state that met a right row of this block, in a left semi join: they leave
     /// once.
@@ -76,28 +92,43 @@ impl Candidates {
     }
 }
 
-/// A block while it is joined.
-struct Block<'a> {
+/// A block that may meet rows of the other side.
+struct Block {
     of: Of,
-    rows: &'a RecordBatch,
+    rows: RecordBatch,
     prepared: Prepared,
-    shards: Vec<ShardId>,
-    /// Whether each row met one of the other side.
+}
+
+/// The rows of a block that are a shard's, while they are joined.
+struct Part<'a> {
+    block: &'a Block,
+    own: Vec<u32>,
+    /// Of each row of the block: whether it met one of the other side.
     matched: Vec<bool>,
 }
 
 impl Run {
     pub(super) fn new(plan: Arc<JoinPlan>, placement: Placement, batch: Arc<RunningBatch>) -> Run {
-        let next_row = batch.spec().batch.0.wrapping_mul(ROWS_OF_A_BATCH);
-        let (counts, given) = (StateCounts::default(), HashSet::new());
-        let state = placement.open(&batch);
-        Run { plan, placement, state, batch, counts, next_row, given }
+        let state = Arc::new(placement.open(&batch));
+        let shard = |shard| ShardRun {
+            plan: Arc::clone(&plan),
+            state: Arc::clone(&state),
+            shard,
+            batch: Arc::clone(&batch),
+            evicts: placement.evict(batch.spec()).unwrap_or(i64::MIN),
+            counts: StateCounts::default(),
+            next_row: batch.spec().batch.0.wrapping_mul(ROWS_OF_A_BATCH),
+            given: HashSet::new(),
+        };
+        let shards = state.all_shards().map(shard).collect();
+        let counts = StateCounts::default();
+        Run { plan, placement, state, batch, counts, shards }
     }
 
     /// Joins rows of one side with what the state has of the other, and keeps them.
     pub(super) async fn join(&mut self, of: Of, rows: &RecordBatch, output: &Output) -> Result<()> {
         let plan = Arc::clone(&self.plan);
-        let (side, other) = plan.sides(of);
+        let (side, _) = plan.sides(of);
         let in_time = side.in_time(rows, self.placement.lateness(self.batch.spec()))?;
         let rows = match in_time {
             Some(in_time) if in_time.true_count() < rows.num_rows() => {
@@ -117,50 +148,89 @@ impl Run {
             _ => rows,
         };
         let prepared = side.prepare(rows)?;
-        let shards = prepared.keys.bytes.iter().map(|key| self.state.shard_of(key.as_ref()));
-        let matched = vec![false; rows.num_rows()];
-        let mut block = Block { of, rows, shards: shards.collect(), matched, prepared };
-        self.meet(&mut block, other, output).await?;
-        self.keep(&block, side)
+        let mut own = vec![Vec::new(); self.shards.len()];
+        for (row, key) in prepared.keys.bytes.iter().enumerate() {
+            own[self.state.shard_of(key.as_ref()).0 as usize].push(row as u32);
+        }
+        let block = Arc::new(Block { of, rows: rows.clone(), prepared });
+        if rows.num_rows() < ROWS_SIDE_BY_SIDE {
+            for (shard, own) in self.shards.iter_mut().zip(own) {
+                shard.join(&block, own, output).await?;
+            }
+            return Ok(());
+        }
+        let shards = std::mem::take(&mut self.shards).into_iter().zip(own);
+        let task = |(mut shard, own): (ShardRun, Vec<u32>)| {
+            let block = Arc::clone(&block);
+            async move |output: Output| {
+                shard.join(&block, own, &output).await?;
+                Ok(shard)
+            }
+        };
+        self.shards = output.of_tasks(shards.map(task).collect()).await?;
+        Ok(())
+    }
+
+    /// Evicts what the watermark has passed; gives those that met nothing, where the kind of join
+    /// wants them; reports.
+    pub(super) async fn finish(mut self, output: &Output) -> Result<()> {
+        let shards = self.shards.into_iter();
+        let task = |shard: ShardRun| async move |output: Output| shard.finish(&output).await;
+        for counts in output.of_tasks(shards.map(task).collect()).await? {
+            self.counts.add(counts);
+        }
+        self.state.report(&self.batch, NAME, self.counts)
+    }
+}
+
+impl ShardRun {
+    async fn join(&mut self, block: &Block, own: Vec<u32>, output: &Output) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let (side, other) = plan.sides(block.of);
+        let mut part = Part { block, own, matched: vec![false; block.rows.num_rows()] };
+        self.meet(&mut part, other, output).await?;
+        self.keep(&part, side)
     }
 
     /// Finds the pairs of a block's rows with those that are kept of the other side.
-    async fn meet(&mut self, block: &mut Block<'_>, other: &Side, output: &Output) -> Result<()> {
+    async fn meet(&mut self, part: &mut Part<'_>, other: &Side, output: &Output) -> Result<()> {
         // Left rows that were given before have left the state.
         self.given.clear();
         let mut candidates = Candidates::default();
         let mut group = vec![other.tag];
-        for row in 0..block.rows.num_rows() {
-            if !block.prepared.keys.can_meet[row] {
+        let keys = &part.block.prepared.keys;
+        for place in 0..part.own.len() {
+            let row = part.own[place];
+            if !keys.can_meet[row as usize] {
                 continue;
             }
             group.truncate(1);
-            group.extend(block.prepared.keys.bytes.row(row).as_ref());
-            self.state.shard(block.shards[row], |state| {
+            group.extend(keys.bytes.row(row as usize).as_ref());
+            self.state.shard(self.shard, |state| {
                 state.members(&group, &mut |bucket, member, kept| {
-                    candidates.push(row as u32, bucket, member, kept);
+                    candidates.push(row, bucket, member, kept);
                 });
                 Ok(())
             })?;
             if candidates.len() >= OUTPUT_ROWS {
-                self.pair_all(block, other, &candidates, output).await?;
+                self.pair_all(part, other, &candidates, output).await?;
                 candidates.clear();
             }
         }
-        self.pair_all(block, other, &candidates, output).await
+        self.pair_all(part, other, &candidates, output).await
     }
 
     /// Pairs candidates, of which one row can bring many, a block at a time.
     async fn pair_all(
         &mut self,
-        block: &mut Block<'_>,
+        part: &mut Part<'_>,
         other: &Side,
         candidates: &Candidates,
         output: &Output,
     ) -> Result<()> {
         for from in (0..candidates.len()).step_by(OUTPUT_ROWS) {
             let some = from..candidates.len().min(from + OUTPUT_ROWS);
-            let pairs = self.pair(block, other, candidates, some)?;
+            let pairs = self.pair(part, other, candidates, some)?;
             output.send(&pairs).await?;
         }
         Ok(())
@@ -169,11 +239,12 @@ impl Run {
     /// Evaluates the condition over some candidates, and gives the rows of those that fulfil it.
     fn pair(
         &mut self,
-        block: &mut Block<'_>,
+        part: &mut Part<'_>,
         other: &Side,
         candidates: &Candidates,
         some: Range<usize>,
     ) -> Result<RecordBatch> {
+        let block = part.block;
         let plan = Arc::clone(&self.plan);
         let kept = some.clone().map(|candidate| &candidates.kept(candidate)[1..]);
         let kept = other.columns(kept)?;
@@ -188,7 +259,7 @@ impl Run {
             Some(condition) => fulfils(condition, &pairs)?,
             None => BooleanArray::from(vec![true; some.len()]),
         };
-        let leaves = self.note(block, other, candidates, some, &fulfilled)?;
+        let leaves = self.note(part, other, candidates, some, &fulfilled)?;
         let leaving = filter_record_batch(&pairs, &leaves)?;
         let columns = leaving.columns()[..plan.output.fields().len()].to_vec();
         rows_of(&plan.output, columns, leaving.num_rows())
@@ -198,12 +269,13 @@ impl Run {
     /// of each left row.
     fn note(
         &mut self,
-        block: &mut Block<'_>,
+        part: &mut Part<'_>,
         other: &Side,
         candidates: &Candidates,
         some: Range<usize>,
         fulfilled: &BooleanArray,
     ) -> Result<BooleanArray> {
+        let block = part.block;
         let is_semi = self.plan.kind == JoinType::LeftSemi;
         let mut leaves = Vec::with_capacity(some.len());
         for (candidate, is_fulfilled) in some.zip(fulfilled.values()) {
@@ -212,7 +284,7 @@ impl Run {
                 continue;
             }
             let row = candidates.rows[candidate] as usize;
-            let was_matched = std::mem::replace(&mut block.matched[row], true);
+            let was_matched = std::mem::replace(&mut part.matched[row], true);
             let (bucket, member) = candidates.places[candidate];
             let kept = candidates.kept(candidate);
             let is_first_of_other = kept[0] == ALONE;
@@ -227,7 +299,7 @@ impl Run {
                 continue;
             }
             let group = [&[other.tag], block.prepared.keys.bytes.row(row).as_ref()].concat();
-            self.counts.removed += self.state.shard(block.shards[row], |state| {
+            self.counts.removed += self.state.shard(self.shard, |state| {
                 if leaves_state {
                     return state.remove_member(bucket, &group, member).map(u64::from);
                 }
@@ -243,8 +315,8 @@ impl Run {
     /// Left rows are kept even if the watermark evicts them at the end of this batch. Of right rows
     /// that would be evicted then only those are kept that leave beside nulls. (Recorded from Spark
     /// 4.3, of left semi joins, too, where the right rows come first.)
-    fn keep(&mut self, block: &Block<'_>, side: &Side) -> Result<()> {
-        let evicts = self.placement.evict(self.batch.spec()).unwrap_or(i64::MIN);
+    fn keep(&mut self, part: &Part<'_>, side: &Side) -> Result<()> {
+        let (block, evicts) = (part.block, self.evicts);
         let is_right = block.of == Of::Right;
         let leaves_once = self.plan.kind == JoinType::LeftSemi && block.of == Of::Left;
         let is_kept = |bucket: Bucket, matched: bool| {
@@ -252,49 +324,47 @@ impl Run {
             (may_meet || (side.is_preserved && !matched)) && !(leaves_once && matched)
         };
         let (mut group, mut value) = (vec![side.tag], Vec::new());
-        for (row, matched) in block.matched.iter().enumerate() {
-            let bucket = block.prepared.buckets[row];
-            if !is_kept(bucket, *matched) {
-                continue;
-            }
+        let kept = |row: &usize| is_kept(block.prepared.buckets[*row], part.matched[*row]);
+        let kept: Vec<usize> = part.own.iter().map(|row| *row as usize).filter(kept).collect();
+        let rows = side.encoded(&block.rows, &kept)?;
+        for (row, encoded) in kept.into_iter().zip(rows.iter()) {
+            let (bucket, matched) = (block.prepared.buckets[row], part.matched[row]);
             group.truncate(1);
             group.extend(block.prepared.keys.bytes.row(row).as_ref());
             value.clear();
-            value.push(if *matched { MATCHED } else { ALONE });
-            value.extend(block.prepared.kept.row(row).as_ref());
+            value.push(if matched { MATCHED } else { ALONE });
+            value.extend(encoded.as_ref());
             let number = self.next_row;
             self.next_row += 1;
             if self.next_row % ROWS_OF_A_BATCH == 0 {
                 return exec_err!("a join keeps at most {ROWS_OF_A_BATCH} rows of one batch");
             }
-            self.state.shard(block.shards[row], |state| {
-                state.put_member(bucket, &group, number, &value)
-            })?;
+            self.state
+                .shard(self.shard, |state| state.put_member(bucket, &group, number, &value))?;
             self.counts.updated += 1;
         }
         Ok(())
     }
 
-    /// Evicts what the watermark has passed; gives those that met nothing, where the kind of join
-    /// wants them; reports.
-    pub(super) async fn finish(mut self, output: &Output) -> Result<()> {
+    async fn finish(mut self, output: &Output) -> Result<StateCounts> {
         let plan = Arc::clone(&self.plan);
         let (mut left, mut right) = (Vec::new(), Vec::new());
-        self.counts.removed += self.state.evict(&self.batch, &mut |_, key, kept| {
-            let is_left = key.first() == Some(&plan.left.tag);
-            let (side, rows) =
-                if is_left { (&plan.left, &mut left) } else { (&plan.right, &mut right) };
-            if side.is_preserved && kept[0] == ALONE {
-                rows.push(Box::<[u8]>::from(&kept[1..]));
-            }
-        })?;
+        self.counts.removed +=
+            self.state.evict_from(self.shard, &self.batch, &mut |_, key, kept| {
+                let is_left = key.first() == Some(&plan.left.tag);
+                let (side, rows) =
+                    if is_left { (&plan.left, &mut left) } else { (&plan.right, &mut right) };
+                if side.is_preserved && kept[0] == ALONE {
+                    rows.push(Box::<[u8]>::from(&kept[1..]));
+                }
+            })?;
         for (of, side, rows) in [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)] {
             for rows in rows.chunks(OUTPUT_ROWS) {
                 let columns = side.columns(rows.iter().map(AsRef::as_ref))?;
                 output.send(&plan.alone(of, &columns, rows.len())?).await?;
             }
         }
-        self.state.report(&self.batch, NAME, self.counts)
+        Ok(self.counts)
     }
 }
 

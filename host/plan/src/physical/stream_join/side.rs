@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, take_arrays};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows};
 use datafusion::error::Result;
@@ -40,8 +40,6 @@ pub(super) struct Prepared {
     pub(super) keys: KeyRows,
     /// When the watermark evicts each row.
     pub(super) buckets: Vec<Bucket>,
-    /// The rows as they are kept.
-    pub(super) kept: Rows,
 }
 
 impl Side {
@@ -96,11 +94,13 @@ impl Side {
 
     pub(super) fn prepare(&self, rows: &RecordBatch) -> Result<Prepared> {
         let keys = self.keys.of(rows)?;
-        Ok(Prepared {
-            buckets: self.buckets(rows, &keys.columns)?,
-            kept: self.rows.convert_columns(rows.columns())?,
-            keys,
-        })
+        Ok(Prepared { buckets: self.buckets(rows, &keys.columns)?, keys })
+    }
+
+    /// Some rows as they are kept.
+    pub(super) fn encoded(&self, rows: &RecordBatch, some: &[usize]) -> Result<Rows> {
+        let places = UInt32Array::from_iter_values(some.iter().map(|row| *row as u32));
+        Ok(self.rows.convert_columns(&take_arrays(rows.columns(), &places, None)?)?)
     }
 
     fn buckets(&self, rows: &RecordBatch, keys: &[ArrayRef]) -> Result<Vec<Bucket>> {

@@ -155,6 +155,10 @@ fn what_could_not_be_repeated_or_would_be_lost_is_refused() {
         bench.write("job.toml", job(sql));
         bench.run(&["check", "job.toml"]).expect_failure(2, &["random", "same rows"]);
     }
+    let bench = Workbench::new();
+    std::fs::create_dir_all(bench.path("fixed")).unwrap();
+    bench.write("job.toml", job("SELECT value FROM s INTERSECT SELECT value FROM fixed"));
+    bench.run(&["check", "job.toml"]).expect_failure(2, &["Intersect of streaming"]);
     check("SELECT value FROM s TABLESAMPLE (10 PERCENT)").expect_failure(2, &["TABLESAMPLE"]);
 }
 

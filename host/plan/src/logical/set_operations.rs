@@ -1,4 +1,4 @@
-//! EXCEPT and INTERSECT of a stream with a table that does not change.
+//! EXCEPT of a stream and a table that does not change.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{JoinType, NullEquality, Result};
 use datafusion::logical_expr::{Distinct, Join, LogicalPlan};
 
-/// Takes rows once after they passed, as Spark does (ReplaceExceptWithAntiJoin,
-/// ReplaceIntersectWithSemiJoin), and not before: what does not pass is not kept.
+/// Takes rows once after they passed, as Spark does (ReplaceExceptWithAntiJoin), and not before: what
+/// does not pass is not kept.
 pub(crate) fn distinct_last(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up(|node| {
         let LogicalPlan::Join(join) = &node else {
             return Ok(Transformed::no(node));
         };
-        let is_set_operation = matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
+        let is_except = join.join_type == JoinType::LeftAnti
             && join.null_equality == NullEquality::NullEqualsNull;
         let LogicalPlan::Distinct(Distinct::All(rows)) = join.left.as_ref() else {
             return Ok(Transformed::no(node));
         };
-        if !is_set_operation {
+        if !is_except {
             return Ok(Transformed::no(node));
         }
         let join = Join { left: Arc::clone(rows), ..join.clone() };

@@ -49,18 +49,22 @@ impl Refusals {
         reads
     }
 
-    /// INTERSECT and EXCEPT of two streams would become joins, which are not refused. With a table
-    /// that does not change they may run; with ALL they would have to count.
+    /// INTERSECT and EXCEPT would become joins, which are not refused. EXCEPT of a stream and a table
+    /// that does not change may run; with ALL it would have to count.
     fn check_set_operation(&self, body: &SetExpr) -> ControlFlow<String> {
         let SetExpr::SetOperation { op, left, right, set_quantifier } = body else {
             return ControlFlow::Continue(());
         };
         let (left_streams, right_streams) = (self.reach(left), self.reach(right));
         let is_counting = *set_quantifier == SetQuantifier::All;
-        if *op != SetOperator::Union && (right_streams || (left_streams && is_counting)) {
-            let name = if *op == SetOperator::Intersect { "Intersect" } else { "Except" };
+        let (name, is_refused) = match op {
+            SetOperator::Union => ("Union", false),
+            SetOperator::Intersect => ("Intersect", left_streams || right_streams),
+            _ => ("Except", right_streams || (left_streams && is_counting)),
+        };
+        if is_refused {
             return ControlFlow::Break(format!(
-                "{name} of streaming DataFrames/Datasets is not supported, but with a table that does not stream on the right, and without ALL; or write a left semi or left anti join"
+                "{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream"
             ));
         }
         self.check_set_operation(left)?;

@@ -20,7 +20,7 @@ use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, PluginTransform, as_spark, distinct_last, expand_windows,
-    extract_calls, gives_rows_once, grouping_columns, limit_streams, number_watermarks, tag_unions,
+    extract_calls, gives_rows_once, grouping_columns, limit_streams, number_watermarks,
 };
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
@@ -194,11 +194,7 @@ impl Planner {
         let in_step = |error| PlanError::in_step(step, &error);
         let statement = sql::parse_query(text, &self.names, &self.refusals).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        as_spark(plan)
-            .and_then(distinct_last)
-            .and_then(expand_windows)
-            .and_then(tag_unions)
-            .map_err(in_step)
+        as_spark(plan).and_then(distinct_last).and_then(expand_windows).map_err(in_step)
     }
 
     async fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {

@@ -9,14 +9,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
-    Begin, ConnectorError, Delivery, Digest, OutputMode, RangeReader, ReadLimit, RowStream, Sink,
-    Slice, Source, SourceRange, Trigger, WatermarkPolicy,
+    Begin, ConnectorError, Delivery, Digest, RangeReader, ReadLimit, RowStream, Sink, Slice,
+    Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
     NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
     SystemClock,
 };
-use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable};
+use tidemill_plan::{PlannedQuery, SourceTable};
 
 /// Numbers, ten a range, up to thirty.
 struct Numbers {
@@ -135,17 +135,7 @@ fn query(
         value: None,
         watermark: None,
     };
-    let definition = QueryDefinition {
-        output_mode: OutputMode::Append,
-        watermark_policy: WatermarkPolicy::Min,
-        shuffle_partitions: 1,
-        scan_partitions: 1,
-        sources: vec![table],
-        statics: Vec::new(),
-        steps: Vec::new(),
-        output: None,
-        plugins: Vec::new(),
-    };
+    let definition = crate::appending(table, Vec::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let plan = runtime.block_on(PlannedQuery::plan(&definition)).unwrap();
     let config = QueryConfig {

@@ -9,12 +9,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
 use tidemill_checkpoint::{MemoryStateStore, StateBackend};
 use tidemill_core::{
-    Attempt, BatchId, BatchSpec, ConnectorError, OutputMode, QueryId, RangeReader, RowStream,
-    Slice, SourceRange, StateStore, Watermark, WatermarkPolicy,
+    Attempt, BatchId, BatchSpec, ConnectorError, QueryId, RangeReader, RowStream, Slice,
+    SourceRange, StateStore, Watermark,
 };
-use tidemill_plan::{
-    BatchRun, PlannedQuery, QueryDefinition, ReadAhead, RunningBatch, SourceTable, Step, StepKind,
-};
+use tidemill_plan::{BatchRun, PlannedQuery, ReadAhead, RunningBatch, SourceTable, Step, StepKind};
 use tidemill_tests::{Workbench, write_orders};
 
 use crate::orders::{JOB, bench};
@@ -130,17 +128,8 @@ fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
     };
     let (from, columns) = ("numbers".to_owned(), Vec::new());
     let once = StepKind::DropDuplicates { from, columns, within_watermark: false };
-    let definition = QueryDefinition {
-        output_mode: OutputMode::Append,
-        watermark_policy: WatermarkPolicy::Min,
-        shuffle_partitions: 1,
-        scan_partitions: 1,
-        sources: vec![table],
-        statics: Vec::new(),
-        steps: vec![Step { name: "once".to_owned(), kind: once, watermark: None }],
-        output: None,
-        plugins: Vec::new(),
-    };
+    let once = Step { name: "once".to_owned(), kind: once, watermark: None };
+    let definition = crate::appending(table, vec![once]);
     let runtime = tokio_runtime();
     let plan = runtime.block_on(PlannedQuery::plan(&definition)).unwrap();
     let range = SourceRange { start: 0.into(), end: 1.into(), parts: serde_json::Value::Null };

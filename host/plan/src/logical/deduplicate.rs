@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::{EventTimeWatermark, delay_micros, is_event_time};
+use crate::sql::contains_map;
 
 /// Lets the first row of each key pass. Nothing is filtered below it that is not above: another
 /// row would be the first.
@@ -51,7 +51,7 @@ impl Deduplicate {
             resolved = fields.iter().map(|field| field.name().clone()).collect();
         }
         let is_map = |name: &&String| {
-            fields.iter().any(|field| field.name() == *name && has_map(field.data_type()))
+            fields.iter().any(|field| field.name() == *name && contains_map(field.data_type()))
         };
         if let Some(name) = resolved.iter().find(is_map) {
             return plan_err!(
@@ -80,15 +80,6 @@ impl Deduplicate {
         let is_key = |name: &String| self.columns.contains(name);
         self.within.is_some()
             || fields.iter().any(|field| is_key(field.name()) && is_event_time(field))
-    }
-}
-
-fn has_map(kind: &DataType) -> bool {
-    match kind {
-        DataType::Map(..) => true,
-        DataType::List(item) => has_map(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_map(field.data_type())),
-        _ => false,
     }
 }
 

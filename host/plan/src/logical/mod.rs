@@ -33,4 +33,4 @@ pub(crate) use session_window::{SessionWindow, session_columns, with_session, wi
 pub(crate) use set_operations::distinct_last;
 pub(crate) use time_window::{TimeWindow, WindowShape, micros_literal};
 pub(crate) use transform::PluginTransform;
-pub(crate) use windows::{expand_windows, tag_unions};
+pub(crate) use windows::expand_windows;

@@ -58,6 +58,12 @@ impl WindowShape {
         }
         Ok(WindowShape { size, slide, start })
     }
+
+    /// How many windows a time is in, at most.
+    pub(crate) fn windows_a_time(self) -> usize {
+        let most = self.size / self.slide + i64::from(self.size % self.slide != 0);
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
 }
 
 /// Adds a column with the start of each window that a row falls into; a row in n windows becomes

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ExprSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -43,8 +43,9 @@ struct WindowCall {
     windows: Windows,
 }
 
-/// Replaces `window(…)` and `session_window(…)` in the projections and aggregations of a plan by
-/// nodes below them. The result has the same columns under the same names.
+/// Replaces `window(…)` and `session_window(…)` in the projections, filters and aggregations of a plan
+/// by nodes below them. The result has the same columns under the same names, and columns have the
+/// tags of event time that follow.
 pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
     let expanded = plan.transform_up(|node| match node {
         LogicalPlan::Projection(projection) => expand_projection(projection),
@@ -58,62 +59,47 @@ pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
             ),
         },
     })?;
-    if !expanded.transformed {
+    let unites = expanded.data.exists(|node| Ok(matches!(node, LogicalPlan::Union(_))))?;
+    if !expanded.transformed && !unites {
         return Ok(expanded.data);
     }
     // The windows have the tag of event time, which the call did not have.
     expanded.data.transform_up(with_tags).map(|tagged| tagged.data)
 }
 
-/// A union has event time where its first input has it, as in Spark, and the tag of another input
-/// alone does not count.
-pub(crate) fn tag_unions(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let tagged = plan.transform_up(|node| {
-        let LogicalPlan::Union(union) = &node else {
-            return Ok(Transformed::no(node));
-        };
-        let Some((first, others)) = union.inputs.split_first() else {
-            return Ok(Transformed::no(node));
-        };
-        let is_plain = |place: usize| !is_event_time(first.schema().field(place));
-        let mut inputs = vec![Arc::clone(first)];
-        for other in others {
-            let columns = other.schema().columns().into_iter().enumerate();
-            let columns = columns.map(|(place, column)| {
-                let is_tagged = is_event_time(other.schema().field(place));
-                let name = column.name.clone();
-                match is_tagged && is_plain(place) {
-                    true => plain_time(Expr::Column(column)).alias(name),
-                    false => Expr::Column(column),
-                }
-            });
-            let columns: Vec<Expr> = columns.collect();
-            let input = match columns.iter().any(|column| matches!(column, Expr::Alias(_))) {
-                true => LogicalPlanBuilder::from(other.as_ref().clone())
-                    .project(columns)?
-                    .build()?
-                    .into(),
-                false => Arc::clone(other),
-            };
-            inputs.push(input);
-        }
-        Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
-    })?;
-    match tagged.transformed {
-        true => tagged.data.transform_up(with_tags).map(|tagged| tagged.data),
-        false => Ok(tagged.data),
-    }
-}
-
-/// A union keeps the fields that it has, whatever became of those of its inputs.
+/// A node with the tags of event time that its inputs have. A union keeps the fields that it has,
+/// whatever became of those of its inputs, so it is made anew.
 fn with_tags(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let node = match node {
-        LogicalPlan::Union(union) => {
-            LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)
-        }
+        LogicalPlan::Union(union) => LogicalPlan::Union(united(union)?),
         other => other.recompute_schema()?,
     };
     Ok(Transformed::yes(node))
+}
+
+/// A union has event time where its first input has it, as in Spark, and the tag of another input
+/// alone does not count.
+fn united(union: Union) -> Result<Union> {
+    let Some(first) = union.inputs.first().cloned() else {
+        return Ok(union);
+    };
+    let is_stray = |place: usize, field: &Field| {
+        is_event_time(field) && !is_event_time(first.schema().field(place))
+    };
+    let inputs = union.inputs.into_iter().map(|input| {
+        let fields = || input.schema().fields().iter().enumerate();
+        if !fields().any(|(place, field)| is_stray(place, field)) {
+            return Ok(input);
+        }
+        let columns = input.schema().columns().into_iter().zip(fields());
+        let columns = columns.map(|(column, (place, field))| match is_stray(place, field) {
+            true => plain_time(Expr::Column(column)).alias(field.name()),
+            false => Expr::Column(column),
+        });
+        let columns: Vec<Expr> = columns.collect();
+        Ok(LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?.build()?.into())
+    });
+    Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)
 }
 
 fn expand_projection(projection: Projection) -> Result<Transformed<LogicalPlan>> {

@@ -9,7 +9,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use tokio::sync::mpsc::{Sender, channel};
 
-use super::stateful::in_blocks;
+use super::stateful::{OUTPUT_ROWS, in_blocks};
 
 /// Record batches that wait for their reader, at most.
 const OUTPUT_BLOCKS: usize = 4;
@@ -58,7 +58,7 @@ impl Output {
     /// # Errors
     /// Nobody reads any more: the batch is given up.
     pub(super) async fn send(&self, rows: &RecordBatch) -> Result<()> {
-        for block in in_blocks(rows) {
+        for block in in_blocks(rows, OUTPUT_ROWS) {
             self.hand_over(Ok(block)).await?;
         }
         Ok(())

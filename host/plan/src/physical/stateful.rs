@@ -240,16 +240,6 @@ impl OperatorState {
     }
 }
 
-impl StateCounts {
-    /// The sum of what was done to parts of the state.
-    pub(super) fn add(&mut self, other: StateCounts) {
-        self.updated += other.updated;
-        self.removed += other.removed;
-        self.dropped += other.dropped;
-        self.custom.extend(other.custom);
-    }
-}
-
 /// What a batch did to an operator's state.
 #[derive(Default)]
 pub(super) struct StateCounts {
@@ -260,11 +250,23 @@ pub(super) struct StateCounts {
     pub(super) custom: BTreeMap<String, u64>,
 }
 
-/// Rows cut into record batches of the usual size.
-pub(super) fn in_blocks(rows: &RecordBatch) -> Vec<RecordBatch> {
+impl StateCounts {
+    /// The sum of what was done to parts of the state.
+    pub(super) fn add(&mut self, other: StateCounts) {
+        self.updated += other.updated;
+        self.removed += other.removed;
+        self.dropped += other.dropped;
+        for (name, count) in other.custom {
+            *self.custom.entry(name).or_default() += count;
+        }
+    }
+}
+
+/// Rows cut into record batches of at most so many.
+pub(super) fn in_blocks(rows: &RecordBatch, most: usize) -> Vec<RecordBatch> {
     (0..rows.num_rows())
-        .step_by(OUTPUT_ROWS)
-        .map(|from| rows.slice(from, OUTPUT_ROWS.min(rows.num_rows() - from)))
+        .step_by(most)
+        .map(|from| rows.slice(from, most.min(rows.num_rows() - from)))
         .collect()
 }
 

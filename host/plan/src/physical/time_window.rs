@@ -18,7 +18,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt};
 
 use super::properties::{debug_as_shown, one_input, plain};
-use super::stateful::OUTPUT_ROWS;
+use super::stateful::{OUTPUT_ROWS, in_blocks};
 use crate::logical::WindowShape;
 
 /// A row a window: rows without a time vanish, rows in several windows multiply.
@@ -64,14 +64,11 @@ impl ExecutionPlan for TimeWindowExec {
     ) -> Result<SendableRecordBatchStream> {
         let (time, shape, schema) = (Arc::clone(&self.time), self.shape, self.schema());
         let output = Arc::clone(&schema);
-        let windows_a_row = usize::try_from(shape.size / shape.slide).unwrap_or(1).max(1);
-        let rows_at_once = (OUTPUT_ROWS / windows_a_row).max(1);
+        let rows_at_once = (OUTPUT_ROWS / shape.windows_a_time()).max(1);
         let stream = self.input.execute(partition, context)?.map_ok(move |rows| {
             let (time, output) = (Arc::clone(&time), Arc::clone(&output));
             // A row becomes many where windows overlap: some at a time.
-            let parts = (0..rows.num_rows()).step_by(rows_at_once.min(rows.num_rows().max(1)));
-            futures::stream::iter(parts).map(move |from| {
-                let rows = rows.slice(from, rows_at_once.min(rows.num_rows() - from));
+            futures::stream::iter(in_blocks(&rows, rows_at_once)).map(move |rows| {
                 let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
                 expand(&rows, &times, shape, &output)
             })
@@ -98,8 +95,7 @@ fn expand(
         columns.push(Arc::new(starts.with_data_type(times.data_type().clone())));
         return Ok(RecordBatch::try_new(Arc::clone(schema), columns)?);
     }
-    let windows_a_row = shape.size.div_euclid(shape.slide) + 1;
-    let capacity = times.len() * usize::try_from(windows_a_row).unwrap_or(1).min(16);
+    let capacity = times.len().saturating_mul(shape.windows_a_time()).min(OUTPUT_ROWS);
     let mut origins = Vec::with_capacity(capacity);
     let mut starts = Vec::with_capacity(capacity);
     for (row, time) in times.iter().enumerate() {

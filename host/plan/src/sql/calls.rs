@@ -43,18 +43,22 @@ const NAMES: [(&str, &str); 24] = [
     ("approx_distinct", "approx_count_distinct"),
 ];
 
-/// Functions that are casts to the type of that name.
-const CASTS: [&str; 10] = [
-    "bigint",
-    "binary",
-    "boolean",
-    "double",
-    "float",
-    "int",
-    "smallint",
-    "string",
-    "timestamp",
-    "tinyint",
+/// Functions that are casts, and the type that each casts to.
+const CASTS: [(&str, &str); 14] = [
+    ("bigint", "BIGINT"),
+    ("binary", "BINARY"),
+    ("boolean", "BOOLEAN"),
+    ("double", "DOUBLE"),
+    ("float", "FLOAT"),
+    ("int", "INT"),
+    ("smallint", "SMALLINT"),
+    ("string", "STRING"),
+    ("timestamp", "TIMESTAMP"),
+    ("timestamp_seconds", "TIMESTAMP"),
+    ("tinyint", "TINYINT"),
+    ("to_date", "DATE"),
+    ("to_timestamp", "TIMESTAMP"),
+    ("unix_seconds", "BIGINT"),
 ];
 
 /// Arithmetic that is called as a function.
@@ -70,7 +74,11 @@ const ARITHMETIC: [&str; 7] = [
 
 /// What a function of Spark is called here.
 pub(super) fn name_here(name: &str) -> &str {
-    NAMES.iter().find(|(spark, _)| *spark == name).map_or(name, |(_, here)| here)
+    listed(&NAMES, name).unwrap_or(name)
+}
+
+fn listed(list: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    list.iter().find(|(listed, _)| *listed == name).map(|(_, other)| *other)
 }
 
 /// Rewrites one expression, and not what is in it.
@@ -86,8 +94,8 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
         Expr::Like { any: true, expr, pattern, negated, escape_char: None } => {
             like_any(expr, pattern, *negated)
         }
-        // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
         Expr::TypedString(typed) => typed_literal(typed).map(Some),
+        // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if number.contains(['e', 'E']) => {
                 parse_expr(&format!("{CAST}('{number}', 'DOUBLE')")).map(Some)
@@ -133,7 +141,7 @@ fn typed_literal(typed: &TypedString) -> Result<Expr> {
             "[INVALID_TYPED_LITERAL] The value of the typed literal \"{name}\" is invalid: '{value}'"
         );
     }
-    Ok(Expr::Function(call(CAST, vec![text(&value), text(name)])))
+    Ok(cast(text(&value), name))
 }
 
 /// `CAST(x AS T)` is a call, so that two casts of a column have two names, and fail as in Spark.
@@ -202,6 +210,22 @@ fn call(name: &str, arguments: Vec<Expr>) -> Function {
     }
 }
 
+/// A cast to the type of that name.
+fn cast(expr: Expr, kind: &str) -> Expr {
+    Expr::Function(call(CAST, vec![expr, text(kind)]))
+}
+
+/// The literal pattern of a function, as DataFusion has it.
+fn chrono_pattern(function: &str, pattern: &Expr) -> Result<Expr> {
+    let Some(pattern) = as_text(pattern) else {
+        return plan_err!("{function}(): the pattern has to be a text literal");
+    };
+    match to_chrono(pattern) {
+        Ok(pattern) => Ok(text(&pattern)),
+        Err(reason) => plan_err!("{function}(): the pattern: {reason}"),
+    }
+}
+
 /// A call of a function whose arguments are as they have to be.
 fn quoted_call(name: &str, arguments: Vec<Expr>) -> Expr {
     let name = ObjectName::from(vec![Ident::with_quote('`', name)]);
@@ -249,7 +273,7 @@ fn as_int(expr: Expr) -> Expr {
         },
         _ => false,
     };
-    if is_int { Expr::Function(call(CAST, vec![expr, text("INT")])) } else { expr }
+    if is_int { cast(expr, "INT") } else { expr }
 }
 
 /// The arguments of a call that has nothing but expressions.
@@ -274,9 +298,9 @@ fn set_arguments(function: &mut Function, arguments: Vec<Expr>) {
 
 fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
     let mut name = function.name.to_string().to_ascii_lowercase();
-    if let Some((_, other)) = NAMES.iter().find(|(spark, _)| *spark == name) {
-        (*other).clone_into(&mut name);
-        function.name = ObjectName::from(vec![Ident::new(*other)]);
+    if let Some(other) = listed(&NAMES, &name) {
+        other.clone_into(&mut name);
+        function.name = ObjectName::from(vec![Ident::new(other)]);
     }
     let Some(mut args) = arguments(function) else {
         return Ok(None);
@@ -307,36 +331,15 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             function.name = ObjectName::from(vec![Ident::new("count")]);
         }
         ("date_format", [time, pattern]) => {
-            let Some(pattern) = as_text(pattern) else {
-                return plan_err!("date_format(): the pattern has to be a text literal");
-            };
-            let pattern = to_chrono(pattern).map_err(|reason| {
-                DataFusionError::Plan(format!("date_format(): the pattern: {reason}"))
-            })?;
-            let time = Expr::Function(call(CAST, vec![time.clone(), text("TIMESTAMP")]));
-            args = vec![time, text(&pattern)];
+            args = vec![cast(time.clone(), "TIMESTAMP"), chrono_pattern(&name, pattern)?];
             function.name = ObjectName::from(vec![Ident::new("to_char")]);
         }
         // Quoted, a name is not looked at again.
         ("to_timestamp" | "to_date", [time, pattern]) => {
-            let Some(pattern) = as_text(pattern) else {
-                return plan_err!("{name}(): the pattern has to be a text literal");
-            };
-            let pattern = to_chrono(pattern).map_err(|reason| {
-                DataFusionError::Plan(format!("{name}(): the pattern: {reason}"))
-            })?;
-            let parsed = quoted_call("to_timestamp", vec![time.clone(), text(&pattern)]);
+            let pattern = chrono_pattern(&name, pattern)?;
+            let parsed = quoted_call("to_timestamp", vec![time.clone(), pattern]);
             let kind = if name == "to_date" { "DATE" } else { "TIMESTAMP" };
-            return Ok(Some(Expr::Function(call(CAST, vec![parsed, text(kind)]))));
-        }
-        ("to_timestamp", [time]) => {
-            return Ok(Some(Expr::Function(call(CAST, vec![time.clone(), text("TIMESTAMP")]))));
-        }
-        ("to_date", [time]) => {
-            return Ok(Some(Expr::Function(call(CAST, vec![time.clone(), text("DATE")]))));
-        }
-        ("unix_seconds", [time]) => {
-            return Ok(Some(Expr::Function(call(CAST, vec![time.clone(), text("BIGINT")]))));
+            return Ok(Some(cast(parsed, kind)));
         }
         ("size", [_]) => {
             let size = quoted_call("size", args);
@@ -345,17 +348,9 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
         }
         ("regexp_replace", [_, _, _]) => args.push(text("g")),
         ("date_add" | "date_sub" | "add_months", [date, days]) => {
-            let date = Expr::Function(call(CAST, vec![date.clone(), text("DATE")]));
+            let date = cast(date.clone(), "DATE");
             let days = as_int(days.clone());
             return Ok(Some(quoted_call(&name, vec![date, days])));
-        }
-        (part, [time]) if TIME_PARTS.iter().any(|(name, _)| *name == part) => {
-            let field = TIME_PARTS.iter().find(|(name, _)| *name == part).map(|(_, field)| *field);
-            let field = field.unwrap_or_default();
-            return parse_expr(&format!("date_part('{field}', {CAST}({time}, 'DATE'))")).map(Some);
-        }
-        ("timestamp_seconds", [seconds]) => {
-            return Ok(Some(Expr::Function(call(CAST, vec![seconds.clone(), text("TIMESTAMP")]))));
         }
         ("sort_array", [_] | [_, _]) => {
             let descends =
@@ -394,10 +389,14 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
         }
         ("isnull", [value]) => return Ok(Some(Expr::IsNull(Box::new(value.clone())))),
         ("isnotnull", [value]) => return Ok(Some(Expr::IsNotNull(Box::new(value.clone())))),
-        (cast, [_]) if CASTS.contains(&cast) => {
-            args.push(text(&cast.to_ascii_uppercase()));
-            function.name = ObjectName::from(vec![Ident::new(CAST)]);
-        }
+        (other, [value]) => match (listed(&CASTS, other), listed(&TIME_PARTS, other)) {
+            (Some(kind), _) => return Ok(Some(cast(value.clone(), kind))),
+            (None, Some(part)) => {
+                let parts = vec![text(part), cast(value.clone(), "DATE")];
+                return Ok(Some(Expr::Function(call("date_part", parts))));
+            }
+            (None, None) => return Ok(None),
+        },
         _ => return Ok(None),
     }
     set_arguments(function, args);

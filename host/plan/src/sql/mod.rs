@@ -30,7 +30,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use aggregates::{
-    aggregates, check as check_aggregate, computes_with_doubles, extreme_of,
+    aggregates, check as check_aggregate, computes_with_doubles, contains_map, extreme_of,
 };
 pub(crate) use arithmetic::{Operation, calculated};
 pub(crate) use batch_time::BatchTime;

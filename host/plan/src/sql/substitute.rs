@@ -11,11 +11,22 @@ use super::names::Names;
 /// Puts an expression in the place of each bare name that has one. Nested queries have names of
 /// their own, and are left alone.
 pub(super) fn substitute(clause: &mut impl VisitMut, of: &dyn Fn(&Ident) -> Option<Expr>) {
-    let _ = clause.visit(&mut Substitute { of, depth: 0 });
+    substitute_outside(clause, of, &|_| false);
+}
+
+/// The same outside of the expressions that are `closed`.
+fn substitute_outside(
+    clause: &mut impl VisitMut,
+    of: &dyn Fn(&Ident) -> Option<Expr>,
+    closed: &dyn Fn(&Expr) -> bool,
+) {
+    let _ = clause.visit(&mut Substitute { of, closed, depth: 0 });
 }
 
 struct Substitute<'a> {
     of: &'a dyn Fn(&Ident) -> Option<Expr>,
+    closed: &'a dyn Fn(&Expr) -> bool,
+    /// Queries and closed expressions around the place that is looked at.
     depth: usize,
 }
 
@@ -32,7 +43,13 @@ impl VisitorMut for Substitute<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.depth += usize::from((self.closed)(expr));
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.depth -= usize::from((self.closed)(expr));
         if let (0, Expr::Identifier(ident)) = (self.depth, &*expr)
             && let Some(other) = (self.of)(ident)
         {
@@ -54,50 +71,8 @@ pub(super) fn substitute_in_having(select: &mut Select, is_aggregate: &dyn Fn(&s
         let named = |(name, _): &&(String, Expr)| name.eq_ignore_ascii_case(&ident.value);
         items.iter().find(named).map(|(_, expr)| Expr::Nested(Box::new(expr.clone())))
     };
-    let mut having = Having { of: &of, is_aggregate, depth: 0 };
-    let _ = select.having.visit(&mut having);
-}
-
-struct Having<'a> {
-    of: &'a dyn Fn(&Ident) -> Option<Expr>,
-    is_aggregate: &'a dyn Fn(&str) -> bool,
-    /// Aggregates and queries around the place that is looked at.
-    depth: usize,
-}
-
-impl Having<'_> {
-    fn encloses(&self, expr: &Expr) -> bool {
-        matches!(expr, Expr::Function(call) if (self.is_aggregate)(&call.name.to_string().to_lowercase()))
-    }
-}
-
-impl VisitorMut for Having<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.depth += usize::from(self.encloses(expr));
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.depth -= usize::from(self.encloses(expr));
-        if let (0, Expr::Identifier(ident)) = (self.depth, &*expr)
-            && let Some(item) = (self.of)(ident)
-        {
-            *expr = item;
-        }
-        ControlFlow::Continue(())
-    }
+    let is_aggregate_call = |expr: &Expr| matches!(expr, Expr::Function(call) if is_aggregate(&call.name.to_string().to_lowercase()));
+    substitute_outside(&mut select.having, &of, &is_aggregate_call);
 }
 
 /// `SELECT v * 2 AS d, d + 1`: the alias of an item before stands for it, unless there is a column

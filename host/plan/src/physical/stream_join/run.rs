@@ -99,10 +99,9 @@ struct Block {
     prepared: Prepared,
 }
 
-/// The rows of a block that are a shard's, while they are joined.
+/// A block while a shard joins the rows of it that are its own.
 struct Part<'a> {
     block: &'a Block,
-    own: Vec<u32>,
     /// Of each row of the block: whether it met one of the other side.
     matched: Vec<bool>,
 }
@@ -153,9 +152,9 @@ impl Run {
             own[self.state.shard_of(key.as_ref()).0 as usize].push(row as u32);
         }
         let block = Arc::new(Block { of, rows: rows.clone(), prepared });
-        if rows.num_rows() < ROWS_SIDE_BY_SIDE {
+        if self.shards.len() == 1 || rows.num_rows() < ROWS_SIDE_BY_SIDE {
             for (shard, own) in self.shards.iter_mut().zip(own) {
-                shard.join(&block, own, output).await?;
+                shard.join(&block, &own, output).await?;
             }
             return Ok(());
         }
@@ -163,7 +162,7 @@ impl Run {
         let task = |(mut shard, own): (ShardRun, Vec<u32>)| {
             let block = Arc::clone(&block);
             async move |output: Output| {
-                shard.join(&block, own, &output).await?;
+                shard.join(&block, &own, &output).await?;
                 Ok(shard)
             }
         };
@@ -184,23 +183,29 @@ impl Run {
 }
 
 impl ShardRun {
-    async fn join(&mut self, block: &Block, own: Vec<u32>, output: &Output) -> Result<()> {
+    /// Joins the rows of a block that are its own, by their places.
+    async fn join(&mut self, block: &Block, own: &[u32], output: &Output) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         let (side, other) = plan.sides(block.of);
-        let mut part = Part { block, own, matched: vec![false; block.rows.num_rows()] };
-        self.meet(&mut part, other, output).await?;
-        self.keep(&part, side)
+        let mut part = Part { block, matched: vec![false; block.rows.num_rows()] };
+        self.meet(&mut part, own, other, output).await?;
+        self.keep(&part, own, side)
     }
 
     /// Finds the pairs of a block's rows with those that are kept of the other side.
-    async fn meet(&mut self, part: &mut Part<'_>, other: &Side, output: &Output) -> Result<()> {
+    async fn meet(
+        &mut self,
+        part: &mut Part<'_>,
+        own: &[u32],
+        other: &Side,
+        output: &Output,
+    ) -> Result<()> {
         // Left rows that were given before have left the state.
         self.given.clear();
         let mut candidates = Candidates::default();
         let mut group = vec![other.tag];
         let keys = &part.block.prepared.keys;
-        for place in 0..part.own.len() {
-            let row = part.own[place];
+        for &row in own {
             if !keys.can_meet[row as usize] {
                 continue;
             }
@@ -315,7 +320,7 @@ impl ShardRun {
     /// Left rows are kept even if the watermark evicts them at the end of this batch. Of right rows
     /// that would be evicted then only those are kept that leave beside nulls. (Recorded from Spark
     /// 4.3, of left semi joins, too, where the right rows come first.)
-    fn keep(&mut self, part: &Part<'_>, side: &Side) -> Result<()> {
+    fn keep(&mut self, part: &Part<'_>, own: &[u32], side: &Side) -> Result<()> {
         let (block, evicts) = (part.block, self.evicts);
         let is_right = block.of == Of::Right;
         let leaves_once = self.plan.kind == JoinType::LeftSemi && block.of == Of::Left;
@@ -323,27 +328,27 @@ impl ShardRun {
             let may_meet = !is_right || bucket.0 > evicts;
             (may_meet || (side.is_preserved && !matched)) && !(leaves_once && matched)
         };
-        let (mut group, mut value) = (vec![side.tag], Vec::new());
         let kept = |row: &usize| is_kept(block.prepared.buckets[*row], part.matched[*row]);
-        let kept: Vec<usize> = part.own.iter().map(|row| *row as usize).filter(kept).collect();
+        let kept: Vec<usize> = own.iter().map(|row| *row as usize).filter(kept).collect();
         let rows = side.encoded(&block.rows, &kept)?;
-        for (row, encoded) in kept.into_iter().zip(rows.iter()) {
-            let (bucket, matched) = (block.prepared.buckets[row], part.matched[row]);
-            group.truncate(1);
-            group.extend(block.prepared.keys.bytes.row(row).as_ref());
-            value.clear();
-            value.push(if matched { MATCHED } else { ALONE });
-            value.extend(encoded.as_ref());
-            let number = self.next_row;
-            self.next_row += 1;
-            if self.next_row % ROWS_OF_A_BATCH == 0 {
-                return exec_err!("a join keeps at most {ROWS_OF_A_BATCH} rows of one batch");
-            }
-            self.state
-                .shard(self.shard, |state| state.put_member(bucket, &group, number, &value))?;
-            self.counts.updated += 1;
+        let first = self.next_row;
+        self.next_row += kept.len() as u64;
+        if first % ROWS_OF_A_BATCH + kept.len() as u64 >= ROWS_OF_A_BATCH {
+            return exec_err!("a join keeps at most {ROWS_OF_A_BATCH} rows of one batch");
         }
-        Ok(())
+        self.counts.updated += kept.len() as u64;
+        self.state.shard(self.shard, |state| {
+            let (mut group, mut value) = (vec![side.tag], Vec::new());
+            for ((row, encoded), number) in kept.into_iter().zip(rows.iter()).zip(first..) {
+                group.truncate(1);
+                group.extend(block.prepared.keys.bytes.row(row).as_ref());
+                value.clear();
+                value.push(if part.matched[row] { MATCHED } else { ALONE });
+                value.extend(encoded.as_ref());
+                state.put_member(block.prepared.buckets[row], &group, number, &value)?;
+            }
+            Ok(())
+        })
     }
 
     async fn finish(mut self, output: &Output) -> Result<StateCounts> {

@@ -36,6 +36,7 @@ use self::pairs::Pairs;
 use self::pick::Pick;
 use self::quantiles::ApproxPercentile;
 use self::sum::Sum;
+pub(crate) use self::types::contains_map;
 
 /// All of them.
 pub(crate) fn aggregates() -> Vec<AggregateUDF> {

@@ -48,7 +48,8 @@ pub(super) fn ordered(name: &str, argument: &DataType) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn contains_map(data_type: &DataType) -> bool {
+/// Whether there is a MAP in a type, so that its values have no order and no equality.
+pub(crate) fn contains_map(data_type: &DataType) -> bool {
     match data_type {
         DataType::Map(..) => true,
         DataType::List(item) => contains_map(item.data_type()),

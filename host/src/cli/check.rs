@@ -1,7 +1,7 @@
 //! `tidemill check`.
 
 use super::arguments::JobArguments;
-use super::{ENDED_WELL, REFUSED, complain};
+use super::{ENDED_WELL, FAILED, REFUSED, complain};
 use crate::job::Job;
 use crate::query::{PrepareError, Prepared, Shared};
 
@@ -29,7 +29,7 @@ pub(super) fn check(arguments: &JobArguments) -> u8 {
             }
             Err(error) => {
                 complain(&error);
-                code = REFUSED;
+                code = code.max(if error.is_retryable() { FAILED } else { REFUSED });
             }
         }
     }

@@ -30,15 +30,33 @@ pub enum PrepareError {
     #[error("{}", with_cause(.0))]
     Place(#[from] ConnectorError),
     /// The checkpoint cannot be read.
-    #[error(transparent)]
+    #[error("{}", with_cause(.0))]
     Checkpoint(#[from] CheckpointError),
     /// Names within the job do not fit together.
     #[error("{0}")]
     Invalid(String),
 }
 
-fn with_cause(error: &ConnectorError) -> String {
-    match std::error::Error::source(error) {
+impl PrepareError {
+    /// Whether the same start may succeed later: a place did not answer, or had no room or no
+    /// permission. The match is exhaustive on purpose.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            PrepareError::Place(error) => error.is_retryable(),
+            PrepareError::Checkpoint(error) => error.is_of_the_place(),
+            PrepareError::Job(_)
+            | PrepareError::Config(_)
+            | PrepareError::Load(_)
+            | PrepareError::Plugin(_)
+            | PrepareError::Plan(_)
+            | PrepareError::Invalid(_) => false,
+        }
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk};
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
 use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
     plan_sink, plan_source,
@@ -76,6 +76,8 @@ pub struct Prepared {
     plugins: Option<JobPlugins>,
     pinned: Pinned,
     pins: BTreeMap<String, String>,
+    /// The checkpoint that the job was held against.
+    seen: Seen,
     disk: Arc<dyn Disk>,
     around: Around,
 }
@@ -84,8 +86,9 @@ impl Prepared {
     /// Checks everything that can be checked without creating anything: sources and sinks, the
     /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
-        let recovered = Checkpoint::peek(shared.disk.as_ref(), &job.checkpoint)?;
-        let pinned = Pinned::of(&job, recovered.map(|recovered| recovered.pinned));
+        let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
+        let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
+        let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
         let mut sources = Vec::new();
         let mut tables = Vec::new();
         for source in &job.sources {
@@ -133,6 +136,7 @@ impl Prepared {
             plugins,
             pinned,
             pins,
+            seen: seen.unwrap_or(Seen::Nothing),
             disk: Arc::clone(&shared.disk),
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
         };
@@ -228,8 +232,11 @@ impl Prepared {
             }
         };
         let options = &self.job.options;
-        let mut checkpoint_options =
-            OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
+        let mut checkpoint_options = OpenOptions {
+            pinned: std::mem::take(&mut self.pins),
+            seen: std::mem::take(&mut self.seen),
+            ..OpenOptions::default()
+        };
         if let Some(bytes) = options.state_overlay_memory {
             checkpoint_options.overlay_bytes_max = bytes;
         }
@@ -370,7 +377,9 @@ impl StartError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            StartError::Prepare(_) => false,
+            StartError::Prepare(error) => error.is_retryable(),
+            // What a batch must not try again, a start may.
+            StartError::Engine(EngineError::Checkpoint(error)) => error.is_of_the_place(),
             StartError::Engine(error) => error.is_retryable(),
         }
     }

@@ -13,7 +13,7 @@ use tidemill_engine::StopSignal;
 use tidemill_tests::{Workbench, write_orders};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 name = "crashing"
 output_mode = "append"
 trigger = { available_now = true }
@@ -37,7 +37,7 @@ format = "memory"
 "#;
 
 /// Runs the query on a disk, for as long as the disk lives. Whether it came to its end.
-fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
+pub(crate) fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
     let mut shared = Shared::new(false);
     shared.disk = Arc::new(disk.clone());
     shared.tables = tables.clone();
@@ -52,7 +52,7 @@ fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
     query.run().is_ok()
 }
 
-fn rows(tables: &MemoryTables) -> Vec<String> {
+pub(crate) fn rows(tables: &MemoryTables) -> Vec<String> {
     let table = tables.get("crashing").expect("the sink made its table");
     let mut rows: Vec<String> = table
         .rows()

@@ -6,6 +6,7 @@ mod ansi;
 mod changed;
 mod crash;
 mod crash_points;
+mod durability;
 mod engine;
 mod faults;
 mod idle;

@@ -14,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, OutputMode, Sink};
 
 use super::client::{Asks, CONNECT_WAIT, Events, Wait, no_topic, partition_count};
 use super::native::{Letters, Outgoing, OutgoingTopic, PRODUCE_CHUNK, Reports, Undelivered};
@@ -294,6 +294,10 @@ impl Sink for KafkaSink {
             Some(topic) => format!("KafkaSink[{topic}]"),
             None => "KafkaSink".to_owned(),
         }
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {

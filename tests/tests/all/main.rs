@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod backups;
 mod changed;
 mod crash;
 mod crash_points;
@@ -10,6 +11,7 @@ mod engine;
 mod faults;
 mod idle;
 mod kafka;
+mod left_batches;
 mod observe;
 mod orders;
 mod random_queries;
@@ -18,6 +20,7 @@ mod reload;
 mod repeat;
 mod scripts;
 mod spark;
+mod sqlite_start;
 mod tidy;
 mod trace;
 

@@ -40,11 +40,12 @@ fn the_new_spec_takes_the_place_of_the_old_one() {
         }
         drop(query);
         let mut query = Query::open(&disk).unwrap();
-        let before = query.recovered.ranges_before_next().unwrap();
-        let before = before.last().map_or(query.recovered.positions["numbers"].clone(), |ranges| {
-            ranges["numbers"].end.clone()
-        });
-        assert_eq!(before, json!(30), "rolls: {rolls}");
+        let before = query.recovered.ranges_before_next().unwrap().last();
+        let before = match before {
+            Some(ranges) => &ranges["numbers"].end,
+            None => &query.recovered.positions["numbers"],
+        };
+        assert_eq!(*before, json!(30), "rolls: {rolls}");
 
         let new = longer(&old);
         query.checkpoint.append_replanned(&new, &attempt(1)).unwrap();

@@ -221,7 +221,7 @@ impl Log<'_> {
 
     fn ahead(&self, place: &PlaceFound, mark: &Mark) -> String {
         format!(
-            "{} holds this query's batches up to {}, and the checkpoint {} {}: it is older than what the place holds, and rows would be lost if the query went on. {}",
+            "{} holds this query's batches up to {}, and the checkpoint {} {}: it is older than what the place holds (an older copy, or a log that lost its end), and rows would be lost if the query went on. {}",
             place.description,
             mark.batch,
             self.checkpoint.display(),

@@ -109,6 +109,14 @@ fn pending(disk: &MemoryDisk, checkpoint: &Path) -> Option<BatchId> {
     }
 }
 
+/// Counts the batches that are taken from the place.
+fn counting(adopted: &Arc<Mutex<u32>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
+    let adopted = Arc::clone(adopted);
+    Box::new(move |event| {
+        *adopted.lock().unwrap() += u32::from(matches!(event, QueryEvent::Adopted { .. }));
+    })
+}
+
 /// The copy of the checkpoint that is put back is one of each moment of the run, and the place is
 /// as the run left it.
 #[test]
@@ -121,7 +129,7 @@ fn any_copy_of_the_checkpoint_goes_on_without_loss_or_is_refused() {
     assert!(run(&job, &disk, &tables));
     let expected = rows(&tables);
 
-    let (mut adopted, mut refused) = (0, 0);
+    let (mut goes_on, mut refused) = (0, 0);
     for moment in 0.. {
         let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
         let copy = Arc::new(Mutex::new((0, None)));
@@ -135,14 +143,10 @@ fn any_copy_of_the_checkpoint_goes_on_without_loss_or_is_refused() {
         });
         start(&job, &disk, &tables, Unfinished::Run, on_event).unwrap();
         let Some(copy) = copy.lock().unwrap().1.take() else { break };
-        let (before, noticed) = (rows(&tables), Arc::new(Mutex::new(0)));
-        let counted = Arc::clone(&noticed);
-        let on_event = Box::new(move |event: QueryEvent<'_>| {
-            *counted.lock().unwrap() += u32::from(matches!(event, QueryEvent::Adopted { .. }));
-        });
-        match start(&job, &copy, &tables, Unfinished::Run, on_event) {
+        let before = rows(&tables);
+        match start(&job, &copy, &tables, Unfinished::Run, Box::new(|_| {})) {
             Ok(()) => {
-                adopted += *noticed.lock().unwrap();
+                goes_on += 1;
                 assert_eq!(rows(&tables), expected, "the copy of moment {moment}");
             }
             Err(refusal) => {
@@ -152,7 +156,43 @@ fn any_copy_of_the_checkpoint_goes_on_without_loss_or_is_refused() {
             }
         }
     }
-    assert!(adopted > 0 && refused > 3, "adopted {adopted}, refused {refused}");
+    assert!(goes_on > 1 && refused > 3, "{goes_on} went on, {refused} were refused");
+}
+
+/// The copy is from before the batch whose power was cut, so it does not know whether it landed.
+#[test]
+fn a_power_cut_and_then_an_older_copy_of_the_checkpoint_lose_and_double_nothing() {
+    let _alone = crate::planning();
+    let text = JOB.replace("[options]\n", "[options]\nno_data_batches = false\n");
+    let undisturbed = Workbench::new();
+    let job = undisturbed.write("job.toml", &text);
+    write_orders(&undisturbed, 0, 4, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let expected = rows(&tables);
+
+    let adopted = Arc::new(Mutex::new(0));
+    for operation in 0.. {
+        let bench = Workbench::new();
+        let job = bench.write("job.toml", &text);
+        write_orders(&bench, 0, 2, 40);
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        assert!(run(&job, &disk, &tables));
+        let copy = disk.after(Crash::PowerCut);
+
+        write_orders(&bench, 2, 1, 40);
+        let disk = disk.after(Crash::PowerCut);
+        disk.crash_at(operation);
+        let ended = run(&job, &disk, &tables);
+        write_orders(&bench, 3, 1, 40);
+        start(&job, &copy, &tables, Unfinished::Run, counting(&adopted)).unwrap();
+        assert_eq!(rows(&tables), expected, "operation {operation}, ended {ended}");
+        if ended {
+            break;
+        }
+    }
+    let adopted = *adopted.lock().unwrap();
+    assert!(adopted > 1, "the batch landed {adopted} times before the cut");
 }
 
 /// Between its plan and its commit a batch can be planned anew as long as its place holds nothing

@@ -138,7 +138,10 @@ impl Entry {
                 (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
                 status.last_progress = Some((*progress).clone());
             }
-            QueryEvent::Idle => {}
+            QueryEvent::Idle
+            | QueryEvent::Adopted { .. }
+            | QueryEvent::Skipped { .. }
+            | QueryEvent::Replanned { .. } => {}
             QueryEvent::Reloaded { plugin, .. } => {
                 metrics.count_reload(&status.name, plugin, true);
             }

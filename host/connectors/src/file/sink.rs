@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, QueryId, Sink};
+use tidemill_core::{
+    BatchId, Begin, ConnectorError, Delivery, Held, Mark, OutputMode, QueryId, Sink,
+};
 
 use super::FileFormat;
 use super::log::{METADATA_DIR, MetadataLog, SinkFile, sync_folder, write_durably};
 use super::parts::FilePart;
 use super::writer::{Encoding, JSON_OPTIONS, PARQUET_OPTIONS, PartWriter};
-use crate::mark::Mark;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
 
@@ -90,6 +91,19 @@ impl FileSinkPlan {
         if metadata.exists() { crate::place::check_writable_directory(&metadata) } else { Ok(()) }
     }
 
+    pub(crate) fn description(&self) -> String {
+        format!("FileSink[{}]", self.directory.display())
+    }
+
+    /// What the directory holds of a query. Creates nothing.
+    pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
+        let log = MetadataLog::new(&self.directory);
+        if self.owner(&log)? != Some(self.ours(query_id)) {
+            return Ok(Held::Nothing);
+        }
+        Ok(newest_mark(&log)?.into())
+    }
+
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<FileSink, ConnectorError> {
         let log = MetadataLog::new(&self.directory);
         create_folder(log.folder())?;
@@ -109,22 +123,29 @@ impl FileSinkPlan {
     /// Batch numbers of two queries in one log would be taken for one another, and rows lost in
     /// silence; so a directory belongs to one sink of one query.
     fn take_ownership(&self, log: &MetadataLog, query: &QueryId) -> Result<(), ConnectorError> {
-        let wanted = Owner { query_id: query.0.clone(), target: self.target.clone() };
-        let path = log.folder().join(OWNER_FILE);
-        let found = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if log.latest()?.is_some() {
-                    return Err(self.is_not_ours("a query that is not known"));
-                }
+        let wanted = self.ours(query);
+        match self.owner(log)? {
+            Some(found) if found == wanted => Ok(()),
+            Some(found) => Err(self.is_not_ours(&serde_json::json!(found).to_string())),
+            None if log.latest()?.is_some() => Err(self.is_not_ours("a query that is not known")),
+            None => {
                 let text = serde_json::json!(wanted).to_string();
-                return write_durably(log.folder(), OWNER_FILE, text.as_bytes());
+                write_durably(log.folder(), OWNER_FILE, text.as_bytes())
             }
-            Err(error) => return Err(failed("read", &path, error)),
-        };
-        match serde_json::from_str::<Owner>(&found) {
-            Ok(found) if found == wanted => Ok(()),
-            _ => Err(self.is_not_ours(&found)),
+        }
+    }
+
+    fn ours(&self, query: &QueryId) -> Owner {
+        Owner { query_id: query.0.clone(), target: self.target.clone() }
+    }
+
+    /// Whose directory it is; `None` where nobody says.
+    fn owner(&self, log: &MetadataLog) -> Result<Option<Owner>, ConnectorError> {
+        let path = log.folder().join(OWNER_FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|_| self.is_not_ours(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &path, error)),
         }
     }
 
@@ -135,7 +156,7 @@ impl FileSinkPlan {
         ))
     }
 
-    fn file_name(&self, query: &QueryId, delivery: Delivery, part: usize) -> String {
+    fn file_name(&self, query: &QueryId, delivery: &Delivery, part: usize) -> String {
         let query: String = query.0.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
         let call = if delivery.call > 1 { format!("-c{}", delivery.call) } else { String::new() };
         let (batch, extension) = (delivery.batch.0, self.encoding.extension());
@@ -150,6 +171,15 @@ fn call_of(name: &str, batch: u64) -> Option<u32> {
         Some(rest) => rest.split('.').next()?.parse().ok(),
         None => Some(1),
     }
+}
+
+/// The mark that the newest entry of the log is.
+fn newest_mark(log: &MetadataLog) -> Result<Option<Mark>, ConnectorError> {
+    let newest = log.newest()?.map(|(batch, files)| {
+        let calls = files.iter().filter_map(|file| call_of(&file.name(), batch)).max();
+        Mark { batch: BatchId(batch), calls: calls.unwrap_or(1), digest: None, spec: None }
+    });
+    Ok(newest)
 }
 
 /// A running file sink.
@@ -177,10 +207,7 @@ impl FileSink {
         let newest = self.log.newest()?;
         let names: Vec<String> =
             newest.iter().flat_map(|(_, files)| files.iter().map(SinkFile::name)).collect();
-        if let Some((batch, _)) = newest {
-            let calls = names.iter().filter_map(|name| call_of(name, batch)).max().unwrap_or(1);
-            self.mark = Some(Mark { batch, calls });
-        }
+        self.mark = newest_mark(&self.log)?;
         let directory = self.plan.directory.clone();
         let list = std::fs::read_dir(&directory).map_err(|e| failed("list", &directory, e))?;
         for entry in list {
@@ -236,7 +263,7 @@ impl FileSink {
         let (plan, query_id) = (self.plan.clone(), self.query_id.clone());
         let open = self.delivery()?;
         if open.writer.is_none() {
-            open.name = plan.file_name(&query_id, open.delivery, open.finished.len());
+            open.name = plan.file_name(&query_id, &open.delivery, open.finished.len());
             let hidden = plan.directory.join(format!(".{}", open.name));
             open.writer = Some(PartWriter::create(hidden, plan.encoding, schema)?);
         }
@@ -246,21 +273,25 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn description(&self) -> String {
-        format!("FileSink[{}]", self.plan.directory.display())
+        self.plan.description()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(self.mark.clone().into())
     }
 
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
         self.name_files()?;
-        if Mark::has(self.mark, delivery) {
-            return Ok(Begin::Landed);
+        let begun = Mark::begin(self.mark.as_ref(), &delivery)?;
+        if begun == Begin::Wanted {
+            self.open = Some(OpenDelivery {
+                delivery,
+                writer: None,
+                finished: Vec::new(),
+                name: String::new(),
+            });
         }
-        self.open = Some(OpenDelivery {
-            delivery,
-            writer: None,
-            finished: Vec::new(),
-            name: String::new(),
-        });
-        Ok(Begin::Wanted)
+        Ok(begun)
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
@@ -285,7 +316,7 @@ impl Sink for FileSink {
     fn commit(&mut self) -> Result<(), ConnectorError> {
         let directory = self.plan.directory.clone();
         let open = self.delivery()?;
-        let delivery = open.delivery;
+        let delivery = open.delivery.clone();
         let mut files = Vec::new();
         for (name, size) in &open.finished {
             let hidden = directory.join(format!(".{name}"));
@@ -299,7 +330,7 @@ impl Sink for FileSink {
         self.log.add(delivery.batch.0, &files)?;
         // It has landed: an abort must not remove the files any more.
         self.open = None;
-        self.mark = Some(Mark::of(delivery));
+        self.mark = Some(Mark::of(&delivery));
         self.unnamed = names;
         self.name_files()
     }

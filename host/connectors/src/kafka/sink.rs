@@ -14,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, OutputMode, Sink};
 
 use super::client::{Asks, CONNECT_WAIT, Events, Wait, no_topic, partition_count};
 use super::native::{Letters, Outgoing, OutgoingTopic, PRODUCE_CHUNK, Reports, Undelivered};
@@ -52,6 +52,13 @@ pub(crate) struct KafkaSinkPlan {
 }
 
 impl KafkaSinkPlan {
+    pub(crate) fn description(&self) -> String {
+        match &self.topic {
+            Some(topic) => format!("KafkaSink[{topic}]"),
+            None => "KafkaSink".to_owned(),
+        }
+    }
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<KafkaSinkPlan, ConfigError> {
         if config.path.is_some() {
             return Err(ConfigError::Schema {
@@ -290,10 +297,11 @@ fn is_passing(error: RDKafkaErrorCode) -> bool {
 
 impl Sink for KafkaSink {
     fn description(&self) -> String {
-        match &self.plan.topic {
-            Some(topic) => format!("KafkaSink[{topic}]"),
-            None => "KafkaSink".to_owned(),
-        }
+        self.plan.description()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod chain;
 mod changed;
 mod crash;
 mod crash_points;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, Delivery, StateStore};
+use tidemill_core::{Begin, StateStore};
 use tidemill_plan::{BatchRun, RunningBatch};
 
 use crate::clock::Stopwatch;
@@ -55,7 +55,7 @@ impl Query {
         batch: &Arc<RunningBatch>,
     ) -> Result<Produced, EngineError> {
         let starting = section!("start_plan").entered();
-        let delivery = delivery(planned);
+        let delivery = planned.delivery(1);
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
         let streams = self.plan.run(batch).map_err(|error| EngineError::from_plan(&error))?;
@@ -109,8 +109,7 @@ impl Query {
                     return Ok(());
                 };
                 let call = HandlerCall {
-                    batch: executed.planned.spec.batch,
-                    attempt: executed.planned.attempt.attempt,
+                    planned: executed.planned.clone(),
                     targets: targets.clone(),
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
@@ -129,10 +128,6 @@ impl Query {
             }
         }
     }
-}
-
-fn delivery(planned: &Planned) -> Delivery {
-    Delivery { batch: planned.spec.batch, attempt: planned.attempt.attempt, call: 1 }
 }
 
 /// The block under the schema that outsiders are shown.

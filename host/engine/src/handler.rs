@@ -8,18 +8,17 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
-    Attempt, BatchHost, BatchId, Begin, BoxFuture, CallFailure, ConnectorError, Delivery,
-    FrameHandle,
+    BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivery, FrameHandle,
 };
 use tidemill_plan::{FrameRows, FrameTable, Frames};
 
+use crate::phase::Planned;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::{EngineError, TargetFactory};
 
 /// What one call may use.
 pub(crate) struct HandlerCall {
-    pub(crate) batch: BatchId,
-    pub(crate) attempt: Attempt,
+    pub(crate) planned: Planned,
     pub(crate) targets: BTreeMap<String, Arc<dyn TargetFactory>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
     pub(crate) frames: Arc<Frames>,
@@ -140,8 +139,7 @@ impl BatchHost for Handler {
             let rows = self.frame(of)?;
             let factory = self.target(&target)?;
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
-            let HandlerCall { batch, attempt, .. } = self.call;
-            let delivery = Delivery { batch, attempt, call };
+            let delivery = self.call.planned.delivery(call);
             blocking(move || deliver(factory.as_ref(), &rows, delivery)).await
         })
     }
@@ -170,12 +168,12 @@ impl BatchHost for Handler {
 
     fn is_processed(&self, name: &str) -> Result<bool, CallFailure> {
         let checkpoint = self.call.checkpoint.lock().unwrap_or_else(|e| e.into_inner());
-        Ok(checkpoint.is_processed(self.call.batch, name))
+        Ok(checkpoint.is_processed(self.call.planned.spec.batch, name))
     }
 
     fn mark_processed(&self, name: String) -> BoxFuture<'_, Result<(), CallFailure>> {
         let checkpoint = Arc::clone(&self.call.checkpoint);
-        let batch = self.call.batch;
+        let batch = self.call.planned.spec.batch;
         Box::pin(blocking(move || {
             let mut checkpoint = checkpoint.lock().unwrap_or_else(|e| e.into_inner());
             checkpoint

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_core::{AttemptSpec, BatchSpec, PluginModule};
+use tidemill_core::{AttemptSpec, BatchSpec, Delivery, EncodedSpec, PluginModule};
 use tidemill_plan::RunningBatch;
 
 use crate::rows::StoredRows;
@@ -32,8 +32,26 @@ pub enum Phase {
 pub struct Planned {
     /// Ranges, watermarks, time.
     pub spec: BatchSpec,
+    /// The same, as places keep it.
+    pub encoded: EncodedSpec,
     /// Plugins and job.
     pub attempt: AttemptSpec,
+}
+
+impl Planned {
+    pub(crate) fn new(spec: BatchSpec, attempt: AttemptSpec) -> Planned {
+        Planned { encoded: EncodedSpec::of(&spec), spec, attempt }
+    }
+
+    /// The delivery of rows of the batch; `call` as in [`Delivery::call`].
+    pub(crate) fn delivery(&self, call: u32) -> Delivery {
+        Delivery {
+            batch: self.spec.batch,
+            spec: self.encoded.clone(),
+            attempt: self.attempt.attempt,
+            call,
+        }
+    }
 }
 
 /// A batch that was run.

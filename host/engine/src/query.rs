@@ -508,7 +508,7 @@ impl Query {
         let watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
         self.laps.latest_offset += watch.elapsed();
-        Ok(constructed.map(|spec| Planned { attempt: self.attempt(Attempt::FIRST), spec }))
+        Ok(constructed.map(|spec| Planned::new(spec, self.attempt(Attempt::FIRST))))
     }
 
     fn constructing(&self, now_ms: i64) -> NextBatch {

@@ -16,12 +16,12 @@ impl Query {
             Some(Resume::Replay { spec, attempt }) => {
                 let batch = spec.batch;
                 self.plan_for_replay(&attempt)?;
-                (batch, true, Phase::Logged(Planned { spec, attempt }))
+                (batch, true, Phase::Logged(Planned::new(spec, attempt)))
             }
             Some(Resume::Retry { spec, last_attempt }) => {
                 let batch = spec.batch;
                 let attempt = self.attempt(last_attempt.next());
-                (batch, true, Phase::Constructed(Planned { spec, attempt }))
+                (batch, true, Phase::Constructed(Planned::new(spec, attempt)))
             }
         };
         self.next_batch = next;

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
-    Begin, ConnectorError, Delivery, Digest, RangeReader, ReadLimit, RowStream, Sink, Slice,
+    Begin, ConnectorError, Delivery, Digest, Held, RangeReader, ReadLimit, RowStream, Sink, Slice,
     Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
@@ -98,6 +98,10 @@ struct Nowhere<C>(C);
 impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     fn description(&self) -> String {
         "Nowhere".to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tidemill_core::{ConnectorError, Delivery, Digest};
+use tidemill_core::{ConnectorError, Delivery, Digest, Mark};
 
 use super::log::{
     COMPACT_INTERVAL, EntryId, LogFolder, SinkFile, parse, sync_folder, text_of, without_deleted,
 };
 use super::owner::{Fault, Landed, OWNER_FILE, Owner, faulty};
-use crate::mark::Mark;
 
 /// The log of one directory, and its writer's side of it.
 pub(super) struct Ledger {
@@ -32,7 +31,7 @@ impl Ledger {
         let folder = LogFolder::of(directory);
         create_folder(folder.path())?;
         let owner = match Owner::read(&folder)? {
-            Some(owner) if owner.query_id == query_id && owner.target == target => owner,
+            Some(owner) if owner.is(query_id, target) => owner,
             Some(owner) => {
                 let whose = format!("query {}, sink \"{}\"", owner.query_id, owner.target);
                 return Err(not_ours(directory, &whose));
@@ -52,9 +51,19 @@ impl Ledger {
         Ok(Ledger { directory: directory.to_owned(), folder, owner })
     }
 
+    /// The last delivery that landed in a directory, if it belongs to this sink. Creates nothing.
+    pub(super) fn mark_in(
+        directory: &Path,
+        query_id: &str,
+        target: &str,
+    ) -> Result<Option<Mark>, ConnectorError> {
+        let owner = Owner::read(&LogFolder::of(directory))?;
+        Ok(owner.filter(|owner| owner.is(query_id, target)).and_then(|owner| owner.mark()))
+    }
+
     /// The last delivery that landed.
     pub(super) fn mark(&self) -> Option<Mark> {
-        self.owner.landed.as_ref().map(|landed| Mark { batch: landed.batch, calls: landed.calls })
+        self.owner.mark()
     }
 
     /// Finishes what an earlier run, or a commit that failed, left half done, and sees that
@@ -68,7 +77,7 @@ impl Ledger {
     /// nothing has, after one later all has, and only opening the directory again can tell.
     pub(super) fn land(
         &mut self,
-        delivery: Delivery,
+        delivery: &Delivery,
         added: Vec<SinkFile>,
     ) -> Result<(), ConnectorError> {
         let batch = delivery.batch.0;
@@ -81,8 +90,16 @@ impl Ledger {
         let before = entries.get(&EntryId::of(batch)).copied();
         let texts = self.texts(batch, &added, &entries)?;
         entries.extend(texts.iter().map(|(entry, text)| (*entry, Digest::of(text.as_bytes()))));
-        let landed = Landed { batch, calls: delivery.call, settled, before, entries, added };
-        self.owner.landed = Some(landed);
+        self.owner.landed = Some(Landed {
+            batch,
+            calls: delivery.call,
+            digest: delivery.spec.digest(),
+            spec: delivery.spec.text().to_owned(),
+            settled,
+            before,
+            entries,
+            added,
+        });
         self.owner.write(&self.folder)?;
         self.name_files()?;
         for (entry, text) in texts {

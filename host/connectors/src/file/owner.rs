@@ -3,7 +3,7 @@
 //! ```text
 //! <directory>/_spark_metadata/_owner
 //! v1 <SHA-256 of the next line>
-//! {"queryId":…,"target":…,"landed":{"batch":7,"calls":1,"settled":6,"entries":{"6":<SHA-256>,…},"added":[…]}}
+//! {"queryId":…,"target":…,"landed":{"batch":7,"calls":1,"digest":…,"spec":…,"settled":6,"entries":{…},"added":[…]}}
 //! ```
 //!
 //! It is beside Spark's entries and no part of them: Spark's readers pass it over. It is replaced
@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::{ConnectorError, Digest};
+use tidemill_core::{BatchId, ConnectorError, Digest, EncodedSpec, Mark};
 
 use super::log::{COMPACT_INTERVAL, EntryId, LogFolder, SinkFile, read_if_there, write_durably};
 
@@ -44,6 +44,9 @@ pub(super) struct Landed {
     pub(super) batch: u64,
     /// Calls of `batch` that landed; they land in order.
     pub(super) calls: u32,
+    /// Digest of the spec that the batch ran with, and the spec.
+    pub(super) digest: Digest,
+    pub(super) spec: String,
     /// The newest entry before this delivery; what is newer may not be written yet.
     pub(super) settled: Option<u64>,
     /// Digest of the entry of `batch` before this delivery, where an earlier call made it.
@@ -109,6 +112,21 @@ impl Landed {
 }
 
 impl Owner {
+    /// Whether the directory belongs to this sink.
+    pub(super) fn is(&self, query_id: &str, target: &str) -> bool {
+        self.query_id == query_id && self.target == target
+    }
+
+    /// The last delivery that landed.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.landed.as_ref().map(|landed| Mark {
+            batch: BatchId(landed.batch),
+            calls: landed.calls,
+            digest: Some(landed.digest),
+            spec: Some(EncodedSpec::from_text(landed.spec.as_str())),
+        })
+    }
+
     /// What the folder's file says; `None` where there is none.
     pub(super) fn read(folder: &LogFolder) -> Result<Option<Owner>, ConnectorError> {
         let path = folder.path().join(OWNER_FILE);

@@ -18,14 +18,13 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, QueryId, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Mark, OutputMode, QueryId, Sink};
 
 use super::FileFormat;
 use super::ledger::{Ledger, failed};
 use super::log::{METADATA_DIR, SinkFile, sync_folder};
 use super::parts::FilePart;
 use super::writer::{Encoding, JSON_OPTIONS, PARQUET_OPTIONS, PartWriter};
-use crate::mark::Mark;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
 
@@ -84,6 +83,11 @@ impl FileSinkPlan {
         if metadata.exists() { crate::place::check_writable_directory(&metadata) } else { Ok(()) }
     }
 
+    /// What the directory holds of a query. Creates nothing.
+    pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
+        Ok(Ledger::mark_in(&self.directory, &query_id.0, &self.target)?.into())
+    }
+
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<FileSink, ConnectorError> {
         let ledger = self.recovered(query_id)?;
         Ok(FileSink {
@@ -110,7 +114,7 @@ impl FileSinkPlan {
         Ok(ledger)
     }
 
-    fn file_name(&self, query: &QueryId, delivery: Delivery, part: usize) -> String {
+    fn file_name(&self, query: &QueryId, delivery: &Delivery, part: usize) -> String {
         let query: String = query.0.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
         let call = if delivery.call > 1 { format!("-c{}", delivery.call) } else { String::new() };
         let (batch, extension) = (delivery.batch.0, self.encoding.extension());
@@ -137,6 +141,15 @@ struct OpenDelivery {
 }
 
 impl FileSink {
+    /// Finds out what became of a commit that failed, and finishes or undoes it.
+    fn settle(&mut self) -> Result<(), ConnectorError> {
+        if self.is_in_doubt {
+            self.ledger = self.plan.recovered(&self.query_id)?;
+            self.is_in_doubt = false;
+        }
+        Ok(())
+    }
+
     fn delivery(&mut self) -> Result<&mut OpenDelivery, ConnectorError> {
         self.open.as_mut().ok_or_else(crate::mark::not_begun)
     }
@@ -159,7 +172,7 @@ impl FileSink {
         let (plan, query_id) = (self.plan.clone(), self.query_id.clone());
         let open = self.delivery()?;
         if open.writer.is_none() {
-            open.name = plan.file_name(&query_id, open.delivery, open.finished.len());
+            open.name = plan.file_name(&query_id, &open.delivery, open.finished.len());
             let hidden = plan.directory.join(format!(".{}", open.name));
             open.writer = Some(PartWriter::create(hidden, plan.encoding, schema)?);
         }
@@ -172,21 +185,23 @@ impl Sink for FileSink {
         format!("FileSink[{}]", self.plan.directory.display())
     }
 
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        self.settle()?;
+        Ok(self.ledger.mark().into())
+    }
+
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
-        if self.is_in_doubt {
-            self.ledger = self.plan.recovered(&self.query_id)?;
-            self.is_in_doubt = false;
+        self.settle()?;
+        let begun = Mark::begin(self.ledger.mark().as_ref(), &delivery)?;
+        if begun == Begin::Wanted {
+            self.open = Some(OpenDelivery {
+                delivery,
+                writer: None,
+                finished: Vec::new(),
+                name: String::new(),
+            });
         }
-        if Mark::has(self.ledger.mark(), delivery) {
-            return Ok(Begin::Landed);
-        }
-        self.open = Some(OpenDelivery {
-            delivery,
-            writer: None,
-            finished: Vec::new(),
-            name: String::new(),
-        });
-        Ok(Begin::Wanted)
+        Ok(begun)
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
@@ -211,7 +226,7 @@ impl Sink for FileSink {
     fn commit(&mut self) -> Result<(), ConnectorError> {
         let directory = self.plan.directory.clone();
         let open = self.delivery()?;
-        let delivery = open.delivery;
+        let delivery = open.delivery.clone();
         let mut files = Vec::new();
         for (name, size) in &open.finished {
             let hidden = directory.join(format!(".{name}"));
@@ -224,7 +239,7 @@ impl Sink for FileSink {
         // From here on it may have landed: an abort must not remove the files any more.
         self.open = None;
         self.is_in_doubt = true;
-        self.ledger.land(delivery, files)?;
+        self.ledger.land(&delivery, files)?;
         self.is_in_doubt = false;
         Ok(())
     }

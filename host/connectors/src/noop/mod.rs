@@ -1,7 +1,7 @@
 //! Takes rows and forgets them: for measuring everything before the sink.
 
 use arrow::array::RecordBatch;
-use tidemill_core::{Begin, ConnectorError, Delivery, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Sink};
 
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
@@ -27,6 +27,10 @@ pub(crate) struct NoopSink;
 impl Sink for NoopSink {
     fn description(&self) -> String {
         "NoopSink".to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {

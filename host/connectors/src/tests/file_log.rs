@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use tidemill_core::{
-    Attempt, BatchId, Begin, ConnectorError, Delivery, ReadLimit, Sink, Slice, Source,
-};
+use tidemill_core::{Begin, ConnectorError, Delivery, ReadLimit, Sink, Slice, Source};
 
 use super::{context, open, sink_config, source_config, temp};
+use crate::contract;
 use crate::{SinkConfig, plan_sink};
 
 fn try_open(path: &Path) -> Result<Box<dyn Sink>, ConnectorError> {
@@ -19,12 +18,12 @@ fn try_open(path: &Path) -> Result<Box<dyn Sink>, ConnectorError> {
 }
 
 fn delivery(batch: u64, call: u32) -> Delivery {
-    Delivery { batch: BatchId(batch), attempt: Attempt(0), call }
+    contract::delivery(batch, 0, call)
 }
 
 fn prepare(sink: &mut dyn Sink, delivery: Delivery, number: i64) {
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values([number]));
-    assert_eq!(sink.begin(delivery).unwrap(), Begin::Wanted, "{delivery:?}");
+    assert_eq!(sink.begin(delivery.clone()).unwrap(), Begin::Wanted, "{delivery:?}");
     sink.write(&RecordBatch::try_from_iter([("n", numbers)]).unwrap()).unwrap();
     sink.prepare().unwrap();
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use serde_json::{Value, json};
-use tidemill_core::{
-    Attempt, BatchId, Begin, Delivery, OutputMode, QueryId, ReadLimit, Sink, Slice,
-};
+use tidemill_core::{Begin, Delivery, OutputMode, QueryId, ReadLimit, Sink, Slice};
 
 use super::{context, open, sink_config, sink_refusal, source_config, temp};
 use crate::{SinkConfig, SinkContext, plan_sink};
@@ -26,7 +24,7 @@ fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
 }
 
 fn delivery(batch: u64, call: u32) -> Delivery {
-    Delivery { batch: BatchId(batch), attempt: Attempt(0), call }
+    crate::contract::delivery(batch, 0, call)
 }
 
 fn deliver(sink: &mut dyn Sink, delivery: Delivery, rows: &RecordBatch) {

@@ -7,9 +7,10 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
-use tidemill_core::{Attempt, BatchId, Delivery, OutputMode, Sink};
+use tidemill_core::{OutputMode, Sink};
 
 use super::{context, sink_config, sink_refusal, temp};
+use crate::contract::delivery;
 use crate::{SinkConfig, plan_sink};
 
 fn config(path: &Path, mode: OutputMode, given: &[(&str, &str)]) -> SinkConfig {
@@ -21,7 +22,7 @@ fn config(path: &Path, mode: OutputMode, given: &[(&str, &str)]) -> SinkConfig {
 }
 
 fn deliver(sink: &mut dyn Sink, batch: u64, rows: &RecordBatch) {
-    sink.begin(Delivery { batch: BatchId(batch), attempt: Attempt(2), call: 1 }).unwrap();
+    sink.begin(delivery(batch, 2, 1)).unwrap();
     sink.write(rows).unwrap();
     sink.prepare().unwrap();
     sink.commit().unwrap();
@@ -78,10 +79,10 @@ fn every_type_has_its_column() {
     assert!(found[1].iter().all(|value| *value == Value::Null));
     let mark = select(&path, "SELECT * FROM tidemill_marks");
     let query = text(&context().query_id.0);
-    assert_eq!(
-        mark,
-        [[query, text("out"), Value::Integer(0), Value::Integer(2), Value::Integer(1)]]
-    );
+    let spec = delivery(0, 2, 1).spec;
+    let (digest, spec) = (text(&spec.digest().to_string()), text(spec.text()));
+    let counts = [0, 2, 1].map(Value::Integer);
+    assert_eq!(mark, [[vec![query, text("out")], counts.to_vec(), vec![digest, spec]].concat()]);
 }
 
 #[test]

@@ -43,7 +43,11 @@ fn bench() -> Workbench {
     bench.write("second.toml", SECOND);
     std::fs::create_dir(bench.path("out")).unwrap();
     for number in 0..FILES {
-        bench.write_input(&format!("input/{number:04}.json"), number, format!("{{\"n\":{number}}}\n"));
+        bench.write_input(
+            &format!("input/{number:04}.json"),
+            number,
+            format!("{{\"n\":{number}}}\n"),
+        );
     }
     bench
 }

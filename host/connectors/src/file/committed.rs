@@ -105,10 +105,10 @@ impl CommittedLogs {
         }
         let known: HashSet<&str> = known.iter().map(|part| part.path.as_str()).collect();
         let whole = std::fs::canonicalize(directory).map_err(|error| folder.not_listed(error))?;
-        let place = Place { directory, whole, folder, takes_outside: self.takes_outside };
+        let place = Place { directory, whole, folder, takes_outside: self.takes_outside, known };
         let locate = |file: &SinkFile| {
             let part = place.part(file)?;
-            if !known.contains(part.path.as_str()) {
+            if !place.known.contains(part.path.as_str()) {
                 place.check(&part)?;
             }
             Ok(part)
@@ -141,9 +141,8 @@ fn look_at(folder: &LogFolder) -> Result<Look, ConnectorError> {
     for entry in std::fs::read_dir(folder.path()).map_err(|error| folder.not_listed(error))? {
         let entry = entry.map_err(|error| folder.not_listed(error))?;
         let name = entry.file_name();
-        let counts = name
-            .to_str()
-            .is_some_and(|name| name == OWNER_FILE || name.parse::<EntryId>().is_ok());
+        let counts =
+            name.to_str().is_some_and(|name| name == OWNER_FILE || name.parse::<EntryId>().is_ok());
         if !counts {
             continue;
         }
@@ -167,6 +166,8 @@ struct Place<'a> {
     whole: PathBuf,
     folder: &'a LogFolder,
     takes_outside: bool,
+    /// Files of the last look, which are not looked at again.
+    known: HashSet<&'a str>,
 }
 
 impl Place<'_> {
@@ -174,7 +175,9 @@ impl Place<'_> {
     /// directory may have been moved or copied.
     fn part(&self, file: &SinkFile) -> Result<FilePart, ConnectorError> {
         let beside = self.directory.join(file.name());
+        let is_known = beside.to_str().is_some_and(|beside| self.known.contains(beside));
         let path = match file.path() {
+            _ if is_known => beside,
             Some(path) if is_below(&path, self.directory) => path,
             Some(path) if self.takes_outside && path.exists() => path,
             Some(path) if !beside.exists() && path.exists() => {
@@ -189,11 +192,7 @@ impl Place<'_> {
         let Some(path) = path.to_str() else {
             return Err(self.outside(file.uri()));
         };
-        Ok(FilePart {
-            path: path.to_owned(),
-            size: file.size,
-            modified_ms: file.modification_time,
-        })
+        Ok(FilePart { path: path.to_owned(), size: file.size, modified_ms: file.modification_time })
     }
 
     /// Sees that a file does not lie elsewhere by way of a link, and has the size that was

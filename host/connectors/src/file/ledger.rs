@@ -164,10 +164,7 @@ impl Ledger {
     }
 
     /// All lines of some entries, from their newest fold on.
-    fn lines(
-        &self,
-        entries: &BTreeMap<EntryId, Digest>,
-    ) -> Result<Vec<SinkFile>, ConnectorError> {
+    fn lines(&self, entries: &BTreeMap<EntryId, Digest>) -> Result<Vec<SinkFile>, ConnectorError> {
         let fold = entries.keys().filter(|entry| entry.is_folded).max().copied();
         let mut lines = Vec::new();
         for (entry, digest) in entries.iter().filter(|(entry, _)| Some(**entry) >= fold) {

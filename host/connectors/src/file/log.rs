@@ -143,10 +143,7 @@ impl FromStr for EntryId {
         let entry = number.unwrap_or(name).parse();
         let entry = entry.map(|batch| EntryId { batch, is_folded: number.is_some() });
         // "+7" and "07" are no names that anybody would look for.
-        entry
-            .ok()
-            .filter(|entry| entry.to_string() == name)
-            .ok_or_else(|| NoEntry(name.to_owned()))
+        entry.ok().filter(|entry| entry.to_string() == name).ok_or_else(|| NoEntry(name.to_owned()))
     }
 }
 

@@ -293,6 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_found_in_any_case_and_once() {
+        let text = DataType::Utf8;
+        let found = schema(&[("KEY", text.clone()), ("Value", text.clone())]);
+        let found = OutgoingColumns::find(&found, true, false).unwrap();
+        assert_eq!((found.key, found.value), (Some(0), 1));
+        let twice = schema(&[("value", text.clone()), ("VALUE", text)]);
+        let refused = OutgoingColumns::find(&twice, true, false).err().unwrap();
+        assert!(refused.contains("\"value\" and \"VALUE\" are both"), "{refused}");
+    }
+
+    #[test]
     fn rows_are_dealt_to_their_topics_in_order() {
         let schema = schema(&[
             ("topic", DataType::Utf8),

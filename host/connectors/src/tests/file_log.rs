@@ -241,8 +241,10 @@ fn damage_of_the_log_is_named_or_made_good() {
     let all: Vec<i64> = (0..11).collect();
     assert_eq!(read(&path), all);
     let folder = path.join("_spark_metadata");
-    let undamaged: Vec<(PathBuf, Vec<u8>)> =
-        files(&folder).into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect();
+    let undamaged: Vec<(PathBuf, Vec<u8>)> = files(&folder)
+        .into_iter()
+        .map(|file| (file.clone(), std::fs::read(file).unwrap()))
+        .collect();
     for (file, bytes) in &undamaged {
         let name = file.file_name().unwrap().to_str().unwrap();
         // Readers begin at 9.compact.
@@ -305,7 +307,10 @@ fn a_log_of_spark_is_read_strictly_too() {
     refused("11", &line.replace("\"isDir\":false", "\"isDir\":true"));
     std::fs::write(folder.join("11"), line.replace("\"size\":9", "\"size\":8")).unwrap();
     let message = try_read(dir.path(), &[]).unwrap_err().to_string();
-    assert!(message.contains("-b00000011.json has 9 bytes") && message.contains("has 8"), "{message}");
+    assert!(
+        message.contains("-b00000011.json has 9 bytes") && message.contains("has 8"),
+        "{message}"
+    );
     std::fs::write(folder.join("11"), line).unwrap();
     std::fs::remove_file(folder.join("10")).unwrap();
     let message = try_read(dir.path(), &[]).unwrap_err().to_string();
@@ -319,7 +324,10 @@ fn a_data_file_that_is_gone_or_cut_is_named_when_the_sink_opens() {
     let file = dir.path().join("part-00000-0f0e0d0c-b00000002.json");
     std::fs::write(&file, "{\"n\"").unwrap();
     let message = try_open(dir.path()).map(drop).unwrap_err().to_string();
-    assert!(message.contains("b00000002.json has 4 bytes") && message.contains("has 8"), "{message}");
+    assert!(
+        message.contains("b00000002.json has 4 bytes") && message.contains("has 8"),
+        "{message}"
+    );
     std::fs::remove_file(&file).unwrap();
     let message = try_open(dir.path()).map(drop).unwrap_err().to_string();
     assert!(message.contains("b00000002.json is gone"), "{message}");

@@ -30,17 +30,8 @@ impl Ledger {
     ) -> Result<Ledger, ConnectorError> {
         let folder = LogFolder::of(directory);
         create_folder(folder.path())?;
-        let owner = match Owner::read(&folder)? {
-            Some(owner) if owner.is(query_id, target) => owner,
-            Some(owner) => {
-                let whose = format!("query {}, sink \"{}\"", owner.query_id, owner.target);
-                return Err(not_ours(directory, &whose));
-            }
-            None if !folder.entries()?.is_empty() => {
-                let file = folder.path().join(OWNER_FILE);
-                let whose = format!("a query that is not known: there is no {}", file.display());
-                return Err(not_ours(directory, &whose));
-            }
+        let owner = match owner_of(directory, &folder, query_id, target)? {
+            Some(owner) => owner,
             None => {
                 let (query_id, target) = (query_id.to_owned(), target.to_owned());
                 let owner = Owner { query_id, target, landed: None };
@@ -51,14 +42,19 @@ impl Ledger {
         Ok(Ledger { directory: directory.to_owned(), folder, owner })
     }
 
-    /// The last delivery that landed in a directory, if it belongs to this sink. Creates nothing.
+    /// The last delivery that landed in a directory, which has to be this sink's or nobody's.
+    /// Creates nothing.
     pub(super) fn mark_in(
         directory: &Path,
         query_id: &str,
         target: &str,
     ) -> Result<Option<Mark>, ConnectorError> {
-        let owner = Owner::read(&LogFolder::of(directory))?;
-        Ok(owner.filter(|owner| owner.is(query_id, target)).and_then(|owner| owner.mark()))
+        let folder = LogFolder::of(directory);
+        if !folder.path().exists() {
+            return Ok(None);
+        }
+        let owner = owner_of(directory, &folder, query_id, target)?;
+        Ok(owner.and_then(|owner| owner.mark()))
     }
 
     /// The last delivery that landed.
@@ -116,7 +112,7 @@ impl Ledger {
         for (entry, wanted) in landed.entries.iter().filter(|(entry, _)| landed.is_pending(**entry))
         {
             let found = self.folder.bytes(*entry)?.map(|bytes| Digest::of(&bytes));
-            if found.is_some() && found != Some(*wanted) && found != landed.before {
+            if landed.before.is_none() && found.is_some_and(|found| found != *wanted) {
                 let file = self.folder.file(*entry);
                 tracing::warn!("{} was damaged; it is written anew", file.display());
             }
@@ -251,6 +247,28 @@ impl Ledger {
             self.folder.path().display(),
             file.size
         )))
+    }
+}
+
+/// What `_owner` says; `None` where the directory is nobody's.
+fn owner_of(
+    directory: &Path,
+    folder: &LogFolder,
+    query_id: &str,
+    target: &str,
+) -> Result<Option<Owner>, ConnectorError> {
+    match Owner::read(folder)? {
+        Some(owner) if owner.is(query_id, target) => Ok(Some(owner)),
+        Some(owner) => {
+            let whose = format!("query {}, sink \"{}\"", owner.query_id, owner.target);
+            Err(not_ours(directory, &whose))
+        }
+        None if folder.entries()?.is_empty() => Ok(None),
+        None => {
+            let file = folder.path().join(OWNER_FILE);
+            let whose = format!("a query that is not known: there is no {}", file.display());
+            Err(not_ours(directory, &whose))
+        }
     }
 }
 

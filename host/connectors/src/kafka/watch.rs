@@ -58,7 +58,7 @@ impl Watch {
         *self.shared.places.lock() = Some(places);
     }
 
-    /// Whether no broker answered when it was last asked.
+    /// Whether no broker answered, or all refused to, when they were last asked.
     pub(super) fn is_unanswered(&self) -> bool {
         self.shared.is_unanswered.load(Ordering::Relaxed)
     }
@@ -86,7 +86,7 @@ fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake
         }
         asked = Instant::now();
         let answer = partitions(client, subscription, Wait::begin(REFRESH_WAIT));
-        let is_unanswered = answer.as_ref().is_err_and(ConnectorError::is_retryable);
+        let is_unanswered = answer.is_err();
         if shared.is_unanswered.swap(is_unanswered, Ordering::Relaxed) != is_unanswered {
             // An idle query would not notice either.
             wake();

@@ -161,8 +161,21 @@ impl PlannedSink {
         }
     }
 
+    /// How the sink is named once it is open ([`Sink::description`]).
+    #[must_use]
+    pub fn description(&self) -> String {
+        match &self.kind {
+            SinkKind::File(plan) => plan.description(),
+            SinkKind::Sqlite(plan) => plan.description(),
+            SinkKind::Kafka(plan) => plan.description(),
+            SinkKind::Memory(_) => MemoryPlan::DESCRIPTION.to_owned(),
+            SinkKind::Console(_) => ConsolePlan::DESCRIPTION.to_owned(),
+            SinkKind::Noop(_) => NoopPlan::DESCRIPTION.to_owned(),
+        }
+    }
+
     /// What the place holds of the query, without creating anything. The same as
-    /// [`Sink::held`] says once it is open, where a crash left nothing to finish.
+    /// [`Sink::held`] says once it is open.
     pub fn held(&self, context: &SinkContext) -> Result<Held, ConnectorError> {
         match &self.kind {
             SinkKind::File(plan) => plan.held(&context.query_id),

@@ -36,7 +36,7 @@ pub use progress::{
     EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
     SourceProgress, StateProgress, format_millis,
 };
-pub use sink::{Begin, Delivery, Held, Mark, Sink};
+pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
     AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
     TableReader, Wake, beside,

@@ -1,6 +1,7 @@
 //! Where rows go, and what a place remembers of them.
 
 use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, BatchId, ConnectorError, Digest, EncodedSpec};
 
@@ -84,6 +85,29 @@ impl Mark {
             self.digest.map_or("unknown".to_owned(), |digest| digest.short()),
             logged.digest().short()
         )
+    }
+}
+
+/// What the log notes of a place that keeps marks, with the commit of a batch that was delivered
+/// to it. The place has to hold as much when the query is next started.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Delivered {
+    /// The place, by [`Sink::description`].
+    pub place: String,
+    /// The last batch that was delivered there.
+    pub batch: BatchId,
+    /// Calls of the batch that landed.
+    pub calls: u32,
+    /// Digest of the batch's spec.
+    pub digest: Digest,
+}
+
+impl Delivered {
+    /// What is noted of a delivery that landed.
+    #[must_use]
+    pub fn of(place: String, delivery: &Delivery) -> Delivered {
+        let (batch, calls) = (delivery.batch, delivery.call);
+        Delivered { place, batch, calls, digest: delivery.spec.digest() }
     }
 }
 

@@ -36,6 +36,19 @@ pub enum EngineError {
     /// An expression failed on the data.
     #[error("{0}")]
     Execution(String),
+    /// A batch failed, and the sink could not drop what it had of it. It is in a state that nobody
+    /// knows, until it is opened anew.
+    #[error(
+        "{reason}. And the sink could not drop what it was given of the batch: {}. It is not tried again in this process; the next start opens the place anew, which drops it there",
+        chain(.abort)
+    )]
+    NotUndone {
+        /// What failed.
+        #[source]
+        reason: Box<EngineError>,
+        /// What the sink said.
+        abort: ConnectorError,
+    },
     /// Rows could not be kept aside.
     #[error("the batch's output could not be written to a temporary file: {0}")]
     Spill(String),
@@ -56,6 +69,7 @@ impl EngineError {
             | EngineError::Checkpoint(_)
             | EngineError::Plan(_)
             | EngineError::Execution(_)
+            | EngineError::NotUndone { .. }
             | EngineError::Spill(_)
             | EngineError::Incompatible(_) => false,
         }

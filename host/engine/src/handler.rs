@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
-    BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivery, FrameHandle,
+    BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivered, Delivery, FrameHandle,
 };
 use tidemill_plan::{FrameRows, FrameTable, Frames};
 
@@ -22,6 +22,8 @@ pub(crate) struct HandlerCall {
     pub(crate) targets: BTreeMap<String, Arc<dyn TargetFactory>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
     pub(crate) frames: Arc<Frames>,
+    /// The last write that each target holds, by its name.
+    pub(crate) delivered: Arc<Mutex<BTreeMap<String, Delivered>>>,
 }
 
 impl HandlerCall {
@@ -140,7 +142,14 @@ impl BatchHost for Handler {
             let factory = self.target(&target)?;
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
             let delivery = self.call.planned.delivery(call);
-            blocking(move || deliver(factory.as_ref(), &rows, delivery)).await
+            let delivered = Arc::clone(&self.call.delivered);
+            blocking(move || {
+                let (written, place) = deliver(factory.as_ref(), &rows, delivery.clone())?;
+                let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+                delivered.insert(target, Delivered::of(place, &delivery));
+                Ok(written)
+            })
+            .await
         })
     }
 
@@ -184,16 +193,17 @@ impl BatchHost for Handler {
     }
 }
 
-/// Writes a frame to a target as one delivery.
+/// Writes a frame to a target as one delivery. Gives the rows written, and the place.
 fn deliver(
     factory: &dyn TargetFactory,
     rows: &StoredRows,
     delivery: Delivery,
-) -> Result<u64, CallFailure> {
+) -> Result<(u64, String), CallFailure> {
     let mut sink = factory.open(rows.schema()).map_err(failure)?;
+    let place = sink.description();
     if sink.begin(delivery).map_err(failure)? == Begin::Landed {
         factory.keep(rows.schema(), sink);
-        return Ok(0);
+        return Ok((0, place));
     }
     let mut written = || -> Result<(), ConnectorError> {
         for block in rows.read() {
@@ -208,14 +218,16 @@ fn deliver(
     match written() {
         Ok(()) => {
             factory.keep(rows.schema(), sink);
-            Ok(rows.count())
+            Ok((rows.count(), place))
         }
-        Err(error) => {
-            if let Err(error) = sink.abort() {
-                tracing::warn!(%error, "a target could not drop a failed write");
+        // A sink that could not drop the write is not kept: the next one opens the target anew.
+        Err(error) => match sink.abort() {
+            Ok(()) => Err(failure(error)),
+            Err(abort) => {
+                let reason = Box::new(EngineError::from(error));
+                Err(CallFailure::Fatal(EngineError::NotUndone { reason, abort }.to_string()))
             }
-            Err(failure(error))
-        }
+        },
     }
 }
 

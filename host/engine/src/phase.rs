@@ -1,8 +1,9 @@
 //! How far the current micro-batch has come.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidemill_core::{AttemptSpec, BatchSpec, Delivery, EncodedSpec, PluginModule};
+use tidemill_core::{AttemptSpec, BatchSpec, Delivered, Delivery, EncodedSpec, PluginModule};
 use tidemill_plan::RunningBatch;
 
 use crate::rows::StoredRows;
@@ -63,6 +64,8 @@ pub struct Executed {
     pub(crate) has_landed: bool,
     /// Kept for the handler, where the sink is one.
     pub(crate) kept: Option<Arc<StoredRows>>,
+    /// What the places with marks hold of it, once it is delivered.
+    pub(crate) delivered: BTreeMap<String, Delivered>,
     /// The plugins that it ran.
     pub(crate) modules: Vec<Arc<dyn PluginModule>>,
 }

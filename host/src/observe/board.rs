@@ -149,7 +149,10 @@ impl Entry {
                 (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
                 status.last_progress = Some((*progress).clone());
             }
-            QueryEvent::Idle => {}
+            QueryEvent::Idle
+            | QueryEvent::Adopted { .. }
+            | QueryEvent::Skipped { .. }
+            | QueryEvent::Replanned { .. } => {}
             QueryEvent::Unanswered(sources) => {
                 metrics.set_unanswered(&status.name, sources);
                 let named = |(source, since): (&String, &i64)| Unanswered {

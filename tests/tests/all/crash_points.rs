@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
-use tidemill_checkpoint::{Crash, MemoryDisk};
+use tidemill_checkpoint::{Checkpoint, Crash, MemoryDisk, Resume};
 use tidemill_connectors::MemoryTables;
-use tidemill_engine::StopSignal;
+use tidemill_core::BatchId;
+use tidemill_engine::{QueryEvent, StopSignal, Unfinished};
 use tidemill_tests::{Workbench, write_orders};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -38,18 +39,29 @@ format = "memory"
 
 /// Runs the query on a disk, for as long as the disk lives. Whether it came to its end.
 fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
+    start(job, disk, tables, Unfinished::Run, Box::new(|_| {})).is_ok()
+}
+
+fn start(
+    job: &Path,
+    disk: &MemoryDisk,
+    tables: &MemoryTables,
+    unfinished: Unfinished,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Result<(), String> {
     let mut shared = Shared::new(false);
     shared.disk = Arc::new(disk.clone());
     shared.tables = tables.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let job = Job::read(job, &[]).unwrap();
-    let Ok(prepared) = runtime.block_on(Prepared::new(job, &shared)) else {
-        return false;
-    };
-    let Ok(mut query) = prepared.start(StopSignal::new(), Box::new(|_| {})) else {
-        return false;
-    };
-    query.run().is_ok()
+    let prepared = runtime.block_on(Prepared::new(job, &shared));
+    let mut prepared = prepared.map_err(|error| error.to_string())?;
+    if unfinished != Unfinished::Run {
+        prepared.settle(unfinished).map_err(|error| error.to_string())?;
+    }
+    let query = prepared.start(StopSignal::new(), on_event);
+    let mut query = query.map_err(|error| error.to_string())?;
+    query.run().map(drop).map_err(|error| error.to_string())
 }
 
 fn rows(tables: &MemoryTables) -> Vec<String> {
@@ -87,6 +99,94 @@ fn a_power_cut_at_any_operation_of_the_disk_loses_and_doubles_nothing() {
         assert!(run(&job, &survivor, &tables), "operation {operation}: the restart failed");
         assert_eq!(rows(&tables), expected, "operation {operation}, ended {ended}");
     }
+}
+
+/// The batch that the log has planned and not committed.
+fn pending(disk: &MemoryDisk, checkpoint: &Path) -> Option<BatchId> {
+    match Checkpoint::peek(disk, checkpoint).unwrap()?.next {
+        Resume::Replay { spec, .. } => Some(spec.batch),
+        _ => None,
+    }
+}
+
+/// The copy of the checkpoint that is put back is one of each moment of the run, and the place is
+/// as the run left it.
+#[test]
+fn any_copy_of_the_checkpoint_goes_on_without_loss_or_is_refused() {
+    let _alone = crate::planning();
+    let bench = Workbench::new();
+    let job = bench.write("job.toml", JOB);
+    write_orders(&bench, 0, 5, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let expected = rows(&tables);
+
+    let (mut adopted, mut refused) = (0, 0);
+    for moment in 0.. {
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        let copy = Arc::new(Mutex::new((0, None)));
+        let (copied, beside) = (Arc::clone(&copy), disk.clone());
+        let on_event = Box::new(move |_: QueryEvent<'_>| {
+            let mut copied = copied.lock().unwrap();
+            if copied.0 == moment {
+                copied.1 = Some(beside.after(Crash::PowerCut));
+            }
+            copied.0 += 1;
+        });
+        start(&job, &disk, &tables, Unfinished::Run, on_event).unwrap();
+        let Some(copy) = copy.lock().unwrap().1.take() else { break };
+        let (before, noticed) = (rows(&tables), Arc::new(Mutex::new(0)));
+        let counted = Arc::clone(&noticed);
+        let on_event = Box::new(move |event: QueryEvent<'_>| {
+            *counted.lock().unwrap() += u32::from(matches!(event, QueryEvent::Adopted { .. }));
+        });
+        match start(&job, &copy, &tables, Unfinished::Run, on_event) {
+            Ok(()) => {
+                adopted += *noticed.lock().unwrap();
+                assert_eq!(rows(&tables), expected, "the copy of moment {moment}");
+            }
+            Err(refusal) => {
+                refused += 1;
+                assert!(refusal.contains("it is older than what the place holds"), "{refusal}");
+                assert_eq!(rows(&tables), before, "the copy of moment {moment}");
+            }
+        }
+    }
+    assert!(adopted > 0 && refused > 3, "adopted {adopted}, refused {refused}");
+}
+
+/// Between its plan and its commit a batch can be planned anew as long as its place holds nothing
+/// of it, and afterwards it cannot.
+#[test]
+fn a_batch_that_a_power_cut_left_is_planned_anew_or_refused_and_no_row_is_lost() {
+    let _alone = crate::planning();
+    let bench = Workbench::new();
+    let job = bench.write("job.toml", JOB);
+    write_orders(&bench, 0, 4, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let (expected, operations) = (rows(&tables), disk.operations());
+    let checkpoint = Job::read(&job, &[]).unwrap().checkpoint;
+
+    let (mut replanned, mut refused) = (0, 0);
+    for operation in 0..operations {
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        disk.crash_at(operation);
+        run(&job, &disk, &tables);
+        let survivor = disk.after(Crash::PowerCut);
+        let Some(batch) = pending(&survivor, &checkpoint) else { continue };
+        let wish = Unfinished::Replan(batch);
+        match start(&job, &survivor, &tables, wish, Box::new(|_| {})) {
+            Ok(()) => replanned += 1,
+            Err(refusal) => {
+                refused += 1;
+                assert!(refusal.contains("holds rows of batch"), "{refusal}");
+                assert!(run(&job, &survivor, &tables), "operation {operation}");
+            }
+        }
+        assert_eq!(rows(&tables), expected, "operation {operation}");
+    }
+    assert!(replanned > 1 && refused > 1, "replanned {replanned}, refused {refused}");
 }
 
 const LOOKUP: &str = r#"

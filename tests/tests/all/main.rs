@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod backups;
 mod chain;
 mod changed;
 mod crash;
@@ -11,6 +12,7 @@ mod engine;
 mod faults;
 mod idle;
 mod kafka;
+mod left_batches;
 mod observe;
 mod orders;
 mod random_queries;
@@ -19,6 +21,7 @@ mod reload;
 mod repeat;
 mod scripts;
 mod spark;
+mod sqlite_start;
 mod tidy;
 mod trace;
 

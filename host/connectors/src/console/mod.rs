@@ -42,6 +42,8 @@ enum Layout {
 }
 
 impl ConsolePlan {
+    pub(crate) const DESCRIPTION: &str = "ConsoleSink";
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<ConsolePlan, ConfigError> {
         let options = Options::check(place, &config.options, &[OPTIONS])?;
         let rows_max = options.number("numRows", 1)?.unwrap_or(20);
@@ -78,7 +80,7 @@ enum Shown {
 
 impl Sink for ConsoleSink {
     fn description(&self) -> String {
-        "ConsoleSink".to_owned()
+        ConsolePlan::DESCRIPTION.to_owned()
     }
 
     fn held(&mut self) -> Result<Held, ConnectorError> {

@@ -83,6 +83,10 @@ impl FileSinkPlan {
         if metadata.exists() { crate::place::check_writable_directory(&metadata) } else { Ok(()) }
     }
 
+    pub(crate) fn description(&self) -> String {
+        format!("FileSink[{}]", self.directory.display())
+    }
+
     /// What the directory holds of a query. Creates nothing.
     pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
         Ok(Ledger::mark_in(&self.directory, &query_id.0, &self.target)?.into())
@@ -182,7 +186,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn description(&self) -> String {
-        format!("FileSink[{}]", self.plan.directory.display())
+        self.plan.description()
     }
 
     fn held(&mut self) -> Result<Held, ConnectorError> {

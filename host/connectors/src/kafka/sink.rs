@@ -65,6 +65,13 @@ pub(crate) struct KafkaSinkPlan {
 }
 
 impl KafkaSinkPlan {
+    pub(crate) fn description(&self) -> String {
+        match &self.topic {
+            Some(topic) => format!("KafkaSink[{topic}]"),
+            None => "KafkaSink".to_owned(),
+        }
+    }
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<KafkaSinkPlan, ConfigError> {
         if config.path.is_some() {
             return Err(ConfigError::Schema {
@@ -394,10 +401,7 @@ fn is_passing(error: RDKafkaErrorCode) -> bool {
 
 impl Sink for KafkaSink {
     fn description(&self) -> String {
-        match &self.plan.topic {
-            Some(topic) => format!("KafkaSink[{topic}]"),
-            None => "KafkaSink".to_owned(),
-        }
+        self.plan.description()
     }
 
     fn held(&mut self) -> Result<Held, ConnectorError> {

@@ -68,6 +68,8 @@ pub(crate) struct MemoryPlan {
 }
 
 impl MemoryPlan {
+    pub(crate) const DESCRIPTION: &str = "MemorySink";
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<MemoryPlan, ConfigError> {
         Options::check(place, &config.options, &[OPTIONS])?;
         let named = [&config.query_name, &config.name].into_iter().find(|name| !name.is_empty());
@@ -104,7 +106,7 @@ impl MemorySink {
 
 impl Sink for MemorySink {
     fn description(&self) -> String {
-        "MemorySink".to_owned()
+        MemoryPlan::DESCRIPTION.to_owned()
     }
 
     /// A table without a mark may have been filled by a process that is no more.

@@ -145,6 +145,10 @@ impl SqlitePlan {
         Ok(())
     }
 
+    pub(crate) fn description(&self) -> String {
+        format!("SqliteSink[{}, {}]", self.path.display(), self.table)
+    }
+
     /// What the database holds of a query. Creates nothing.
     pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
         if !self.path.exists() {

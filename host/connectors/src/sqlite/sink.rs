@@ -112,7 +112,7 @@ impl SqliteSink {
 
 impl Sink for SqliteSink {
     fn description(&self) -> String {
-        format!("SqliteSink[{}, {}]", self.plan.path.display(), self.plan.table)
+        self.plan.description()
     }
 
     fn held(&mut self) -> Result<Held, ConnectorError> {

@@ -32,7 +32,11 @@ impl<R: Fn(&SinkContext) -> Vec<(String, i64)>> Place for At<R> {
         };
         let planned = plan_sink(config).unwrap();
         planned.check().unwrap();
-        planned.open(&self.context).unwrap()
+        // The plan says the same of a place that is not open yet.
+        let held = planned.held(&self.context).unwrap();
+        let mut sink = planned.open(&self.context).unwrap();
+        assert_eq!((sink.description(), sink.held().unwrap()), (planned.description(), held));
+        sink
     }
 
     fn rows(&self) -> Vec<(String, i64)> {

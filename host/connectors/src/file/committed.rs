@@ -63,7 +63,7 @@ impl CommittedLogs {
             {
                 return Ok(seen.files.clone());
             }
-            let known = seen.get(directory).map_or(&[][..], |seen| &seen.files);
+            let known = seen.get(directory).map(|seen| seen.files.as_slice()).unwrap_or_default();
             match self.read(directory, &folder, known) {
                 Ok(files) => {
                     seen.insert(directory.to_owned(), Seen { look, files: files.clone() });
@@ -111,7 +111,7 @@ impl CommittedLogs {
             if !place.known.contains(part.path.as_str()) {
                 place.check(&part)?;
             }
-            Ok(part)
+            Ok::<FilePart, ConnectorError>(part)
         };
         without_deleted(lines).iter().map(locate).collect()
     }

@@ -203,8 +203,8 @@ impl Ledger {
             return Ok(());
         }
         let kept_from = landed.kept_from();
-        let old = self.folder.entries()?.into_iter().filter(|entry| entry.batch < kept_from);
-        old.into_iter().try_for_each(|entry| self.folder.remove(entry))
+        let mut old = self.folder.entries()?.into_iter().filter(|entry| entry.batch < kept_from);
+        old.try_for_each(|entry| self.folder.remove(entry))
     }
 
     /// Sees that every entry is as it was written, and every file there as a whole.

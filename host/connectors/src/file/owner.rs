@@ -154,7 +154,7 @@ impl Owner {
     ) -> Result<(), ConnectorError> {
         let Some(landed) = &self.landed else { return Ok(()) };
         let mut named = landed.entries.keys().filter(|entry| entry.batch >= from);
-        match named.find(|entry| !found.contains_key(entry) && landed.is_missing(**entry)) {
+        match named.find(|entry| !found.contains_key(*entry) && landed.is_missing(**entry)) {
             Some(entry) => Err(faulty(folder, *entry, Fault::Missing)),
             None => Ok(()),
         }

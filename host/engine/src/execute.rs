@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use tidemill_core::{Begin, Delivery, StateStore};
-use tidemill_plan::{BatchRun, RunningBatch};
+use tidemill_plan::{BatchRun, CallMemory, RunningBatch};
 
 use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
@@ -21,7 +21,13 @@ struct Produced {
     /// Whether the sink had the batch already.
     has_landed: bool,
     /// For a handler.
-    kept: Option<Arc<StoredRows>>,
+    kept: Option<Kept>,
+}
+
+/// The rows that a handler is called with, and the memory of the call.
+pub(crate) struct Kept {
+    rows: Arc<StoredRows>,
+    memory: Arc<CallMemory>,
 }
 
 impl Query {
@@ -36,8 +42,12 @@ impl Query {
             attempt: planned.attempt.attempt,
             state: Arc::clone(&self.state) as Arc<dyn StateStore>,
             ahead: std::mem::take(&mut self.ahead),
+            memory: Arc::clone(&self.memory),
         });
-        let executed = self.run_plan(planned, &batch);
+        let executed = self.run_plan(planned, &batch).and_then(|produced| {
+            self.hold_state(&batch)?;
+            Ok(produced)
+        });
         if executed.is_err() {
             batch.abandon();
         }
@@ -59,7 +69,8 @@ impl Query {
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
         let streams = self.plan.run(batch).map_err(|error| EngineError::from_plan(&error))?;
-        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch);
+        let budget = self.memory.budget();
+        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch, budget);
         drop(starting);
         let schema = self.plan.schema();
         let mut rows = 0;
@@ -78,13 +89,14 @@ impl Query {
                 }
             }
             Output::Handler { .. } => {
-                let mut builder = RowsBuilder::new(Arc::clone(&schema));
+                let memory = Arc::new(self.memory.call());
+                let mut builder = RowsBuilder::new(Arc::clone(&schema), &memory);
                 while let Some(block) = partitions.next() {
                     builder.push(plain(&schema, &block?)?)?;
                 }
                 let stored = builder.finish()?;
                 rows = stored.count();
-                kept = Some(Arc::new(stored));
+                kept = Some(Kept { rows: Arc::new(stored), memory });
             }
         }
         if has_landed && planned.attempt.attempt.0 > 0 {
@@ -96,6 +108,13 @@ impl Query {
         Ok(Produced { rows, has_landed, kept })
     }
 
+    /// Counts the state as it is after the batch. It is undone if it has become too large.
+    fn hold_state(&mut self, batch: &RunningBatch) -> Result<(), EngineError> {
+        let operators = batch.report().state_operators;
+        let bytes = operators.iter().map(|operator| operator.memory_used_bytes).sum();
+        Ok(self.state_memory.try_resize(bytes)?)
+    }
+
     /// Makes the rows of a batch visible.
     pub(crate) fn deliver(&mut self, executed: &Executed) -> Result<(), EngineError> {
         match &mut self.output {
@@ -105,7 +124,7 @@ impl Query {
                 Ok(section!("sink_commit").in_scope(|| sink.commit())?)
             }
             Output::Handler { plugin, function, targets } => {
-                let Some(rows) = executed.kept.clone() else {
+                let Some(Kept { rows, memory }) = &executed.kept else {
                     return Ok(());
                 };
                 let call = HandlerCall {
@@ -114,6 +133,7 @@ impl Query {
                     targets: targets.clone(),
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
+                    memory: Arc::clone(memory),
                 };
                 let module =
                     self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
@@ -123,7 +143,7 @@ impl Query {
                     section!("handler", plugin = plugin.as_str(), function = function.as_str())
                         .entered();
                 let context = executed.batch.context(0);
-                let (host, frame) = call.start(rows);
+                let (host, frame) = call.start(Arc::clone(rows));
                 let called = module.foreach_batch(function, &context, host, frame);
                 Ok(self.runtime.block_on(called)?)
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemill_core::{AttemptSpec, BatchSpec, PluginModule};
 use tidemill_plan::RunningBatch;
 
-use crate::rows::StoredRows;
+use crate::execute::Kept;
 
 /// `Idle -> Constructed -> Logged -> Executed -> Delivered -> Idle`
 ///
@@ -44,7 +44,7 @@ pub struct Executed {
     /// The place held the batch already, so its output is dropped.
     pub(crate) has_landed: bool,
     /// Kept for the handler, where the sink is one.
-    pub(crate) kept: Option<Arc<StoredRows>>,
+    pub(crate) kept: Option<Kept>,
     /// The plugins that it ran.
     pub(crate) modules: Vec<Arc<dyn PluginModule>>,
 }

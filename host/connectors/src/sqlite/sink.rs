@@ -46,7 +46,9 @@ impl SqliteSink {
         self.connection
             .prepare_cached(READ_MARK)?
             .query_row(params![self.query_id.0, self.plan.target], |row| {
-                Ok(Mark { batch: row.get(0)?, calls: row.get(1)? })
+                let batch: i64 = row.get(0)?;
+                let out_of_range = |_| rusqlite::Error::IntegralValueOutOfRange(0, batch);
+                Ok(Mark { batch: u64::try_from(batch).map_err(out_of_range)?, calls: row.get(1)? })
             })
             .optional()
     }

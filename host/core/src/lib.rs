@@ -12,6 +12,7 @@
 mod failure;
 mod ids;
 mod interval;
+mod memory;
 mod output_mode;
 mod plugin;
 mod progress;
@@ -26,6 +27,7 @@ mod watermark;
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
 pub use interval::{Interval, IntervalError};
+pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text};
 pub use output_mode::OutputMode;
 pub use plugin::{
     BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle, FunctionInstance, FunctionKind,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use tidemill_core::{Begin, Delivered, StateStore};
-use tidemill_plan::{BatchRun, RunningBatch};
+use tidemill_plan::{BatchRun, CallMemory, RunningBatch};
 
 use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
@@ -23,7 +23,13 @@ struct Produced {
     /// Whether the sink had the batch already.
     has_landed: bool,
     /// For a handler.
-    kept: Option<Arc<StoredRows>>,
+    kept: Option<Kept>,
+}
+
+/// The rows that a handler is called with, and the memory of the call.
+pub(crate) struct Kept {
+    rows: Arc<StoredRows>,
+    memory: Arc<CallMemory>,
 }
 
 impl Query {
@@ -38,8 +44,12 @@ impl Query {
             attempt: planned.attempt.attempt,
             state: Arc::clone(&self.state) as Arc<dyn StateStore>,
             ahead: std::mem::take(&mut self.ahead),
+            memory: Arc::clone(&self.memory),
         });
-        let executed = self.run_plan(planned, &batch);
+        let executed = self.run_plan(planned, &batch).and_then(|produced| {
+            self.hold_state(&batch)?;
+            Ok(produced)
+        });
         if executed.is_err() {
             batch.abandon();
         }
@@ -62,7 +72,8 @@ impl Query {
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
         let streams = self.plan.run(batch).map_err(|error| EngineError::from_plan(&error))?;
-        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch);
+        let budget = self.memory.budget();
+        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch, budget);
         drop(starting);
         let schema = self.plan.schema();
         let mut rows = 0;
@@ -81,13 +92,14 @@ impl Query {
                 }
             }
             Output::Handler { .. } => {
-                let mut builder = RowsBuilder::new(Arc::clone(&schema));
+                let memory = Arc::new(self.memory.call());
+                let mut builder = RowsBuilder::new(Arc::clone(&schema), &memory);
                 while let Some(block) = partitions.next() {
                     builder.push(plain(&schema, &block?)?)?;
                 }
                 let stored = builder.finish()?;
                 rows = stored.count();
-                kept = Some(Arc::new(stored));
+                kept = Some(Kept { rows: Arc::new(stored), memory });
             }
         }
         if has_landed && planned.attempt.attempt.0 > 0 {
@@ -97,6 +109,13 @@ impl Query {
             );
         }
         Ok(Produced { rows, has_landed, kept })
+    }
+
+    /// Counts the state as it is after the batch. It is undone if it has become too large.
+    fn hold_state(&mut self, batch: &RunningBatch) -> Result<(), EngineError> {
+        let operators = batch.report().state_operators;
+        let bytes = operators.iter().map(|operator| operator.memory_used_bytes).sum();
+        Ok(self.state_memory.try_resize(bytes)?)
     }
 
     /// Makes the rows of a batch visible. Gives what the places with marks hold of it then.
@@ -115,7 +134,7 @@ impl Query {
                 Ok(self.of_marked_places(delivered))
             }
             Output::Handler { plugin, function, targets } => {
-                let Some(rows) = executed.kept.clone() else {
+                let Some(Kept { rows, memory }) = &executed.kept else {
                     return Ok(BTreeMap::new());
                 };
                 let delivered = Arc::new(Mutex::default());
@@ -125,6 +144,7 @@ impl Query {
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
                     delivered: Arc::clone(&delivered),
+                    memory: Arc::clone(memory),
                 };
                 let module =
                     self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
@@ -134,7 +154,7 @@ impl Query {
                     section!("handler", plugin = plugin.as_str(), function = function.as_str())
                         .entered();
                 let context = executed.batch.context(0);
-                let (host, frame) = call.start(rows);
+                let (host, frame) = call.start(Arc::clone(rows));
                 let called = module.foreach_batch(function, &context, host, frame);
                 self.runtime.block_on(called)?;
                 let delivered =

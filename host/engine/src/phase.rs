@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidemill_core::{AttemptSpec, BatchSpec, Delivered, Delivery, EncodedSpec, PluginModule};
 use tidemill_plan::RunningBatch;
 
-use crate::rows::StoredRows;
+use crate::execute::Kept;
 
 /// `Idle -> Constructed -> Logged -> Executed -> Delivered -> Idle`
 ///
@@ -63,7 +63,7 @@ pub struct Executed {
     /// The place held the batch already, so its output is dropped.
     pub(crate) has_landed: bool,
     /// Kept for the handler, where the sink is one.
-    pub(crate) kept: Option<Arc<StoredRows>>,
+    pub(crate) kept: Option<Kept>,
     /// What the places with marks hold of it, once it is delivered.
     pub(crate) delivered: BTreeMap<String, Delivered>,
     /// The plugins that it ran.

@@ -10,11 +10,11 @@ use tidemill_checkpoint::{
     Checkpoint, Disk, MemoryStateStore, OpenOptions, Recovered, StateBackend,
 };
 use tidemill_core::{
-    Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, Interval, Progress,
-    QueryId, Source, SourceRange, Trigger, Watermark, WatermarkNode, WatermarkPolicy,
-    WatermarkTracker,
+    Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, Interval, MemoryBudget,
+    Progress, QueryId, Reservation, Source, SourceRange, Trigger, Watermark, WatermarkNode,
+    WatermarkPolicy, WatermarkTracker,
 };
-use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, ReadAhead, WatermarkSpec};
+use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead, WatermarkSpec};
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
@@ -87,6 +87,11 @@ pub struct QueryConfig {
     pub checkpoint_options: OpenOptions,
     /// What becomes of a batch that an earlier run left unfinished.
     pub unfinished: Unfinished,
+    /// The budget of the process.
+    pub memory: MemoryBudget,
+    /// Where rows of handlers go that do not fit into it, in a directory of the query's own. `None`:
+    /// the directory `spill` of the checkpoint.
+    pub spill: Option<PathBuf>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Is told of what happens.
@@ -206,6 +211,9 @@ pub struct Query {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: Threads,
     pub(crate) frames: Arc<Frames>,
+    pub(crate) memory: Arc<QueryMemory>,
+    /// What the state takes of it.
+    pub(crate) state_memory: Reservation,
     pub(crate) reporter: ProgressReporter,
     pub(crate) laps: Laps,
     pub(crate) on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
@@ -247,6 +255,14 @@ impl Query {
         let tracker =
             WatermarkTracker::new(config.settings.watermark_policy, nodes, recovered.watermark);
         let runtime = Threads::start(config.definition.scan_partitions.max(2))?;
+        let spill = match config.spill {
+            Some(place) => place.join(format!("tidemill-{}", recovered.query_id)),
+            None => config.checkpoint.join("spill"),
+        };
+        let memory = QueryMemory::new(config.memory, &spill)?;
+        let mut state_memory = memory.budget().reserve(format!("the state of {}", config.name));
+        let operators = config.plan.operators().iter();
+        state_memory.try_grow(operators.map(|o| opened.state.usage(o.id).bytes).sum())?;
         let in_use = plugins.current();
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
         Ok(Query {
@@ -273,6 +289,8 @@ impl Query {
             clock: config.clock,
             runtime,
             frames: Arc::default(),
+            memory: Arc::new(memory),
+            state_memory,
             reporter,
             laps: Laps::default(),
             on_event: config.on_event,
@@ -516,8 +534,7 @@ impl Query {
         if ranges.is_empty() {
             return;
         }
-        let _inside = self.runtime.enter();
-        match self.plan.read_ahead(self.next_batch.next(), &ranges) {
+        match self.plan.read_ahead(self.next_batch.next(), &ranges, self.memory.budget()) {
             Ok(ahead) => self.ahead = ahead,
             // It comes again when the batch reads, and then it counts.
             Err(error) => tracing::debug!(%error, "not read ahead"),

@@ -18,6 +18,7 @@ use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
 
 use super::error::PrepareError;
 use super::late::LateReader;
+use super::memory::ProcessMemory;
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
 use super::statics::StaticReader;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub tables: MemoryTables,
     /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
     pub native: Vec<Arc<dyn PluginModule>>,
+    /// Their budget.
+    pub memory: Arc<ProcessMemory>,
     host: OnceLock<PluginHost>,
 }
 
@@ -52,6 +55,7 @@ impl Shared {
             console: ConsoleOutput::stdout(),
             tables: MemoryTables::default(),
             native: Vec::new(),
+            memory: Arc::default(),
             host: OnceLock::new(),
         }
     }
@@ -78,6 +82,7 @@ pub struct Prepared {
     pins: BTreeMap<String, String>,
     unfinished: Unfinished,
     disk: Arc<dyn Disk>,
+    memory: Arc<ProcessMemory>,
     around: Around,
 }
 
@@ -85,6 +90,7 @@ impl Prepared {
     /// Checks everything that can be checked without creating anything: sources and sinks, the
     /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
+        shared.memory.ask(job.options.memory, &job.name)?;
         let recovered = Checkpoint::peek(shared.disk.as_ref(), &job.checkpoint)?;
         let pinned = Pinned::of(&job, recovered.as_ref().map(|recovered| recovered.pinned.clone()));
         let mut sources = Vec::new();
@@ -136,6 +142,7 @@ impl Prepared {
             pins,
             unfinished: Unfinished::Run,
             disk: Arc::clone(&shared.disk),
+            memory: Arc::clone(&shared.memory),
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
         };
         prepared.check_places()?;
@@ -280,9 +287,11 @@ impl Prepared {
         let options = &self.job.options;
         let mut checkpoint_options =
             OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
-        if let Some(bytes) = options.state_overlay_memory {
-            checkpoint_options.overlay_bytes_max = bytes;
-        }
+        let memory = self.memory.budget();
+        checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
+            Some(bytes) => bytes,
+            None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
+        };
         let settings = Settings {
             trigger: self.job.trigger,
             no_data_batches: options.no_data_batches,
@@ -303,6 +312,8 @@ impl Prepared {
             checkpoint: self.job.checkpoint.clone(),
             checkpoint_options,
             unfinished: self.unfinished,
+            memory,
+            spill: options.spill_directory.clone(),
             clock,
             on_event,
         };

@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
-    Begin, ConnectorError, Delivery, Digest, Held, RangeReader, ReadLimit, RowStream, Sink, Slice,
-    Source, SourceRange, Trigger, WatermarkPolicy,
+    Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, RangeReader, ReadLimit, RowStream,
+    Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
     NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
@@ -163,6 +163,8 @@ fn query(
         checkpoint: PathBuf::from("checkpoint"),
         checkpoint_options: OpenOptions::default(),
         unfinished: Unfinished::Run,
+        memory: MemoryBudget::unlimited(),
+        spill: None,
         clock: Arc::new(SystemClock),
         on_event,
     };

@@ -14,6 +14,7 @@ mod fuzz;
 mod idle;
 mod kafka;
 mod left_batches;
+mod memory;
 mod observe;
 mod orders;
 mod random_queries;

@@ -284,6 +284,7 @@ impl Prepared {
                 Box::new(plugins)
             }
         };
+        let output = self.output_opener();
         let options = &self.job.options;
         let mut checkpoint_options =
             OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
@@ -298,7 +299,6 @@ impl Prepared {
             watermark_policy: self.pinned.watermark_policy,
             retries: options.retries,
         };
-        let output = self.output_opener();
         let config = QueryConfig {
             name: self.job.name.clone(),
             job: self.job.digest,

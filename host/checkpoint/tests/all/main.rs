@@ -8,6 +8,7 @@ mod fixture;
 mod fold;
 mod head;
 mod log;
+mod replan;
 mod snapshot;
 mod state;
 mod support;

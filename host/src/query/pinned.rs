@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_fact_that_cannot_be_read_is_refused_by_name() {
-        for name in facts(&[]).keys().filter(|name| *name != FORM) {
+        for name in facts(&[]).keys().map(String::as_str).filter(|name| *name != FORM) {
             refused(&[(name, None)], &[name, "relies on", ".tidemill/"]);
         }
         let unread = |name: &str, text: &str| {

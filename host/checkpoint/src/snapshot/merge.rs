@@ -126,8 +126,9 @@ impl<'a> Sorter<'a> {
     fn merge_runs(&mut self, first: usize) -> Result<(), CheckpointError> {
         let merged = self.runs.split_off(first);
         let kind = merged[0].kind + 1;
-        let open =
-            |run: &Run<'a>| Ok(Box::new(EntriesReader::run(self.disk, &run.path)?) as Source<'a>);
+        let open = |run: &Run<'a>| -> Result<Source<'a>, CheckpointError> {
+            Ok(Box::new(EntriesReader::run(self.disk, &run.path)?))
+        };
         let sources = merged.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let run = self.write_run(kind, Merge::of(sources)?)?;
         self.runs.push(run);

@@ -188,7 +188,7 @@ mod tests {
         memory.ask(None, "b").unwrap();
         memory.ask(Some(64 * MIB), "c").unwrap();
         let refused = memory.ask(Some(1 << 30), "d").unwrap_err().to_string();
-        for words in ["\"d\" is 1 GiB", "\"a\" 64 MiB", "share one budget"] {
+        for words in ["\"d\" is 1 GiB", "\"c\" 64 MiB", "share one budget"] {
             assert!(refused.contains(words), "no {words} in {refused}");
         }
         assert_eq!(memory.budget().limit(), 64 * MIB);

@@ -237,7 +237,7 @@ impl Prepared {
         let options = &self.job.options;
         let mut checkpoint_options =
             OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
-        let memory = self.memory.budget();
+        let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
         checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
             Some(bytes) => bytes,
             None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
@@ -262,7 +262,7 @@ impl Prepared {
             checkpoint: self.job.checkpoint.clone(),
             checkpoint_options,
             memory,
-            spill: options.spill_directory.clone(),
+            spill,
             clock,
             on_event,
         };

@@ -38,12 +38,12 @@ pub use progress::{
     EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
     SourceProgress, StateProgress, format_millis,
 };
-pub use sink::{Begin, Delivery, Sink};
+pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
     AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
     TableReader, Wake, beside,
 };
-pub use spec::{AttemptSpec, BatchSpec};
+pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{
     Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
     StateVisitor, member_key, split_member,

@@ -36,6 +36,19 @@ pub enum EngineError {
     /// An expression failed on the data.
     #[error("{0}")]
     Execution(String),
+    /// A batch failed, and the sink could not drop what it had of it. It is in a state that nobody
+    /// knows, until it is opened anew.
+    #[error(
+        "{reason}. And the sink could not drop what it was given of the batch: {}. It is not tried again in this process; the next start opens the place anew, which drops it there",
+        chain(.abort)
+    )]
+    NotUndone {
+        /// What failed.
+        #[source]
+        reason: Box<EngineError>,
+        /// What the sink said.
+        abort: ConnectorError,
+    },
     /// What grows with data would go beyond the process's memory budget.
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
@@ -63,6 +76,7 @@ impl EngineError {
             | EngineError::Checkpoint(_)
             | EngineError::Plan(_)
             | EngineError::Execution(_)
+            | EngineError::NotUndone { .. }
             | EngineError::Memory(_)
             | EngineError::Spill(_)
             | EngineError::Incompatible(_) => false,

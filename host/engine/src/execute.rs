@@ -1,15 +1,17 @@
 //! Runs the plan of a batch and hands its rows to the sink.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, Delivery, StateStore};
+use tidemill_core::{Begin, Delivered, StateStore};
 use tidemill_plan::{BatchRun, CallMemory, RunningBatch};
 
 use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
+use crate::places::SINK;
 use crate::query::Query;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
@@ -55,7 +57,8 @@ impl Query {
         let Produced { rows, has_landed, kept } = executed?;
         let planned = planned.clone();
         let modules = self.in_use.clone();
-        Ok(Executed { planned, batch, rows, has_landed, kept, modules })
+        let delivered = BTreeMap::new();
+        Ok(Executed { planned, batch, rows, has_landed, kept, delivered, modules })
     }
 
     /// Reads all rows of the plan into the sink, or keeps them for the handler.
@@ -65,7 +68,7 @@ impl Query {
         batch: &Arc<RunningBatch>,
     ) -> Result<Produced, EngineError> {
         let starting = section!("start_plan").entered();
-        let delivery = delivery(planned);
+        let delivery = planned.delivery(1);
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
         let streams = self.plan.run(batch).map_err(|error| EngineError::from_plan(&error))?;
@@ -115,24 +118,32 @@ impl Query {
         Ok(self.state_memory.try_resize(bytes)?)
     }
 
-    /// Makes the rows of a batch visible.
-    pub(crate) fn deliver(&mut self, executed: &Executed) -> Result<(), EngineError> {
+    /// Makes the rows of a batch visible. Gives what the places with marks hold of it then.
+    pub(crate) fn deliver(
+        &mut self,
+        executed: &Executed,
+    ) -> Result<BTreeMap<String, Delivered>, EngineError> {
         match &mut self.output {
-            Output::Sink(_) if executed.has_landed => Ok(()),
             Output::Sink(sink) => {
-                section!("sink_prepare").in_scope(|| sink.prepare())?;
-                Ok(section!("sink_commit").in_scope(|| sink.commit())?)
+                if !executed.has_landed {
+                    section!("sink_prepare").in_scope(|| sink.prepare())?;
+                    section!("sink_commit").in_scope(|| sink.commit())?;
+                }
+                let delivered = Delivered::of(sink.description(), &executed.planned.delivery(1));
+                let delivered = BTreeMap::from([(SINK.to_owned(), delivered)]);
+                Ok(self.of_marked_places(delivered))
             }
             Output::Handler { plugin, function, targets } => {
                 let Some(Kept { rows, memory }) = &executed.kept else {
-                    return Ok(());
+                    return Ok(BTreeMap::new());
                 };
+                let delivered = Arc::new(Mutex::default());
                 let call = HandlerCall {
-                    batch: executed.planned.spec.batch,
-                    attempt: executed.planned.attempt.attempt,
+                    planned: executed.planned.clone(),
                     targets: targets.clone(),
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
+                    delivered: Arc::clone(&delivered),
                     memory: Arc::clone(memory),
                 };
                 let module =
@@ -145,14 +156,22 @@ impl Query {
                 let context = executed.batch.context(0);
                 let (host, frame) = call.start(Arc::clone(rows));
                 let called = module.foreach_batch(function, &context, host, frame);
-                Ok(self.runtime.block_on(called)?)
+                self.runtime.block_on(called)?;
+                let delivered =
+                    std::mem::take(&mut *delivered.lock().unwrap_or_else(PoisonError::into_inner));
+                Ok(self.of_marked_places(delivered))
             }
         }
     }
-}
 
-fn delivery(planned: &Planned) -> Delivery {
-    Delivery { batch: planned.spec.batch, attempt: planned.attempt.attempt, call: 1 }
+    /// Without the places that keep no marks: what they hold cannot be asked for later.
+    fn of_marked_places(
+        &self,
+        mut delivered: BTreeMap<String, Delivered>,
+    ) -> BTreeMap<String, Delivered> {
+        delivered.retain(|name, _| self.marked_places.contains(name));
+        delivered
+    }
 }
 
 /// The block under the schema that outsiders are shown.

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
-    Attempt, BatchHost, BatchId, Begin, BoxFuture, CallFailure, ConnectorError, Delivery,
-    FrameHandle,
+    BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivered, Delivery, FrameHandle,
 };
 use tidemill_plan::{
     CallMemory, FrameRows, FrameTable, Frames, PlanError, block_bytes, spawn_blocking,
@@ -18,16 +17,18 @@ use tidemill_plan::{
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::phase::Planned;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::{EngineError, TargetFactory};
 
 /// What one call may use.
 pub(crate) struct HandlerCall {
-    pub(crate) batch: BatchId,
-    pub(crate) attempt: Attempt,
+    pub(crate) planned: Planned,
     pub(crate) targets: BTreeMap<String, Arc<dyn TargetFactory>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
     pub(crate) frames: Arc<Frames>,
+    /// The last write that each target holds, by its name.
+    pub(crate) delivered: Arc<Mutex<BTreeMap<String, Delivered>>>,
     pub(crate) memory: Arc<CallMemory>,
 }
 
@@ -135,9 +136,15 @@ impl BatchHost for Handler {
             let rows = self.frame(of)?;
             let factory = self.target(&target)?;
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
-            let HandlerCall { batch, attempt, .. } = self.call;
-            let delivery = Delivery { batch, attempt, call };
-            blocking(move || deliver(factory.as_ref(), &rows, delivery)).await
+            let delivery = self.call.planned.delivery(call);
+            let delivered = Arc::clone(&self.call.delivered);
+            blocking(move || {
+                let (written, place) = deliver(factory.as_ref(), &rows, delivery.clone())?;
+                let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+                delivered.insert(target, Delivered::of(place, &delivery));
+                Ok(written)
+            })
+            .await
         })
     }
 
@@ -165,12 +172,12 @@ impl BatchHost for Handler {
 
     fn is_processed(&self, name: &str) -> Result<bool, CallFailure> {
         let checkpoint = self.call.checkpoint.lock().unwrap_or_else(|e| e.into_inner());
-        Ok(checkpoint.is_processed(self.call.batch, name))
+        Ok(checkpoint.is_processed(self.call.planned.spec.batch, name))
     }
 
     fn mark_processed(&self, name: String) -> BoxFuture<'_, Result<(), CallFailure>> {
         let checkpoint = Arc::clone(&self.call.checkpoint);
-        let batch = self.call.batch;
+        let batch = self.call.planned.spec.batch;
         Box::pin(blocking(move || {
             let mut checkpoint = checkpoint.lock().unwrap_or_else(|e| e.into_inner());
             checkpoint
@@ -181,16 +188,17 @@ impl BatchHost for Handler {
     }
 }
 
-/// Writes a frame to a target as one delivery.
+/// Writes a frame to a target as one delivery. Gives the rows written, and the place.
 fn deliver(
     factory: &dyn TargetFactory,
     rows: &StoredRows,
     delivery: Delivery,
-) -> Result<u64, CallFailure> {
+) -> Result<(u64, String), CallFailure> {
     let mut sink = factory.open(rows.schema()).map_err(failure)?;
+    let place = sink.description();
     if sink.begin(delivery).map_err(failure)? == Begin::Landed {
         factory.keep(rows.schema(), sink);
-        return Ok(0);
+        return Ok((0, place));
     }
     let mut written = || -> Result<(), ConnectorError> {
         for block in rows.read() {
@@ -205,14 +213,16 @@ fn deliver(
     match written() {
         Ok(()) => {
             factory.keep(rows.schema(), sink);
-            Ok(rows.count())
+            Ok((rows.count(), place))
         }
-        Err(error) => {
-            if let Err(error) = sink.abort() {
-                tracing::warn!(%error, "a target could not drop a failed write");
+        // A sink that could not drop the write is not kept: the next one opens the target anew.
+        Err(error) => match sink.abort() {
+            Ok(()) => Err(failure(error)),
+            Err(abort) => {
+                let reason = Box::new(EngineError::from(error));
+                Err(CallFailure::Fatal(EngineError::NotUndone { reason, abort }.to_string()))
             }
-            Err(failure(error))
-        }
+        },
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod backups;
+mod chain;
 mod changed;
 mod crash;
 mod crash_points;
@@ -11,6 +13,7 @@ mod faults;
 mod fuzz;
 mod idle;
 mod kafka;
+mod left_batches;
 mod memory;
 mod observe;
 mod orders;
@@ -20,6 +23,7 @@ mod reload;
 mod repeat;
 mod scripts;
 mod spark;
+mod sqlite_start;
 mod tidy;
 mod trace;
 

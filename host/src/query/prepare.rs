@@ -288,7 +288,7 @@ impl Prepared {
         let options = &self.job.options;
         let mut checkpoint_options =
             OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
-        let memory = self.memory.budget();
+        let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
         checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
             Some(bytes) => bytes,
             None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
@@ -313,7 +313,7 @@ impl Prepared {
             checkpoint_options,
             unfinished: self.unfinished,
             memory,
-            spill: options.spill_directory.clone(),
+            spill,
             clock,
             on_event,
         };

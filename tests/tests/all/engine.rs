@@ -132,6 +132,17 @@ fn query(
     stop: StopSignal,
     on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
 ) -> Query {
+    query_after(Unfinished::Run, disk, retries, sink, stop, on_event)
+}
+
+fn query_after(
+    unfinished: Unfinished,
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
     let table = SourceTable {
         name: "numbers".to_owned(),
         schema: schema(),
@@ -162,7 +173,7 @@ fn query(
         disk: Arc::new(disk.clone()),
         checkpoint: PathBuf::from("checkpoint"),
         checkpoint_options: OpenOptions::default(),
-        unfinished: Unfinished::Run,
+        unfinished,
         memory: MemoryBudget::unlimited(),
         spill: None,
         clock: Arc::new(SystemClock),
@@ -204,6 +215,55 @@ fn a_stop_during_a_retry_that_succeeds_keeps_its_batch() {
     let sink = Box::new(Nowhere(|| Ok(())));
     query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
     assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
+}
+
+/// A disk with a batch 0 that is planned, did not land, and did not fail: the query was stopped
+/// while it waited to try again.
+fn with_a_pending_batch() -> MemoryDisk {
+    let (disk, stop) = (MemoryDisk::new(), StopSignal::new());
+    let asked = stop.clone();
+    let sink = Nowhere(move || {
+        asked.stop();
+        Err(ConnectorError::retryable("the place is away"))
+    });
+    query(&disk, 9, Box::new(sink), stop, Box::new(|_| {})).run().unwrap();
+    disk.after(Crash::PowerCut)
+}
+
+/// Batches that ended, and what was said of the pending one.
+fn after_pending(unfinished: Unfinished) -> (Vec<u64>, Vec<String>) {
+    let (ended, said) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (batches, words) = (Arc::clone(&ended), Arc::clone(&said));
+    let on_event = Box::new(move |event: QueryEvent<'_>| match event {
+        QueryEvent::Progress(progress) => {
+            batches.lock().unwrap().push(progress.batch_id);
+            words.lock().unwrap().push(format!("{} rows", progress.num_input_rows));
+        }
+        QueryEvent::Skipped { spec, .. } => {
+            words.lock().unwrap().push(format!("skipped {}", spec.ranges["numbers"].end));
+        }
+        QueryEvent::Replanned { spec } => {
+            words.lock().unwrap().push(format!("planned {}", spec.ranges["numbers"].end));
+        }
+        _ => {}
+    });
+    let (disk, sink) = (with_a_pending_batch(), Box::new(Nowhere(|| Ok(()))));
+    query_after(unfinished, &disk, 0, sink, StopSignal::new(), on_event).run().unwrap();
+    let ended = ended.lock().unwrap().clone();
+    let said = said.lock().unwrap().clone();
+    (ended, said)
+}
+
+#[test]
+fn a_batch_that_is_pending_and_did_not_fail_has_the_same_ways_out() {
+    let _alone = crate::planning();
+    let rows = "10 rows".to_owned();
+    assert_eq!(after_pending(Unfinished::Run), (vec![0, 1, 2], vec![rows.clone(); 3]));
+    let skipped = vec!["skipped 10".to_owned(), rows.clone(), rows.clone()];
+    assert_eq!(after_pending(Unfinished::Skip(tidemill_core::BatchId(0))), (vec![1, 2], skipped));
+    let planned = vec!["planned 10".to_owned(), rows.clone(), rows.clone(), rows];
+    let replan = Unfinished::Replan(tidemill_core::BatchId(0));
+    assert_eq!(after_pending(replan), (vec![0, 1, 2], planned));
 }
 
 /// A sink whose rows cannot be dropped, and what it was asked to do.

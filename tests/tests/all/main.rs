@@ -4,6 +4,7 @@
 
 mod ansi;
 mod backups;
+mod chain;
 mod changed;
 mod crash;
 mod crash_points;

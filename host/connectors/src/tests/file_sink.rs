@@ -139,24 +139,6 @@ fn the_log_has_no_gaps_where_batches_were_passed_over() {
 }
 
 #[test]
-fn a_crash_between_log_and_names_is_made_good() {
-    let dir = temp();
-    let mut sink = opened("json", dir.path(), &[]);
-    deliver(&mut *sink, delivery(0, 1), &numbers([1]));
-    deliver(&mut *sink, delivery(1, 1), &numbers([2]));
-    drop(sink);
-    let name = "part-00000-0f0e0d0c-b00000001.json";
-    // As if the process had ended after the log's entry and before the rename; and what an
-    // attempt at the next batch left.
-    std::fs::rename(dir.path().join(name), dir.path().join(format!(".{name}"))).unwrap();
-    std::fs::write(dir.path().join(".part-00000-0f0e0d0c-b00000002.json"), "{\"n\":3").unwrap();
-    let mut sink = opened("json", dir.path(), &[]);
-    assert_eq!(sink.begin(delivery(1, 1)).unwrap(), Begin::Landed);
-    assert_eq!(names(dir.path()), ["_spark_metadata", "part-00000-0f0e0d0c-b00000000.json", name]);
-    assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "{\"n\":2}\n");
-}
-
-#[test]
 fn a_source_sees_a_batch_when_its_log_does() {
     let dir = temp();
     let mut sink = opened("json", dir.path(), &[]);

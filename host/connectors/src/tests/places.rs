@@ -128,6 +128,7 @@ fn console() -> At<impl Fn(&SinkContext) -> Vec<(String, i64)>> {
 #[test]
 fn json_files_take_each_delivery_once() {
     check_exactly_once(|| files("json"));
+    check_marks(|| files("json"));
 }
 
 #[test]

@@ -136,6 +136,9 @@ pub enum QueryEvent<'a> {
     /// Nothing is left to do of what the sources had when they were asked, and the query waits for
     /// more (Spark's onQueryIdle). It is told each time that the sources are asked in vain.
     Idle,
+    /// The sources whose place does not answer, and since when (milliseconds since 1970-01-01 UTC):
+    /// nobody knows what they have. It is told when that changes; none, when all answer again.
+    Unanswered(&'a BTreeMap<String, i64>),
     /// A plugin's new bytes are in use from this batch on.
     Reloaded {
         /// The plugin.
@@ -556,6 +559,9 @@ impl Query {
         let _section = section!("construct", batch = self.next_batch.0).entered();
         let watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
+        if let Some(unanswered) = self.reading.newly_unanswered(now_ms) {
+            (self.on_event)(QueryEvent::Unanswered(unanswered));
+        }
         self.laps.latest_offset += watch.elapsed();
         Ok(constructed.map(|spec| Planned::new(spec, self.attempt(Attempt::FIRST))))
     }

@@ -32,7 +32,11 @@ impl Reporter {
                 }
             }
             QueryEvent::Progress(progress) if self.batches => say(&readable(progress)),
-            QueryEvent::Progress(_) | QueryEvent::Running { .. } | QueryEvent::Idle => {}
+            QueryEvent::Progress(_)
+            | QueryEvent::Running { .. }
+            | QueryEvent::Idle
+            // The source says it itself.
+            | QueryEvent::Unanswered(_) => {}
             QueryEvent::Started { next, is_replay } => {
                 let how = if *is_replay { "replays" } else { "goes on with" };
                 if next.0 > 0 || *is_replay {

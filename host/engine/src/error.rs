@@ -36,6 +36,9 @@ pub enum EngineError {
     /// An expression failed on the data.
     #[error("{0}")]
     Execution(String),
+    /// The system has no threads, memory or handles left to start with.
+    #[error("the system has nothing left to run on: {0}; raise its limits, or start later")]
+    Exhausted(String),
     /// Rows could not be kept aside.
     #[error("the batch's output could not be written to a temporary file: {0}")]
     Spill(String),
@@ -52,6 +55,8 @@ impl EngineError {
             EngineError::Batch { reason, .. } => reason.is_retryable(),
             EngineError::Connector(error) => error.is_retryable(),
             EngineError::Plugin(error) => error.failure.is_retryable(),
+            // Others may give something back.
+            EngineError::Exhausted(_) => true,
             EngineError::State(_)
             | EngineError::Checkpoint(_)
             | EngineError::Plan(_)
@@ -59,6 +64,11 @@ impl EngineError {
             | EngineError::Spill(_)
             | EngineError::Incompatible(_) => false,
         }
+    }
+
+    /// Whether nobody reads the sink any more, which is no failure.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, EngineError::Connector(error) if error.is_unread())
     }
 
     /// Finds what lies at the ground of an error of the plan.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, Delivery, StateStore};
+use tidemill_core::{Begin, ConnectorError, Delivery, StateStore};
 use tidemill_plan::{BatchRun, RunningBatch};
 
 use crate::clock::Stopwatch;
@@ -114,7 +114,10 @@ impl Query {
                     targets: targets.clone(),
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
+                    secrets: Arc::clone(&self.secrets),
+                    is_unread: Arc::default(),
                 };
+                let is_unread = Arc::clone(&call.is_unread);
                 let module =
                     self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
                         EngineError::Execution(format!("there is no plugin \"{plugin}\""))
@@ -125,7 +128,10 @@ impl Query {
                 let context = executed.batch.context(0);
                 let (host, frame) = call.start(rows);
                 let called = module.foreach_batch(function, &context, host, frame);
-                Ok(self.runtime.block_on(called)?)
+                self.runtime.block_on(called).map_err(|error| match is_unread.get() {
+                    Some(reason) => ConnectorError::unread(reason.clone()).into(),
+                    None => error.into(),
+                })
             }
         }
     }

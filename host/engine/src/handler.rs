@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
     Attempt, BatchHost, BatchId, Begin, BoxFuture, CallFailure, ConnectorError, Delivery,
-    FrameHandle,
+    FrameHandle, Secrets,
 };
 use tidemill_plan::{FrameRows, FrameTable, Frames};
 
@@ -23,6 +23,10 @@ pub(crate) struct HandlerCall {
     pub(crate) targets: BTreeMap<String, Arc<dyn TargetFactory>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
     pub(crate) frames: Arc<Frames>,
+    /// What guests are not told.
+    pub(crate) secrets: Arc<Secrets>,
+    /// Set once nobody reads a target any more, to what was found: no failure of the handler.
+    pub(crate) is_unread: Arc<OnceLock<String>>,
 }
 
 impl HandlerCall {
@@ -68,6 +72,15 @@ impl Handler {
                 "target \"{name}\" is not granted to this plugin (granted: {granted}); add it to the plugin's `targets` in the job"
             ))
         })
+    }
+
+    /// What the guest is told of a place that could not do what it was asked.
+    fn failure(&self, error: ConnectorError) -> CallFailure {
+        if error.is_unread() {
+            // The first one is the reason; the others follow from it.
+            let _ = self.call.is_unread.set(error.to_string());
+        }
+        failure(error, &self.call.secrets)
     }
 
     fn tables(&self) -> MutexGuard<'_, BTreeMap<FrameHandle, Arc<StoredRows>>> {
@@ -142,7 +155,9 @@ impl BatchHost for Handler {
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
             let HandlerCall { batch, attempt, .. } = self.call;
             let delivery = Delivery { batch, attempt, call };
-            blocking(move || deliver(factory.as_ref(), &rows, delivery)).await
+            let delivered =
+                blocking(move || Ok(deliver(factory.as_ref(), &rows, delivery))).await?;
+            delivered.map_err(|error| self.failure(error))
         })
     }
 
@@ -158,13 +173,12 @@ impl BatchHost for Handler {
     ) -> BoxFuture<'_, Result<u64, CallFailure>> {
         Box::pin(async move {
             let factory = self.target(&target)?;
-            blocking(move || {
-                let changed = factory.execute(&statement, parameters.as_ref()).map_err(failure)?;
-                changed.ok_or_else(|| {
-                    CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
-                })
+            let executed =
+                blocking(move || Ok(factory.execute(&statement, parameters.as_ref()))).await?;
+            let changed = executed.map_err(|error| self.failure(error))?;
+            changed.ok_or_else(|| {
+                CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
             })
-            .await
         })
     }
 
@@ -191,9 +205,9 @@ fn deliver(
     factory: &dyn TargetFactory,
     rows: &StoredRows,
     delivery: Delivery,
-) -> Result<u64, CallFailure> {
-    let mut sink = factory.open(rows.schema()).map_err(failure)?;
-    if sink.begin(delivery).map_err(failure)? == Begin::Landed {
+) -> Result<u64, ConnectorError> {
+    let mut sink = factory.open(rows.schema())?;
+    if sink.begin(delivery)? == Begin::Landed {
         factory.keep(rows.schema(), sink);
         return Ok(0);
     }
@@ -216,7 +230,7 @@ fn deliver(
             if let Err(error) = sink.abort() {
                 tracing::warn!(%error, "a target could not drop a failed write");
             }
-            Err(failure(error))
+            Err(error)
         }
     }
 }
@@ -228,10 +242,10 @@ fn store(schema: SchemaRef, blocks: Vec<RecordBatch>) -> Result<Arc<StoredRows>,
     Ok(Arc::new(rows.finish().map_err(fatal)?))
 }
 
-fn failure(error: ConnectorError) -> CallFailure {
-    let message = EngineError::from(error);
-    let is_retryable = message.is_retryable();
-    let message = message.to_string();
+fn failure(error: ConnectorError, secrets: &Secrets) -> CallFailure {
+    let is_retryable = error.is_retryable();
+    let message = EngineError::from(error).to_string();
+    let message = secrets.conceal(&message).into_owned();
     if is_retryable { CallFailure::Retryable(message) } else { CallFailure::Fatal(message) }
 }
 
@@ -242,4 +256,19 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(CallFailure::Fatal(format!("a host call ended early: {error}")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_told_what_failed_without_the_places_secrets() {
+        let mut secrets = Secrets::default();
+        secrets.add("hunter2", None);
+        let cause = std::io::Error::other("no such user u:hunter2");
+        let error = ConnectorError::retryable("the place is away").caused_by(cause);
+        let told = failure(error, &secrets);
+        assert_eq!(told, CallFailure::Retryable("the place is away: no such user u:…".to_owned()));
+    }
 }

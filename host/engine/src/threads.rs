@@ -20,7 +20,7 @@ impl Threads {
             .thread_name("tidemill-plan")
             .enable_all()
             .build()
-            .map_err(|error| EngineError::Execution(format!("no threads to run on: {error}")))?;
+            .map_err(|error| EngineError::Exhausted(format!("no threads for the plan: {error}")))?;
         Ok(Threads { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 }

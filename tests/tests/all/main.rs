@@ -17,9 +17,12 @@ mod refused;
 mod reload;
 mod repeat;
 mod scripts;
+mod secrets;
 mod spark;
+mod streams;
 mod tidy;
 mod trace;
+mod trigger;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(

@@ -13,6 +13,7 @@ mod bytes;
 mod failure;
 mod ids;
 mod interval;
+mod memory;
 mod nearest;
 mod output_mode;
 mod plugin;
@@ -30,6 +31,7 @@ pub use bytes::parse_bytes;
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
 pub use interval::{Interval, IntervalError};
+pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text};
 pub use nearest::nearest;
 pub use output_mode::OutputMode;
 pub use plugin::{
@@ -42,12 +44,12 @@ pub use progress::{
     SourceProgress, StateProgress, format_millis,
 };
 pub use secret::{Secret, Secrets};
-pub use sink::{Begin, Delivery, Sink};
+pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
     AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
     TableReader, Wake, beside,
 };
-pub use spec::{AttemptSpec, BatchSpec};
+pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{
     Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
     StateVisitor, member_key, split_member,

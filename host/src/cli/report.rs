@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidemill_core::{Progress, Secrets, Trigger};
+use tidemill_core::{BatchSpec, Progress, Secrets, SourceRange, Trigger};
 use tidemill_engine::{EngineError, Outcome, QueryEvent};
 
 use super::arguments::ProgressArgument;
@@ -78,9 +78,19 @@ impl Reporter {
     pub(super) fn tell(&self, event: &QueryEvent<'_>) {
         match event {
             QueryEvent::Progress(progress) => self.tell_of_batch(progress),
-            QueryEvent::Running { .. } => {}
+            // Of a place that does not answer, the source says it itself.
+            QueryEvent::Running { .. } | QueryEvent::Unanswered(_) => {}
             QueryEvent::Idle => self.tell_of_wait(),
             QueryEvent::Started { next, is_replay } => self.tell_of_start(next.0, *is_replay),
+            QueryEvent::Adopted { batch, place } => self.say(&format!(
+                "batch {batch} is in {place} and was not in the checkpoint, which was put back from a copy: it runs again as it was, and the place keeps what it has"
+            )),
+            QueryEvent::Skipped { spec, holding } => self.say(&skipped(spec, holding)),
+            QueryEvent::Replanned { spec } => self.say(&format!(
+                "batch {} is planned anew, and reads what its sources have now: {}",
+                spec.batch,
+                ranges(spec)
+            )),
             QueryEvent::Reloaded { plugin, digest, batch } => {
                 let digest = digest.short();
                 self.say(&format!("reloaded plugin \"{plugin}\": batch {batch} runs {digest}"));
@@ -169,6 +179,36 @@ fn waits_for(job: &Job) -> String {
         Trigger::AsSoonAsPossible | Trigger::AvailableNow | Trigger::Once => String::new(),
     };
     format!("rows of {}{every}", sources.join(", "))
+}
+
+fn skipped(spec: &BatchSpec, holding: &[String]) -> String {
+    let held = match holding {
+        [] => "its rows are in no place that keeps marks".to_owned(),
+        places => format!("{} had its rows already and keeps them", places.join(" and ")),
+    };
+    format!(
+        "batch {} is skipped: {held}, and state is as if there were none; it was to read {}",
+        spec.batch,
+        ranges(spec)
+    )
+}
+
+/// What a batch reads, in one line.
+fn ranges(spec: &BatchSpec) -> String {
+    /// Of a source's own words: enough for a few files.
+    const TEXT_CHARS: usize = 600;
+    if spec.ranges.is_empty() {
+        return "nothing".to_owned();
+    }
+    let range = |(name, range): (&String, &SourceRange)| {
+        let parts =
+            if range.parts.is_null() { String::new() } else { format!(", {}", range.parts) };
+        let text = format!("{} to {}{parts}", range.start, range.end);
+        let cut: String = text.chars().take(TEXT_CHARS).collect();
+        let more = if cut.len() < text.len() { " …" } else { "" };
+        format!("source \"{name}\" from {cut}{more}")
+    };
+    spec.ranges.iter().map(range).collect::<Vec<_>>().join("; ")
 }
 
 fn readable(progress: &Progress) -> String {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread;
 
 use tidemill_core::Secrets;
-use tidemill_engine::{EngineError, Outcome, Query, QueryEvent, StopSignal};
+use tidemill_engine::{EngineError, Outcome, Query, QueryEvent, StopSignal, Unfinished};
+use tidemill_plan::NoThread;
 use tracing_subscriber::EnvFilter;
 
 use super::arguments::RunArguments;
@@ -106,9 +107,18 @@ fn start(
 ) -> Result<Vec<Opened>, StartError> {
     let shared = Shared::new(arguments.watch);
     let is_one = jobs.len() == 1;
+    let unfinished = arguments.unfinished();
+    if unfinished != Unfinished::Run && !is_one {
+        let message = "--skip-batch and --replan-batch are for one query; run its job alone with them, and the others after it";
+        return Err(PrepareError::Invalid(message.to_owned()).into());
+    }
     let mut prepared = Vec::new();
     for job in jobs {
-        prepared.push(prepare(job, &shared)?);
+        let mut job = prepare(job, &shared)?;
+        if unfinished != Unfinished::Run {
+            job.settle(unfinished)?;
+        }
+        prepared.push(job);
     }
     let board = serve(arguments)?;
     let mut queries = Vec::new();
@@ -185,9 +195,7 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal, secrets: &Secrets) -> u8 {
             .map(|thread| match thread.map(thread::ScopedJoinHandle::join) {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(EngineError::Execution("the query's thread panicked".to_owned())),
-                Err(error) => {
-                    Err(EngineError::Exhausted(format!("no thread for the query: {error}")))
-                }
+                Err(error) => Err(EngineError::Threads(NoThread(error.to_string()))),
             })
             .collect()
     });
@@ -199,9 +207,26 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal, secrets: &Secrets) -> u8 {
             Ok(Outcome::Unread) => {}
             Err(error) => {
                 complain(secrets, &error);
+                ways_out(&error).iter().for_each(|text| say(text));
                 code = FAILED;
             }
         }
     }
     code
+}
+
+/// What can be done about a batch that fails at each start. `None` for what passes by itself.
+fn ways_out(error: &EngineError) -> Option<String> {
+    let EngineError::Batch { batch, reason } = error else {
+        return None;
+    };
+    let is_about_rows = !reason.is_retryable()
+        && !matches!(**reason, EngineError::Checkpoint(_) | EngineError::NotUndone { .. });
+    is_about_rows.then(|| {
+        format!(
+            "The next start tries batch {batch} again: the same input, with the job and the plugins as they are then.
+  Its input was mended or removed, or should be cut into smaller batches: add --replan-batch {batch} to the next start.
+  Its rows can be done without: add --skip-batch {batch}."
+        )
+    })
 }

@@ -284,6 +284,7 @@ impl Prepared {
                 Box::new(plugins)
             }
         };
+        let output = self.output_opener();
         let options = &self.job.options;
         let mut checkpoint_options =
             OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
@@ -298,8 +299,6 @@ impl Prepared {
             watermark_policy: self.pinned.watermark_policy,
             retries: options.retries,
         };
-        let spill = options.spill_directory.clone();
-        let output = self.output_opener();
         let config = QueryConfig {
             name: self.job.name.clone(),
             job: self.job.digest,
@@ -314,7 +313,7 @@ impl Prepared {
             checkpoint_options,
             unfinished: self.unfinished,
             memory,
-            spill,
+            spill: options.spill_directory.clone(),
             clock,
             secrets: self.job.secrets.clone(),
             on_event,

@@ -56,6 +56,7 @@ impl Secrets {
     /// Of a text of several lines each line is hidden by itself as well, and so is the form that
     /// the text has in quotes, with its escapes: messages cut and quote what they show.
     pub fn add(&mut self, text: &str, name: Option<&str>) {
+        let text = text.trim();
         let quoted = format!("{text:?}");
         let escaped = quoted.trim_matches('"');
         let lines = text.lines().filter(|line| line.len() < text.len());

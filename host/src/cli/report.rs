@@ -46,9 +46,9 @@ impl Reporter {
     /// `is_one`: the process runs this query alone.
     pub(super) fn new(job: &Job, is_one: bool, progress: ProgressArgument) -> Reporter {
         let lines = match progress {
-            ProgressArgument::Auto if std::io::stderr().is_terminal() => Lines::Readable,
-            ProgressArgument::Auto | ProgressArgument::None => Lines::None,
             ProgressArgument::Json => Lines::Json,
+            _ if Reporter::talks_to_person(progress) => Lines::Readable,
+            ProgressArgument::Auto | ProgressArgument::None => Lines::None,
         };
         Reporter::to(job, is_one, lines, Box::new(say))
     }
@@ -70,8 +70,12 @@ impl Reporter {
         }
     }
 
-    /// Whether somebody at a terminal is told what goes on.
-    pub(super) fn talks(&self) -> bool {
+    /// Whether somebody at a terminal is told what goes on, if this is what was asked for.
+    pub(super) fn talks_to_person(progress: ProgressArgument) -> bool {
+        progress == ProgressArgument::Auto && std::io::stderr().is_terminal()
+    }
+
+    fn talks(&self) -> bool {
         self.lines == Lines::Readable
     }
 

@@ -83,6 +83,12 @@ fn run_jobs(
     trace: Option<&Trace>,
 ) -> u8 {
     let stop = StopSignal::new();
+    // Before anything is opened: a signal that comes early is no kill.
+    let talks = Reporter::talks_to_person(arguments.progress);
+    if let Err(error) = stop_on_signals(stop.clone(), trace.cloned(), talks) {
+        complain(secrets, &format!("signals cannot be waited for: {error}"));
+        return FAILED;
+    }
     let queries = match start(arguments, jobs, &stop) {
         Ok(queries) => queries,
         Err(error) => {
@@ -90,11 +96,6 @@ fn run_jobs(
             return code_of(error.is_retryable());
         }
     };
-    let talks = queries.iter().any(|opened| opened.reporter.talks());
-    if let Err(error) = stop_on_signals(stop.clone(), trace.cloned(), talks) {
-        complain(secrets, &format!("signals cannot be waited for: {error}"));
-        return FAILED;
-    }
     run_all(queries, &stop, secrets)
 }
 

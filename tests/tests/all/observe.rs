@@ -190,6 +190,7 @@ fn metrics_add_up_to_the_progress_records() {
             "tidemill_source_max_offsets_behind_latest",
             "tidemill_source_avg_offsets_behind_latest",
             "tidemill_source_min_offsets_behind_latest",
+            "tidemill_source_unanswered_seconds",
             "tidemill_plugin_reloads_total",
         ]
     );

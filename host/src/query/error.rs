@@ -6,6 +6,7 @@ use tidemill_core::{ConnectorError, PluginError};
 use tidemill_plan::PlanError;
 use tidemill_plugin_host::LoadError;
 
+use crate::exhausted::is_exhausted;
 use crate::job::JobError;
 
 /// The job, a plugin or a place is wrong, or is not what the checkpoint was made with.
@@ -32,9 +33,41 @@ pub enum PrepareError {
     /// The checkpoint cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The system has no threads or handles left to check the job with.
+    #[error("{0}")]
+    Exhausted(String),
     /// Names within the job do not fit together.
     #[error("{0}")]
     Invalid(String),
+}
+
+impl PrepareError {
+    /// Whether the same job may be started later: the machine lacks something, or a place does not
+    /// answer. The match is exhaustive on purpose.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            PrepareError::Exhausted(_) => true,
+            PrepareError::Job(error) => error.is_retryable(),
+            PrepareError::Place(error) => error.is_retryable(),
+            PrepareError::Checkpoint(error) => lacks_something(error),
+            PrepareError::Config(_)
+            | PrepareError::Load(_)
+            | PrepareError::Plugin(_)
+            | PrepareError::Plan(_)
+            | PrepareError::Invalid(_) => false,
+        }
+    }
+}
+
+/// Whether a checkpoint could not be opened for lack of room, handles or the like.
+pub(super) fn lacks_something(error: &CheckpointError) -> bool {
+    match error {
+        CheckpointError::Io { source, .. } | CheckpointError::SyncFailed { source, .. } => {
+            is_exhausted(source)
+        }
+        _ => false,
+    }
 }
 
 fn with_cause(error: &ConnectorError) -> String {

@@ -16,7 +16,7 @@ use tidemill_engine::{
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
 
-use super::error::PrepareError;
+use super::error::{PrepareError, lacks_something};
 use super::late::LateReader;
 use super::memory::ProcessMemory;
 use super::pinned::Pinned;
@@ -315,6 +315,7 @@ impl Prepared {
             memory,
             spill,
             clock,
+            secrets: self.job.secrets.clone(),
             on_event,
         };
         let open_output = move |query_id: &QueryId| output.open(query_id);
@@ -432,8 +433,8 @@ impl StartError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            StartError::Prepare(PrepareError::Place(error)) => error.is_retryable(),
-            StartError::Prepare(_) => false,
+            StartError::Prepare(error) => error.is_retryable(),
+            StartError::Engine(EngineError::Checkpoint(error)) => lacks_something(error),
             StartError::Engine(error) => error.is_retryable(),
         }
     }

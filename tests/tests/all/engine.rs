@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
     Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, RangeReader, ReadLimit, RowStream,
-    Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
+    Secrets, Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
     NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
@@ -19,7 +19,8 @@ use tidemill_engine::{
 use tidemill_plan::{PlannedQuery, SourceTable};
 
 /// Numbers, ten a range, up to thirty.
-struct Numbers {
+#[derive(Default)]
+pub(crate) struct Numbers {
     next: i64,
 }
 
@@ -93,7 +94,7 @@ impl RangeReader for NumbersReader {
 }
 
 /// A sink that shows nothing. What it does at its first commits is the test's.
-struct Nowhere<C>(C);
+pub(crate) struct Nowhere<C>(pub(crate) C);
 
 impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     fn description(&self) -> String {
@@ -125,7 +126,22 @@ impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     }
 }
 
-fn query(
+/// All numbers, once.
+pub(crate) fn query(
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
+    let source = Box::new(Numbers::default());
+    query_of(source, Trigger::AvailableNow, disk, retries, sink, stop, on_event)
+}
+
+/// A query over a source with the columns of [`Numbers`].
+pub(crate) fn query_of(
+    source: Box<dyn Source>,
+    trigger: Trigger,
     disk: &MemoryDisk,
     retries: u32,
     sink: Box<dyn Sink>,
@@ -158,17 +174,14 @@ fn query_after(
         job: Digest::of(b"a job"),
         statics: BTreeMap::new(),
         settings: Settings {
-            trigger: Trigger::AvailableNow,
+            trigger,
             no_data_batches: true,
             watermark_policy: WatermarkPolicy::Min,
             retries,
         },
         definition,
         plan,
-        sources: vec![NamedSource {
-            name: "numbers".to_owned(),
-            source: Box::new(Numbers { next: 0 }),
-        }],
+        sources: vec![NamedSource { name: "numbers".to_owned(), source }],
         plugins: Box::new(NoPlugins),
         disk: Arc::new(disk.clone()),
         checkpoint: PathBuf::from("checkpoint"),
@@ -177,6 +190,7 @@ fn query_after(
         memory: MemoryBudget::unlimited(),
         spill: None,
         clock: Arc::new(SystemClock),
+        secrets: Secrets::default(),
         on_event,
     };
     let open = Box::new(|_: &_| Ok(Output::Sink(sink)));
@@ -184,7 +198,7 @@ fn query_after(
 }
 
 /// What a batch says when it has ended: its number.
-fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
+pub(crate) fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
     let numbers = Arc::clone(numbers);
     Box::new(move |event| {
         if let QueryEvent::Progress(progress) = event {

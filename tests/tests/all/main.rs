@@ -22,10 +22,13 @@ mod refused;
 mod reload;
 mod repeat;
 mod scripts;
+mod secrets;
 mod spark;
 mod sqlite_start;
+mod streams;
 mod tidy;
 mod trace;
+mod trigger;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(

@@ -49,6 +49,9 @@ const OPTIONS: Known = Known {
     ],
 };
 
+/// A URL may have a name and a password in it, in whatever form it was meant to have.
+pub(crate) const SECRETS: [&str; 1] = ["url"];
+
 /// How long another writer may hold the database before a batch gives up for now.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -38,8 +38,8 @@ pub use progress::{
 };
 pub use sink::{Begin, Delivery, Sink};
 pub use source::{
-    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
-    TableReader, Wake, beside,
+    AskAgain, CountMalformed, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source,
+    SourceRange, TableReader, Wake, beside, read_then_decode,
 };
 pub use spec::{AttemptSpec, BatchSpec};
 pub use state::{

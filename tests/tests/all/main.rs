@@ -10,6 +10,7 @@ mod engine;
 mod faults;
 mod idle;
 mod kafka;
+mod malformed;
 mod observe;
 mod orders;
 mod random_queries;

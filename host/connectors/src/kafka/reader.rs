@@ -56,11 +56,17 @@ impl Gather for Decoded {
         place: &TopicPartition,
         record: Record<'_>,
     ) -> Result<usize, ConnectorError> {
+<<<<<<< HEAD
         match self.decoder.decode(record.value()) {
             Ok(false) => {}
             Ok(true) => self.tally.add(1, || place_of(place, record)),
             Err(error) => return Err(failed_at(&place_of(place, record), &error)),
         }
+=======
+        self.decoder
+            .decode(record.value())
+            .map_err(|error| not_decoded(place, record.offset(), error))?;
+>>>>>>> main
         Ok(self.beside.push(place, record))
     }
 
@@ -69,10 +75,22 @@ impl Gather for Decoded {
     }
 }
 
+<<<<<<< HEAD
 fn place_of(place: &TopicPartition, record: Record<'_>) -> Place {
     let TopicPartition { topic, partition } = place;
     let offset = record.offset();
     Place::Record(format!("offset {offset} of partition {partition} of the topic {topic}"))
+=======
+/// The reason alone does not say which of millions of records it is.
+fn not_decoded(place: &TopicPartition, offset: i64, error: ConnectorError) -> ConnectorError {
+    let what = format!("the value of {place} at offset {offset} cannot be taken apart");
+    let named = if error.is_retryable() {
+        ConnectorError::retryable(what)
+    } else {
+        ConnectorError::fatal(what)
+    };
+    named.caused_by(error)
+>>>>>>> main
 }
 
 /// What a block has so far.
@@ -160,7 +178,7 @@ impl<G: Gather> Blocks<G> {
                 Some(Event::Error(code, reason)) => {
                     fetching.queue.pop();
                     if !is_out_of_range(code) {
-                        return Err(fetch_failed(&span.place, code, &reason));
+                        return Err(fetch_failed(&span.place, Some(span.from), code, &reason));
                     }
                     self.skip_lost(span)?;
                     fetching.go_to(&span.place, span.from)?;

@@ -119,16 +119,6 @@ impl Options {
             .ok_or_else(|| self.bad(name, "it has to be a size like \"10485760\" or \"10m\""))
     }
 
-    /// One character that is one byte.
-    pub(crate) fn byte(&self, name: &str, default: u8) -> Result<u8, ConfigError> {
-        match self.text(name) {
-            None => Ok(default),
-            Some("\\t") => Ok(b'\t'),
-            Some(text) if text.len() == 1 => Ok(text.as_bytes()[0]),
-            Some(_) => Err(self.bad(name, "it has to be one ASCII character")),
-        }
-    }
-
     /// The path beside the options, or among them, where Spark has it.
     pub(crate) fn path(&self, beside: Option<&Path>) -> Result<PathBuf, ConfigError> {
         match (beside, self.text("path")) {
@@ -142,16 +132,6 @@ impl Options {
                 what: "path".to_owned(),
                 hint: "write path = \"some/path\"".to_owned(),
             }),
-        }
-    }
-
-    /// Refuses values other than the one that is built.
-    pub(crate) fn only(&self, name: &str, built: &str) -> Result<(), ConfigError> {
-        match self.text(name) {
-            Some(value) if !value.eq_ignore_ascii_case(built) => {
-                Err(self.bad(name, &format!("only \"{built}\" is supported yet")))
-            }
-            _ => Ok(()),
         }
     }
 

@@ -46,8 +46,8 @@ pub use progress::{
 pub use secret::{Secret, Secrets};
 pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
-    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
-    TableReader, Wake, beside,
+    AskAgain, CountMalformed, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source,
+    SourceRange, TableReader, Wake, beside, read_then_decode,
 };
 pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{

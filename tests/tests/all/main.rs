@@ -14,6 +14,7 @@ mod fuzz;
 mod idle;
 mod kafka;
 mod left_batches;
+mod malformed;
 mod memory;
 mod observe;
 mod orders;

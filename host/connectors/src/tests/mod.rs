@@ -8,6 +8,7 @@ mod file_sink;
 mod file_source;
 mod made_up;
 mod places;
+mod readers;
 mod sqlite;
 
 use std::collections::BTreeMap;

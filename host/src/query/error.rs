@@ -6,7 +6,6 @@ use tidemill_core::{ConnectorError, PluginError};
 use tidemill_plan::PlanError;
 use tidemill_plugin_host::LoadError;
 
-use crate::exhausted::is_exhausted;
 use crate::job::JobError;
 
 /// The job, a plugin or a place is wrong, or is not what the checkpoint was made with.
@@ -31,7 +30,7 @@ pub enum PrepareError {
     #[error("{}", with_cause(.0))]
     Place(#[from] ConnectorError),
     /// The checkpoint cannot be read.
-    #[error(transparent)]
+    #[error("{}", with_cause(.0))]
     Checkpoint(#[from] CheckpointError),
     /// The system has no threads or handles left to check the job with.
     #[error("{0}")]
@@ -43,14 +42,14 @@ pub enum PrepareError {
 
 impl PrepareError {
     /// Whether the same job may be started later: the machine lacks something, or a place does not
-    /// answer. The match is exhaustive on purpose.
+    /// answer or has no room or no permission. The match is exhaustive on purpose.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             PrepareError::Exhausted(_) => true,
             PrepareError::Job(error) => error.is_retryable(),
             PrepareError::Place(error) => error.is_retryable(),
-            PrepareError::Checkpoint(error) => lacks_something(error),
+            PrepareError::Checkpoint(error) => error.is_of_the_place(),
             PrepareError::Config(_)
             | PrepareError::Load(_)
             | PrepareError::Plugin(_)
@@ -60,18 +59,8 @@ impl PrepareError {
     }
 }
 
-/// Whether a checkpoint could not be opened for lack of room, handles or the like.
-pub(super) fn lacks_something(error: &CheckpointError) -> bool {
-    match error {
-        CheckpointError::Io { source, .. } | CheckpointError::SyncFailed { source, .. } => {
-            is_exhausted(source)
-        }
-        _ => false,
-    }
-}
-
-fn with_cause(error: &ConnectorError) -> String {
-    match std::error::Error::source(error) {
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }

@@ -13,6 +13,7 @@ const FILES: [&str; 5] = ["json", "parquet", "csv", "text", "orc"];
 
 /// A source.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PinnedSource {
     name: String,
     format: String,
@@ -33,6 +34,7 @@ impl PinnedSource {
 
 /// Where the first run of a query wrote to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PinnedSink {
     format: String,
     /// The directory of a file sink.
@@ -43,6 +45,7 @@ pub(super) struct PinnedSink {
 /// A directory is the same if it is at the same path, or at the same place beside the checkpoint:
 /// both may be moved together.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Directory {
     path: PathBuf,
     from_checkpoint: PathBuf,

@@ -14,7 +14,7 @@ use tidemill_engine::{QueryEvent, StopSignal, Unfinished};
 use tidemill_tests::{Workbench, write_orders};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 name = "crashing"
 output_mode = "append"
 trigger = { available_now = true }
@@ -38,7 +38,7 @@ format = "memory"
 "#;
 
 /// Runs the query on a disk, for as long as the disk lives. Whether it came to its end.
-fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
+pub(crate) fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
     start(job, disk, tables, Unfinished::Run, Box::new(|_| {})).is_ok()
 }
 
@@ -64,7 +64,7 @@ fn start(
     query.run().map(drop).map_err(|error| error.to_string())
 }
 
-fn rows(tables: &MemoryTables) -> Vec<String> {
+pub(crate) fn rows(tables: &MemoryTables) -> Vec<String> {
     let table = tables.get("crashing").expect("the sink made its table");
     let mut rows: Vec<String> = table
         .rows()

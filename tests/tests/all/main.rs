@@ -8,6 +8,7 @@ mod chain;
 mod changed;
 mod crash;
 mod crash_points;
+mod durability;
 mod engine;
 mod faults;
 mod fuzz;

@@ -12,6 +12,7 @@ use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
 use super::environment::{OptionValue, Text};
 use super::error::JobError;
+use super::names::{check_file_name, check_name};
 use super::raw::{
     RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget, RawTrigger,
     RawValue, RawWatermark, RawWatermarkPolicy,
@@ -158,10 +159,11 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn job(&self, text: &str, raw: RawJob) -> Result<Job, JobError> {
-        let name = match raw.name {
-            Some(name) => name.0,
+        let name = match &raw.name {
+            Some(name) => name.0.clone(),
             None => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
+        self.check_names(&name, &raw)?;
         if raw.source.is_empty() {
             return Err(self.invalid("the job has no stream: add a [source.NAME]"));
         }
@@ -207,6 +209,18 @@ impl Resolver<'_> {
             targets,
             name,
         })
+    }
+
+    fn check_names(&self, name: &str, raw: &RawJob) -> Result<(), JobError> {
+        let invalid = |reason: String| self.invalid(reason);
+        check_file_name("name", name).map_err(invalid)?;
+        let steps = raw.step.iter().map(|step| ("step", step.name.0.as_str()));
+        let tables = raw.source.keys().map(|name| ("source", name.as_str()));
+        let tables = tables.chain(raw.statics.keys().map(|name| ("static", name.as_str())));
+        let others = raw.plugin.keys().map(|name| ("plugin", name.as_str()));
+        let others = others.chain(raw.target.keys().map(|name| ("target", name.as_str())));
+        let mut all = tables.chain(steps).chain(others);
+        all.try_for_each(|(place, name)| check_name(place, name)).map_err(invalid)
     }
 
     fn trigger(&self, raw: &RawTrigger) -> Result<Trigger, JobError> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod bounds;
 mod changed;
 mod crash;
 mod crash_points;
@@ -18,8 +19,10 @@ mod reload;
 mod repeat;
 mod scripts;
 mod spark;
+mod texts;
 mod tidy;
 mod trace;
+mod varying;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(

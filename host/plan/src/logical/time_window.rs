@@ -53,7 +53,7 @@ impl WindowShape {
                 "window(): the slide_duration ({slide} microseconds) must be <= the window_duration ({size} microseconds)"
             );
         }
-        if start.abs() >= slide {
+        if start.unsigned_abs() >= slide.unsigned_abs() {
             return plan_err!("window(): the start has to be smaller than the slide");
         }
         Ok(WindowShape { size, slide, start })

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
-use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, Digest, QueryId, Watermark};
+use tidemill_core::{
+    Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, Digest, QueryId, Watermark,
+};
 
 use crate::CheckpointError;
 use crate::disk::{Disk, Locked};
@@ -149,9 +151,17 @@ impl Checkpoint {
         spec: &BatchSpec,
         attempt: &AttemptSpec,
     ) -> Result<(), CheckpointError> {
-        attempt.plugins.values().try_for_each(|digest| self.plugins.take_into_use(digest))?;
-        let planned = Planned { spec: spec.clone(), attempt: attempt.clone() };
-        self.append(Record::Planned(planned))
+        self.plan(Planned { spec: spec.clone(), attempt: attempt.clone(), replanned: false })
+    }
+
+    /// As [`Checkpoint::append_planned`], of a batch whose last attempt failed, with a spec that
+    /// takes the place of the one that it had. Nobody outside may hold rows of the old one.
+    pub fn append_replanned(
+        &mut self,
+        spec: &BatchSpec,
+        attempt: &AttemptSpec,
+    ) -> Result<(), CheckpointError> {
+        self.plan(Planned { spec: spec.clone(), attempt: attempt.clone(), replanned: true })
     }
 
     /// The attempt that runs has failed.
@@ -169,17 +179,19 @@ impl Checkpoint {
         self.append(Record::Mark(Mark { batch, name: name.to_owned() }))
     }
 
-    /// The batch that runs has ended, with the changes that it made in `state`. Call
+    /// The batch that runs has ended, with the changes that it made in `state`. `delivered` says
+    /// which places with marks hold what of it, by the names of sink and targets. Call
     /// [`StateBackend::apply`] next: should the changes not become durable, the process ends.
     pub fn append_committed(
         &mut self,
         batch: BatchId,
         next_watermark: Watermark,
         state: &dyn StateBackend,
+        delivered: BTreeMap<String, Delivered>,
     ) -> Result<(), CheckpointError> {
         let state_rows = state.rows().into_iter().filter(|(_, rows)| *rows > 0);
         let state_rows = state_rows.map(|(operator, rows)| (operator.0, rows)).collect();
-        let mut committed = Committed { batch, next_watermark, chunks: 0, state_rows };
+        let mut committed = Committed { batch, next_watermark, chunks: 0, state_rows, delivered };
         // Checked before the changes go out, so that a refusal leaves the log as it was.
         self.summary.check(&Record::Committed(committed.clone()))?;
         committed.chunks = self.append_changes(state).inspect_err(|_| self.segment.give_up())?;
@@ -212,9 +224,10 @@ impl Checkpoint {
     }
 
     /// Closes the segment and begins the next. `positions` are those of all sources after the
-    /// last batch that was planned. Syncs.
+    /// last batch that was committed: the one after it, if it is planned, may have to be planned
+    /// anew. Syncs.
     pub fn roll(&mut self, positions: BTreeMap<String, Value>) -> Result<(), CheckpointError> {
-        let after = self.summary.planned.as_ref().map(|planned| planned.spec.batch);
+        let after = self.summary.committed;
         self.append(Record::Positions(Positions { after, positions }))?;
         self.segment.sync()?;
         let number = self.segment_number + 1;
@@ -275,6 +288,12 @@ impl Checkpoint {
         let pinned = self.options.pinned.clone();
         self.append(Record::Created(Created { query_id, pinned }))?;
         self.segment.sync()
+    }
+
+    fn plan(&mut self, planned: Planned) -> Result<(), CheckpointError> {
+        let plugins = &planned.attempt.plugins;
+        plugins.values().try_for_each(|digest| self.plugins.take_into_use(digest))?;
+        self.append(Record::Planned(planned))
     }
 
     fn append(&mut self, record: Record) -> Result<(), CheckpointError> {

@@ -60,7 +60,7 @@ pub enum CheckpointError {
     },
     /// A file is not what was written.
     #[error(
-        "{} is damaged at byte {offset}: {found}; restore the checkpoint from a copy, or start with a new one",
+        "{} is damaged at byte {offset}: {found}; put back a copy of the checkpoint that is no older than what the query's places hold (an older one is refused, as rows would be lost), or start with a new checkpoint and new places: all rows come again",
         file.display()
     )]
     Damaged {
@@ -73,7 +73,7 @@ pub enum CheckpointError {
     },
     /// A file that must be there is not.
     #[error(
-        "{} is missing: the log holds {found}; restore the checkpoint from a copy, or start with a new one",
+        "{} is missing: the log holds {found}; put back a copy of the checkpoint that is no older than what the query's places hold (an older one is refused, as rows would be lost), or start with a new checkpoint and new places: all rows come again",
         path.display()
     )]
     Missing {

@@ -1,10 +1,12 @@
 //! Where a query goes on: what the newest snapshot and the log after it say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, QueryId, SourceRange, Watermark};
+use tidemill_core::{
+    Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, QueryId, SourceRange, Watermark,
+};
 
 use crate::disk::Disk;
 use crate::log::record::Planned;
@@ -36,6 +38,10 @@ pub struct Recovered {
     pub ranges_since: Vec<BTreeMap<String, SourceRange>>,
     /// Options that were fixed when the checkpoint was made.
     pub pinned: BTreeMap<String, String>,
+    /// The last delivery to each sink and target that keeps marks, by its name.
+    pub delivered: BTreeMap<String, Delivered>,
+    /// Names under which a handler called the batch in [`Recovered::next`] processed.
+    pub marks: BTreeSet<String>,
 }
 
 /// What a query runs first.
@@ -95,7 +101,7 @@ impl Recovered {
             return Ok(None);
         };
         let planned = summary.planned.as_ref();
-        let planned = planned.map(|Planned { spec, attempt }| (spec, attempt));
+        let planned = planned.map(|Planned { spec, attempt, .. }| (spec, attempt));
         Ok(Some(Recovered {
             query_id,
             is_new,
@@ -105,7 +111,33 @@ impl Recovered {
             positions: summary.positions.clone(),
             ranges_since: summary.ranges_since.clone(),
             pinned: summary.pinned.clone(),
+            delivered: summary.delivered.clone(),
+            marks: summary.marks.clone(),
         }))
+    }
+
+    /// [`Recovered::ranges_since`] without those of the batch in [`Recovered::next`]. `None`: the
+    /// log was written by a version that kept the positions after it alone.
+    #[must_use]
+    pub fn ranges_before_next(&self) -> Option<&[BTreeMap<String, SourceRange>]> {
+        let ranges = match &self.next {
+            Resume::Replay { spec, .. } | Resume::Retry { spec, .. } => &spec.ranges,
+            Resume::Start(_) => return Some(&self.ranges_since),
+        };
+        if ranges.is_empty() {
+            return Some(&self.ranges_since);
+        }
+        self.ranges_since.split_last().filter(|(last, _)| *last == ranges).map(|(_, before)| before)
+    }
+
+    /// The last batch that was committed; `None` before the first.
+    #[must_use]
+    pub fn committed(&self) -> Option<BatchId> {
+        let next = match &self.next {
+            Resume::Start(batch) => *batch,
+            Resume::Replay { spec, .. } | Resume::Retry { spec, .. } => spec.batch,
+        };
+        next.0.checked_sub(1).map(BatchId)
     }
 }
 

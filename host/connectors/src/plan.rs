@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{ConnectorError, QueryId, Sink, Source};
+use tidemill_core::{ConnectorError, Held, QueryId, Sink, Source};
 
 use crate::console::{ConsoleOutput, ConsolePlan};
 use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
@@ -158,6 +158,30 @@ impl PlannedSink {
             SinkKind::Console(_) | SinkKind::Kafka(_) | SinkKind::Memory(_) | SinkKind::Noop(_) => {
                 Ok(())
             }
+        }
+    }
+
+    /// How the sink is named once it is open ([`Sink::description`]).
+    #[must_use]
+    pub fn description(&self) -> String {
+        match &self.kind {
+            SinkKind::File(plan) => plan.description(),
+            SinkKind::Sqlite(plan) => plan.description(),
+            SinkKind::Kafka(plan) => plan.description(),
+            SinkKind::Memory(_) => MemoryPlan::DESCRIPTION.to_owned(),
+            SinkKind::Console(_) => ConsolePlan::DESCRIPTION.to_owned(),
+            SinkKind::Noop(_) => NoopPlan::DESCRIPTION.to_owned(),
+        }
+    }
+
+    /// What the place holds of the query, without creating anything. The same as
+    /// [`Sink::held`] says once it is open.
+    pub fn held(&self, context: &SinkContext) -> Result<Held, ConnectorError> {
+        match &self.kind {
+            SinkKind::File(plan) => plan.held(&context.query_id),
+            SinkKind::Sqlite(plan) => plan.held(&context.query_id),
+            SinkKind::Memory(plan) => plan.open(&context.query_id, &context.tables).held(),
+            SinkKind::Console(_) | SinkKind::Kafka(_) | SinkKind::Noop(_) => Ok(Held::Unknown),
         }
     }
 

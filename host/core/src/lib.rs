@@ -12,6 +12,7 @@
 mod failure;
 mod ids;
 mod interval;
+mod memory;
 mod output_mode;
 mod plugin;
 mod progress;
@@ -26,6 +27,7 @@ mod watermark;
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
 pub use interval::{Interval, IntervalError};
+pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text};
 pub use output_mode::OutputMode;
 pub use plugin::{
     BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle, FunctionInstance, FunctionKind,
@@ -36,12 +38,12 @@ pub use progress::{
     EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
     SourceProgress, StateProgress, format_millis,
 };
-pub use sink::{Begin, Delivery, Sink};
+pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
     AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
     TableReader, Wake, beside,
 };
-pub use spec::{AttemptSpec, BatchSpec};
+pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{
     Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
     StateVisitor, member_key, split_member,

@@ -22,6 +22,10 @@ pub(crate) struct NextBatch {
     pub(crate) may_have_no_data: bool,
 }
 
+fn is_unanswered(named: &NamedSource) -> bool {
+    matches!(named.source.ask_again(), AskAgain::Unanswered(_))
+}
+
 /// The query's sources, and where they stand.
 pub(crate) struct Reading {
     sources: Vec<NamedSource>,
@@ -29,6 +33,8 @@ pub(crate) struct Reading {
     ends: BTreeMap<String, Value>,
     /// Ranges that are fixed and that no batch has yet. Their sources stand behind them.
     fixed: BTreeMap<String, SourceRange>,
+    /// Sources whose place does not answer, and since when: milliseconds since 1970-01-01 UTC.
+    unanswered: BTreeMap<String, i64>,
 }
 
 impl Reading {
@@ -37,7 +43,8 @@ impl Reading {
         for named in &mut sources {
             named.source.notify(Arc::clone(wake));
         }
-        Reading { sources, ends: BTreeMap::new(), fixed: BTreeMap::new() }
+        let (ends, fixed) = (BTreeMap::new(), BTreeMap::new());
+        Reading { sources, ends, fixed, unanswered: BTreeMap::new() }
     }
 
     /// How long to wait before the sources, which had nothing, are asked again, unless one calls.
@@ -53,9 +60,23 @@ impl Reading {
 
     /// Whether all sources know that they gave what they have.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let unanswered =
-            |named: &NamedSource| matches!(named.source.ask_again(), AskAgain::Unanswered(_));
-        !self.sources.iter().any(unanswered)
+        !self.sources.iter().any(is_unanswered)
+    }
+
+    /// Looks which sources' places do not answer now. Gives all of them, and since when, if they
+    /// are not those of the last look.
+    pub(crate) fn newly_unanswered(&mut self, now_ms: i64) -> Option<&BTreeMap<String, i64>> {
+        let unanswered = self.sources.iter().filter(|named| is_unanswered(named));
+        let since = |named: &NamedSource| {
+            let before = self.unanswered.get(&named.name).copied();
+            (named.name.clone(), before.unwrap_or(now_ms))
+        };
+        let unanswered: BTreeMap<String, i64> = unanswered.map(since).collect();
+        if unanswered == self.unanswered {
+            return None;
+        }
+        self.unanswered = unanswered;
+        Some(&self.unanswered)
     }
 
     pub(crate) fn restore(

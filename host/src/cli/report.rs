@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use tidemill_core::Progress;
+use tidemill_core::{BatchSpec, Progress, SourceRange};
 use tidemill_engine::QueryEvent;
 
 use super::arguments::ProgressArgument;
@@ -32,13 +32,26 @@ impl Reporter {
                 }
             }
             QueryEvent::Progress(progress) if self.batches => say(&readable(progress)),
-            QueryEvent::Progress(_) | QueryEvent::Running { .. } | QueryEvent::Idle => {}
+            QueryEvent::Progress(_)
+            | QueryEvent::Running { .. }
+            | QueryEvent::Idle
+            // The source says it itself.
+            | QueryEvent::Unanswered(_) => {}
             QueryEvent::Started { next, is_replay } => {
                 let how = if *is_replay { "replays" } else { "goes on with" };
                 if next.0 > 0 || *is_replay {
                     tracing::info!(query = self.query, "{how} batch {next}");
                 }
             }
+            QueryEvent::Adopted { batch, place } => say(&format!(
+                "batch {batch} is in {place} and was not in the checkpoint, which was put back from a copy: it runs again as it was, and the place keeps what it has"
+            )),
+            QueryEvent::Skipped { spec, holding } => say(&skipped(spec, holding)),
+            QueryEvent::Replanned { spec } => say(&format!(
+                "batch {} is planned anew, and reads what its sources have now: {}",
+                spec.batch,
+                ranges(spec)
+            )),
             QueryEvent::Reloaded { plugin, digest, batch } => {
                 say(&format!("reloaded plugin \"{plugin}\": batch {batch} runs {}", digest.short()))
             }
@@ -50,6 +63,36 @@ impl Reporter {
             }
         }
     }
+}
+
+fn skipped(spec: &BatchSpec, holding: &[String]) -> String {
+    let held = match holding {
+        [] => "its rows are in no place that keeps marks".to_owned(),
+        places => format!("{} had its rows already and keeps them", places.join(" and ")),
+    };
+    format!(
+        "batch {} is skipped: {held}, and state is as if there were none; it was to read {}",
+        spec.batch,
+        ranges(spec)
+    )
+}
+
+/// What a batch reads, in one line.
+fn ranges(spec: &BatchSpec) -> String {
+    /// Of a source's own words: enough for a few files.
+    const TEXT_CHARS: usize = 600;
+    if spec.ranges.is_empty() {
+        return "nothing".to_owned();
+    }
+    let range = |(name, range): (&String, &SourceRange)| {
+        let parts =
+            if range.parts.is_null() { String::new() } else { format!(", {}", range.parts) };
+        let text = format!("{} to {}{parts}", range.start, range.end);
+        let cut: String = text.chars().take(TEXT_CHARS).collect();
+        let more = if cut.len() < text.len() { " …" } else { "" };
+        format!("source \"{name}\" from {cut}{more}")
+    };
+    spec.ranges.iter().map(range).collect::<Vec<_>>().join("; ")
 }
 
 fn say(line: &str) {

@@ -5,7 +5,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tidemill_engine::{EngineError, Outcome, Query, QueryEvent, StopSignal};
+use tidemill_engine::{EngineError, Outcome, Query, QueryEvent, StopSignal, Unfinished};
 
 use super::arguments::RunArguments;
 use super::check::prepare;
@@ -47,10 +47,19 @@ pub(super) fn run(arguments: &RunArguments, trace: Option<&Trace>) -> u8 {
 fn start(arguments: &RunArguments, stop: &StopSignal) -> Result<Vec<Opened>, StartError> {
     let shared = Shared::new(arguments.watch);
     let overrides = arguments.overrides();
+    let unfinished = arguments.unfinished();
+    if unfinished != Unfinished::Run && arguments.job.jobs.len() > 1 {
+        let message = "--skip-batch and --replan-batch are for one query; run its job alone with them, and the others after it";
+        return Err(PrepareError::Invalid(message.to_owned()).into());
+    }
     let mut prepared = Vec::new();
     for path in &arguments.job.jobs {
         let job = Job::read(path, &overrides).map_err(PrepareError::from)?;
-        prepared.push((path, prepare(job, &shared)?));
+        let mut job = prepare(job, &shared)?;
+        if unfinished != Unfinished::Run {
+            job.settle(unfinished)?;
+        }
+        prepared.push((path, job));
     }
     let board = arguments.metrics.as_ref().map(serve).transpose()?;
     let mut queries = Vec::new();
@@ -127,10 +136,29 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal) -> u8 {
     for outcome in outcomes {
         if let Err(error) = outcome {
             complain(&error);
+            if let Some(text) = ways_out(&error) {
+                eprintln!("{text}");
+            }
             code = FAILED;
         }
     }
     code
+}
+
+/// What can be done about a batch that fails at each start. `None` for what passes by itself.
+fn ways_out(error: &EngineError) -> Option<String> {
+    let EngineError::Batch { batch, reason } = error else {
+        return None;
+    };
+    let is_about_rows = !reason.is_retryable()
+        && !matches!(**reason, EngineError::Checkpoint(_) | EngineError::NotUndone { .. });
+    is_about_rows.then(|| {
+        format!(
+            "The next start tries batch {batch} again: the same input, with the job and the plugins as they are then.
+  Its input was mended or removed, or should be cut into smaller batches: add --replan-batch {batch} to the next start.
+  Its rows can be done without: add --skip-batch {batch}."
+        )
+    })
 }
 
 /// The first signal asks the queries to end, the second ends the process.

@@ -13,5 +13,6 @@ mod schema;
 
 pub use error::{JobError, Location};
 pub use read::Override;
+pub(crate) use resolve::MEMORY_MIN;
 pub use resolve::{Job, JobOptions, JobPlugin, JobSink, JobSource, JobTarget};
 pub use schema::json_schema;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::parse_schema;
 use tidemill_connectors::names_file;
-use tidemill_core::{Digest, Interval, IntervalError, OutputMode, Trigger, WatermarkPolicy};
+use tidemill_core::{
+    Digest, Interval, IntervalError, OutputMode, Trigger, WatermarkPolicy, bytes_text,
+};
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
 use super::environment::{OptionValue, Text};
@@ -23,6 +25,8 @@ use super::read::{Override, read};
 const SHUFFLE_PARTITIONS: u32 = 4;
 /// Formats of static tables.
 const STATIC_FORMATS: [&str; 4] = ["json", "csv", "parquet", "text"];
+/// The least `options.memory`: a few blocks of rows for each of some operators.
+pub(crate) const MEMORY_MIN: u64 = 16 << 20;
 /// Default of `options.retries`.
 const RETRIES: u32 = 3;
 
@@ -73,6 +77,10 @@ pub struct JobOptions {
     pub watermark_policy: Option<WatermarkPolicy>,
     /// Bytes for the changes of one batch to the state.
     pub state_overlay_memory: Option<u64>,
+    /// Bytes for all that grows with data. `None`: by the machine.
+    pub memory: Option<u64>,
+    /// Where rows of handlers go that do not fit. `None`: into the checkpoint's directory.
+    pub spill_directory: Option<PathBuf>,
     /// Tries after the first.
     pub retries: u32,
 }
@@ -270,8 +278,22 @@ impl Resolver<'_> {
                 "options.state_overlay_memory",
                 raw.state_overlay_memory.as_ref(),
             )?,
+            memory: self.memory(raw.memory.as_ref())?,
+            spill_directory: raw.spill_directory.as_ref().map(|path| self.beside(path)),
             retries: raw.retries.unwrap_or(RETRIES),
         })
+    }
+
+    fn memory(&self, text: Option<&Text>) -> Result<Option<u64>, JobError> {
+        let memory = self.optional_bytes("options.memory", text)?;
+        if let Some(too_little) = memory.filter(|bytes| *bytes < MEMORY_MIN) {
+            return Err(self.invalid(format!(
+                "options.memory is {}, and a query cannot do with less than {}",
+                bytes_text(too_little),
+                bytes_text(MEMORY_MIN)
+            )));
+        }
+        Ok(memory)
     }
 
     fn source(&self, name: String, raw: RawSource) -> Result<JobSource, JobError> {

@@ -37,7 +37,17 @@ struct QueryStatus {
     batch_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Sources whose place does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unanswered: Vec<Unanswered>,
     last_progress: Option<Progress>,
+}
+
+/// A source whose place does not answer, and since when.
+#[derive(Serialize)]
+struct Unanswered {
+    source: String,
+    since: String,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -120,6 +130,7 @@ impl Entry {
             state: State::Starting,
             batch_id: None,
             error: None,
+            unanswered: Vec::new(),
             last_progress: None,
         });
         Entry { board: Arc::clone(board), number: queries.len() - 1 }
@@ -138,7 +149,18 @@ impl Entry {
                 (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
                 status.last_progress = Some((*progress).clone());
             }
-            QueryEvent::Idle => {}
+            QueryEvent::Idle
+            | QueryEvent::Adopted { .. }
+            | QueryEvent::Skipped { .. }
+            | QueryEvent::Replanned { .. } => {}
+            QueryEvent::Unanswered(sources) => {
+                metrics.set_unanswered(&status.name, sources);
+                let named = |(source, since): (&String, &i64)| Unanswered {
+                    source: source.clone(),
+                    since: format_millis(*since),
+                };
+                status.unanswered = sources.iter().map(named).collect();
+            }
             QueryEvent::Reloaded { plugin, .. } => {
                 metrics.count_reload(&status.name, plugin, true);
             }
@@ -159,6 +181,7 @@ impl Entry {
         self.change(|status| {
             metrics.set_up(&status.name, false);
             (status.state, status.batch_id) = (State::Ended, None);
+            status.unanswered.clear();
             if let Err(error) = outcome {
                 status.state = State::Failed;
                 status.error = Some(error.to_string());
@@ -208,6 +231,26 @@ mod tests {
         let metrics = board.metrics();
         assert!(metrics.contains("tidemill_query_up{query=\"q\"} 0\n"));
         assert!(metrics.contains("tidemill_batches_total{query=\"q\",result=\"failed\"} 1\n"));
+    }
+
+    #[test]
+    fn a_source_that_does_not_answer_is_shown_since_when_until_it_does() {
+        let board = Arc::new(Board::new());
+        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        let series = "tidemill_source_unanswered_seconds{query=\"q\",source=\"orders\"} ";
+        let shown = || {
+            let text = board.metrics();
+            let value = text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok());
+            value.map(|seconds: f64| seconds > 1e6)
+        };
+        assert_eq!((first(&board).get("unanswered"), shown()), (None, None));
+        entry.tell(&QueryEvent::Unanswered(&[("orders".to_owned(), 1_500)].into()));
+        let expected = serde_json::json!([
+            { "source": "orders", "since": "1970-01-01T00:00:01.500Z" }
+        ]);
+        assert_eq!((first(&board)["unanswered"].clone(), shown()), (expected, Some(true)));
+        entry.tell(&QueryEvent::Unanswered(&[].into()));
+        assert_eq!((first(&board).get("unanswered"), shown()), (None, Some(false)));
     }
 
     #[test]

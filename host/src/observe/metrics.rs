@@ -3,6 +3,7 @@
 //! The table of all of them, with what to watch, is in `docs/guide/operations.md`; a test compares
 //! it with what is served.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
@@ -88,6 +89,9 @@ pub(super) struct Metrics {
     watermark: Family<Labels, SecondsGauge>,
     watermark_lag: Family<Labels, SecondsGauge>,
     offsets_behind: [(&'static str, Family<Labels, SecondsGauge>); 3],
+    unanswered: Family<Labels, SecondsGauge>,
+    /// Since when, in milliseconds since 1970; `None`: it answers again.
+    unanswered_since: Mutex<BTreeMap<Labels, Option<i64>>>,
     state: StateMetrics,
     plugins: PluginMetrics,
 }
@@ -127,6 +131,8 @@ impl Metrics {
             watermark: Family::default(),
             watermark_lag: Family::default(),
             offsets_behind: ["max", "avg", "min"].map(|kind| (kind, Family::default())),
+            unanswered: Family::default(),
+            unanswered_since: Mutex::default(),
             state: StateMetrics::default(),
             plugins: PluginMetrics::default(),
         };
@@ -199,6 +205,11 @@ impl Metrics {
             let help = format!("Records that a partition is behind its end: {kind} of all");
             list.add(&name, &help, family.clone());
         }
+        list.add(
+            "tidemill_source_unanswered_seconds",
+            "How long the source's place has not answered; 0: it answers again",
+            self.unanswered.clone(),
+        );
     }
 
     fn register_state_and_plugins(&mut self) {
@@ -254,6 +265,18 @@ impl Metrics {
         self.plugins.reloads.get_or_create(&labels).inc();
     }
 
+    /// Which of a query's sources have a place that does not answer, and since when.
+    pub(super) fn set_unanswered(&self, query: &str, sources: &BTreeMap<String, i64>) {
+        let mut since = self.unanswered_since.lock().unwrap_or_else(|e| e.into_inner());
+        let of_query = ("query", query.to_owned());
+        for (_, since) in since.iter_mut().filter(|(labels, _)| labels.contains(&of_query)) {
+            *since = None;
+        }
+        for (source, ms) in sources {
+            since.insert(with(query, &[("source", source)]), Some(*ms));
+        }
+    }
+
     /// Takes up the record of a batch.
     pub(super) fn take(&self, progress: &Progress, now_ms: i64) {
         let query = progress.name.as_str();
@@ -299,6 +322,12 @@ impl Metrics {
                 self.watermark_lag.get_or_create(&of(query)).set(seconds(now_ms) - watermark);
             }
         }
+        let unanswered = self.unanswered_since.lock().unwrap_or_else(|e| e.into_inner());
+        for (labels, since) in unanswered.iter() {
+            let lasts = since.map_or(0.0, |since| seconds(now_ms.saturating_sub(since)));
+            self.unanswered.get_or_create(labels).set(lasts);
+        }
+        drop(unanswered);
         if let Some(usage) = ProcessUsage::now() {
             self.resident_memory.set(usage.resident_bytes);
             let mut counted = self.cpu_until_now.lock().unwrap_or_else(|e| e.into_inner());
@@ -355,8 +384,6 @@ fn seconds(millis: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::Value;
 
     use super::*;

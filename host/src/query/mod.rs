@@ -3,6 +3,7 @@
 
 mod error;
 mod late;
+mod memory;
 mod pinned;
 mod pinned_operators;
 mod pinned_places;
@@ -12,4 +13,5 @@ mod statics;
 mod targets;
 
 pub use error::PrepareError;
+pub use memory::ProcessMemory;
 pub use prepare::{Prepared, Shared, StartError};

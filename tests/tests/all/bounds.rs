@@ -1,12 +1,15 @@
 //! How large and how deep a query may be: hundreds of terms, columns and names are planned at once,
 //! and what is beyond a bound is refused by name. Nothing ends the process.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use tidemill_plan::{FrameRows, FrameTable, Frames};
+use futures::StreamExt;
+use tidemill_core::MemoryBudget;
+use tidemill_plan::{FrameRows, FrameTable, Frames, QueryMemory};
 use tidemill_tests::{Finished, Workbench};
 
 const JOB: &str = r#"
@@ -408,10 +411,17 @@ fn handler(text: &str) -> Result<usize, String> {
     let table =
         FrameTable { name: "batch".to_owned(), schema: Arc::new(schema), rows: Arc::new(OneRow) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let memory = QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap();
     let frames = Frames::default();
-    let found = runtime.block_on(frames.sql(text, &[table]));
-    let (_, rows) = found.map_err(|error| error.to_string())?;
-    Ok(rows.iter().map(RecordBatch::num_rows).sum())
+    runtime.block_on(async {
+        let said = |error: tidemill_plan::PlanError| error.to_string();
+        let mut found = frames.sql(text, &[table], &memory.call()).await.map_err(said)?;
+        let mut rows = 0;
+        while let Some(block) = found.rows.next().await {
+            rows += block.map_err(said)?.num_rows();
+        }
+        Ok(rows)
+    })
 }
 
 #[test]

@@ -9,12 +9,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
-    Begin, ConnectorError, Delivery, Digest, RangeReader, ReadLimit, RowStream, Sink, Slice,
-    Source, SourceRange, Trigger, WatermarkPolicy,
+    Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, RangeReader, ReadLimit, RowStream,
+    Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
     NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
-    SystemClock,
+    SystemClock, Unfinished,
 };
 use tidemill_plan::{PlannedQuery, SourceTable};
 
@@ -100,6 +100,10 @@ impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
         "Nowhere".to_owned()
     }
 
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
+    }
+
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
         Ok(Begin::Wanted)
     }
@@ -158,6 +162,9 @@ fn query(
         disk: Arc::new(disk.clone()),
         checkpoint: PathBuf::from("checkpoint"),
         checkpoint_options: OpenOptions::default(),
+        unfinished: Unfinished::Run,
+        memory: MemoryBudget::unlimited(),
+        spill: None,
         clock: Arc::new(SystemClock),
         on_event,
     };
@@ -195,6 +202,61 @@ fn a_stop_during_a_retry_that_succeeds_keeps_its_batch() {
     assert_eq!(*ended.lock().unwrap(), [0]);
     let disk = disk.after(Crash::PowerCut);
     let sink = Box::new(Nowhere(|| Ok(())));
+    query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
+    assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
+}
+
+/// A sink whose rows cannot be dropped, and what it was asked to do.
+struct Stuck(Arc<Mutex<Vec<&'static str>>>);
+
+impl Sink for Stuck {
+    fn description(&self) -> String {
+        "Stuck".to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
+    }
+
+    fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
+        self.0.lock().unwrap().push("begin");
+        Ok(Begin::Wanted)
+    }
+
+    fn write(&mut self, _: &RecordBatch) -> Result<(), ConnectorError> {
+        Err(ConnectorError::retryable("the place is away"))
+    }
+
+    fn prepare(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), ConnectorError> {
+        self.0.lock().unwrap().push("abort");
+        Err(ConnectorError::retryable("half of the rows stay"))
+    }
+}
+
+/// What a sink that could not drop a batch would show at its next commit, nobody knows.
+#[test]
+fn a_sink_that_cannot_drop_a_batch_is_not_used_again() {
+    let _alone = crate::planning();
+    let (disk, asked) = (MemoryDisk::new(), Arc::new(Mutex::new(Vec::new())));
+    let sink = Box::new(Stuck(Arc::clone(&asked)));
+    let ended = query(&disk, 5, sink, StopSignal::new(), Box::new(|_| {})).run();
+    let error = ended.unwrap_err().to_string();
+    for words in ["batch 0 failed", "the place is away", "half of the rows stay"] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(*asked.lock().unwrap(), ["begin", "abort"]);
+    // The next start opens the place anew.
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let sink = Box::new(Nowhere(|| Ok(())));
+    let disk = disk.after(Crash::PowerCut);
     query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
     assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
 }

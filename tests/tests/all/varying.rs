@@ -1,6 +1,7 @@
 //! Calls of a function that gives another value each time: two calls are two, and one is one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,11 +12,11 @@ use serde_json::Value;
 use tidemill_checkpoint::MemoryStateStore;
 use tidemill_core::{
     Attempt, BatchContext, BatchHost, BatchId, BatchSpec, BoxFuture, ConnectorError, Digest,
-    FrameHandle, FunctionInstance, FunctionKind, FunctionSignature, PluginError, PluginFailure,
-    PluginModule, PluginRows, PluginUsage, QueryId, RangeReader, RowStream, Slice, SourceRange,
-    Watermark,
+    FrameHandle, FunctionInstance, FunctionKind, FunctionSignature, MemoryBudget, PluginError,
+    PluginFailure, PluginModule, PluginRows, PluginUsage, QueryId, RangeReader, RowStream, Slice,
+    SourceRange, Watermark,
 };
-use tidemill_plan::{BatchRun, PlannedQuery, ReadAhead, SourceTable, Step, StepKind};
+use tidemill_plan::{BatchRun, PlannedQuery, QueryMemory, ReadAhead, SourceTable, Step, StepKind};
 
 fn column(name: &str) -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]))
@@ -143,6 +144,9 @@ fn answer(sql: &str, deterministic: bool) -> Vec<i64> {
             attempt: Attempt::FIRST,
             state: Arc::new(MemoryStateStore::new(1 << 20)),
             ahead: ReadAhead::default(),
+            memory: Arc::new(
+                QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap(),
+            ),
         });
         let mut found = Vec::new();
         for mut rows in plan.run(&batch).unwrap() {

@@ -157,7 +157,7 @@ fn conclude(stage: &Stage, tally: &Tally, written: u64) -> Result<()> {
     Ok(())
 }
 
-fn rows_of_revenue(database: &Path) -> Result<Option<u64>> {
+fn rows_of_revenue(database: &Path) -> Result<Option<i64>> {
     if !database.exists() {
         return Ok(None);
     }

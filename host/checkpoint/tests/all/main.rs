@@ -5,6 +5,7 @@
 mod crash;
 mod disk;
 mod log;
+mod replan;
 mod snapshot;
 mod state;
 mod support;

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use tidemill_codec::JsonOptions;
 use tidemill_core::{ConnectorError, RowStream, Slice};
 
+use super::committed::OUTSIDE_OPTION;
 use super::csv::{self, CsvOptions};
 use super::listing::Listing;
 use super::parts::{FilePart, spans, whole_files};
@@ -24,6 +25,7 @@ const FILE_OPTIONS: Known = Known {
         "maxFileAge",
         "fileNameOnly",
         "pathGlobFilter",
+        OUTSIDE_OPTION,
     ],
     later: &[
         "maxCachedFiles",

@@ -54,13 +54,26 @@ impl Gather for Decoded {
         place: &TopicPartition,
         record: Record<'_>,
     ) -> Result<usize, ConnectorError> {
-        self.decoder.decode(record.value())?;
+        self.decoder
+            .decode(record.value())
+            .map_err(|error| not_decoded(place, record.offset(), error))?;
         Ok(self.beside.push(place, record))
     }
 
     fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
         beside(&self.decoder.finish(), &Gather::finish(&mut self.beside, rows)?)
     }
+}
+
+/// The reason alone does not say which of millions of records it is.
+fn not_decoded(place: &TopicPartition, offset: i64, error: ConnectorError) -> ConnectorError {
+    let what = format!("the value of {place} at offset {offset} cannot be taken apart");
+    let named = if error.is_retryable() {
+        ConnectorError::retryable(what)
+    } else {
+        ConnectorError::fatal(what)
+    };
+    named.caused_by(error)
 }
 
 /// What a block has so far.
@@ -148,7 +161,7 @@ impl<G: Gather> Blocks<G> {
                 Some(Event::Error(code, reason)) => {
                     fetching.queue.pop();
                     if !is_out_of_range(code) {
-                        return Err(fetch_failed(&span.place, code, &reason));
+                        return Err(fetch_failed(&span.place, Some(span.from), code, &reason));
                     }
                     self.skip_lost(span)?;
                     fetching.go_to(&span.place, span.from)?;

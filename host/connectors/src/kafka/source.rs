@@ -346,6 +346,13 @@ impl KafkaSource {
         Ok(ends)
     }
 
+    /// Whether nobody answers who could say that there is more. Where the input's end is fixed,
+    /// nobody has to.
+    fn is_unanswered(&self) -> bool {
+        let is_open = self.fixed_end.is_none() && self.link.is_connected();
+        is_open && self.link.connected().is_ok_and(|connected| connected.watch.is_unanswered())
+    }
+
     /// Whether as many records as one range may have are there already, as far as the client has
     /// heard: which says nothing of records that are committed.
     fn reaches_limit(&self) -> bool {
@@ -591,10 +598,10 @@ impl Source for KafkaSource {
     }
 
     fn ask_again(&self) -> AskAgain {
-        match self.unanswered_since {
-            Some(_) => AskAgain::Unanswered(ASK_AGAIN),
-            None => self.end_of_delay().map_or(AskAgain::WhenWoken, AskAgain::After),
+        if self.unanswered_since.is_some() || self.is_unanswered() {
+            return AskAgain::Unanswered(ASK_AGAIN);
         }
+        self.end_of_delay().map_or(AskAgain::WhenWoken, AskAgain::After)
     }
 
     fn latest(&self) -> Value {

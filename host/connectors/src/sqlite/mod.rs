@@ -13,6 +13,7 @@
 //!
 //! A table that is there already keeps its own column types.
 
+mod marks;
 mod sink;
 mod statements;
 mod target;
@@ -23,10 +24,11 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tidemill_core::{ConnectorError, OutputMode, QueryId};
+use tidemill_core::{ConnectorError, Held, OutputMode, QueryId};
 
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
+use marks::MarkKey;
 use sink::SqliteSink;
 use statements::Statements;
 use target::SqliteTarget;
@@ -133,13 +135,7 @@ impl SqlitePlan {
             return Ok(());
         }
         crate::place::check_writable_file(&self.path)?;
-        // Immutable: reads without making the files that SQLite keeps beside a database.
-        let text = self.path.to_string_lossy();
-        let encoded = percent_encoding::utf8_percent_encode(&text, URI_RESERVED);
-        let uri = format!("file:{encoded}?immutable=1");
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let connection =
-            Connection::open_with_flags(uri, flags).map_err(|error| self.failed("open", error))?;
+        let connection = self.connect_to_read()?;
         let is_there =
             has_table(&connection, &self.table).map_err(|error| self.failed("read", error))?;
         if let (true, Some(schema)) = (is_there, &self.schema) {
@@ -149,12 +145,61 @@ impl SqlitePlan {
         Ok(())
     }
 
+    pub(crate) fn description(&self) -> String {
+        format!("SqliteSink[{}, {}]", self.path.display(), self.table)
+    }
+
+    /// What the database holds of a query. Creates nothing.
+    pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
+        if !self.path.exists() {
+            return Ok(Held::Nothing);
+        }
+        self.held_in(&self.connect_to_read()?, &self.mark_key(query_id))
+    }
+
+    /// A mark without its table says that rows are gone. In complete mode the next batch brings
+    /// all of them.
+    fn held_in(&self, connection: &Connection, key: &MarkKey) -> Result<Held, ConnectorError> {
+        let mark = marks::read(connection, key)
+            .map_err(|error| self.failed("read the mark of this query beside", error))?;
+        if let Some(mark) = &mark
+            && !self.replaces
+            && !has_table(connection, &self.table).map_err(|error| self.failed("read", error))?
+        {
+            return Err(ConnectorError::fatal(format!(
+                "the database {} has no table \"{}\" any more, and the mark in tidemill_marks says that it holds all batches up to {}: those rows are gone; put the database back from a copy that goes with the checkpoint, or start with a new checkpoint (all rows come again), or name another table (the rows from here on come)",
+                self.path.display(),
+                self.table,
+                mark.batch
+            )));
+        }
+        Ok(mark.into())
+    }
+
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<SqliteSink, ConnectorError> {
-        Ok(SqliteSink::new(self.clone(), query_id.clone(), self.connect()?))
+        Ok(SqliteSink::new(self.clone(), self.mark_key(query_id), self.connect()?))
+    }
+
+    fn mark_key(&self, query_id: &QueryId) -> MarkKey {
+        MarkKey { query_id: query_id.clone(), target: self.target.clone() }
     }
 
     pub(crate) fn open_sql(&self) -> Result<SqliteTarget, ConnectorError> {
         Ok(SqliteTarget::new(self.clone(), self.connect()?))
+    }
+
+    /// A connection to a database that is there. SQLite may have to play back a journal before it
+    /// reads, which a connection that may not write could not do; what it says is then as of the
+    /// last commit, even beside a writer.
+    fn connect_to_read(&self) -> Result<Connection, ConnectorError> {
+        let connect = || -> rusqlite::Result<Connection> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
+        };
+        connect().map_err(|error| self.failed("open", error))
     }
 
     /// A connection whose commits are durable when they return.
@@ -198,10 +243,6 @@ fn failure(message: String, error: rusqlite::Error) -> ConnectorError {
         ConnectorError::fatal(message).caused_by(error)
     }
 }
-
-/// What a URI may not have in its path as it is.
-const URI_RESERVED: &percent_encoding::AsciiSet =
-    &percent_encoding::CONTROLS.add(b'%').add(b'?').add(b'#');
 
 fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     const QUERY: &str = "SELECT count(*) FROM sqlite_master WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')";

@@ -16,6 +16,7 @@ use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
 use super::environment::{OptionValue, Text};
 use super::error::JobError;
+use super::names::{check_file_name, check_name};
 use super::raw::{
     RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget, RawTrigger,
     RawValue, RawWatermark, RawWatermarkPolicy,
@@ -248,23 +249,16 @@ impl Resolver<'_> {
         })
     }
 
-    /// Names become names of threads, files and labels.
     fn check_names(&self, name: &str, raw: &RawJob) -> Result<(), JobError> {
-        let tables = raw.source.keys().chain(raw.statics.keys());
-        let others = raw.plugin.keys().chain(raw.target.keys());
-        let mut names = tables.chain(others).map(String::as_str).chain([name]);
-        if let Some(name) = names.find(|name| name.is_empty() || name.contains(char::is_control)) {
-            return Err(
-                self.invalid(format!("the name {name:?} has to be a text that can be printed"))
-            );
-        }
-        let is_plain = !name.contains(['/', '\\']) && !matches!(name, "." | "..");
-        if raw.checkpoint.is_none() && !is_plain {
-            return Err(self.invalid(format!(
-                "the name \"{name}\" cannot be that of a directory in .tidemill; give the job another name, or a checkpoint"
-            )));
-        }
-        Ok(())
+        let invalid = |reason: String| self.invalid(reason);
+        check_file_name("name", name).map_err(invalid)?;
+        let steps = raw.step.iter().map(|step| ("step", step.name.0.as_str()));
+        let tables = raw.source.keys().map(|name| ("source", name.as_str()));
+        let tables = tables.chain(raw.statics.keys().map(|name| ("static", name.as_str())));
+        let others = raw.plugin.keys().map(|name| ("plugin", name.as_str()));
+        let others = others.chain(raw.target.keys().map(|name| ("target", name.as_str())));
+        let mut all = tables.chain(steps).chain(others);
+        all.try_for_each(|(place, name)| check_name(place, name)).map_err(invalid)
     }
 
     fn trigger(&self, raw: &RawTrigger) -> Result<Trigger, JobError> {

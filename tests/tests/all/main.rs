@@ -4,6 +4,7 @@
 
 mod ansi;
 mod backups;
+mod bounds;
 mod chain;
 mod changed;
 mod crash;
@@ -28,9 +29,11 @@ mod secrets;
 mod spark;
 mod sqlite_start;
 mod streams;
+mod texts;
 mod tidy;
 mod trace;
 mod trigger;
+mod varying;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(

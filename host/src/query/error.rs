@@ -32,21 +32,25 @@ pub enum PrepareError {
     /// The checkpoint cannot be read.
     #[error("{}", with_cause(.0))]
     Checkpoint(#[from] CheckpointError),
+    /// The system has no threads or handles left to check the job with.
+    #[error("{0}")]
+    Exhausted(String),
     /// Names within the job do not fit together.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl PrepareError {
-    /// Whether the same start may succeed later: a place did not answer, or had no room or no
-    /// permission. The match is exhaustive on purpose.
+    /// Whether the same job may be started later: the machine lacks something, or a place does not
+    /// answer or has no room or no permission. The match is exhaustive on purpose.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
+            PrepareError::Exhausted(_) => true,
+            PrepareError::Job(error) => error.is_retryable(),
             PrepareError::Place(error) => error.is_retryable(),
             PrepareError::Checkpoint(error) => error.is_of_the_place(),
-            PrepareError::Job(_)
-            | PrepareError::Config(_)
+            PrepareError::Config(_)
             | PrepareError::Load(_)
             | PrepareError::Plugin(_)
             | PrepareError::Plan(_)

@@ -100,7 +100,9 @@ impl Directory {
 fn path(place: &JobTarget) -> Option<PathBuf> {
     let option = || {
         let mut options = place.options.iter();
-        options.find(|(name, _)| name.eq_ignore_ascii_case("path")).map(|(_, path)| path.into())
+        options
+            .find(|(name, _)| name.eq_ignore_ascii_case("path"))
+            .map(|(_, path)| path.reveal().into())
     };
     place.path.clone().or_else(option)
 }

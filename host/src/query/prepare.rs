@@ -296,7 +296,7 @@ impl Prepared {
             seen: std::mem::take(&mut self.seen),
             ..OpenOptions::default()
         };
-        let memory = self.memory.budget();
+        let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
         checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
             Some(bytes) => bytes,
             None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
@@ -321,8 +321,9 @@ impl Prepared {
             checkpoint_options,
             unfinished: self.unfinished,
             memory,
-            spill: options.spill_directory.clone(),
+            spill,
             clock,
+            secrets: self.job.secrets.clone(),
             on_event,
         };
         let open_output = move |query_id: &QueryId| output.open(query_id);

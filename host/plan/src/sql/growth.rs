@@ -33,8 +33,8 @@ pub(super) enum Growth {
     Joined,
     /// At most so many times what goes in.
     Times(usize),
-    /// Not more than what goes in, by places that are reckoned with.
-    Placed,
+    /// Not more than what goes in, by places in an array, which are the arguments from that one on.
+    Placed(usize),
     /// No result to speak of, but a table of as many cells as both texts have bytes, multiplied.
     Compared,
 }
@@ -57,7 +57,8 @@ pub(super) fn growth_of(function: &str) -> Option<Growth> {
         "url_encode" | "upper" | "lower" | "initcap" | "translate" | "encode" => Growth::Times(4),
         // A quote in a text in a text has a backslash before each backslash.
         "to_json" | "string_to_array" | "split" | "regexp_match" => Growth::Times(8),
-        "slice" | "array_position" => Growth::Placed,
+        "slice" => Growth::Placed(1),
+        "array_position" => Growth::Placed(2),
         "levenshtein" => Growth::Compared,
         _ => return None,
     })
@@ -107,7 +108,7 @@ impl Growth {
             // A character has four bytes at most.
             Growth::Padded => product(times(1)?, Sizes::Constant(4)),
             Growth::Spaces => times(0)?,
-            Growth::Placed => Sizes::Constant(0),
+            Growth::Placed(_) => Sizes::Constant(0),
             Growth::Filled => {
                 let bytes = bytes(0)?;
                 let bytes = Sizes::each(&[&bytes], rows, |row| bytes.of(row).max(1));
@@ -167,7 +168,7 @@ impl Growth {
         const FAR: i64 = 1 << 40;
         let (places, range) = match self {
             Growth::Repeated | Growth::Padded => (1..2, 0..=i64::MAX),
-            Growth::Placed => (1..3, -FAR..=FAR),
+            Growth::Placed(first) => (first..3, -FAR..=FAR),
             _ => return Ok(()),
         };
         for place in places {

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
@@ -95,11 +95,7 @@ impl ScalarUDFImpl for Bounded {
 
     fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
-        if matches!(self.growth, Growth::Repeated | Growth::Padded)
-            && let Some(times) = arguments.args.get_mut(1)
-        {
-            not_negative(times)?;
-        }
+        self.growth.tame(&mut arguments.args)?;
         let sizes = self.growth.sizes(&arguments.args, rows)?;
         let are_constant =
             arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
@@ -212,25 +208,4 @@ pub(crate) fn check_constants(plan: &LogicalPlan) -> Result<()> {
         ),
         false => Ok(()),
     }
-}
-
-/// Nothing is as often as less than nothing.
-fn not_negative(times: &mut ColumnarValue) -> Result<()> {
-    if !times.data_type().is_integer() {
-        return Ok(());
-    }
-    let kind = times.data_type();
-    let (values, is_constant) = match times {
-        ColumnarValue::Scalar(value) => (value.to_array()?, true),
-        ColumnarValue::Array(values) => (Arc::clone(values), false),
-    };
-    let values = cast(&values, &DataType::Int64)?;
-    let values: PrimitiveArray<Int64Type> =
-        values.as_primitive::<Int64Type>().unary(|times| times.max(0));
-    let values = cast(&values, &kind)?;
-    *times = match is_constant {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
-        false => ColumnarValue::Array(values),
-    };
-    Ok(())
 }

@@ -1,6 +1,8 @@
 //! How large a function's results can be, by its arguments: known before they are made.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use std::ops::RangeInclusive;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue};
@@ -31,6 +33,8 @@ pub(super) enum Growth {
     Joined,
     /// At most so many times what goes in.
     Times(usize),
+    /// Not more than what goes in, by places in an array, which are the arguments from that one on.
+    Placed(usize),
     /// No result to speak of, but a table of as many cells as both texts have bytes, multiplied.
     Compared,
 }
@@ -53,6 +57,8 @@ pub(super) fn growth_of(function: &str) -> Option<Growth> {
         "url_encode" | "upper" | "lower" | "initcap" | "translate" | "encode" => Growth::Times(4),
         // A quote in a text in a text has a backslash before each backslash.
         "to_json" | "string_to_array" | "split" | "regexp_match" => Growth::Times(8),
+        "slice" => Growth::Placed(1),
+        "array_position" => Growth::Placed(2),
         "levenshtein" => Growth::Compared,
         _ => return None,
     })
@@ -102,6 +108,7 @@ impl Growth {
             // A character has four bytes at most.
             Growth::Padded => product(times(1)?, Sizes::Constant(4)),
             Growth::Spaces => times(0)?,
+            Growth::Placed(_) => Sizes::Constant(0),
             Growth::Filled => {
                 let bytes = bytes(0)?;
                 let bytes = Sizes::each(&[&bytes], rows, |row| bytes.of(row).max(1));
@@ -155,6 +162,23 @@ impl Growth {
         })
     }
 
+    /// Takes numbers that functions reckon with into a range in which that does not overflow: nothing is
+    /// as often as less than nothing, and no array has places beyond.
+    pub(super) fn tame(self, arguments: &mut [ColumnarValue]) -> Result<()> {
+        const FAR: i64 = 1 << 40;
+        let (places, range) = match self {
+            Growth::Repeated | Growth::Padded => (1..2, 0..=i64::MAX),
+            Growth::Placed(first) => (first..3, -FAR..=FAR),
+            _ => return Ok(()),
+        };
+        for place in places {
+            if let Some(argument) = arguments.get_mut(place) {
+                within(argument, &range)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Each place that is replaced gives the other text, in which a group may stand for a part of the
     /// text itself.
     fn replaced(self, arguments: &[ColumnarValue], rows: usize) -> Result<Sizes> {
@@ -176,6 +200,24 @@ impl Growth {
             kept.saturating_add(places.saturating_mul(by_bytes.of(row)))
         }))
     }
+}
+
+/// Takes whole numbers into a range.
+fn within(argument: &mut ColumnarValue, range: &RangeInclusive<i64>) -> Result<()> {
+    let kind = argument.data_type();
+    if !kind.is_integer() {
+        return Ok(());
+    }
+    let (values, is_constant) = values_of(argument)?;
+    let values = cast(&values, &DataType::Int64)?;
+    let values: PrimitiveArray<Int64Type> =
+        values.as_primitive::<Int64Type>().unary(|value| value.clamp(*range.start(), *range.end()));
+    let values = cast(&values, &kind)?;
+    *argument = match is_constant {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
+        false => ColumnarValue::Array(values),
+    };
+    Ok(())
 }
 
 fn all_bytes(arguments: &[ColumnarValue], rows: usize) -> Result<Sizes> {

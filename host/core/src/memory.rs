@@ -135,8 +135,8 @@ impl MemoryBudget {
 
     /// Takes bytes if no more than `most` of this budget, and of each that it is part of, are taken
     /// then. The budget that refused, if one did.
-    fn take(&self, bytes: u64, most: fn(u64) -> u64) -> Result<(), MemoryBudget> {
-        let limit = most(self.0.limit);
+    fn take(&self, bytes: u64, most: fn(&Budget) -> u64) -> Result<(), MemoryBudget> {
+        let limit = most(&self.0);
         let fits = |used: u64| used.checked_add(bytes).filter(|total| *total <= limit);
         if self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             return Err(self.clone());
@@ -177,13 +177,24 @@ impl MemoryBudget {
     }
 }
 
+impl Budget {
+    /// Up to which it may be taken by what can wait. A handler's tables read as well from disk, and
+    /// its sorts and joins do not.
+    fn ahead(&self) -> u64 {
+        match self.scope {
+            MemoryScope::Process => self.limit - self.limit / 4,
+            MemoryScope::Call => self.limit / 4,
+        }
+    }
+}
+
 impl Reservation {
     /// Reserves more.
     ///
     /// # Errors
     /// The budget has not so much left. Nothing was reserved then.
     pub fn try_grow(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
-        match self.holder.budget.take(bytes, |limit| limit) {
+        match self.holder.budget.take(bytes, |budget| budget.limit) {
             Ok(()) => {
                 self.note(bytes);
                 Ok(())
@@ -193,9 +204,10 @@ impl Reservation {
     }
 
     /// Reserves more for what could as well be done later, or kept on disk: it leaves a quarter of
-    /// the budget to those that cannot wait. Whether it was reserved.
+    /// the process's budget, and three quarters of a call's, to those that cannot wait. Whether it
+    /// was reserved.
     pub fn try_grow_ahead(&mut self, bytes: u64) -> bool {
-        let is_reserved = self.holder.budget.take(bytes, |limit| limit - limit / 4).is_ok();
+        let is_reserved = self.holder.budget.take(bytes, Budget::ahead).is_ok();
         if is_reserved {
             self.note(bytes);
         }

@@ -321,7 +321,7 @@ impl Metrics {
     }
 
     /// All metrics as of now, in OpenMetrics text.
-    pub(super) fn text(&self, queries: &[&str], now_ms: i64) -> String {
+    pub(super) fn text(&self, queries: &[String], now_ms: i64) -> String {
         for query in queries {
             let watermark = self.watermark.get(&of(query)).map(|gauge| gauge.get());
             if let Some(watermark) = watermark {
@@ -413,7 +413,7 @@ mod tests {
     fn what_kafka_is_behind_is_taken_from_the_texts_of_the_record() {
         let metrics = Metrics::new(0);
         metrics.take_source("q", &source(&[]));
-        assert!(!metrics.text(&["q"], 0).contains("latest{"), "no source said anything");
+        assert!(!metrics.text(&["q".to_owned()], 0).contains("latest{"), "no source said anything");
         metrics.take_source(
             "q",
             &source(&[
@@ -422,7 +422,7 @@ mod tests {
                 ("minOffsetsBehindLatest", "1"),
             ]),
         );
-        let text = metrics.text(&["q"], 0);
+        let text = metrics.text(&["q".to_owned()], 0);
         for (kind, value) in [("avg", "2.5"), ("max", "4.0"), ("min", "1.0")] {
             let series = format!(
                 "tidemill_source_{kind}_offsets_behind_latest{{query=\"q\",source=\"orders\"}} {value}\n"

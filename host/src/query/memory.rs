@@ -110,11 +110,16 @@ fn group_limit(root: &Path) -> Option<u64> {
     limits.into_iter().min()
 }
 
-/// The limit of `ulimit -v`; `None`: there is none.
+/// What `ulimit -v` leaves, and the program's own part; `None`: there is no limit. An address space
+/// is not memory: most of what the program has mapped is never touched, and is taken off first.
 fn address_space(root: &Path) -> Option<u64> {
     let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    line.split_whitespace().next()?.parse().ok()
+    let limit: u64 = line.split_whitespace().next()?.parse().ok()?;
+    let status = fs::read_to_string(root.join("proc/self/status")).ok()?;
+    let mapped = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let mapped: u64 = mapped.split_whitespace().next()?.parse().ok()?;
+    Some(limit.saturating_sub(mapped << 10).saturating_add(PROGRAM_BYTES))
 }
 
 #[cfg(test)]
@@ -169,9 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_address_space_counts() {
+    fn a_limited_address_space_counts_less_what_is_mapped() {
         let limits = "Limit                     Soft Limit           Hard Limit           Units\nMax address space         1073741824           unlimited            bytes\n";
-        assert_eq!(address_space(root(&[("proc/self/limits", limits)]).path()), Some(1 << 30));
+        let status = "Name:\ttidemill\nVmSize:\t  524288 kB\nVmRSS:\t 80000 kB\n";
+        let root = root(&[("proc/self/limits", limits), ("proc/self/status", status)]);
+        assert_eq!(address_space(root.path()), Some((512 << 20) + PROGRAM_BYTES));
     }
 
     #[test]
@@ -188,7 +195,7 @@ mod tests {
         memory.ask(None, "b").unwrap();
         memory.ask(Some(64 * MIB), "c").unwrap();
         let refused = memory.ask(Some(1 << 30), "d").unwrap_err().to_string();
-        for words in ["\"d\" is 1 GiB", "\"a\" 64 MiB", "share one budget"] {
+        for words in ["\"d\" is 1 GiB", "\"c\" 64 MiB", "share one budget"] {
             assert!(refused.contains(words), "no {words} in {refused}");
         }
         assert_eq!(memory.budget().limit(), 64 * MIB);

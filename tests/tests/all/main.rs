@@ -4,10 +4,12 @@
 
 mod ansi;
 mod backups;
+mod bounds;
 mod chain;
 mod changed;
 mod crash;
 mod crash_points;
+mod durability;
 mod engine;
 mod faults;
 mod fuzz;
@@ -23,10 +25,15 @@ mod refused;
 mod reload;
 mod repeat;
 mod scripts;
+mod secrets;
 mod spark;
 mod sqlite_start;
+mod streams;
+mod texts;
 mod tidy;
 mod trace;
+mod trigger;
+mod varying;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(

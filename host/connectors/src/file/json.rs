@@ -10,24 +10,24 @@ use tidemill_core::ConnectorError;
 
 use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::FileSpan;
-use crate::ConfigError;
 use crate::malformed::{Tally, failed_at};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
+use crate::{ConfigError, OptionText};
 
 /// The decoder's options out of all options of a source; the names were checked already.
 pub(crate) fn options(
-    given: &BTreeMap<String, String>,
+    given: &BTreeMap<String, OptionText>,
     place: &str,
 ) -> Result<JsonOptions, ConfigError> {
     let of_json = given
         .iter()
         .filter(|(name, _)| JsonOptions::has_key(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
+        .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
         .collect();
     JsonOptions::parse(&of_json).map_err(|error| ConfigError::BadValue {
         place: place.to_owned(),
+        value: given.get(&error.key).map(OptionText::shown).unwrap_or_default(),
         option: error.key,
-        value: error.value,
         wanted: error.reason,
     })
 }

@@ -80,7 +80,8 @@ impl Candidates {
     }
 
     fn push(&mut self, row: u32, bucket: Bucket, member: u64, kept: &[u8]) {
-        if !self.held.add(kept.len() + CANDIDATE_BYTES) {
+        // Twice, as the vectors grow by doubling.
+        if !self.held.add(2 * (kept.len() + CANDIDATE_BYTES)) {
             return;
         }
         self.rows.push(row);

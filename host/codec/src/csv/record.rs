@@ -324,7 +324,7 @@ impl Reader<'_> {
                 self.prev = 0;
                 if self.ch == self.rules.quote {
                     if self.gathered() == 0
-                        && let Some(cell) = self.clean_quoted(delimiter)
+                        && let Some(cell) = self.clean_quoted(delimiter)?
                     {
                         self.push(cell)?;
                         if self.after_clean_quoted(delimiter)? {
@@ -336,7 +336,7 @@ impl Reader<'_> {
                     self.quoted()?;
                     self.cell_done()?;
                 } else if self.gathered() == 0
-                    && let Some(cell) = self.clean_plain(delimiter)
+                    && let Some(cell) = self.clean_plain(delimiter)?
                 {
                     self.push(cell)?;
                     self.advance()?;
@@ -364,35 +364,40 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// No cell is seen up to the end of the bytes: none is there, or more bytes have to be seen.
+    fn unseen(&self) -> Result<Option<Cell>, Stop> {
+        if self.is_last { Ok(None) } else { Err(Stop::End) }
+    }
+
     /// A quoted cell in which nothing is special, with the separator behind its closing quote next.
-    fn clean_quoted(&mut self, delimiter: u8) -> Option<Cell> {
+    fn clean_quoted(&mut self, delimiter: u8) -> Result<Option<Cell>, Stop> {
         let Rules { quote, escape, escape_escape, .. } = *self.rules;
         let from = self.at;
         let mut at = from;
         loop {
-            let byte = *self.input.get(at)?;
+            let Some(&byte) = self.input.get(at) else { return self.unseen() };
             if byte == quote {
                 if self.input[at - 1] == escape {
-                    return None;
+                    return Ok(None);
                 }
-                let next = *self.input.get(at + 1)?;
+                let Some(&next) = self.input.get(at + 1) else { return self.unseen() };
                 if next != delimiter && next != LINE {
-                    return None;
+                    return Ok(None);
                 }
                 break;
             }
             if byte == escape {
                 let next = self.input.get(at + 1);
                 if next.is_some_and(|next| *next == quote || *next == escape_escape) {
-                    return None;
+                    return Ok(None);
                 }
             } else if self.ends_line(at) {
-                return None;
+                return Ok(None);
             }
             at += 1;
         }
         self.at = at + 1;
-        Some(if at == from { Cell::Empty } else { Cell::Raw(from..at) })
+        Ok(Some(if at == from { Cell::Empty } else { Cell::Raw(from..at) }))
     }
 
     /// Whether the record has ended.
@@ -429,15 +434,17 @@ impl Reader<'_> {
     }
 
     /// A plain cell whose end is in sight; the byte after it is next.
-    fn clean_plain(&mut self, delimiter: u8) -> Option<Cell> {
+    fn clean_plain(&mut self, delimiter: u8) -> Result<Option<Cell>, Stop> {
         let from = self.at - 1;
         let mut end = from;
         loop {
-            let rest = self.input.get(end..)?;
-            end += match self.line_end {
-                LineEnd::Newline => memchr::memchr2(delimiter, b'\n', rest)?,
-                LineEnd::Return | LineEnd::Both => memchr::memchr2(delimiter, b'\r', rest)?,
+            let rest = self.input.get(end..).unwrap_or_default();
+            let found = match self.line_end {
+                LineEnd::Newline => memchr::memchr2(delimiter, b'\n', rest),
+                LineEnd::Return | LineEnd::Both => memchr::memchr2(delimiter, b'\r', rest),
             };
+            let Some(found) = found else { return self.unseen() };
+            end += found;
             if self.input[end] == delimiter || self.ends_line(end) {
                 break;
             }
@@ -445,10 +452,10 @@ impl Reader<'_> {
         }
         // The last byte of a file is not in sight, says the parser, where it ends a line.
         if self.is_last && end + 1 == self.input.len() && self.input[end] != delimiter {
-            return None;
+            return Ok(None);
         }
         self.at = end;
-        Some(self.trimmed(from, end))
+        Ok(Some(self.trimmed(from, end)))
     }
 
     fn trimmed(&self, from: usize, end: usize) -> Cell {

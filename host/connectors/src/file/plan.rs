@@ -6,11 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use tidemill_codec::{CsvOptions, JsonOptions};
 use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice};
 
-<<<<<<< HEAD
-=======
 use super::committed::OUTSIDE_OPTION;
-use super::csv::{self, CsvOptions};
->>>>>>> main
 use super::listing::Listing;
 use super::parts::{FilePart, spans, whole_files};
 use super::position::Memory;

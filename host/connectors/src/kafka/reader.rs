@@ -15,7 +15,7 @@ use super::fetch::{Fetching, fetch_failed, is_out_of_range};
 use super::link::{Connected, Link};
 use super::native::{Event, Record};
 use super::offsets::{EARLIEST, LATEST, Offsets, Span, TopicPartition, slice_of};
-use crate::malformed::{MalformedRows, Place, Tally, failed_at};
+use crate::malformed::{MalformedRows, Place, Tally};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS, record_batch};
 
 /// Where decoded or plain rows are gathered.
@@ -56,17 +56,11 @@ impl Gather for Decoded {
         place: &TopicPartition,
         record: Record<'_>,
     ) -> Result<usize, ConnectorError> {
-<<<<<<< HEAD
         match self.decoder.decode(record.value()) {
             Ok(false) => {}
             Ok(true) => self.tally.add(1, || place_of(place, record)),
-            Err(error) => return Err(failed_at(&place_of(place, record), &error)),
+            Err(error) => return Err(not_decoded(place, record.offset(), error)),
         }
-=======
-        self.decoder
-            .decode(record.value())
-            .map_err(|error| not_decoded(place, record.offset(), error))?;
->>>>>>> main
         Ok(self.beside.push(place, record))
     }
 
@@ -75,12 +69,12 @@ impl Gather for Decoded {
     }
 }
 
-<<<<<<< HEAD
 fn place_of(place: &TopicPartition, record: Record<'_>) -> Place {
     let TopicPartition { topic, partition } = place;
     let offset = record.offset();
     Place::Record(format!("offset {offset} of partition {partition} of the topic {topic}"))
-=======
+}
+
 /// The reason alone does not say which of millions of records it is.
 fn not_decoded(place: &TopicPartition, offset: i64, error: ConnectorError) -> ConnectorError {
     let what = format!("the value of {place} at offset {offset} cannot be taken apart");
@@ -90,7 +84,6 @@ fn not_decoded(place: &TopicPartition, offset: i64, error: ConnectorError) -> Co
         ConnectorError::fatal(what)
     };
     named.caused_by(error)
->>>>>>> main
 }
 
 /// What a block has so far.

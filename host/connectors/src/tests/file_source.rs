@@ -300,12 +300,12 @@ fn parquet_files_are_cut_at_their_row_groups() {
     let given = source_config(
         "parquet",
         dir.path(),
-        "at TIMESTAMP, missing INT, n INT, local TIMESTAMP",
+        "at TIMESTAMP, missing INT, n BIGINT, local TIMESTAMP",
         &[],
     );
     let ranges = check(&given);
     assert_eq!(ranges[0].column(1).null_count(), 50_010);
-    assert_eq!(ranges[0].column(2).data_type(), &DataType::Int32);
+    assert_eq!(ranges[0].column(2).data_type(), &DataType::Int64);
 
     let mut source = open(inferred);
     let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();

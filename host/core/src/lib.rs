@@ -9,13 +9,16 @@
 
 #![warn(missing_docs)]
 
+mod bytes;
 mod failure;
 mod ids;
 mod interval;
 mod memory;
+mod nearest;
 mod output_mode;
 mod plugin;
 mod progress;
+mod secret;
 mod sink;
 mod source;
 mod spec;
@@ -24,10 +27,12 @@ mod trace;
 mod trigger;
 mod watermark;
 
+pub use bytes::parse_bytes;
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
 pub use interval::{Interval, IntervalError};
 pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text};
+pub use nearest::nearest;
 pub use output_mode::OutputMode;
 pub use plugin::{
     BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle, FunctionInstance, FunctionKind,
@@ -38,10 +43,11 @@ pub use progress::{
     EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
     SourceProgress, StateProgress, format_millis,
 };
+pub use secret::{Secret, Secrets};
 pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
-    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
-    TableReader, Wake, beside,
+    AskAgain, CountMalformed, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source,
+    SourceRange, TableReader, Wake, beside, read_then_decode,
 };
 pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{

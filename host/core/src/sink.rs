@@ -120,6 +120,9 @@ pub enum Held {
     Nothing,
     /// All deliveries up to this one.
     UpTo(Mark),
+    /// It has this mark, and what the sink writes to is not there: another table that the job names
+    /// now, or one that lost its rows.
+    MarkAlone(Mark),
 }
 
 impl Held {
@@ -127,7 +130,7 @@ impl Held {
     #[must_use]
     pub fn mark(&self) -> Option<&Mark> {
         match self {
-            Held::UpTo(mark) => Some(mark),
+            Held::UpTo(mark) | Held::MarkAlone(mark) => Some(mark),
             Held::Unknown | Held::Nothing => None,
         }
     }

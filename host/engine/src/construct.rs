@@ -10,6 +10,10 @@ use tidemill_core::{AskAgain, BatchId, BatchSpec, ReadLimit, SourceRange, Wake, 
 use crate::trace::section;
 use crate::{EngineError, NamedSource};
 
+/// A source that says when its next rows come goes by the machine's clock, which may be set
+/// meanwhile: it is asked again after a second at the latest.
+const CLOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// What is known of the next batch before its sources are asked.
 pub(crate) struct NextBatch {
     pub(crate) batch: BatchId,
@@ -53,7 +57,8 @@ impl Reading {
         let wait = |named: &NamedSource| match named.source.ask_again() {
             AskAgain::WhenWoken => None,
             AskAgain::NowAndThen => Some(now_and_then),
-            AskAgain::After(wait) | AskAgain::Unanswered(wait) => Some(wait),
+            AskAgain::After(wait) => Some(wait.min(CLOCK_WAIT_MAX)),
+            AskAgain::Unanswered(wait) => Some(wait),
         };
         self.sources.iter().filter_map(wait).min().unwrap_or(Duration::MAX)
     }

@@ -83,6 +83,11 @@ impl EngineError {
         }
     }
 
+    /// Whether nobody reads the sink any more, which is no failure.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, EngineError::Connector(error) if error.is_unread())
+    }
+
     pub(crate) fn spill(error: arrow::error::ArrowError) -> EngineError {
         EngineError::Spill(error.to_string())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, Delivered, StateStore};
+use tidemill_core::{Begin, ConnectorError, Delivered, StateStore};
 use tidemill_plan::{BatchRun, CallMemory, RunningBatch};
 
 use crate::clock::Stopwatch;
@@ -143,9 +143,12 @@ impl Query {
                     targets: targets.clone(),
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
+                    secrets: Arc::clone(&self.secrets),
+                    is_unread: Arc::default(),
                     delivered: Arc::clone(&delivered),
                     memory: Arc::clone(memory),
                 };
+                let is_unread = Arc::clone(&call.is_unread);
                 let module =
                     self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
                         EngineError::Execution(format!("there is no plugin \"{plugin}\""))
@@ -156,7 +159,11 @@ impl Query {
                 let context = executed.batch.context(0);
                 let (host, frame) = call.start(Arc::clone(rows));
                 let called = module.foreach_batch(function, &context, host, frame);
-                self.runtime.block_on(called)?;
+                let called = self.runtime.block_on(called);
+                called.map_err(|error| match is_unread.get() {
+                    Some(reason) => ConnectorError::unread(reason.clone()).into(),
+                    None => EngineError::from(error),
+                })?;
                 let delivered =
                     std::mem::take(&mut *delivered.lock().unwrap_or_else(PoisonError::into_inner));
                 Ok(self.of_marked_places(delivered))

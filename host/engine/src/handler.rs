@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -10,6 +10,7 @@ use futures::StreamExt;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
     BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivered, Delivery, FrameHandle,
+    Secrets,
 };
 use tidemill_plan::{
     CallMemory, FrameRows, FrameTable, Frames, PlanError, block_bytes, spawn_blocking,
@@ -27,6 +28,10 @@ pub(crate) struct HandlerCall {
     pub(crate) targets: BTreeMap<String, Arc<dyn TargetFactory>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
     pub(crate) frames: Arc<Frames>,
+    /// What guests are not told.
+    pub(crate) secrets: Arc<Secrets>,
+    /// Set once nobody reads a target any more, to what was found: no failure of the handler.
+    pub(crate) is_unread: Arc<OnceLock<String>>,
     /// The last write that each target holds, by its name.
     pub(crate) delivered: Arc<Mutex<BTreeMap<String, Delivered>>>,
     pub(crate) memory: Arc<CallMemory>,
@@ -75,6 +80,15 @@ impl Handler {
                 "target \"{name}\" is not granted to this plugin (granted: {granted}); add it to the plugin's `targets` in the job"
             ))
         })
+    }
+
+    /// What the guest is told of a place that could not do what it was asked.
+    fn failure(&self, error: EngineError) -> CallFailure {
+        if error.is_unread() {
+            // The first one is the reason; the others follow from it.
+            let _ = self.call.is_unread.set(error.to_string());
+        }
+        failure(&error, &self.call.secrets)
     }
 
     fn tables(&self) -> MutexGuard<'_, BTreeMap<FrameHandle, Arc<StoredRows>>> {
@@ -138,13 +152,16 @@ impl BatchHost for Handler {
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
             let delivery = self.call.planned.delivery(call);
             let delivered = Arc::clone(&self.call.delivered);
-            blocking(move || {
-                let (written, place) = deliver(factory.as_ref(), &rows, delivery.clone())?;
-                let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
-                delivered.insert(target, Delivered::of(place, &delivery));
+            let written = blocking(move || {
+                let written = deliver(factory.as_ref(), &rows, delivery.clone());
+                if let Ok((_, place)) = &written {
+                    let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+                    delivered.insert(target, Delivered::of(place.clone(), &delivery));
+                }
                 Ok(written)
-            })
-            .await
+            });
+            let (rows, _) = written.await?.map_err(|error| self.failure(error))?;
+            Ok(rows)
         })
     }
 
@@ -160,13 +177,12 @@ impl BatchHost for Handler {
     ) -> BoxFuture<'_, Result<u64, CallFailure>> {
         Box::pin(async move {
             let factory = self.target(&target)?;
-            blocking(move || {
-                let changed = factory.execute(&statement, parameters.as_ref()).map_err(failure)?;
-                changed.ok_or_else(|| {
-                    CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
-                })
+            let executed =
+                blocking(move || Ok(factory.execute(&statement, parameters.as_ref()))).await?;
+            let changed = executed.map_err(|error| self.failure(error.into()))?;
+            changed.ok_or_else(|| {
+                CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
             })
-            .await
         })
     }
 
@@ -193,10 +209,10 @@ fn deliver(
     factory: &dyn TargetFactory,
     rows: &StoredRows,
     delivery: Delivery,
-) -> Result<(u64, String), CallFailure> {
-    let mut sink = factory.open(rows.schema()).map_err(failure)?;
+) -> Result<(u64, String), EngineError> {
+    let mut sink = factory.open(rows.schema())?;
     let place = sink.description();
-    if sink.begin(delivery).map_err(failure)? == Begin::Landed {
+    if sink.begin(delivery)? == Begin::Landed {
         factory.keep(rows.schema(), sink);
         return Ok((0, place));
     }
@@ -217,11 +233,8 @@ fn deliver(
         }
         // A sink that could not drop the write is not kept: the next one opens the target anew.
         Err(error) => match sink.abort() {
-            Ok(()) => Err(failure(error)),
-            Err(abort) => {
-                let reason = Box::new(EngineError::from(error));
-                Err(CallFailure::Fatal(EngineError::NotUndone { reason, abort }.to_string()))
-            }
+            Ok(()) => Err(error.into()),
+            Err(abort) => Err(EngineError::NotUndone { reason: Box::new(error.into()), abort }),
         },
     }
 }
@@ -264,10 +277,9 @@ fn fatal(error: EngineError) -> CallFailure {
     CallFailure::Fatal(error.to_string())
 }
 
-fn failure(error: ConnectorError) -> CallFailure {
-    let message = EngineError::from(error);
-    let is_retryable = message.is_retryable();
-    let message = message.to_string();
+fn failure(error: &EngineError, secrets: &Secrets) -> CallFailure {
+    let message = secrets.conceal(&error.to_string()).into_owned();
+    let is_retryable = error.is_retryable();
     if is_retryable { CallFailure::Retryable(message) } else { CallFailure::Fatal(message) }
 }
 
@@ -299,4 +311,19 @@ async fn on_its_own_thread<T: Send + 'static>(
         })
     };
     blocking(driven).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_told_what_failed_without_the_places_secrets() {
+        let mut secrets = Secrets::default();
+        secrets.add("hunter2", None);
+        let cause = std::io::Error::other("no such user u:hunter2");
+        let error = ConnectorError::retryable("the place is away").caused_by(cause);
+        let told = failure(&error.into(), &secrets);
+        assert_eq!(told, CallFailure::Retryable("the place is away: no such user u:…".to_owned()));
+    }
 }

@@ -176,23 +176,37 @@ impl Log<'_> {
         let noted = self.recovered.delivered.get(&place.name);
         // The job may name another place than it did: what that one was given is not there.
         let noted = noted.filter(|noted| noted.place == place.description);
-        match &place.held {
-            Held::Unknown => Ok(None),
-            Held::Nothing => noted.map_or(Ok(None), |noted| Err(self.behind(place, None, noted))),
-            Held::UpTo(mark) if mark.batch > self.next() => Err(self.ahead(place, mark)),
-            Held::UpTo(mark) if mark.batch == self.next() => self.one_ahead(place, mark),
-            Held::UpTo(mark) => match noted {
-                Some(noted) if (mark.batch, mark.calls) < (noted.batch, noted.calls) => {
-                    Err(self.behind(place, Some(mark), noted))
-                }
-                Some(noted)
-                    if mark.batch == noted.batch
-                        && mark.digest.is_some_and(|digest| digest != noted.digest) =>
-                {
-                    Err(self.another(place, mark))
-                }
-                _ => Ok(None),
-            },
+        let mark = match (&place.held, noted) {
+            (Held::Unknown, _) | (Held::Nothing, None) => return Ok(None),
+            (Held::Nothing, Some(noted)) => {
+                let holds = "none of this query's batches".to_owned();
+                return Err(self.behind(place, &holds, noted));
+            }
+            (Held::MarkAlone(mark), Some(noted)) => {
+                let holds = format!("a mark of batch {}, and its table was removed", mark.batch);
+                return Err(self.behind(place, &holds, noted));
+            }
+            (Held::UpTo(mark), _) | (Held::MarkAlone(mark), None) => mark,
+        };
+        if mark.batch > self.next() {
+            return Err(self.ahead(place, mark));
+        }
+        if mark.batch == self.next() {
+            return self.one_ahead(place, mark);
+        }
+        match noted {
+            Some(noted) if (mark.batch, mark.calls) < (noted.batch, noted.calls) => {
+                let (batch, calls) = (mark.batch, mark.calls);
+                let holds = format!("this query's batches up to {batch} only (write {calls})");
+                Err(self.behind(place, &holds, noted))
+            }
+            Some(noted)
+                if mark.batch == noted.batch
+                    && mark.digest.is_some_and(|digest| digest != noted.digest) =>
+            {
+                Err(self.another(place, mark))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -230,10 +244,7 @@ impl Log<'_> {
         )
     }
 
-    fn behind(&self, place: &PlaceFound, mark: Option<&Mark>, noted: &Delivered) -> String {
-        let holds = mark.map_or("none of this query's batches".to_owned(), |mark| {
-            format!("this query's batches up to {} only (write {})", mark.batch, mark.calls)
-        });
+    fn behind(&self, place: &PlaceFound, holds: &str, noted: &Delivered) -> String {
         format!(
             "{} holds {holds}, and by the checkpoint {} it was given all up to {} (write {}): the place, its table or its marks were removed, changed or put back from an older copy, and those rows are gone. Put the place back as it was, or start with a new checkpoint and a new place (all rows come again), or name another place in the job (only rows from here on come)",
             place.description,

@@ -11,13 +11,14 @@ use tidemill_checkpoint::{
 };
 use tidemill_core::{
     Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, Interval, MemoryBudget,
-    Progress, QueryId, Reservation, Source, SourceRange, Trigger, Watermark, WatermarkNode,
-    WatermarkPolicy, WatermarkTracker,
+    Progress, QueryId, Reservation, Secrets, Source, SourceRange, Trigger, Watermark,
+    WatermarkNode, WatermarkPolicy, WatermarkTracker,
 };
 use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead, WatermarkSpec};
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
+use crate::pace::Pace;
 use crate::phase::{Executed, Phase, Planned};
 use crate::places::{FirstStep, PlaceFound, Reached, Unfinished, first_step};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
@@ -94,6 +95,8 @@ pub struct QueryConfig {
     pub spill: Option<PathBuf>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What must stand neither in the log nor in what guests are told.
+    pub secrets: Secrets,
     /// Is told of what happens.
     pub on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
 }
@@ -178,6 +181,9 @@ pub enum Outcome {
     Stopped,
     /// Everything that its trigger asked for is done.
     Finished,
+    /// Nobody reads what its sink writes any more. The batch in flight is not committed, and the
+    /// next start runs it again.
+    Unread,
 }
 
 /// The directory of one query for rows that do not fit into memory.
@@ -216,7 +222,9 @@ pub struct Query {
     retries: u32,
     /// Whether a batch has run since the start: only then may one without rows follow.
     pub(crate) has_run: bool,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// When batches start.
+    pub(crate) pace: Pace,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) runtime: Threads,
     pub(crate) frames: Arc<Frames>,
     pub(crate) memory: Arc<QueryMemory>,
@@ -291,7 +299,8 @@ impl Query {
             next_batch: BatchId::FIRST,
             retries: 0,
             has_run: false,
-            clock: config.clock,
+            pace: Pace::new(config.settings.trigger, config.clock),
+            secrets: Arc::new(config.secrets),
             runtime,
             frames: Arc::default(),
             memory: Arc::new(memory),
@@ -313,15 +322,26 @@ impl Query {
         &self.query_id
     }
 
-    /// Runs batches until the query is asked to stop, its trigger is satisfied, or one fails.
+    /// Runs batches until the query is asked to stop, its trigger is satisfied, one fails, or
+    /// nobody reads them any more.
     pub fn run(&mut self) -> Result<Outcome, EngineError> {
+        match self.run_batches() {
+            Err(error) if error.is_unread() => Ok(Outcome::Unread),
+            outcome => outcome,
+        }
+    }
+
+    fn run_batches(&mut self) -> Result<Outcome, EngineError> {
         self.store_plugins()?;
         let mut phase = self.first_phase()?;
         if self.settings.trigger == Trigger::AvailableNow {
             self.reading.stop_at_present_end()?;
         }
         let mut wait = IDLE_WAIT_MIN;
-        let mut triggered_at = self.clock.now_ms();
+        if !matches!(phase, Phase::Idle) {
+            // A batch of an earlier run belongs to the first trigger of this one.
+            self.pace.trigger();
+        }
         let mut in_batch = BatchSection::default();
         loop {
             in_batch.follow(&self.name, &phase);
@@ -332,11 +352,11 @@ impl Query {
                 if self.has_run && self.settings.trigger == Trigger::Once {
                     return Ok(Outcome::Finished);
                 }
-                if self.has_run && !self.wait_until_due(triggered_at) {
+                if self.waiting.for_time(self.pace.left()) {
                     return Ok(Outcome::Stopped);
                 }
                 self.take_plugin_changes()?;
-                triggered_at = self.clock.now_ms();
+                let triggered_at = self.pace.trigger();
                 in_batch.begin(&self.name, self.next_batch);
                 let constructed = self.construct(triggered_at)?;
                 if constructed.is_none() {
@@ -363,12 +383,12 @@ impl Query {
             if matches!(phase, Phase::Logged(_)) && self.retries > 0 && self.stop.is_set() {
                 return Ok(Outcome::Stopped);
             }
-            phase = self.advance(phase, &mut triggered_at)?;
+            phase = self.advance(phase)?;
         }
     }
 
     /// Performs one effect and gives the phase that it reached.
-    fn advance(&mut self, phase: Phase, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+    fn advance(&mut self, phase: Phase) -> Result<Phase, EngineError> {
         match phase {
             Phase::Idle => Ok(Phase::Idle),
             Phase::Constructed(planned) => {
@@ -386,7 +406,7 @@ impl Query {
                 (self.on_event)(QueryEvent::Running { batch: planned.spec.batch });
                 match self.execute(&planned) {
                     Ok(executed) => {
-                        self.read_ahead(*triggered_at);
+                        self.read_ahead();
                         Ok(Phase::Executed(executed))
                     }
                     Err(reason) => self.again(planned, reason),
@@ -403,7 +423,7 @@ impl Query {
                     Err(reason) => self.again(executed.planned, reason),
                 }
             }
-            Phase::Delivered(done) => self.commit(done, triggered_at),
+            Phase::Delivered(done) => self.commit(done),
         }
     }
 
@@ -413,6 +433,8 @@ impl Query {
         let may_help = reason.is_retryable() && self.retries < self.settings.retries;
         let reason = match self.undo() {
             Ok(()) if may_help => reason,
+            // No failure: the next start runs the same attempt again, before other readers.
+            Ok(()) if reason.is_unread() => return Err(reason),
             Ok(()) => return Err(self.fail(batch, planned.attempt.attempt, reason)),
             Err(abort) => {
                 let reason = EngineError::NotUndone { reason: Box::new(reason), abort };
@@ -446,7 +468,7 @@ impl Query {
             let logged = {
                 let mut checkpoint = self.checkpoint();
                 checkpoint
-                    .append_failed(batch, attempt, &reason.to_string())
+                    .append_failed(batch, attempt, &self.secrets.conceal(&reason.to_string()))
                     .and_then(|()| checkpoint.sync())
             };
             if let Err(error) = logged {
@@ -457,7 +479,7 @@ impl Query {
     }
 
     /// Ends a batch. If the next is due, its spec is made durable by the same sync.
-    fn commit(&mut self, done: Executed, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+    fn commit(&mut self, done: Executed) -> Result<Phase, EngineError> {
         let _section = section!("commit").entered();
         let spec = &done.planned.spec;
         let report = done.batch.report();
@@ -482,7 +504,7 @@ impl Query {
         self.retries = 0;
         self.note_positions();
         // The commit has to become durable whatever comes of the next batch.
-        let next = self.construct_if_due(triggered_at);
+        let next = self.construct_if_due();
         let appended = match &next {
             Ok(Some(next)) => self.checkpoint().append_planned(&next.spec, &next.attempt),
             _ => Ok(()),
@@ -530,8 +552,8 @@ impl Query {
     }
 
     /// Reads of the next batch what is settled already, while this one is delivered.
-    fn read_ahead(&mut self, triggered_at: i64) {
-        if !self.goes_on_at(triggered_at, self.clock.now_ms()) {
+    fn read_ahead(&mut self) {
+        if !self.goes_on() {
             return;
         }
         self.note_positions();
@@ -547,29 +569,18 @@ impl Query {
     }
 
     /// Whether another batch follows at once, if there are rows.
-    fn goes_on_at(&self, triggered_at: i64, now: i64) -> bool {
-        let is_due = self.settings.trigger.next_due_ms(triggered_at).is_none_or(|due| due <= now);
-        is_due && self.settings.trigger != Trigger::Once && !self.stop.is_set()
+    fn goes_on(&self) -> bool {
+        self.pace.is_due() && self.settings.trigger != Trigger::Once && !self.stop.is_set()
     }
 
     /// The next batch, if its time has come while the last one ran.
-    fn construct_if_due(&mut self, triggered_at: &mut i64) -> Result<Option<Planned>, EngineError> {
-        let now = self.clock.now_ms();
-        if !self.goes_on_at(*triggered_at, now) {
+    fn construct_if_due(&mut self) -> Result<Option<Planned>, EngineError> {
+        if !self.goes_on() {
             return Ok(None);
         }
         self.take_plugin_changes()?;
-        *triggered_at = now;
-        self.construct(now)
-    }
-
-    /// Waits for the trigger. False: the query was asked to stop meanwhile.
-    fn wait_until_due(&self, triggered_at: i64) -> bool {
-        let Some(due) = self.settings.trigger.next_due_ms(triggered_at) else {
-            return true;
-        };
-        let wait = due.saturating_sub(self.clock.now_ms());
-        wait <= 0 || !self.waiting.for_time(Duration::from_millis(wait.unsigned_abs()))
+        let triggered_at = self.pace.trigger();
+        self.construct(triggered_at)
     }
 
     pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {

@@ -98,7 +98,8 @@ impl Query {
     /// Plans a batch that was left unfinished over what its sources have now; they stand before it.
     fn replan(&mut self, left: &LeftBatch) -> Result<Planned, EngineError> {
         self.next_batch = left.spec.batch;
-        let mut constructing = self.constructing(self.clock.now_ms());
+        let triggered_at = self.pace.trigger();
+        let mut constructing = self.constructing(triggered_at);
         // The batch has a number in the log, so it has to run even if nothing is left to read.
         constructing.may_have_no_data = true;
         let spec = self.reading.construct(&constructing)?;

@@ -16,6 +16,10 @@ const SPARE: usize = 4;
 /// How long an idle thread of the runtime lives: as long as it.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// Bytes of a thread's stack: of address space, memory is taken as far as it is used. Expressions and
+/// operators go as deep as the query does, which the plan bounds.
+const STACK_BYTES: usize = 16 << 20;
+
 /// A runtime that is left behind and not waited for: a thread may be waiting for a source that no
 /// longer answers, for rows that nobody wants any more.
 pub(crate) struct Threads {
@@ -35,6 +39,7 @@ impl Threads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(count)
             .thread_name("tidemill-plan")
+            .thread_stack_size(STACK_BYTES)
             .thread_keep_alive(FOR_EVER)
             .enable_all()
             .build()

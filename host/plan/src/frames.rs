@@ -28,10 +28,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::logical::as_spark;
+use crate::logical::{as_spark, close_large, open_large};
 use crate::memory::out_of_memory;
 use crate::physical::{leaf, plain};
-use crate::sql::{self, Names};
+use crate::sql::{self, Names, QuerySize};
+use crate::stack::on_deep_stack;
 use crate::{CallMemory, PlanError, analysis, counters, setup};
 
 /// Plans that are kept; a handler that makes up its texts must not fill the memory.
@@ -106,9 +107,8 @@ impl Frames {
         let plan = match kept {
             Some(plan) => plan,
             None => {
-                let logical = logical_plan(text, tables).await.map_err(wrong)?;
-                analysis::check_batch_sql(&logical.1)?;
-                let plan = physical_plan(&logical).await.map_err(wrong)?;
+                let planned = || futures::executor::block_on(planned(text, tables));
+                let plan = on_deep_stack(planned)??;
                 self.keep(key, &plan);
                 plan
             }
@@ -141,27 +141,42 @@ impl Frames {
     }
 }
 
+async fn planned(
+    text: &str,
+    tables: &[FrameTable],
+) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
+    let (context, logical) = logical_plan(text, tables).await.map_err(wrong)?;
+    analysis::check_batch_sql(&logical)?;
+    physical_plan(&context, &logical).await.map_err(wrong)
+}
+
 async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionContext, LogicalPlan)> {
     let context = setup::batch_sql();
     setup::register_functions(&context);
     let mut names = Names::default();
     for table in tables {
-        names.add_table(&table.name, &table.schema);
+        names.add_table(&table.name, &table.schema, QuerySize::TABLE);
         let provider =
             FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
         context.register_table(table.name.as_str(), Arc::new(provider))?;
     }
-    let statement = sql::parse_query(text, &names, &sql::Refusals::default())?;
-    let plan = as_spark(context.state().statement_to_plan(statement).await?)?;
+    let parsed = sql::parse_query(text, &names, &sql::Refusals::default())?;
+    let plan = as_spark(context.state().statement_to_plan(parsed.statement).await?)?;
     Ok((context, plan))
 }
 
 async fn physical_plan(
-    (context, plan): &(SessionContext, LogicalPlan),
+    context: &SessionContext,
+    plan: &LogicalPlan,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     counters::count_optimised();
     counters::count_planned();
-    let plan = context.state().create_physical_plan(plan).await?;
+    let state = context.state();
+    let closed = close_large(plan)?;
+    let plan = state.optimize(closed.as_ref().unwrap_or(plan))?;
+    let plan = if closed.is_some() { open_large(plan)? } else { plan };
+    sql::check_constants(&plan)?;
+    let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
     // A join gives rows for long without asking its inputs for more: whoever runs it has to be able
     // to end it.
     let yielding = plan.transform_up(|node| match node.children().len() {

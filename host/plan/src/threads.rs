@@ -23,6 +23,10 @@ pub struct NoThread(
     pub String,
 );
 
+/// Bytes of a thread's stack: of address space, memory is taken as far as it is used. Expressions go
+/// as deep as a handler's query, which has a bound.
+const STACK_BYTES: usize = 16 << 20;
+
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A thread that waits for work.
@@ -57,6 +61,7 @@ fn idle() -> MutexGuard<'static, Vec<Idle>> {
 
 fn start(work: Work) -> Result<(), NoThread> {
     let thread = thread::Builder::new().name("tidemill-blocking".to_owned());
+    let thread = thread.stack_size(STACK_BYTES);
     thread.spawn(move || serve(work)).map(drop).map_err(|error| NoThread(error.to_string()))
 }
 

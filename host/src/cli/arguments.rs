@@ -39,8 +39,8 @@ pub(super) enum Verb {
   tidemill run job.toml --skip-batch 7            # do without the rows of batch 7, which failed
   tidemill run job.toml --replan-batch 7          # its input was mended: read what is there now
 
-Ctrl-C or SIGTERM finishes the batch in flight, commits it and ends with status 0; a second one
-ends at once (the batch is replayed at the next start).")]
+Ctrl-C, SIGTERM or SIGHUP finishes the batch in flight, commits it and ends with status 0; a second
+one ends at once (the batch is replayed at the next start).")]
     Run(RunArguments),
     /// Checks jobs without starting or creating anything: keys, schemas, SQL, plugins, places.
     #[command(after_help = "Examples:
@@ -55,8 +55,16 @@ pub(super) struct JobArguments {
     #[arg(required = true, value_name = "JOB")]
     pub(super) jobs: Vec<PathBuf>,
     /// Changes a value of the jobs before they are read, like `options.retries=0`.
+    // Parsed later, as clap shows the whole argument where it cannot be, and it may be a secret.
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(super) overrides: Vec<Override>,
+    overrides: Vec<String>,
+}
+
+impl JobArguments {
+    /// The changes to the jobs.
+    pub(super) fn overrides(&self) -> Result<Vec<Override>, String> {
+        self.overrides.iter().map(|argument| argument.parse()).collect()
+    }
 }
 
 #[derive(Args)]
@@ -91,6 +99,11 @@ pub(super) struct RunArguments {
     /// 0.0.0.0:9464. There is no password. Port 0 is any free one; the address is printed.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics: Option<Address>,
+    /// A name that this machine is asked by, beside addresses, localhost and --metrics' own.
+    ///
+    /// Requests to other names are refused: a page in a browser could make them.
+    #[arg(long, value_name = "NAME", requires = "metrics")]
+    pub(super) metrics_host: Vec<String>,
     /// Writes what each batch spent its time on, for Perfetto or chrome://tracing.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
@@ -129,13 +142,13 @@ impl RunArguments {
     }
 
     /// All changes to the jobs, those of `--trigger` included.
-    pub(super) fn overrides(&self) -> Vec<Override> {
-        let mut overrides = self.job.overrides.clone();
+    pub(super) fn overrides(&self) -> Result<Vec<Override>, String> {
+        let mut overrides = self.job.overrides()?;
         let trigger = self.trigger.map(|trigger| match trigger {
             TriggerArgument::AvailableNow => "trigger.available_now=true",
             TriggerArgument::Once => "trigger.once=true",
         });
         overrides.extend(trigger.and_then(|text| text.parse().ok()));
-        overrides
+        Ok(overrides)
     }
 }

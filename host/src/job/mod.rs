@@ -5,7 +5,8 @@
 
 mod environment;
 mod error;
-pub mod raw;
+pub mod names;
+mod raw;
 mod read;
 mod resolve;
 mod schema;

@@ -85,6 +85,7 @@ pub(super) struct Metrics {
     batch_duration: Histograms,
     phase_duration: Histograms,
     input_rows: Family<Labels, Counter>,
+    malformed_rows: Family<Labels, Counter>,
     output_rows: Family<Labels, Counter>,
     watermark: Family<Labels, SecondsGauge>,
     watermark_lag: Family<Labels, SecondsGauge>,
@@ -127,6 +128,7 @@ impl Metrics {
             batch_duration: histograms(),
             phase_duration: histograms(),
             input_rows: Family::default(),
+            malformed_rows: Family::default(),
             output_rows: Family::default(),
             watermark: Family::default(),
             watermark_lag: Family::default(),
@@ -188,6 +190,8 @@ impl Metrics {
         );
         let rows = "Rows that the source gave";
         list.add("tidemill_input_rows", rows, self.input_rows.clone());
+        let rows = "Rows of the source that were malformed, or in which bytes were replaced";
+        list.add("tidemill_malformed_rows", rows, self.malformed_rows.clone());
         let rows = "Rows that the sink was given";
         list.add("tidemill_output_rows", rows, self.output_rows.clone());
         list.add(
@@ -305,6 +309,8 @@ impl Metrics {
     fn take_source(&self, query: &str, source: &SourceProgress) {
         let labels = with(query, &[("source", &source.name)]);
         self.input_rows.get_or_create(&labels).inc_by(source.num_input_rows);
+        let malformed = source.metrics.get("malformedRows").and_then(|rows| rows.parse().ok());
+        self.malformed_rows.get_or_create(&labels).inc_by(malformed.unwrap_or(0));
         for (kind, family) in &self.offsets_behind {
             // Spark's names for them.
             let behind = source.metrics.get(&format!("{kind}OffsetsBehindLatest"));
@@ -315,7 +321,7 @@ impl Metrics {
     }
 
     /// All metrics as of now, in OpenMetrics text.
-    pub(super) fn text(&self, queries: &[&str], now_ms: i64) -> String {
+    pub(super) fn text(&self, queries: &[String], now_ms: i64) -> String {
         for query in queries {
             let watermark = self.watermark.get(&of(query)).map(|gauge| gauge.get());
             if let Some(watermark) = watermark {
@@ -407,7 +413,7 @@ mod tests {
     fn what_kafka_is_behind_is_taken_from_the_texts_of_the_record() {
         let metrics = Metrics::new(0);
         metrics.take_source("q", &source(&[]));
-        assert!(!metrics.text(&["q"], 0).contains("latest{"), "no source said anything");
+        assert!(!metrics.text(&["q".to_owned()], 0).contains("latest{"), "no source said anything");
         metrics.take_source(
             "q",
             &source(&[
@@ -416,7 +422,7 @@ mod tests {
                 ("minOffsetsBehindLatest", "1"),
             ]),
         );
-        let text = metrics.text(&["q"], 0);
+        let text = metrics.text(&["q".to_owned()], 0);
         for (kind, value) in [("avg", "2.5"), ("max", "4.0"), ("min", "1.0")] {
             let series = format!(
                 "tidemill_source_{kind}_offsets_behind_latest{{query=\"q\",source=\"orders\"}} {value}\n"

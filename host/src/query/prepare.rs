@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Recovered};
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Recovered, Seen};
 use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
     plan_sink, plan_source,
@@ -80,6 +80,8 @@ pub struct Prepared {
     plugins: Option<JobPlugins>,
     pinned: Pinned,
     pins: BTreeMap<String, String>,
+    /// The checkpoint that the job was held against.
+    seen: Seen,
     unfinished: Unfinished,
     disk: Arc<dyn Disk>,
     memory: Arc<ProcessMemory>,
@@ -91,8 +93,9 @@ impl Prepared {
     /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
         shared.memory.ask(job.options.memory, &job.name)?;
-        let recovered = Checkpoint::peek(shared.disk.as_ref(), &job.checkpoint)?;
-        let pinned = Pinned::of(&job, recovered.as_ref().map(|recovered| recovered.pinned.clone()));
+        let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
+        let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
+        let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
         let mut sources = Vec::new();
         let mut tables = Vec::new();
         for source in &job.sources {
@@ -140,12 +143,14 @@ impl Prepared {
             plugins,
             pinned,
             pins,
+            seen: seen.unwrap_or(Seen::Nothing),
             unfinished: Unfinished::Run,
             disk: Arc::clone(&shared.disk),
             memory: Arc::clone(&shared.memory),
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
         };
         prepared.check_places()?;
+        let recovered = Checkpoint::peek(prepared.disk.as_ref(), &prepared.job.checkpoint)?;
         if let Some(recovered) = &recovered {
             prepared.compare_places(recovered)?;
         }
@@ -284,9 +289,13 @@ impl Prepared {
                 Box::new(plugins)
             }
         };
+        let output = self.output_opener();
         let options = &self.job.options;
-        let mut checkpoint_options =
-            OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
+        let mut checkpoint_options = OpenOptions {
+            pinned: std::mem::take(&mut self.pins),
+            seen: std::mem::take(&mut self.seen),
+            ..OpenOptions::default()
+        };
         let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
         checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
             Some(bytes) => bytes,
@@ -298,7 +307,6 @@ impl Prepared {
             watermark_policy: self.pinned.watermark_policy,
             retries: options.retries,
         };
-        let output = self.output_opener();
         let config = QueryConfig {
             name: self.job.name.clone(),
             job: self.job.digest,
@@ -315,6 +323,7 @@ impl Prepared {
             memory,
             spill,
             clock,
+            secrets: self.job.secrets.clone(),
             on_event,
         };
         let open_output = move |query_id: &QueryId| output.open(query_id);
@@ -432,8 +441,9 @@ impl StartError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            StartError::Prepare(PrepareError::Place(error)) => error.is_retryable(),
-            StartError::Prepare(_) => false,
+            StartError::Prepare(error) => error.is_retryable(),
+            // What a batch must not try again, a start may.
+            StartError::Engine(EngineError::Checkpoint(error)) => error.is_of_the_place(),
             StartError::Engine(error) => error.is_retryable(),
         }
     }

@@ -90,8 +90,12 @@ fn whole() -> &'static MemoryDisk {
             let mut shard = shard.lock().expect("nobody else has it");
             shard.put(Bucket::FOREVER, b"batches", &count).expect("it fits");
             drop(shard);
-            let commit =
-                checkpoint.append_committed(BatchId(batch), Watermark { millis: 0 }, &*state);
+            let commit = checkpoint.append_committed(
+                BatchId(batch),
+                Watermark { millis: 0 },
+                &*state,
+                BTreeMap::new(),
+            );
             commit.expect("a commit");
             checkpoint.sync().expect("a disk");
             state.apply();

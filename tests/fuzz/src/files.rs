@@ -39,7 +39,7 @@ fn flag(bit: u8) -> &'static str {
 fn read(format: &str, schema: &str, options: &[(&str, &str)], bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), bytes).expect("a temporary file");
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).into());
     let config = SourceConfig {
         name: "files".to_owned(),
         format: format.to_owned(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
     Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, RangeReader, ReadLimit, RowStream,
-    Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
+    Secrets, Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
     NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
@@ -19,7 +19,8 @@ use tidemill_engine::{
 use tidemill_plan::{PlannedQuery, SourceTable};
 
 /// Numbers, ten a range, up to thirty.
-struct Numbers {
+#[derive(Default)]
+pub(crate) struct Numbers {
     next: i64,
 }
 
@@ -93,7 +94,7 @@ impl RangeReader for NumbersReader {
 }
 
 /// A sink that shows nothing. What it does at its first commits is the test's.
-struct Nowhere<C>(C);
+pub(crate) struct Nowhere<C>(pub(crate) C);
 
 impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     fn description(&self) -> String {
@@ -125,7 +126,33 @@ impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     }
 }
 
-fn query(
+/// All numbers, once.
+pub(crate) fn query(
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
+    let source = Box::new(Numbers::default());
+    query_of(source, Trigger::AvailableNow, disk, retries, sink, stop, on_event)
+}
+
+/// A query over a source with the columns of [`Numbers`].
+pub(crate) fn query_of(
+    source: Box<dyn Source>,
+    trigger: Trigger,
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
+    query_after(Unfinished::Run, disk, retries, sink, stop, on_event)
+}
+
+fn query_after(
+    unfinished: Unfinished,
     disk: &MemoryDisk,
     retries: u32,
     sink: Box<dyn Sink>,
@@ -147,25 +174,23 @@ fn query(
         job: Digest::of(b"a job"),
         statics: BTreeMap::new(),
         settings: Settings {
-            trigger: Trigger::AvailableNow,
+            trigger,
             no_data_batches: true,
             watermark_policy: WatermarkPolicy::Min,
             retries,
         },
         definition,
         plan,
-        sources: vec![NamedSource {
-            name: "numbers".to_owned(),
-            source: Box::new(Numbers { next: 0 }),
-        }],
+        sources: vec![NamedSource { name: "numbers".to_owned(), source }],
         plugins: Box::new(NoPlugins),
         disk: Arc::new(disk.clone()),
         checkpoint: PathBuf::from("checkpoint"),
         checkpoint_options: OpenOptions::default(),
-        unfinished: Unfinished::Run,
+        unfinished,
         memory: MemoryBudget::unlimited(),
         spill: None,
         clock: Arc::new(SystemClock),
+        secrets: Secrets::default(),
         on_event,
     };
     let open = Box::new(|_: &_| Ok(Output::Sink(sink)));
@@ -173,7 +198,7 @@ fn query(
 }
 
 /// What a batch says when it has ended: its number.
-fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
+pub(crate) fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
     let numbers = Arc::clone(numbers);
     Box::new(move |event| {
         if let QueryEvent::Progress(progress) = event {
@@ -204,6 +229,55 @@ fn a_stop_during_a_retry_that_succeeds_keeps_its_batch() {
     let sink = Box::new(Nowhere(|| Ok(())));
     query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
     assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
+}
+
+/// A disk with a batch 0 that is planned, did not land, and did not fail: the query was stopped
+/// while it waited to try again.
+fn with_a_pending_batch() -> MemoryDisk {
+    let (disk, stop) = (MemoryDisk::new(), StopSignal::new());
+    let asked = stop.clone();
+    let sink = Nowhere(move || {
+        asked.stop();
+        Err(ConnectorError::retryable("the place is away"))
+    });
+    query(&disk, 9, Box::new(sink), stop, Box::new(|_| {})).run().unwrap();
+    disk.after(Crash::PowerCut)
+}
+
+/// Batches that ended, and what was said of the pending one.
+fn after_pending(unfinished: Unfinished) -> (Vec<u64>, Vec<String>) {
+    let (ended, said) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (batches, words) = (Arc::clone(&ended), Arc::clone(&said));
+    let on_event = Box::new(move |event: QueryEvent<'_>| match event {
+        QueryEvent::Progress(progress) => {
+            batches.lock().unwrap().push(progress.batch_id);
+            words.lock().unwrap().push(format!("{} rows", progress.num_input_rows));
+        }
+        QueryEvent::Skipped { spec, .. } => {
+            words.lock().unwrap().push(format!("skipped {}", spec.ranges["numbers"].end));
+        }
+        QueryEvent::Replanned { spec } => {
+            words.lock().unwrap().push(format!("planned {}", spec.ranges["numbers"].end));
+        }
+        _ => {}
+    });
+    let (disk, sink) = (with_a_pending_batch(), Box::new(Nowhere(|| Ok(()))));
+    query_after(unfinished, &disk, 0, sink, StopSignal::new(), on_event).run().unwrap();
+    let ended = ended.lock().unwrap().clone();
+    let said = said.lock().unwrap().clone();
+    (ended, said)
+}
+
+#[test]
+fn a_batch_that_is_pending_and_did_not_fail_has_the_same_ways_out() {
+    let _alone = crate::planning();
+    let rows = "10 rows".to_owned();
+    assert_eq!(after_pending(Unfinished::Run), (vec![0, 1, 2], vec![rows.clone(); 3]));
+    let skipped = vec!["skipped 10".to_owned(), rows.clone(), rows.clone()];
+    assert_eq!(after_pending(Unfinished::Skip(tidemill_core::BatchId(0))), (vec![1, 2], skipped));
+    let planned = vec!["planned 10".to_owned(), rows.clone(), rows.clone(), rows];
+    let replan = Unfinished::Replan(tidemill_core::BatchId(0));
+    assert_eq!(after_pending(replan), (vec![0, 1, 2], planned));
 }
 
 /// A sink whose rows cannot be dropped, and what it was asked to do.

@@ -4,16 +4,19 @@
 
 mod ansi;
 mod backups;
+mod bounds;
 mod chain;
 mod changed;
 mod crash;
 mod crash_points;
+mod durability;
 mod engine;
 mod faults;
 mod fuzz;
 mod idle;
 mod kafka;
 mod left_batches;
+mod malformed;
 mod memory;
 mod observe;
 mod orders;
@@ -22,10 +25,15 @@ mod refused;
 mod reload;
 mod repeat;
 mod scripts;
+mod secrets;
 mod spark;
 mod sqlite_start;
+mod streams;
+mod texts;
 mod tidy;
 mod trace;
+mod trigger;
+mod varying;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(

@@ -21,7 +21,7 @@ use crate::{long_run_until, number};
 const SCENARIOS: u64 = 25;
 
 /// Operations of the disk in which a start is cut off, if it has as many.
-const OPERATIONS: u64 = 30;
+const OPERATIONS: u64 = 50;
 
 /// Seeds: a few, or as many as there is time for, or the one of `TIDEMILL_SEED`.
 fn seeds() -> Box<dyn Iterator<Item = u64>> {
@@ -144,7 +144,9 @@ fn play(scenario: &Scenario, random: &mut StdRng, crashes: bool) -> Result<Home,
             home.disk.crash_at(random.random_range(0..OPERATIONS));
             // It may end before that. If it fails for another reason, it does so again below.
             let _ = home.start(trigger);
-            let cuts = [Crash::PowerCut, Crash::Kill, Crash::TornWrite { numerator: 2 }];
+            let scattered = Crash::Scattered { seed: random.random() };
+            let torn = Crash::TornWrite { numerator: 2 };
+            let cuts = [Crash::PowerCut, Crash::Kill, torn, scattered];
             home = home.next(cuts[random.random_range(0..cuts.len())]);
         }
         home.start(trigger)?;

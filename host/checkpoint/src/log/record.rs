@@ -20,6 +20,8 @@ pub(crate) mod kind {
     pub(crate) const SUMMARY: u8 = 16;
     pub(crate) const ENTRIES: u8 = 17;
     pub(crate) const END: u8 = 18;
+    /// Of the head alone.
+    pub(crate) const HEAD: u8 = 24;
 }
 
 /// A record of the log, changes of state apart.

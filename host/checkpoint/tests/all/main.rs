@@ -4,6 +4,9 @@
 
 mod crash;
 mod disk;
+mod fixture;
+mod fold;
+mod head;
 mod log;
 mod replan;
 mod snapshot;

@@ -227,6 +227,14 @@ pub(crate) fn changed(state: &MemoryStateStore) -> usize {
     count
 }
 
+pub(crate) fn head() -> PathBuf {
+    root().join("head")
+}
+
+pub(crate) fn tail() -> PathBuf {
+    root().join("tail")
+}
+
 /// The newest segment of the log.
 pub(crate) fn last_segment(disk: &MemoryDisk) -> PathBuf {
     segments(disk).pop().unwrap()

@@ -6,7 +6,7 @@
 mod output;
 mod table;
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -127,8 +127,13 @@ impl Sink for ConsoleSink {
             }
         });
         printed.map_err(|error| {
-            ConnectorError::fatal(format!("could not print batch {}", delivery.batch))
-                .caused_by(error)
+            let message = format!("could not print batch {}", delivery.batch);
+            // A reader like `head` has enough and goes: no failure of anybody.
+            let failed = match error.kind() {
+                ErrorKind::BrokenPipe => ConnectorError::unread(message),
+                _ => ConnectorError::fatal(message),
+            };
+            failed.caused_by(error)
         })
     }
 

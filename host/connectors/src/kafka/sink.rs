@@ -472,7 +472,7 @@ mod tests {
         let options = [("kafka.bootstrap.servers", "127.0.0.1:1")];
         let config = SinkConfig {
             format: "kafka".to_owned(),
-            options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            options: options.map(|(k, v)| (k.to_owned(), v.into())).into(),
             ..SinkConfig::default()
         };
         let plan = Arc::new(KafkaSinkPlan::new(&config, "sink").unwrap());

@@ -49,6 +49,9 @@ const OPTIONS: Known = Known {
     ],
 };
 
+/// A URL may have a name and a password in it, in whatever form it was meant to have.
+pub(crate) const SECRETS: [&str; 1] = ["url"];
+
 /// How long another writer may hold the database before a batch gives up for now.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -157,23 +160,16 @@ impl SqlitePlan {
         self.held_in(&self.connect_to_read()?, &self.mark_key(query_id))
     }
 
-    /// A mark without its table says that rows are gone. In complete mode the next batch brings
-    /// all of them.
+    /// In complete mode a table that is gone comes back with the next batch.
     fn held_in(&self, connection: &Connection, key: &MarkKey) -> Result<Held, ConnectorError> {
         let mark = marks::read(connection, key)
             .map_err(|error| self.failed("read the mark of this query beside", error))?;
-        if let Some(mark) = &mark
-            && !self.replaces
-            && !has_table(connection, &self.table).map_err(|error| self.failed("read", error))?
-        {
-            return Err(ConnectorError::fatal(format!(
-                "the database {} has no table \"{}\" any more, and the mark in tidemill_marks says that it holds all batches up to {}: those rows are gone; put the database back from a copy that goes with the checkpoint, or start with a new checkpoint (all rows come again), or name another table (the rows from here on come)",
-                self.path.display(),
-                self.table,
-                mark.batch
-            )));
+        let has_table =
+            || has_table(connection, &self.table).map_err(|error| self.failed("read", error));
+        match mark {
+            Some(mark) if !self.replaces && !has_table()? => Ok(Held::MarkAlone(mark)),
+            mark => Ok(mark.into()),
         }
-        Ok(mark.into())
     }
 
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<SqliteSink, ConnectorError> {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use serde_json::Value;
 use tidemill_connectors::contract::delivery;
-use tidemill_connectors::{SinkConfig, SinkContext, SourceConfig, plan_sink, plan_source};
+use tidemill_connectors::{
+    OptionText, SinkConfig, SinkContext, SourceConfig, plan_sink, plan_source,
+};
 use tidemill_core::{ConnectorError, QueryId, ReadLimit, Sink, Slice, Source, SourceRange};
 use tidemill_tests::Workbench;
 
@@ -16,9 +18,12 @@ use crate::observe::Observed;
 /// Longer than anything here takes, and far shorter than what used to hang.
 const SOON: Duration = Duration::from_secs(30);
 
-fn named(bootstrap: &str, options: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
+fn named(
+    bootstrap: &str,
+    options: &[(&str, &str)],
+) -> std::collections::BTreeMap<String, OptionText> {
     let servers = ("kafka.bootstrap.servers", bootstrap);
-    options.iter().chain([&servers]).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    options.iter().chain([&servers]).map(|(k, v)| ((*k).to_owned(), (*v).into())).collect()
 }
 
 /// Rows for partitions of a topic, which the rows name.

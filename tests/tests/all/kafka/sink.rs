@@ -19,7 +19,7 @@ fn open(topic: &Topic, rows: &RecordBatch, options: &[(&str, &str)]) -> Box<dyn 
     let config = SinkConfig {
         name: "out".to_owned(),
         format: "kafka".to_owned(),
-        options: all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        options: all.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect(),
         schema: Some(rows.schema()),
         output_mode: OutputMode::Append,
         ..SinkConfig::default()

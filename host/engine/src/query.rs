@@ -1,7 +1,7 @@
 //! A query that runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -186,6 +186,14 @@ pub enum Outcome {
     Unread,
 }
 
+/// The directory of one query for rows that do not fit into memory.
+fn spill_directory(place: Option<PathBuf>, checkpoint: &Path, query: &QueryId) -> PathBuf {
+    match place {
+        Some(place) => place.join(format!("tidemill-{query}")),
+        None => checkpoint.join("spill"),
+    }
+}
+
 /// A query, from its checkpoint on.
 pub struct Query {
     pub(crate) name: String,
@@ -263,10 +271,7 @@ impl Query {
         let tracker =
             WatermarkTracker::new(config.settings.watermark_policy, nodes, recovered.watermark);
         let runtime = Threads::start(config.definition.scan_partitions.max(2))?;
-        let spill = match config.spill {
-            Some(place) => place.join(format!("tidemill-{}", recovered.query_id)),
-            None => config.checkpoint.join("spill"),
-        };
+        let spill = spill_directory(config.spill, &config.checkpoint, &recovered.query_id);
         let memory = QueryMemory::new(config.memory, &spill)?;
         let mut state_memory = memory.budget().reserve(format!("the state of {}", config.name));
         let operators = config.plan.operators().iter();

@@ -94,6 +94,10 @@ impl Mark {
 pub struct Delivered {
     /// The place, by [`Sink::description`].
     pub place: String,
+    /// The same without the folders that place and checkpoint share: both may be moved together.
+    /// `None`: they share none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// The last batch that was delivered there.
     pub batch: BatchId,
     /// Calls of the batch that landed.
@@ -107,7 +111,7 @@ impl Delivered {
     #[must_use]
     pub fn of(place: String, delivery: &Delivery) -> Delivered {
         let (batch, calls) = (delivery.batch, delivery.call);
-        Delivered { place, batch, calls, digest: delivery.spec.digest() }
+        Delivered { place, beside: None, batch, calls, digest: delivery.spec.digest() }
     }
 }
 

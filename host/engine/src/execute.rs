@@ -11,7 +11,7 @@ use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
-use crate::places::SINK;
+use crate::places::{SINK, beside};
 use crate::query::Query;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
@@ -177,6 +177,9 @@ impl Query {
         mut delivered: BTreeMap<String, Delivered>,
     ) -> BTreeMap<String, Delivered> {
         delivered.retain(|name, _| self.marked_places.contains(name));
+        for delivered in delivered.values_mut() {
+            delivered.beside = beside(&self.checkpoint_path, &delivered.place);
+        }
         delivered
     }
 }

@@ -88,6 +88,21 @@ pub enum Reached {
     Failed(Attempt),
 }
 
+/// What a place is called without the folders that it shares with the checkpoint. `None`: they
+/// share none.
+pub(crate) fn beside(checkpoint: &Path, place: &str) -> Option<String> {
+    let checkpoint = std::path::absolute(checkpoint).ok()?;
+    let mut up = String::new();
+    for folder in checkpoint.ancestors().skip(1) {
+        up.push_str("../");
+        let folder = format!("{}/", folder.display());
+        if place.contains(&folder) {
+            return Some(place.replace(&folder, &up));
+        }
+    }
+    None
+}
+
 /// Compares the log with the places, and decides what comes first. `Err` says what does not fit,
 /// and what to do.
 pub fn first_step(
@@ -121,7 +136,7 @@ pub fn first_step(
         Unfinished::Replan(batch) => (batch, "plan anew"),
     };
     let left = log.left(batch, adopted.map(|(spec, _)| spec), wish)?;
-    let holding = holding(places, &left);
+    let holding = holding(checkpoint, places, &left);
     match unfinished {
         Unfinished::Replan(_) => {
             log.may_be_replanned(&holding, places).map(|()| FirstStep::Replan(left))
@@ -131,12 +146,13 @@ pub fn first_step(
 }
 
 /// What the places hold of a batch, as the log would have noted it.
-fn holding(places: &[PlaceFound], left: &LeftBatch) -> Vec<(String, Delivered)> {
+fn holding(checkpoint: &Path, places: &[PlaceFound], left: &LeftBatch) -> Vec<(String, Delivered)> {
     let digest = EncodedSpec::of(&left.spec).digest();
     let held = places.iter().filter_map(|place| {
         let mark = place.held.mark().filter(|mark| mark.batch == left.spec.batch)?;
         let delivered = Delivered {
             place: place.description.clone(),
+            beside: beside(checkpoint, &place.description),
             batch: mark.batch,
             calls: mark.calls,
             digest: mark.digest.unwrap_or(digest),
@@ -175,7 +191,11 @@ impl Log<'_> {
     fn compare(&self, place: &PlaceFound) -> Result<Option<BatchSpec>, String> {
         let noted = self.recovered.delivered.get(&place.name);
         // The job may name another place than it did: what that one was given is not there.
-        let noted = noted.filter(|noted| noted.place == place.description);
+        let beside = beside(self.checkpoint, &place.description);
+        let is_it = |noted: &&Delivered| {
+            noted.place == place.description || (beside.is_some() && noted.beside == beside)
+        };
+        let noted = noted.filter(is_it);
         let mark = match (&place.held, noted) {
             (Held::Unknown, _) | (Held::Nothing, None) => return Ok(None),
             (Held::Nothing, Some(noted)) => {

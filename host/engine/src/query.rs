@@ -235,6 +235,8 @@ pub struct Query {
     pub(crate) on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
     stop: StopSignal,
     waiting: Waiting,
+    /// The checkpoint's directory.
+    pub(crate) checkpoint_path: PathBuf,
     /// Names of sink and targets that keep marks.
     pub(crate) marked_places: BTreeSet<String>,
     /// Where the sources stand after the batch that runs, when the log is to begin a new segment
@@ -310,6 +312,7 @@ impl Query {
             on_event: config.on_event,
             stop,
             waiting,
+            checkpoint_path: config.checkpoint,
             marked_places: marked(&places),
             roll_at: None,
             first: Some(first),

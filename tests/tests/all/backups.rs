@@ -223,6 +223,20 @@ fn a_database_that_lost_rows_or_its_mark_is_refused() {
 }
 
 #[test]
+fn folders_that_were_moved_together_are_compared_as_before() {
+    let bench = bench(JOB);
+    ran(&bench, 1..=2);
+    let moved = Workbench::new();
+    copy_all(&bench.path(""), &moved.path(""));
+    remove(&moved.path("out.db"));
+    add(&moved, 3..=3);
+    refused(&moved, &["out.db", "holds none of this query's batches"]);
+    copy_all(&bench.path("out.db"), &moved.path("out.db"));
+    run(&moved).expect_success();
+    assert_eq!(numbers(&moved), [1, 2, 3]);
+}
+
+#[test]
 fn another_table_that_the_job_names_begins_at_the_present_batch() {
     let bench = bench(JOB);
     ran(&bench, 1..=2);

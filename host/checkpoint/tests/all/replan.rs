@@ -77,6 +77,7 @@ fn a_batch_that_runs_or_is_not_there_is_not_planned_anew() {
 fn what_was_delivered_is_known_by_its_name_and_survives_a_snapshot() {
     let delivered = |batch: u64| Delivered {
         place: "Place[x]".to_owned(),
+        beside: None,
         batch: BatchId(batch),
         calls: 2,
         digest: Digest::of(b"a spec"),

@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod abandoned;
 mod failure;
 mod ids;
 mod interval;
@@ -23,6 +24,7 @@ mod trace;
 mod trigger;
 mod watermark;
 
+pub use abandoned::{AbandonOnDrop, Abandoned};
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
 pub use interval::{Interval, IntervalError};

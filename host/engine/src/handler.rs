@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
-    Attempt, BatchHost, BatchId, Begin, BoxFuture, CallFailure, ConnectorError, Delivery,
-    FrameHandle,
+    Abandoned, Attempt, BatchHost, BatchId, Begin, BoxFuture, CallFailure, ConnectorError,
+    Delivery, FrameHandle,
 };
 use tidemill_plan::{FrameRows, FrameTable, Frames};
 
@@ -158,8 +158,12 @@ impl BatchHost for Handler {
     ) -> BoxFuture<'_, Result<u64, CallFailure>> {
         Box::pin(async move {
             let factory = self.target(&target)?;
+            let abandoned = Abandoned::default();
+            // The deadline drops this future, and cannot end the thread that runs the statement.
+            let _waiting = abandoned.on_drop();
             blocking(move || {
-                let changed = factory.execute(&statement, parameters.as_ref()).map_err(failure)?;
+                let changed = factory.execute(&statement, parameters.as_ref(), &abandoned);
+                let changed = changed.map_err(failure)?;
                 changed.ok_or_else(|| {
                     CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
                 })

@@ -18,6 +18,7 @@ mod reload;
 mod repeat;
 mod scripts;
 mod spark;
+mod statements;
 mod tidy;
 mod trace;
 

@@ -13,6 +13,7 @@
 //!
 //! A table that is there already keeps its own column types.
 
+mod sandbox;
 mod sink;
 mod statements;
 mod target;
@@ -46,6 +47,9 @@ const OPTIONS: Known = Known {
         "numPartitions",
     ],
 };
+
+/// The table that says which batches were delivered.
+const MARKS: &str = "tidemill_marks";
 
 /// How long another writer may hold the database before a batch gives up for now.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -154,7 +158,7 @@ impl SqlitePlan {
     }
 
     pub(crate) fn open_sql(&self) -> Result<SqliteTarget, ConnectorError> {
-        Ok(SqliteTarget::new(self.clone(), self.connect()?))
+        SqliteTarget::new(self.clone(), self.connect()?)
     }
 
     /// A connection whose commits are durable when they return.

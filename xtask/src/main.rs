@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod picture;
 mod plugins;
 mod process;
@@ -18,6 +19,7 @@ mod requirements;
 mod services;
 mod setup;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -61,7 +63,7 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
         #[arg(long)]
         release: bool,
     },
-    /// Checks format and lints. Warnings are errors.
+    /// Checks format, lints and dependencies. Warnings are errors.
     #[command(after_help = "Examples:
   cargo xtask lint")]
     Lint,
@@ -74,6 +76,13 @@ The modules go to plugins/ in the target directory, and beside the example jobs 
 A Kafka broker is started for the tests and stopped after them. One that runs already saves the
 seconds: cargo xtask kafka start --instance test --port 19192 --secure")]
     Test(test::Options),
+    /// Looks for bytes that break what takes them, with a fuzzer.
+    #[command(after_help = "Examples:
+  cargo xtask fuzz                          every target for a minute
+  cargo xtask fuzz csv sql --seconds 3600   two of them for an hour
+
+What was found once is in tests/fuzz/corpus, and tried again by every cargo xtask test.")]
+    Fuzz(fuzz::Options),
     /// Runs the orders job on a stream of made-up orders, with a plugin that you can edit.
     #[command(after_help = "Examples:
   cargo xtask demo                  one minute; started again, it continues where it stopped
@@ -141,6 +150,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         }
         Chore::Lint => test::lint(&workspace),
         Chore::Test(options) => test::run(&workspace, &options),
+        Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::Demo(options) => demo::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::Picture(options) => picture::run(&options),

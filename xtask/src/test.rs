@@ -1,5 +1,6 @@
 //! Everything that has to hold before a change goes in.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use signal_hook::flag;
 
 use crate::process;
 use crate::requirements;
+use crate::tools::DENY;
 use crate::workspace::Workspace;
 
 #[derive(Args)]
@@ -69,7 +71,25 @@ fn lint_stages(workspace: &Workspace, stages: &mut Stages) -> Result<()> {
     stages.tried("lints", || {
         let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         process::run(workspace.cargo().args(clippy))
-    })
+    })?;
+    stages.tried("dependencies", || dependencies(workspace))
+}
+
+/// Licences, sources and versions of dependencies against `deny.toml`, and known faults of them
+/// where the list of those can be had.
+fn dependencies(workspace: &Workspace) -> Result<()> {
+    let program = DENY.ensure(workspace)?;
+    let deny = || {
+        let mut command = Command::new(&program);
+        command.current_dir(&workspace.root).args(["--all-features"]);
+        command
+    };
+    process::run(deny().args(["--offline", "check", "bans", "licenses", "sources"]))?;
+    if let Err(error) = process::output(deny().args(["fetch", "db"])) {
+        eprintln!("test: advisories of dependencies are left out: {error:#}");
+        return Ok(());
+    }
+    process::run(deny().args(["check", "--disable-fetch", "advisories"]))
 }
 
 /// What was done, how long it took, and what of it failed.

@@ -7,22 +7,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
-use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, Digest, QueryId, Watermark};
+use tidemill_core::{
+    Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, Digest, QueryId, Watermark,
+};
 
 use crate::CheckpointError;
 use crate::disk::{Disk, Locked};
+use crate::head::{Head, Tail, TailWriter};
 use crate::log::LogSummary;
+use crate::log::frame::Salt;
 use crate::log::record::{Committed, Created, Failed, Mark, Planned, Positions, Record, kind};
 use crate::log::segment::{Header, SegmentWriter};
 use crate::names::{Layout, TEMPORARY, segment_number, snapshot_number};
 use crate::plugins::Plugins;
 use crate::recover::{self, Leftover, Loaded, Recovered};
 use crate::snapshot::{Keep, RunningFlag, SnapshotTask};
-use crate::state::{CHUNK_BYTES, MemoryStateStore, StateBackend};
+use crate::state::{CHUNK_BYTES, Change, MemoryStateStore, StateBackend};
 
-/// Bytes after which [`Checkpoint::wants_roll`] asks for a new segment: what a start reads beside
-/// the snapshot, at most, and what a snapshot holds in memory.
+/// Bytes after which [`Checkpoint::wants_roll`] asks for a new segment.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of changes that the making of a snapshot holds in memory, by default: about what a
+/// segment's are, so that a query with little state needs no temporary files.
+pub const FOLD_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Bytes of state that one batch may change, by default.
 pub const OVERLAY_BYTES: u64 = 256 * 1024 * 1024;
@@ -39,6 +46,31 @@ pub struct OpenOptions {
     pub segment_bytes: u64,
     /// What is kept for replays.
     pub keep: Keep,
+    /// Bytes of changes that the making of a snapshot holds in memory.
+    pub fold_bytes: u64,
+    /// What the caller saw of the checkpoint before.
+    pub seen: Seen,
+}
+
+/// What a caller of [`Checkpoint::open`] saw of the checkpoint, and relies on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Seen {
+    /// It did not look.
+    #[default]
+    Unlooked,
+    /// [`Checkpoint::identify`] found none.
+    Nothing,
+    /// [`Checkpoint::identify`] found the one of this query.
+    Query(QueryId),
+}
+
+/// What a checkpoint is told by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Made when the checkpoint was.
+    pub query_id: QueryId,
+    /// Options that were fixed when the checkpoint was made.
+    pub pinned: BTreeMap<String, String>,
 }
 
 impl Default for OpenOptions {
@@ -48,6 +80,8 @@ impl Default for OpenOptions {
             overlay_bytes_max: OVERLAY_BYTES,
             segment_bytes: SEGMENT_BYTES,
             keep: Keep::default(),
+            fold_bytes: FOLD_BYTES,
+            seen: Seen::Unlooked,
         }
     }
 }
@@ -81,18 +115,38 @@ pub struct Checkpoint {
     fencing: u64,
     segment_number: u64,
     segment: SegmentWriter,
+    tail: TailWriter,
     /// Syncs of closed segments.
     syncs_before: u64,
     is_folding: Arc<AtomicBool>,
-    _lock: Box<dyn Any + Send + Sync>,
+    /// Shared with the task that makes a snapshot.
+    lock: Arc<dyn Any + Send + Sync>,
 }
 
 impl Checkpoint {
+    /// Which checkpoint is at `path`; `None` if there is none. Makes nothing, takes no lock, and
+    /// reads one small file: it may be asked beside a query that runs.
+    pub fn identify(disk: &dyn Disk, path: &Path) -> Result<Option<Identity>, CheckpointError> {
+        let layout = Layout::new(path);
+        let identity = |head: Head| Identity { query_id: head.query_id, pinned: head.pinned };
+        if let Some(head) = Head::read(disk, &layout)? {
+            return Ok(Some(identity(head)));
+        }
+        match recover::unbegun(disk, &layout) {
+            Ok(_) => Ok(None),
+            // A query that was started meanwhile may have made it.
+            Err(error) => match Head::read(disk, &layout)? {
+                Some(head) => Ok(Some(identity(head))),
+                None => Err(error),
+            },
+        }
+    }
+
     /// What the checkpoint at `path` says, without its state; `None` if there is none. Makes
-    /// nothing, and takes no lock.
+    /// nothing, and takes no lock: a query that runs may be writing to it.
     pub fn peek(disk: &dyn Disk, path: &Path) -> Result<Option<Recovered>, CheckpointError> {
-        let loaded = recover::load(disk, &Layout::new(path), &mut |_| {})?;
-        Ok(Recovered::of(&loaded.summary, false)?)
+        let summary = recover::look(disk, &Layout::new(path))?;
+        Ok(summary.map(|summary| Recovered::of(&summary, false)).transpose()?.flatten())
     }
 
     /// Opens the checkpoint at `path`, or makes it.
@@ -107,16 +161,45 @@ impl Checkpoint {
         }
         let lock = take_lock(&*disk, &layout)?;
         remove_unfinished(&*disk, &layout)?;
+        let head = Head::read(&*disk, &layout)?;
+        check_seen(&layout, &options.seen, head.as_ref())?;
+        let tail = Tail::read(&*disk, &layout)?;
+        let (head, tail) = (head.as_ref(), tail.as_ref());
+        recover::settle(&*disk, &layout, head, tail)?;
         let state = Arc::new(MemoryStateStore::new(options.overlay_bytes_max));
-        let loaded = recover::load(&*disk, &layout, &mut |change| state.load(change))?;
+        let mut apply = |change: Change<'_>| {
+            state.load(change);
+            Ok(())
+        };
+        let loaded = recover::load(&*disk, &layout, head, tail, Some(&mut apply))?;
         check_state(&layout, &loaded, &*state)?;
         clear(&*disk, loaded.leftover.as_ref())?;
-        let (fencing, segment_number) = (loaded.fencing + 1, loaded.last_segment + 1);
-        let first_batch = loaded.summary.next_batch().0;
-        let header = Header { fencing, number: segment_number, first_batch };
+        let mut checkpoint = Checkpoint::begin(disk, layout, options, loaded, lock)?;
+        let recovered = checkpoint.recovered(head.is_none())?;
+        checkpoint.forget_ranges();
+        Ok(Opened { checkpoint, recovered, state })
+    }
+
+    /// Begins this process's own segment, and with it the log, if there is none.
+    fn begin(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        options: OpenOptions,
+        loaded: Loaded,
+        lock: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let (fencing, segment_number) = (loaded.chain.fencing + 1, loaded.last_segment + 1);
+        let header = Header {
+            fencing,
+            number: segment_number,
+            first_batch: loaded.summary.next_batch().0,
+            salt: Salt::new(),
+            previous_len: loaded.chain.len(),
+        };
         let mut checkpoint = Checkpoint {
-            segment: SegmentWriter::create(&*disk, &layout, header)?,
             plugins: Plugins::open(Arc::clone(&disk), layout.clone())?,
+            segment: SegmentWriter::create(&*disk, &layout, header)?,
+            tail: TailWriter::open(&*disk, &layout)?,
             disk,
             layout,
             options,
@@ -125,16 +208,14 @@ impl Checkpoint {
             segment_number,
             syncs_before: 0,
             is_folding: Arc::default(),
-            _lock: lock,
+            lock,
         };
-        let is_new = checkpoint.summary.query_id.is_none();
-        if is_new {
+        if checkpoint.summary.query_id.is_none() {
             checkpoint.create()?;
         }
-        let recovered = Recovered::of(&checkpoint.summary, is_new)?
-            .expect("a log that lacked its first record has just been given one");
-        checkpoint.forget_ranges();
-        Ok(Opened { checkpoint, recovered, state })
+        checkpoint.write_head(segment_number)?;
+        checkpoint.write_tail()?;
+        Ok(checkpoint)
     }
 
     /// Identity of the query.
@@ -149,9 +230,17 @@ impl Checkpoint {
         spec: &BatchSpec,
         attempt: &AttemptSpec,
     ) -> Result<(), CheckpointError> {
-        attempt.plugins.values().try_for_each(|digest| self.plugins.take_into_use(digest))?;
-        let planned = Planned { spec: spec.clone(), attempt: attempt.clone() };
-        self.append(Record::Planned(planned))
+        self.plan(Planned { spec: spec.clone(), attempt: attempt.clone(), replanned: false })
+    }
+
+    /// As [`Checkpoint::append_planned`], of a batch whose last attempt failed, with a spec that
+    /// takes the place of the one that it had. Nobody outside may hold rows of the old one.
+    pub fn append_replanned(
+        &mut self,
+        spec: &BatchSpec,
+        attempt: &AttemptSpec,
+    ) -> Result<(), CheckpointError> {
+        self.plan(Planned { spec: spec.clone(), attempt: attempt.clone(), replanned: true })
     }
 
     /// The attempt that runs has failed.
@@ -169,17 +258,19 @@ impl Checkpoint {
         self.append(Record::Mark(Mark { batch, name: name.to_owned() }))
     }
 
-    /// The batch that runs has ended, with the changes that it made in `state`. Call
+    /// The batch that runs has ended, with the changes that it made in `state`. `delivered` says
+    /// which places with marks hold what of it, by the names of sink and targets. Call
     /// [`StateBackend::apply`] next: should the changes not become durable, the process ends.
     pub fn append_committed(
         &mut self,
         batch: BatchId,
         next_watermark: Watermark,
         state: &dyn StateBackend,
+        delivered: BTreeMap<String, Delivered>,
     ) -> Result<(), CheckpointError> {
         let state_rows = state.rows().into_iter().filter(|(_, rows)| *rows > 0);
         let state_rows = state_rows.map(|(operator, rows)| (operator.0, rows)).collect();
-        let mut committed = Committed { batch, next_watermark, chunks: 0, state_rows };
+        let mut committed = Committed { batch, next_watermark, chunks: 0, state_rows, delivered };
         // Checked before the changes go out, so that a refusal leaves the log as it was.
         self.summary.check(&Record::Committed(committed.clone()))?;
         committed.chunks = self.append_changes(state).inspect_err(|_| self.segment.give_up())?;
@@ -188,7 +279,10 @@ impl Checkpoint {
 
     /// Makes everything durable that was appended. Does nothing if nothing was.
     pub fn sync(&mut self) -> Result<(), CheckpointError> {
-        self.segment.sync()
+        if self.segment.sync()? {
+            self.write_tail().inspect_err(|_| self.segment.give_up())?;
+        }
+        Ok(())
     }
 
     /// Syncs of the log since it was opened, those of rolls included.
@@ -212,20 +306,28 @@ impl Checkpoint {
     }
 
     /// Closes the segment and begins the next. `positions` are those of all sources after the
-    /// last batch that was planned. Syncs.
+    /// last batch that was committed: the one after it, if it is planned, may have to be planned
+    /// anew. Syncs.
     pub fn roll(&mut self, positions: BTreeMap<String, Value>) -> Result<(), CheckpointError> {
-        let after = self.summary.planned.as_ref().map(|planned| planned.spec.batch);
+        let after = self.summary.committed;
         self.append(Record::Positions(Positions { after, positions }))?;
         self.segment.sync()?;
         let number = self.segment_number + 1;
-        let first_batch = self.summary.next_batch().0;
-        let header = Header { fencing: self.fencing, number, first_batch };
+        let header = Header {
+            fencing: self.fencing,
+            number,
+            first_batch: self.summary.next_batch().0,
+            salt: Salt::new(),
+            previous_len: self.segment.len(),
+        };
         let next = SegmentWriter::create(&*self.disk, &self.layout, header);
+        // No record is written before the head says that its segment is there.
+        let next = next.and_then(|next| self.write_head(number).map(|()| next));
         let next = next.inspect_err(|_| self.segment.give_up())?;
         self.syncs_before += self.segment.syncs();
         self.segment = next;
         self.segment_number = number;
-        Ok(())
+        self.write_tail().inspect_err(|_| self.segment.give_up())
     }
 
     /// A task that makes a snapshot, when enough segments were closed since the last one: as many
@@ -255,7 +357,9 @@ impl Checkpoint {
             keep: self.options.keep,
             base,
             through: self.segment_number - 1,
+            bytes_max: self.options.fold_bytes,
             running,
+            _lock: Arc::clone(&self.lock),
         }))
     }
 
@@ -274,7 +378,28 @@ impl Checkpoint {
         let query_id = QueryId(uuid::Uuid::new_v4().to_string());
         let pinned = self.options.pinned.clone();
         self.append(Record::Created(Created { query_id, pinned }))?;
-        self.segment.sync()
+        self.segment.sync().map(drop)
+    }
+
+    fn recovered(&self, is_new: bool) -> Result<Recovered, CheckpointError> {
+        let recovered = Recovered::of(&self.summary, is_new)?;
+        Ok(recovered.expect("a log that lacked its first record has just been given one"))
+    }
+
+    fn write_head(&self, segment: u64) -> Result<(), CheckpointError> {
+        let (query_id, pinned) = (self.query_id().clone(), self.summary.pinned.clone());
+        Head { query_id, pinned, segment }.write(&*self.disk, &self.layout)
+    }
+
+    fn write_tail(&mut self) -> Result<(), CheckpointError> {
+        let (salt, len) = (self.segment.salt(), self.segment.len());
+        self.tail.write(Tail { segment: self.segment_number, salt, len })
+    }
+
+    fn plan(&mut self, planned: Planned) -> Result<(), CheckpointError> {
+        let plugins = &planned.attempt.plugins;
+        plugins.values().try_for_each(|digest| self.plugins.take_into_use(digest))?;
+        self.append(Record::Planned(planned))
     }
 
     fn append(&mut self, record: Record) -> Result<(), CheckpointError> {
@@ -314,17 +439,26 @@ impl Checkpoint {
 fn take_lock(
     disk: &dyn Disk,
     layout: &Layout,
-) -> Result<Box<dyn Any + Send + Sync>, CheckpointError> {
+) -> Result<Arc<dyn Any + Send + Sync>, CheckpointError> {
     let path = layout.lock();
     match disk.lock(&path).map_err(CheckpointError::io("lock", &path))? {
-        Locked::Ours(lock) => Ok(lock),
+        Locked::Ours(lock) => Ok(lock.into()),
         Locked::Others(pid) => Err(CheckpointError::Locked { path: layout.root.clone(), pid }),
     }
 }
 
+fn check_seen(layout: &Layout, seen: &Seen, head: Option<&Head>) -> Result<(), CheckpointError> {
+    let is_it = match seen {
+        Seen::Unlooked => true,
+        Seen::Nothing => head.is_none(),
+        Seen::Query(query_id) => head.is_some_and(|head| head.query_id == *query_id),
+    };
+    if is_it { Ok(()) } else { Err(CheckpointError::Changed { path: layout.root.clone() }) }
+}
+
 /// Removes files that a crash left half written.
 fn remove_unfinished(disk: &dyn Disk, layout: &Layout) -> Result<(), CheckpointError> {
-    for dir in layout.directories() {
+    for dir in layout.directories().into_iter().chain([layout.root.clone()]) {
         for file in disk.list(&dir).map_err(CheckpointError::io("list", &dir))? {
             if file.name.ends_with(TEMPORARY) {
                 let path = dir.join(file.name);

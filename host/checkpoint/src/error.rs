@@ -60,7 +60,7 @@ pub enum CheckpointError {
     },
     /// A file is not what was written.
     #[error(
-        "{} is damaged at byte {offset}: {found}; restore the checkpoint from a copy, or start with a new one",
+        "{} is damaged at byte {offset}: {found}; put back a copy of the checkpoint that is no older than what the query's places hold (an older one is refused, as rows would be lost), or start with a new checkpoint and new places: all rows come again",
         file.display()
     )]
     Damaged {
@@ -71,9 +71,31 @@ pub enum CheckpointError {
         /// What is wrong.
         found: String,
     },
+    /// A segment of the log lost its end.
+    #[error(
+        "{} ends at byte {len}, and was durable up to byte {durable}: the records of batches that may have been delivered are gone; put the whole file back, or start with a new checkpoint and a new place for the output",
+        path.display()
+    )]
+    Shortened {
+        /// The segment.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: u64,
+        /// Bytes of it that were durable.
+        durable: u64,
+    },
+    /// What is there is not what the caller saw.
+    #[error(
+        "the checkpoint {} was made or replaced by another process since it was looked at; start the query again",
+        path.display()
+    )]
+    Changed {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A file that must be there is not.
     #[error(
-        "{} is missing: the log holds {found}; restore the checkpoint from a copy, or start with a new one",
+        "{} is missing: there are {found}; put back a copy of the checkpoint that is no older than what the query's places hold (an older one is refused, as rows would be lost), or start with a new checkpoint and new places: all rows come again",
         path.display()
     )]
     Missing {
@@ -82,9 +104,9 @@ pub enum CheckpointError {
         /// What is there.
         found: String,
     },
-    /// Written by a later Tidemill.
+    /// Written by another Tidemill.
     #[error(
-        "{} has format version {found}, and this program knows version {known}; use the program that wrote it",
+        "{} has format version {found}, and this program knows version {known}; use the program that wrote it, or start with a new checkpoint",
         file.display()
     )]
     Version {
@@ -131,6 +153,28 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// Whether the place is at fault, and not what is in it or who asks: the same start may
+    /// succeed later. The match is exhaustive on purpose.
+    #[must_use]
+    pub fn is_of_the_place(&self) -> bool {
+        match self {
+            CheckpointError::Io { source, .. } => !names_no_place(source.kind()),
+            CheckpointError::SyncFailed { .. }
+            | CheckpointError::Ended { .. }
+            | CheckpointError::Fenced { .. }
+            | CheckpointError::Changed { .. } => true,
+            CheckpointError::Locked { .. }
+            | CheckpointError::Damaged { .. }
+            | CheckpointError::Missing { .. }
+            | CheckpointError::Shortened { .. }
+            | CheckpointError::Version { .. }
+            | CheckpointError::Gap(_)
+            | CheckpointError::RecordTooLarge { .. }
+            | CheckpointError::NoPlugin { .. }
+            | CheckpointError::WrongPlugin { .. } => false,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &Path,
@@ -158,6 +202,11 @@ pub struct LogGap {
     pub planned: Option<(BatchId, Attempt)>,
     /// The last batch that was committed.
     pub committed: Option<BatchId>,
+}
+
+/// What only another path would mend.
+fn names_no_place(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput)
 }
 
 fn planned_to(planned: &Option<(BatchId, Attempt)>) -> String {

@@ -26,6 +26,14 @@ impl Layout {
         self.root.join("lock")
     }
 
+    pub(crate) fn head(&self) -> PathBuf {
+        self.root.join("head")
+    }
+
+    pub(crate) fn tail(&self) -> PathBuf {
+        self.root.join("tail")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.root.join("log")
     }
@@ -50,6 +58,11 @@ impl Layout {
     /// The snapshot of everything up to the end of segment `through`.
     pub(crate) fn snapshot(&self, through: u64) -> PathBuf {
         self.snapshots().join(format!("{through:020}{SNAPSHOT}"))
+    }
+
+    /// A sorted run of changes, while the snapshot of segment `through` is made.
+    pub(crate) fn run(&self, through: u64, number: u64) -> PathBuf {
+        self.snapshots().join(format!("{through:020}.{number}.run{TEMPORARY}"))
     }
 
     pub(crate) fn plugin(&self, digest: &Digest) -> PathBuf {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidemill_core::Digest;
 
 use crate::CheckpointError;
-use crate::disk::{Disk, create_unfinished};
+use crate::disk::{Disk, Unfinished};
 use crate::names::{Layout, plugin_digest, temporary};
 
 /// The plugins of a checkpoint. Clones are the same.
@@ -36,7 +36,7 @@ impl Plugins {
         check(digest, bytes, &path)?;
         let mut held = self.held();
         if !held.contains_key(&digest) {
-            write_durably(&*self.disk, &self.layout.plugins(), &path, bytes)?;
+            write_durably(&*self.disk, &path, bytes)?;
         }
         held.insert(digest, true);
         Ok(())
@@ -100,16 +100,8 @@ fn check(wanted: Digest, bytes: &[u8], path: &Path) -> Result<(), CheckpointErro
 }
 
 /// The file is there whole, or not at all.
-fn write_durably(
-    disk: &dyn Disk,
-    dir: &Path,
-    path: &Path,
-    bytes: &[u8],
-) -> Result<(), CheckpointError> {
-    let unfinished = temporary(path);
-    let mut file = create_unfinished(disk, &unfinished)?;
-    file.append(bytes).map_err(CheckpointError::io("write", &unfinished))?;
-    file.sync_data().map_err(CheckpointError::io("sync", &unfinished))?;
-    disk.rename(&unfinished, path).map_err(CheckpointError::io("rename", &unfinished))?;
-    disk.sync_dir(dir).map_err(CheckpointError::io("sync", dir))
+fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let mut file = Unfinished::create(disk, temporary(path))?;
+    file.append(bytes)?;
+    file.finish(path)
 }

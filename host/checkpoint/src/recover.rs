@@ -1,18 +1,22 @@
 //! Where a query goes on: what the newest snapshot and the log after it say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, QueryId, SourceRange, Watermark};
+use tidemill_core::{
+    Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, QueryId, SourceRange, Watermark,
+};
 
 use crate::disk::Disk;
+use crate::head::{Head, Tail};
 use crate::log::record::Planned;
-use crate::log::{LogSummary, fold_segment};
+use crate::log::segment::{self, HEADER_BYTES};
+use crate::log::{Apply, Chain, Ending, LogSummary};
 use crate::names::{Layout, segment_number, snapshot_number};
-use crate::snapshot::SnapshotReader;
-use crate::state::{Change, decode_changes};
-use crate::{CheckpointError, LogGap};
+use crate::snapshot::EntriesReader;
+use crate::{Change, CheckpointError, LogGap};
 
 /// What a checkpoint says of its query.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +40,10 @@ pub struct Recovered {
     pub ranges_since: Vec<BTreeMap<String, SourceRange>>,
     /// Options that were fixed when the checkpoint was made.
     pub pinned: BTreeMap<String, String>,
+    /// The last delivery to each sink and target that keeps marks, by its name.
+    pub delivered: BTreeMap<String, Delivered>,
+    /// Names under which a handler called the batch in [`Recovered::next`] processed.
+    pub marks: BTreeSet<String>,
 }
 
 /// What a query runs first.
@@ -95,7 +103,7 @@ impl Recovered {
             return Ok(None);
         };
         let planned = summary.planned.as_ref();
-        let planned = planned.map(|Planned { spec, attempt }| (spec, attempt));
+        let planned = planned.map(|Planned { spec, attempt, .. }| (spec, attempt));
         Ok(Some(Recovered {
             query_id,
             is_new,
@@ -105,7 +113,33 @@ impl Recovered {
             positions: summary.positions.clone(),
             ranges_since: summary.ranges_since.clone(),
             pinned: summary.pinned.clone(),
+            delivered: summary.delivered.clone(),
+            marks: summary.marks.clone(),
         }))
+    }
+
+    /// [`Recovered::ranges_since`] without those of the batch in [`Recovered::next`]. `None`: the
+    /// log was written by a version that kept the positions after it alone.
+    #[must_use]
+    pub fn ranges_before_next(&self) -> Option<&[BTreeMap<String, SourceRange>]> {
+        let ranges = match &self.next {
+            Resume::Replay { spec, .. } | Resume::Retry { spec, .. } => &spec.ranges,
+            Resume::Start(_) => return Some(&self.ranges_since),
+        };
+        if ranges.is_empty() {
+            return Some(&self.ranges_since);
+        }
+        self.ranges_since.split_last().filter(|(last, _)| *last == ranges).map(|(_, before)| before)
+    }
+
+    /// The last batch that was committed; `None` before the first.
+    #[must_use]
+    pub fn committed(&self) -> Option<BatchId> {
+        let next = match &self.next {
+            Resume::Start(batch) => *batch,
+            Resume::Replay { spec, .. } | Resume::Retry { spec, .. } => spec.batch,
+        };
+        next.0.checked_sub(1).map(BatchId)
     }
 }
 
@@ -113,8 +147,8 @@ impl Recovered {
 #[derive(Default)]
 pub(crate) struct Loaded {
     pub(crate) summary: LogSummary,
-    /// The largest fencing number so far.
-    pub(crate) fencing: u64,
+    /// The segments that were read.
+    pub(crate) chain: Chain,
     /// The last segment that stays; 0: there is none.
     pub(crate) last_segment: u64,
     pub(crate) leftover: Option<Leftover>,
@@ -122,95 +156,209 @@ pub(crate) struct Loaded {
 
 /// What a crash left at the end of the log, to be cleared before anything new is written.
 pub(crate) enum Leftover {
-    /// A torn write that begins at this byte.
+    /// What does not count: a torn write, or state changes without their commit. It begins at
+    /// this byte.
     Torn(PathBuf, u64),
     /// A segment that was never completely begun.
     Unbegun(PathBuf),
 }
 
-/// Reads the newest snapshot and the log after it. Changes nothing.
+/// Makes durable what a process that was killed may have left in memory: a later one reads it,
+/// goes on from it, and must not outlive it.
+pub(crate) fn settle(
+    disk: &dyn Disk,
+    layout: &Layout,
+    head: Option<&Head>,
+    tail: Option<&Tail>,
+) -> Result<(), CheckpointError> {
+    if head.is_none() {
+        // Directories that the killed process made may not be durable either.
+        for dir in layout.root.ancestors() {
+            match disk.sync_dir(dir) {
+                Err(error) if is_of_others(error.kind()) => {}
+                synced => synced.map_err(CheckpointError::io("sync", dir))?,
+            }
+        }
+    }
+    if let Some(&last) = numbers(disk, layout.log(), segment_number)?.last() {
+        let path = layout.segment(last);
+        let is_known = |tail: &&Tail| tail.segment == last;
+        let from = tail.filter(is_known).map_or(0, |tail| tail.len);
+        disk.rewrite(&path, from).map_err(CheckpointError::io("make durable", &path))?;
+    }
+    for dir in layout.directories() {
+        disk.sync_dir(&dir).map_err(CheckpointError::io("sync", &dir))?;
+    }
+    Ok(())
+}
+
+/// A directory that cannot be opened or synced is none that a checkpoint was just made in.
+fn is_of_others(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(kind, InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported)
+}
+
+/// Times that a checkpoint is read anew because files went while it was read. Only a snapshot
+/// makes files go, and to make one takes longer than to read what it is made of.
+const LOOKS_MAX: u32 = 8;
+
+/// What the log says, without its state. Another process may be writing to it meanwhile, and
+/// removing what it no longer needs. `None`: there is none.
+pub(crate) fn look(
+    disk: &dyn Disk,
+    layout: &Layout,
+) -> Result<Option<LogSummary>, CheckpointError> {
+    let mut looks = 1;
+    loop {
+        let before = files(disk, layout)?;
+        let tail = Tail::read(disk, layout)?;
+        match load(disk, layout, before.0.as_ref(), tail.as_ref(), None) {
+            Ok(loaded) => return Ok(before.0.map(|_| loaded.summary)),
+            Err(_) if looks < LOOKS_MAX && files(disk, layout)? != before => looks += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+type Files = (Option<Head>, Vec<u64>, Vec<u64>);
+
+fn files(disk: &dyn Disk, layout: &Layout) -> Result<Files, CheckpointError> {
+    let head = Head::read(disk, layout)?;
+    let snapshots = numbers(disk, layout.snapshots(), snapshot_number)?;
+    Ok((head, snapshots, numbers(disk, layout.log(), segment_number)?))
+}
+
+/// Reads the newest snapshot and the log after it. Changes nothing. State goes to `apply`, if it
+/// is wanted.
 pub(crate) fn load(
     disk: &dyn Disk,
     layout: &Layout,
-    apply: &mut dyn FnMut(Change<'_>),
+    head: Option<&Head>,
+    tail: Option<&Tail>,
+    apply: Option<&mut Apply<'_>>,
 ) -> Result<Loaded, CheckpointError> {
+    let Some(head) = head else {
+        return Ok(Loaded { leftover: unbegun(disk, layout)?, ..Loaded::default() });
+    };
     let mut loaded = Loaded::default();
     let base = numbers(disk, layout.snapshots(), snapshot_number)?.last().copied().unwrap_or(0);
+    let mut nothing = |_: Change<'_>| Ok(());
+    let wants_state = apply.is_some();
+    let apply = apply.unwrap_or(&mut nothing);
     if base > 0 {
-        loaded.summary = load_snapshot(disk, layout, base, apply)?;
+        let (summary, entries) = EntriesReader::snapshot(disk, &layout.snapshot(base))?;
+        if wants_state {
+            entries.visit_all(apply)?;
+        }
+        loaded.summary = summary;
         loaded.last_segment = base;
     }
     let segments = numbers(disk, layout.log(), segment_number)?;
-    let last = segments.last().copied();
-    if base > 0 && last.is_none_or(|last| last <= base) {
-        // A segment is only folded into a snapshot once the next one is durable.
-        return Err(missing(layout, base + 1, &segments));
+    let known = tail.map_or(0, |tail| tail.segment).max(head.segment);
+    let last = segments.last().copied().unwrap_or(0);
+    if last < known {
+        return Err(missing(layout, layout.segment(last.max(base) + 1), base, &segments));
     }
     for number in segments.iter().copied().filter(|number| *number > base) {
         if number != loaded.last_segment + 1 {
-            return Err(missing(layout, loaded.last_segment + 1, &segments));
+            let wanted = layout.segment(loaded.last_segment + 1);
+            return Err(missing(layout, wanted, base, &segments));
         }
-        load_segment(disk, layout, number, Some(number) == last, &mut loaded, apply)?;
+        let ending = if number == last {
+            Ending::Open { durable: durable(number, head, tail) }
+        } else {
+            Ending::Closed
+        };
+        load_segment(disk, layout, number, ending, tail, &mut loaded, apply)?;
     }
-    forget_unbegun_log(layout, &mut loaded);
+    check_head(layout, head, &loaded)?;
     Ok(loaded)
 }
 
-fn load_snapshot(
-    disk: &dyn Disk,
-    layout: &Layout,
-    number: u64,
-    apply: &mut dyn FnMut(Change<'_>),
-) -> Result<LogSummary, CheckpointError> {
-    let (summary, mut reader) = SnapshotReader::open(disk, &layout.snapshot(number))?;
-    while let Some(chunk) = reader.chunk()? {
-        decode_changes(&chunk).flatten().for_each(&mut *apply);
-    }
-    Ok(summary)
+/// Bytes of a segment that are known to have been durable.
+fn durable(number: u64, head: &Head, tail: Option<&Tail>) -> u64 {
+    let begun = if number <= head.segment { HEADER_BYTES as u64 } else { 0 };
+    let tail = tail.filter(|tail| tail.segment == number);
+    tail.map_or(0, |tail| tail.len).max(begun)
 }
 
 fn load_segment(
     disk: &dyn Disk,
     layout: &Layout,
     number: u64,
-    is_last: bool,
+    ending: Ending,
+    tail: Option<&Tail>,
     loaded: &mut Loaded,
-    apply: &mut dyn FnMut(Change<'_>),
+    apply: &mut Apply<'_>,
 ) -> Result<(), CheckpointError> {
     let path = layout.segment(number);
-    let folded = fold_segment(disk, &path, is_last, &mut loaded.summary, apply)?;
+    let summary = &mut loaded.summary;
+    let folded = loaded.chain.fold(disk, layout, number, ending, summary, apply)?;
     let Some(header) = folded.header else {
         loaded.leftover = Some(Leftover::Unbegun(path));
         return Ok(());
     };
-    if header.number != number || header.fencing < loaded.fencing {
-        let found = format!(
-            "it is segment {} of start {}, and follows start {}",
-            header.number, header.fencing, loaded.fencing
-        );
+    if tail.is_some_and(|tail| tail.segment == number && tail.salt != header.salt) {
+        let found = "it is not the segment that was written last (so the tail says)";
         return Err(CheckpointError::damaged(&path, 0, found));
     }
-    loaded.fencing = header.fencing;
     loaded.last_segment = number;
     loaded.leftover = folded.torn_at.map(|at| Leftover::Torn(path, at));
     Ok(())
 }
 
-/// A crash while the checkpoint was made leaves a first segment without the record that names the
-/// query. Nothing depends on it, so the checkpoint is made anew.
-fn forget_unbegun_log(layout: &Layout, loaded: &mut Loaded) {
-    if loaded.summary.query_id.is_none() && loaded.last_segment == 1 {
-        loaded.leftover = Some(Leftover::Unbegun(layout.segment(1)));
-        loaded.last_segment = 0;
+/// The log's first record, or the snapshot, says the same as the head.
+fn check_head(layout: &Layout, head: &Head, loaded: &Loaded) -> Result<(), CheckpointError> {
+    let summary = &loaded.summary;
+    if summary.query_id.as_ref() == Some(&head.query_id) && summary.pinned == head.pinned {
+        return Ok(());
     }
+    let log = summary.query_id.as_ref().map_or("of none", |id| id.0.as_str());
+    let found = format!("it is of query {}, and the log is {log}", head.query_id.0);
+    Err(CheckpointError::damaged(&layout.head(), 0, found))
 }
 
-fn missing(layout: &Layout, wanted: u64, segments: &[u64]) -> CheckpointError {
-    let found = match (segments.first(), segments.last()) {
+/// A crash while the checkpoint was made leaves no head, and at most a first segment that names
+/// the query. Nothing depends on it, so the checkpoint is made anew.
+pub(crate) fn unbegun(
+    disk: &dyn Disk,
+    layout: &Layout,
+) -> Result<Option<Leftover>, CheckpointError> {
+    let snapshots = numbers(disk, layout.snapshots(), snapshot_number)?;
+    let segments = numbers(disk, layout.log(), segment_number)?;
+    // An older format had no head, and is refused by its name.
+    if let Some(number) = snapshots.first() {
+        EntriesReader::snapshot(disk, &layout.snapshot(*number))?;
+    }
+    let no_head = || {
+        let base = snapshots.last().copied().unwrap_or(0);
+        Err(missing(layout, layout.head(), base, &segments))
+    };
+    let Some(&first) = segments.first() else {
+        return if snapshots.is_empty() { Ok(None) } else { no_head() };
+    };
+    segment::open(disk, &layout.segment(first))?;
+    if first > 1 || segments.len() > 1 || !snapshots.is_empty() {
+        return no_head();
+    }
+    let mut summary = LogSummary::default();
+    let ending = Ending::Open { durable: 0 };
+    Chain::default().fold(disk, layout, first, ending, &mut summary, &mut |_| Ok(()))?;
+    if summary.planned.is_some() {
+        return no_head();
+    }
+    Ok(Some(Leftover::Unbegun(layout.segment(first))))
+}
+
+fn missing(layout: &Layout, path: PathBuf, base: u64, segments: &[u64]) -> CheckpointError {
+    let segments = match (segments.first(), segments.last()) {
         (Some(first), Some(last)) => format!("segments {first} to {last}"),
         _ => "no segments".to_owned(),
     };
-    CheckpointError::Missing { path: layout.segment(wanted), found }
+    let snapshot = if base > 0 { format!("snapshot {base}") } else { "no snapshot".to_owned() };
+    let (log, snapshots) = (layout.log(), layout.snapshots());
+    let found = format!("{segments} ({}), and {snapshot} ({})", log.display(), snapshots.display());
+    CheckpointError::Missing { path, found }
 }
 
 fn numbers(

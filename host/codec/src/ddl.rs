@@ -14,10 +14,18 @@ pub const UTC: &str = "UTC";
 /// own parser gives up at a similar depth.
 const NESTING_MAX: usize = 100;
 
+/// Fields of a schema, with those of structs in it. Each is looked at again and again while a query is
+/// planned, and has a buffer of its own in each block of rows.
+const FIELDS_MAX: usize = 10_000;
+
+/// Characters of a text that a message shows.
+const SHOWN_MAX: usize = 500;
+
 /// Why a text is no schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{text}\" is not a schema: at character {position} there is {found}, expected {expected}"
+    "\"{}\" is not a schema: at character {position} there is {found}, expected {expected}",
+    shown(text)
 )]
 pub struct DdlError {
     /// The text as it was given.
@@ -28,6 +36,14 @@ pub struct DdlError {
     pub found: String,
     /// What a schema would have there.
     pub expected: String,
+}
+
+/// The start of a text that is long.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Parses a list of columns, `a INT, b STRING`, or one struct type, `STRUCT<a: INT, b: STRING>`.
@@ -132,11 +148,13 @@ struct Parser<'a> {
     text: &'a str,
     /// Byte position of what comes next.
     at: usize,
+    /// Fields that were read.
+    fields: usize,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parser<'a> {
-        Parser { text, at: 0 }
+        Parser { text, at: 0, fields: 0 }
     }
 
     /// Parses the whole text.
@@ -155,6 +173,10 @@ impl<'a> Parser<'a> {
     fn columns(&mut self, end: Option<char>, depth: usize) -> Result<Fields, DdlError> {
         let mut fields = Vec::new();
         loop {
+            self.fields += 1;
+            if self.fields > FIELDS_MAX {
+                return Err(self.error(&format!("at most {FIELDS_MAX} fields")));
+            }
             let name = self.name()?;
             self.take(':');
             let data_type = self.data_type(depth)?;
@@ -363,7 +385,7 @@ impl<'a> Parser<'a> {
                 let before = self.at;
                 let word = self.word();
                 self.at = before;
-                format!("\"{word}\"")
+                format!("\"{}\"", shown(word))
             }
             Some(c) => format!("\"{c}\""),
         };

@@ -40,7 +40,7 @@ fn malformed_text_ends_a_query_in_mode_failfast() {
     let mut decoder = JsonDecoder::new(parse_schema("n INT").unwrap(), options).unwrap();
     decoder.decode_lines(b"{\"n\":1}\n").unwrap();
     let error = decoder.decode_lines(b"{\"n\":\"1\"}\n").unwrap_err();
-    assert_eq!(error, DecodeError::Malformed("{\"n\":\"1\"}".to_owned()));
+    assert_eq!(error.error, DecodeError::Malformed("{\"n\":\"1\"}".to_owned()));
     assert_eq!(decoder.finish().num_rows(), 1);
 }
 

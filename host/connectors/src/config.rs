@@ -9,11 +9,98 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use tidemill_core::OutputMode;
+use tidemill_core::{OutputMode, Secret, Secrets};
 
 /// Tells the time, in milliseconds since 1970-01-01 UTC. Handed in, so that connectors read no
 /// clock of their own.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The value of an option: a text, which messages show unless it is a secret.
+///
+/// Secret is what came from the environment (`${…}`), and what the option's name says to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OptionText {
+    /// Anybody may see it.
+    Plain(String),
+    /// Nobody may.
+    Secret(Secret<String>),
+}
+
+impl OptionText {
+    /// A text that must not be shown.
+    pub fn secret(text: impl Into<String>) -> OptionText {
+        OptionText::Secret(Secret::new(text.into()))
+    }
+
+    /// The same text, as a secret.
+    #[must_use]
+    pub fn hidden(self) -> OptionText {
+        match self {
+            OptionText::Plain(text) => OptionText::secret(text),
+            secret => secret,
+        }
+    }
+
+    /// The text, to be used and not to be shown.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        match self {
+            OptionText::Plain(text) => text,
+            OptionText::Secret(text) => text.reveal(),
+        }
+    }
+
+    /// The text as a message may have it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            OptionText::Plain(text) => text.clone(),
+            OptionText::Secret(text) => format!("{text:?}"),
+        }
+    }
+}
+
+impl From<&str> for OptionText {
+    fn from(text: &str) -> OptionText {
+        OptionText::Plain(text.to_owned())
+    }
+}
+
+impl From<String> for OptionText {
+    fn from(text: String) -> OptionText {
+        OptionText::Plain(text)
+    }
+}
+
+/// The secrets among options, and those within their texts: passwords in URLs and in Kafka's
+/// `sasl.jaas.config`, which clients take out and complain of by themselves.
+#[must_use]
+pub fn secrets_of(options: &BTreeMap<String, OptionText>) -> Secrets {
+    let mut secrets = Secrets::default();
+    for option in options.values() {
+        if let OptionText::Secret(text) = option {
+            let text = text.reveal();
+            secrets.add(text, None);
+            password_of_url(text).into_iter().for_each(|password| secrets.add(password, None));
+            for (_, rest) in
+                text.match_indices("password=").map(|(at, word)| text.split_at(at + word.len()))
+            {
+                let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''));
+                let password = quote.and_then(|quote| rest[1..].split(quote).next());
+                password.into_iter().for_each(|password| secrets.add(password, None));
+            }
+        }
+    }
+    secrets
+}
+
+/// `pass` of `scheme://user:pass@host`.
+fn password_of_url(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
+}
 
 /// A `[source.NAME]` or `[static.NAME]` of a job.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +115,7 @@ pub struct SourceConfig {
     /// Columns, where the format does not know them itself.
     pub schema: Option<SchemaRef>,
     /// Spark's options, by Spark's names.
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, OptionText>,
 }
 
 /// A `[sink]` or `[target.NAME]` of a job.
@@ -42,7 +129,7 @@ pub struct SinkConfig {
     /// Where a file sink writes, or a database file.
     pub path: Option<PathBuf>,
     /// Spark's options, by Spark's names, and ours.
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, OptionText>,
     /// Columns of the rows to come; `None` for a target, which learns them at its first write.
     pub schema: Option<SchemaRef>,
     /// Which rows of the result come.
@@ -105,7 +192,7 @@ pub enum ConfigError {
         place: String,
         /// The option.
         option: String,
-        /// The value as given.
+        /// The value as given; `…` if it is a secret.
         value: String,
         /// What it has to be.
         wanted: String,
@@ -156,5 +243,24 @@ impl ConfigError {
             | ConfigError::OutputMode { .. }
             | ConfigError::Schema { .. } => None,
         }
+    }
+
+    /// The same error without the secrets that a parser or a client may have quoted.
+    pub(crate) fn concealed(mut self, secrets: &Secrets) -> ConfigError {
+        let conceal = |text: &mut String| *text = secrets.conceal(text).into_owned();
+        match &mut self {
+            ConfigError::BadValue { value, wanted, .. } => {
+                conceal(value);
+                conceal(wanted);
+            }
+            ConfigError::Schema { reason, .. } => conceal(reason),
+            ConfigError::UnknownFormat { .. }
+            | ConfigError::FormatNotSupportedYet { .. }
+            | ConfigError::UnknownOption { .. }
+            | ConfigError::OptionNotSupportedYet { .. }
+            | ConfigError::Missing { .. }
+            | ConfigError::OutputMode { .. } => {}
+        }
+        self
     }
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use tidemill_core::Interval;
+use tidemill_core::{Interval, nearest, parse_bytes};
 
-use crate::ConfigError;
+use crate::{ConfigError, OptionText};
 
 /// The options that a format knows.
 #[derive(Clone, Copy)]
@@ -24,14 +24,14 @@ pub(crate) struct Known {
 pub(crate) struct Options {
     place: String,
     /// Lower-case name to the name as given and the value.
-    given: BTreeMap<String, (String, String)>,
+    given: BTreeMap<String, (String, OptionText)>,
 }
 
 impl Options {
     /// Checks the names. `known` is a list, because formats share options.
     pub(crate) fn check(
         place: &str,
-        options: &BTreeMap<String, String>,
+        options: &BTreeMap<String, OptionText>,
         known: &[Known],
     ) -> Result<Options, ConfigError> {
         let mut given = BTreeMap::new();
@@ -44,7 +44,7 @@ impl Options {
                     return Err(ConfigError::BadValue {
                         place: place.to_owned(),
                         option: name.clone(),
-                        value: value.clone(),
+                        value: value.shown(),
                         wanted: format!("\"{earlier}\" sets the same option: keep one"),
                     });
                 }
@@ -70,7 +70,7 @@ impl Options {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.given.get(&name.to_lowercase()).map(|(_, value)| value.as_str())
+        self.given.get(&name.to_lowercase()).map(|(_, value)| value.reveal())
     }
 
     pub(crate) fn bool(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
@@ -119,16 +119,6 @@ impl Options {
             .ok_or_else(|| self.bad(name, "it has to be a size like \"10485760\" or \"10m\""))
     }
 
-    /// One character that is one byte.
-    pub(crate) fn byte(&self, name: &str, default: u8) -> Result<u8, ConfigError> {
-        match self.text(name) {
-            None => Ok(default),
-            Some("\\t") => Ok(b'\t'),
-            Some(text) if text.len() == 1 => Ok(text.as_bytes()[0]),
-            Some(_) => Err(self.bad(name, "it has to be one ASCII character")),
-        }
-    }
-
     /// The path beside the options, or among them, where Spark has it.
     pub(crate) fn path(&self, beside: Option<&Path>) -> Result<PathBuf, ConfigError> {
         match (beside, self.text("path")) {
@@ -145,22 +135,12 @@ impl Options {
         }
     }
 
-    /// Refuses values other than the one that is built.
-    pub(crate) fn only(&self, name: &str, built: &str) -> Result<(), ConfigError> {
-        match self.text(name) {
-            Some(value) if !value.eq_ignore_ascii_case(built) => {
-                Err(self.bad(name, &format!("only \"{built}\" is supported yet")))
-            }
-            _ => Ok(()),
-        }
-    }
-
     pub(crate) fn bad(&self, name: &str, wanted: &str) -> ConfigError {
-        let (option, value) = self.given.get(&name.to_lowercase()).cloned().unwrap_or_default();
+        let given = self.given.get(&name.to_lowercase());
         ConfigError::BadValue {
             place: self.place.clone(),
-            option: if option.is_empty() { name.to_owned() } else { option },
-            value,
+            option: given.map_or_else(|| name.to_owned(), |(option, _)| option.clone()),
+            value: given.map(|(_, value)| value.shown()).unwrap_or_default(),
             wanted: wanted.to_owned(),
         }
     }
@@ -172,16 +152,8 @@ pub(crate) fn suggestion<'a>(
     known: impl Iterator<Item = &'a str> + Clone,
     what: &str,
 ) -> String {
-    /// Below this a name is more likely another word than a slip of the pen.
-    const SIMILARITY_MIN: f64 = 0.8;
-    let lower = name.to_lowercase();
-    let nearest = known
-        .clone()
-        .map(|other| (strsim::jaro_winkler(&lower, &other.to_lowercase()), other))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, nearest)) => format!("did you mean \"{nearest}\"?"),
+    match nearest(name, known.clone()) {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
         None => {
             let all: Vec<&str> = known.collect();
             if all.is_empty() {
@@ -212,21 +184,6 @@ fn parse_time(text: &str, bare_unit: &str) -> Option<Interval> {
     format!("{number} {unit}").parse().ok()
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" => 10,
-        "m" | "mb" => 20,
-        "g" | "gb" => 30,
-        "t" | "tb" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -236,7 +193,7 @@ mod tests {
         Known { built: &["maxFilesPerTrigger", "maxFileAge", "sep"], later: &["cleanSource"] };
 
     fn check(name: &str, value: &str) -> Result<Options, ConfigError> {
-        let given = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let given = BTreeMap::from([(name.to_owned(), value.into())]);
         Options::check("source \"s\"", &given, &[KNOWN])
     }
 
@@ -275,9 +232,6 @@ mod tests {
         let long = check("maxFileAge", "5 minutes").unwrap();
         assert_eq!(long.millis("maxFileAge", "ms"), Ok(Some(300_000)));
         assert!(check("maxFileAge", "soon").unwrap().millis("maxFileAge", "ms").is_err());
-        assert_eq!(parse_bytes("10m"), Some(10 << 20));
-        assert_eq!(parse_bytes("1gb"), Some(1 << 30));
-        assert_eq!(parse_bytes("x"), None);
     }
 
     #[test]

@@ -1,20 +1,21 @@
 //! From a job's words to sources and sinks that could be opened.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Abandoned, ConnectorError, QueryId, Sink, Source};
+use tidemill_core::{Abandoned, ConnectorError, Held, QueryId, Sink, Source};
 
 use crate::console::{ConsoleOutput, ConsolePlan};
 use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
-use crate::kafka::{KafkaPlan, KafkaSinkPlan};
+use crate::kafka::{self, KafkaPlan, KafkaSinkPlan};
 use crate::memory::{MemoryPlan, MemoryTables};
 use crate::noop::NoopPlan;
 use crate::options::suggestion;
 use crate::rate::{RateMicroBatchPlan, RatePlan};
-use crate::sqlite::SqlitePlan;
-use crate::{Clock, ConfigError, SinkConfig, SourceConfig};
+use crate::sqlite::{self, SqlitePlan};
+use crate::{Clock, ConfigError, OptionText, SinkConfig, SourceConfig, secrets_of};
 
 const SOURCES: [&str; 7] = ["kafka", "json", "csv", "parquet", "text", "rate", "rate-micro-batch"];
 const SOURCES_LATER: [&str; 7] =
@@ -34,6 +35,39 @@ const SINKS_LATER: [&str; 11] = [
     "foreach",
 ];
 
+/// What names of options have in common, whatever the format, whose values are secret.
+const SECRETS: [&str; 9] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "credential",
+    "apikey",
+    "api_key",
+    "api.key",
+    "private",
+];
+
+/// Whether the value of an option must not be shown: by its name, or as its format declares it.
+#[must_use]
+pub fn is_secret_option(format: &str, option: &str) -> bool {
+    let declared: &[&str] = match format.to_lowercase().as_str() {
+        "kafka" => &kafka::SECRETS,
+        "sqlite" => &sqlite::SECRETS,
+        _ => &[],
+    };
+    let option = option.to_lowercase();
+    SECRETS.iter().chain(declared).any(|word| option.contains(word))
+}
+
+fn hide_secrets(format: &str, options: &mut BTreeMap<String, OptionText>) {
+    for (name, value) in options {
+        if is_secret_option(format, name) {
+            *value = std::mem::replace(value, OptionText::Plain(String::new())).hidden();
+        }
+    }
+}
+
 /// A source whose configuration was checked. Nothing runs yet.
 pub struct PlannedSource {
     name: String,
@@ -48,7 +82,13 @@ enum SourceKind {
 }
 
 /// Checks a source of a job.
-pub fn plan_source(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
+pub fn plan_source(mut config: SourceConfig) -> Result<PlannedSource, ConfigError> {
+    hide_secrets(&config.format, &mut config.options);
+    let secrets = secrets_of(&config.options);
+    source_of(config).map_err(|error| error.concealed(&secrets))
+}
+
+fn source_of(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
     let place = format!("source \"{}\"", config.name);
     let file = |format| FilePlan::new(format, &config, &place).map(Arc::new).map(SourceKind::File);
     let kind = match config.format.to_lowercase().as_str() {
@@ -128,7 +168,13 @@ enum SinkKind {
 }
 
 /// Checks a sink or a target of a job.
-pub fn plan_sink(config: SinkConfig) -> Result<PlannedSink, ConfigError> {
+pub fn plan_sink(mut config: SinkConfig) -> Result<PlannedSink, ConfigError> {
+    hide_secrets(&config.format, &mut config.options);
+    let secrets = secrets_of(&config.options);
+    sink_of(config).map_err(|error| error.concealed(&secrets))
+}
+
+fn sink_of(config: SinkConfig) -> Result<PlannedSink, ConfigError> {
     let place = format!("sink \"{}\"", config.name);
     let kind = match config.format.to_lowercase().as_str() {
         "console" => SinkKind::Console(ConsolePlan::new(&config, &place)?),
@@ -158,6 +204,30 @@ impl PlannedSink {
             SinkKind::Console(_) | SinkKind::Kafka(_) | SinkKind::Memory(_) | SinkKind::Noop(_) => {
                 Ok(())
             }
+        }
+    }
+
+    /// How the sink is named once it is open ([`Sink::description`]).
+    #[must_use]
+    pub fn description(&self) -> String {
+        match &self.kind {
+            SinkKind::File(plan) => plan.description(),
+            SinkKind::Sqlite(plan) => plan.description(),
+            SinkKind::Kafka(plan) => plan.description(),
+            SinkKind::Memory(_) => MemoryPlan::DESCRIPTION.to_owned(),
+            SinkKind::Console(_) => ConsolePlan::DESCRIPTION.to_owned(),
+            SinkKind::Noop(_) => NoopPlan::DESCRIPTION.to_owned(),
+        }
+    }
+
+    /// What the place holds of the query, without creating anything. The same as
+    /// [`Sink::held`] says once it is open.
+    pub fn held(&self, context: &SinkContext) -> Result<Held, ConnectorError> {
+        match &self.kind {
+            SinkKind::File(plan) => plan.held(&context.query_id),
+            SinkKind::Sqlite(plan) => plan.held(&context.query_id),
+            SinkKind::Memory(plan) => plan.open(&context.query_id, &context.tables).held(),
+            SinkKind::Console(_) | SinkKind::Kafka(_) | SinkKind::Noop(_) => Ok(Held::Unknown),
         }
     }
 

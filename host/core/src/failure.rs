@@ -10,20 +10,33 @@ use std::error::Error;
 #[error("{message}")]
 pub struct ConnectorError {
     message: String,
-    retryable: bool,
+    kind: Kind,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Retryable,
+    Fatal,
+    Unread,
 }
 
 impl ConnectorError {
     /// The same call may succeed later: the place is busy or away.
     pub fn retryable(message: impl Into<String>) -> ConnectorError {
-        ConnectorError { message: message.into(), retryable: true, source: None }
+        ConnectorError { message: message.into(), kind: Kind::Retryable, source: None }
     }
 
     /// The same call will fail again.
     pub fn fatal(message: impl Into<String>) -> ConnectorError {
-        ConnectorError { message: message.into(), retryable: false, source: None }
+        ConnectorError { message: message.into(), kind: Kind::Fatal, source: None }
+    }
+
+    /// Whoever read what the sink writes has gone: the other end of a pipe. Nothing is wrong, and
+    /// nothing more is wanted.
+    pub fn unread(message: impl Into<String>) -> ConnectorError {
+        ConnectorError { message: message.into(), kind: Kind::Unread, source: None }
     }
 
     /// Adds what lies beneath; it is shown after the message.
@@ -36,6 +49,12 @@ impl ConnectorError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.retryable
+        self.kind == Kind::Retryable
+    }
+
+    /// Whether nobody reads the sink any more.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.kind == Kind::Unread
     }
 }

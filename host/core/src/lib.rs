@@ -10,12 +10,16 @@
 #![warn(missing_docs)]
 
 mod abandoned;
+mod bytes;
 mod failure;
 mod ids;
 mod interval;
+mod memory;
+mod nearest;
 mod output_mode;
 mod plugin;
 mod progress;
+mod secret;
 mod sink;
 mod source;
 mod spec;
@@ -25,9 +29,12 @@ mod trigger;
 mod watermark;
 
 pub use abandoned::{AbandonOnDrop, Abandoned};
+pub use bytes::parse_bytes;
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};
 pub use interval::{Interval, IntervalError};
+pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text};
+pub use nearest::nearest;
 pub use output_mode::OutputMode;
 pub use plugin::{
     BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle, FunctionInstance, FunctionKind,
@@ -38,12 +45,13 @@ pub use progress::{
     EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
     SourceProgress, StateProgress, format_millis,
 };
-pub use sink::{Begin, Delivery, Sink};
+pub use secret::{Secret, Secrets};
+pub use sink::{Begin, Delivered, Delivery, Held, Mark, Sink};
 pub use source::{
-    AskAgain, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
-    TableReader, Wake, beside,
+    AskAgain, CountMalformed, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source,
+    SourceRange, TableReader, Wake, beside, read_then_decode,
 };
-pub use spec::{AttemptSpec, BatchSpec};
+pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{
     Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
     StateVisitor, member_key, split_member,

@@ -145,8 +145,8 @@ pub trait PayloadDecoder: Send {
     /// The columns that come out.
     fn schema(&self) -> SchemaRef;
 
-    /// Takes the payload of the next row; `None` where it is null.
-    fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), ConnectorError>;
+    /// Takes the payload of the next row; `None` where it is null. Gives whether it is malformed.
+    fn decode(&mut self, payload: Option<&[u8]>) -> Result<bool, ConnectorError>;
 
     /// The rows since the last call.
     fn finish(&mut self) -> RecordBatch;
@@ -176,23 +176,40 @@ pub trait RangeReader: Send + Sync {
         slice: Slice,
         projection: &[usize],
         payload: usize,
-        mut decoder: Box<dyn PayloadDecoder>,
+        decoder: Box<dyn PayloadDecoder>,
     ) -> Result<RowStream, ConnectorError> {
-        let mut columns = projection.to_vec();
-        columns.push(payload);
-        columns.sort_unstable();
-        columns.dedup();
-        let place = |wanted: &usize| columns.iter().position(|column| column == wanted);
-        let kept: Vec<usize> = projection.iter().filter_map(place).collect();
-        let payload = place(&payload).unwrap_or_default();
-        let rows = self.read(range, slice, &columns)?;
-        Ok(Box::new(rows.map(move |rows| {
-            let rows = rows?;
-            decode_array(rows.column(payload), decoder.as_mut())?;
-            let kept = rows.project(&kept).map_err(misfit)?;
-            beside(&decoder.finish(), &kept)
-        })))
+        read_then_decode(self, range, slice, projection, payload, decoder, Box::new(|_| {}))
     }
+}
+
+/// Called with the number of malformed payloads of a record batch.
+pub type CountMalformed = Box<dyn Fn(u64) + Send>;
+
+/// What [`RangeReader::read_decoded`] does where a source does not know better: reads a column and
+/// takes it apart.
+pub fn read_then_decode<R: RangeReader + ?Sized>(
+    reader: &R,
+    range: &SourceRange,
+    slice: Slice,
+    projection: &[usize],
+    payload: usize,
+    mut decoder: Box<dyn PayloadDecoder>,
+    count_malformed: CountMalformed,
+) -> Result<RowStream, ConnectorError> {
+    let mut columns = projection.to_vec();
+    columns.push(payload);
+    columns.sort_unstable();
+    columns.dedup();
+    let place = |wanted: &usize| columns.iter().position(|column| column == wanted);
+    let kept: Vec<usize> = projection.iter().filter_map(place).collect();
+    let payload = place(&payload).unwrap_or_default();
+    let rows = reader.read(range, slice, &columns)?;
+    Ok(Box::new(rows.map(move |rows| {
+        let rows = rows?;
+        count_malformed(decode_array(rows.column(payload), decoder.as_mut())?);
+        let kept = rows.project(&kept).map_err(misfit)?;
+        beside(&decoder.finish(), &kept)
+    })))
 }
 
 /// Reads a table that does not change while a query runs.
@@ -215,11 +232,16 @@ fn misfit(error: arrow::error::ArrowError) -> ConnectorError {
     ConnectorError::fatal("the rows that were read do not fit their columns").caused_by(error)
 }
 
+/// Gives how many payloads are malformed.
 fn decode_array(
     payloads: &dyn Array,
     decoder: &mut dyn PayloadDecoder,
-) -> Result<(), ConnectorError> {
-    let mut decode = |payload: Option<&[u8]>| decoder.decode(payload);
+) -> Result<u64, ConnectorError> {
+    let mut malformed = 0;
+    let mut decode = |payload: Option<&[u8]>| {
+        malformed += u64::from(decoder.decode(payload)?);
+        Ok::<(), ConnectorError>(())
+    };
     match payloads.data_type() {
         DataType::Utf8 => {
             payloads.as_string::<i32>().iter().try_for_each(|v| decode(v.map(str::as_bytes)))
@@ -236,5 +258,6 @@ fn decode_array(
         other => Err(ConnectorError::fatal(format!(
             "a column of type {other} was to be decoded; it must hold strings or binaries"
         ))),
-    }
+    }?;
+    Ok(malformed)
 }

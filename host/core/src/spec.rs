@@ -1,6 +1,7 @@
 //! What is fixed for a micro-batch before it runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,57 @@ impl BatchSpec {
     #[must_use]
     pub fn is_no_data(&self) -> bool {
         self.ranges.is_empty()
+    }
+}
+
+/// A [`BatchSpec`] as the log and the marks of places write it: JSON, with its digest.
+///
+/// Two texts may say the same (a later version may write a member more), so what counts for
+/// [`EncodedSpec::is_same`] is what they say; equal digests only make the answer cheap. Clones
+/// share the text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EncodedSpec {
+    text: Arc<str>,
+    digest: Digest,
+}
+
+impl EncodedSpec {
+    /// Encodes a spec.
+    #[must_use]
+    pub fn of(spec: &BatchSpec) -> EncodedSpec {
+        let text =
+            serde_json::to_string(spec).expect("plain data with text keys always has a JSON form");
+        EncodedSpec::from_text(text)
+    }
+
+    /// A text that a place kept. What it says shows in [`EncodedSpec::decode`].
+    #[must_use]
+    pub fn from_text(text: impl Into<Arc<str>>) -> EncodedSpec {
+        let text = text.into();
+        EncodedSpec { digest: Digest::of(text.as_bytes()), text }
+    }
+
+    /// The JSON.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// SHA-256 of the text.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The spec. `Err` says why the text is none.
+    pub fn decode(&self) -> Result<BatchSpec, String> {
+        serde_json::from_str(&self.text).map_err(|error| error.to_string())
+    }
+
+    /// Whether both say the same.
+    #[must_use]
+    pub fn is_same(&self, other: &EncodedSpec) -> bool {
+        self.digest == other.digest || self.decode().is_ok_and(|spec| Ok(spec) == other.decode())
     }
 }
 

@@ -17,7 +17,7 @@ pub struct ShardId(pub u32);
 impl ShardId {
     /// The shard of a key: XXH3-64 of its bytes with seed 0, modulo `count`.
     ///
-    /// Checkpoints depend on it, so it never changes (`schemas/checkpoint/v1/FORMAT.md` has test
+    /// Checkpoints depend on it, so it never changes (`schemas/checkpoint/v2/FORMAT.md` has test
     /// vectors). `count` is the query's `shuffle_partitions`; 0 is taken as 1.
     #[must_use]
     pub fn of_key(key: &[u8], count: u32) -> ShardId {

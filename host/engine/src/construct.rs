@@ -10,6 +10,10 @@ use tidemill_core::{AskAgain, BatchId, BatchSpec, ReadLimit, SourceRange, Wake, 
 use crate::trace::section;
 use crate::{EngineError, NamedSource};
 
+/// A source that says when its next rows come goes by the machine's clock, which may be set
+/// meanwhile: it is asked again after a second at the latest.
+const CLOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// What is known of the next batch before its sources are asked.
 pub(crate) struct NextBatch {
     pub(crate) batch: BatchId,
@@ -22,6 +26,10 @@ pub(crate) struct NextBatch {
     pub(crate) may_have_no_data: bool,
 }
 
+fn is_unanswered(named: &NamedSource) -> bool {
+    matches!(named.source.ask_again(), AskAgain::Unanswered(_))
+}
+
 /// The query's sources, and where they stand.
 pub(crate) struct Reading {
     sources: Vec<NamedSource>,
@@ -29,6 +37,8 @@ pub(crate) struct Reading {
     ends: BTreeMap<String, Value>,
     /// Ranges that are fixed and that no batch has yet. Their sources stand behind them.
     fixed: BTreeMap<String, SourceRange>,
+    /// Sources whose place does not answer, and since when: milliseconds since 1970-01-01 UTC.
+    unanswered: BTreeMap<String, i64>,
 }
 
 impl Reading {
@@ -37,7 +47,8 @@ impl Reading {
         for named in &mut sources {
             named.source.notify(Arc::clone(wake));
         }
-        Reading { sources, ends: BTreeMap::new(), fixed: BTreeMap::new() }
+        let (ends, fixed) = (BTreeMap::new(), BTreeMap::new());
+        Reading { sources, ends, fixed, unanswered: BTreeMap::new() }
     }
 
     /// How long to wait before the sources, which had nothing, are asked again, unless one calls.
@@ -46,16 +57,31 @@ impl Reading {
         let wait = |named: &NamedSource| match named.source.ask_again() {
             AskAgain::WhenWoken => None,
             AskAgain::NowAndThen => Some(now_and_then),
-            AskAgain::After(wait) | AskAgain::Unanswered(wait) => Some(wait),
+            AskAgain::After(wait) => Some(wait.min(CLOCK_WAIT_MAX)),
+            AskAgain::Unanswered(wait) => Some(wait),
         };
         self.sources.iter().filter_map(wait).min().unwrap_or(Duration::MAX)
     }
 
     /// Whether all sources know that they gave what they have.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let unanswered =
-            |named: &NamedSource| matches!(named.source.ask_again(), AskAgain::Unanswered(_));
-        !self.sources.iter().any(unanswered)
+        !self.sources.iter().any(is_unanswered)
+    }
+
+    /// Looks which sources' places do not answer now. Gives all of them, and since when, if they
+    /// are not those of the last look.
+    pub(crate) fn newly_unanswered(&mut self, now_ms: i64) -> Option<&BTreeMap<String, i64>> {
+        let unanswered = self.sources.iter().filter(|named| is_unanswered(named));
+        let since = |named: &NamedSource| {
+            let before = self.unanswered.get(&named.name).copied();
+            (named.name.clone(), before.unwrap_or(now_ms))
+        };
+        let unanswered: BTreeMap<String, i64> = unanswered.map(since).collect();
+        if unanswered == self.unanswered {
+            return None;
+        }
+        self.unanswered = unanswered;
+        Some(&self.unanswered)
     }
 
     pub(crate) fn restore(

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use tidemill_checkpoint::CheckpointError;
-use tidemill_core::{BatchId, ConnectorError, PluginError, StateError};
-use tidemill_plan::PlanError;
+use tidemill_core::{BatchId, ConnectorError, OutOfMemory, PluginError, StateError};
+use tidemill_plan::{NoThread, PlanError};
 
 /// Why a batch, and with it the query, could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,25 @@ pub enum EngineError {
     /// An expression failed on the data.
     #[error("{0}")]
     Execution(String),
+    /// A batch failed, and the sink could not drop what it had of it. It is in a state that nobody
+    /// knows, until it is opened anew.
+    #[error(
+        "{reason}. And the sink could not drop what it was given of the batch: {}. It is not tried again in this process; the next start opens the place anew, which drops it there",
+        chain(.abort)
+    )]
+    NotUndone {
+        /// What failed.
+        #[source]
+        reason: Box<EngineError>,
+        /// What the sink said.
+        abort: ConnectorError,
+    },
+    /// What grows with data would go beyond the process's memory budget.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
+    /// There is no thread to work on.
+    #[error(transparent)]
+    Threads(#[from] NoThread),
     /// Rows could not be kept aside.
     #[error("the batch's output could not be written to a temporary file: {0}")]
     Spill(String),
@@ -52,13 +71,25 @@ impl EngineError {
             EngineError::Batch { reason, .. } => reason.is_retryable(),
             EngineError::Connector(error) => error.is_retryable(),
             EngineError::Plugin(error) => error.failure.is_retryable(),
+            EngineError::Threads(_) => true,
             EngineError::State(_)
             | EngineError::Checkpoint(_)
             | EngineError::Plan(_)
             | EngineError::Execution(_)
+            | EngineError::NotUndone { .. }
+            | EngineError::Memory(_)
             | EngineError::Spill(_)
             | EngineError::Incompatible(_) => false,
         }
+    }
+
+    /// Whether nobody reads the sink any more, which is no failure.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, EngineError::Connector(error) if error.is_unread())
+    }
+
+    pub(crate) fn spill(error: arrow::error::ArrowError) -> EngineError {
+        EngineError::Spill(error.to_string())
     }
 
     /// Finds what lies at the ground of an error of the plan.
@@ -70,6 +101,12 @@ impl EngineError {
             }
             if let Some(state) = error.downcast_ref::<StateError>() {
                 return EngineError::State(state.clone());
+            }
+            if let Some(threads) = error.downcast_ref::<NoThread>() {
+                return EngineError::Threads(threads.clone());
+            }
+            if let Some(memory) = error.downcast_ref::<OutOfMemory>() {
+                return EngineError::Memory(memory.clone());
             }
             if let Some(connector) = error.downcast_ref::<ConnectorError>() {
                 let message = chain(connector);

@@ -1,15 +1,17 @@
 //! Runs the plan of a batch and hands its rows to the sink.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, Delivery, StateStore};
-use tidemill_plan::{BatchRun, RunningBatch};
+use tidemill_core::{Begin, ConnectorError, Delivered, StateStore};
+use tidemill_plan::{BatchRun, CallMemory, RunningBatch};
 
 use crate::clock::Stopwatch;
 use crate::handler::HandlerCall;
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
+use crate::places::SINK;
 use crate::query::Query;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
@@ -21,7 +23,13 @@ struct Produced {
     /// Whether the sink had the batch already.
     has_landed: bool,
     /// For a handler.
-    kept: Option<Arc<StoredRows>>,
+    kept: Option<Kept>,
+}
+
+/// The rows that a handler is called with, and the memory of the call.
+pub(crate) struct Kept {
+    rows: Arc<StoredRows>,
+    memory: Arc<CallMemory>,
 }
 
 impl Query {
@@ -36,8 +44,12 @@ impl Query {
             attempt: planned.attempt.attempt,
             state: Arc::clone(&self.state) as Arc<dyn StateStore>,
             ahead: std::mem::take(&mut self.ahead),
+            memory: Arc::clone(&self.memory),
         });
-        let executed = self.run_plan(planned, &batch);
+        let executed = self.run_plan(planned, &batch).and_then(|produced| {
+            self.hold_state(&batch)?;
+            Ok(produced)
+        });
         if executed.is_err() {
             batch.abandon();
         }
@@ -45,7 +57,8 @@ impl Query {
         let Produced { rows, has_landed, kept } = executed?;
         let planned = planned.clone();
         let modules = self.in_use.clone();
-        Ok(Executed { planned, batch, rows, has_landed, kept, modules })
+        let delivered = BTreeMap::new();
+        Ok(Executed { planned, batch, rows, has_landed, kept, delivered, modules })
     }
 
     /// Reads all rows of the plan into the sink, or keeps them for the handler.
@@ -55,11 +68,12 @@ impl Query {
         batch: &Arc<RunningBatch>,
     ) -> Result<Produced, EngineError> {
         let starting = section!("start_plan").entered();
-        let delivery = delivery(planned);
+        let delivery = planned.delivery(1);
         // Operators start tasks of their own.
         let _inside = self.runtime.enter();
         let streams = self.plan.run(batch).map_err(|error| EngineError::from_plan(&error))?;
-        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch);
+        let budget = self.memory.budget();
+        let mut partitions = Partitions::spawn(&self.runtime, streams, planned.spec.batch, budget);
         drop(starting);
         let schema = self.plan.schema();
         let mut rows = 0;
@@ -78,13 +92,14 @@ impl Query {
                 }
             }
             Output::Handler { .. } => {
-                let mut builder = RowsBuilder::new(Arc::clone(&schema));
+                let memory = Arc::new(self.memory.call());
+                let mut builder = RowsBuilder::new(Arc::clone(&schema), &memory);
                 while let Some(block) = partitions.next() {
                     builder.push(plain(&schema, &block?)?)?;
                 }
                 let stored = builder.finish()?;
                 rows = stored.count();
-                kept = Some(Arc::new(stored));
+                kept = Some(Kept { rows: Arc::new(stored), memory });
             }
         }
         if has_landed && planned.attempt.attempt.0 > 0 {
@@ -96,25 +111,44 @@ impl Query {
         Ok(Produced { rows, has_landed, kept })
     }
 
-    /// Makes the rows of a batch visible.
-    pub(crate) fn deliver(&mut self, executed: &Executed) -> Result<(), EngineError> {
+    /// Counts the state as it is after the batch. It is undone if it has become too large.
+    fn hold_state(&mut self, batch: &RunningBatch) -> Result<(), EngineError> {
+        let operators = batch.report().state_operators;
+        let bytes = operators.iter().map(|operator| operator.memory_used_bytes).sum();
+        Ok(self.state_memory.try_resize(bytes)?)
+    }
+
+    /// Makes the rows of a batch visible. Gives what the places with marks hold of it then.
+    pub(crate) fn deliver(
+        &mut self,
+        executed: &Executed,
+    ) -> Result<BTreeMap<String, Delivered>, EngineError> {
         match &mut self.output {
-            Output::Sink(_) if executed.has_landed => Ok(()),
             Output::Sink(sink) => {
-                section!("sink_prepare").in_scope(|| sink.prepare())?;
-                Ok(section!("sink_commit").in_scope(|| sink.commit())?)
+                if !executed.has_landed {
+                    section!("sink_prepare").in_scope(|| sink.prepare())?;
+                    section!("sink_commit").in_scope(|| sink.commit())?;
+                }
+                let delivered = Delivered::of(sink.description(), &executed.planned.delivery(1));
+                let delivered = BTreeMap::from([(SINK.to_owned(), delivered)]);
+                Ok(self.of_marked_places(delivered))
             }
             Output::Handler { plugin, function, targets } => {
-                let Some(rows) = executed.kept.clone() else {
-                    return Ok(());
+                let Some(Kept { rows, memory }) = &executed.kept else {
+                    return Ok(BTreeMap::new());
                 };
+                let delivered = Arc::new(Mutex::default());
                 let call = HandlerCall {
-                    batch: executed.planned.spec.batch,
-                    attempt: executed.planned.attempt.attempt,
+                    planned: executed.planned.clone(),
                     targets: targets.clone(),
                     checkpoint: Arc::clone(&self.checkpoint),
                     frames: Arc::clone(&self.frames),
+                    secrets: Arc::clone(&self.secrets),
+                    is_unread: Arc::default(),
+                    delivered: Arc::clone(&delivered),
+                    memory: Arc::clone(memory),
                 };
+                let is_unread = Arc::clone(&call.is_unread);
                 let module =
                     self.in_use.iter().find(|module| module.name() == plugin).ok_or_else(|| {
                         EngineError::Execution(format!("there is no plugin \"{plugin}\""))
@@ -123,16 +157,28 @@ impl Query {
                     section!("handler", plugin = plugin.as_str(), function = function.as_str())
                         .entered();
                 let context = executed.batch.context(0);
-                let (host, frame) = call.start(rows);
+                let (host, frame) = call.start(Arc::clone(rows));
                 let called = module.foreach_batch(function, &context, host, frame);
-                Ok(self.runtime.block_on(called)?)
+                let called = self.runtime.block_on(called);
+                called.map_err(|error| match is_unread.get() {
+                    Some(reason) => ConnectorError::unread(reason.clone()).into(),
+                    None => EngineError::from(error),
+                })?;
+                let delivered =
+                    std::mem::take(&mut *delivered.lock().unwrap_or_else(PoisonError::into_inner));
+                Ok(self.of_marked_places(delivered))
             }
         }
     }
-}
 
-fn delivery(planned: &Planned) -> Delivery {
-    Delivery { batch: planned.spec.batch, attempt: planned.attempt.attempt, call: 1 }
+    /// Without the places that keep no marks: what they hold cannot be asked for later.
+    fn of_marked_places(
+        &self,
+        mut delivered: BTreeMap<String, Delivered>,
+    ) -> BTreeMap<String, Delivered> {
+        delivered.retain(|name, _| self.marked_places.contains(name));
+        delivered
+    }
 }
 
 /// The block under the schema that outsiders are shown.

@@ -2,27 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
-    Abandoned, Attempt, BatchHost, BatchId, Begin, BoxFuture, CallFailure, ConnectorError,
-    Delivery, FrameHandle,
+    Abandoned, BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivered, Delivery,
+    FrameHandle, Secrets,
 };
-use tidemill_plan::{FrameRows, FrameTable, Frames};
+use tidemill_plan::{
+    CallMemory, FrameRows, FrameTable, Frames, PlanError, block_bytes, spawn_blocking,
+};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
+use crate::phase::Planned;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::{EngineError, TargetFactory};
 
 /// What one call may use.
 pub(crate) struct HandlerCall {
-    pub(crate) batch: BatchId,
-    pub(crate) attempt: Attempt,
+    pub(crate) planned: Planned,
     pub(crate) targets: BTreeMap<String, Arc<dyn TargetFactory>>,
     pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
     pub(crate) frames: Arc<Frames>,
+    /// What guests are not told.
+    pub(crate) secrets: Arc<Secrets>,
+    /// Set once nobody reads a target any more, to what was found: no failure of the handler.
+    pub(crate) is_unread: Arc<OnceLock<String>>,
+    /// The last write that each target holds, by its name.
+    pub(crate) delivered: Arc<Mutex<BTreeMap<String, Delivered>>>,
+    pub(crate) memory: Arc<CallMemory>,
 }
 
 impl HandlerCall {
@@ -70,6 +82,15 @@ impl Handler {
         })
     }
 
+    /// What the guest is told of a place that could not do what it was asked.
+    fn failure(&self, error: EngineError) -> CallFailure {
+        if error.is_unread() {
+            // The first one is the reason; the others follow from it.
+            let _ = self.call.is_unread.set(error.to_string());
+        }
+        failure(&error, &self.call.secrets)
+    }
+
     fn tables(&self) -> MutexGuard<'_, BTreeMap<FrameHandle, Arc<StoredRows>>> {
         self.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -95,13 +116,10 @@ impl BatchHost for Handler {
                 let rows = self.frame(handle)?;
                 frames.push(FrameTable { name, schema: rows.schema(), rows });
             }
-            let (schema, blocks) = self
-                .call
-                .frames
-                .sql(&query, &frames)
-                .await
-                .map_err(|error| CallFailure::BadInput(error.to_string()))?;
-            Ok(self.add(store(schema, blocks)?))
+            let (plans, memory) = (Arc::clone(&self.call.frames), Arc::clone(&self.call.memory));
+            let rows =
+                on_its_own_thread(async move { select(&plans, query, frames, &memory).await });
+            Ok(self.add(rows.await?))
         })
     }
 
@@ -110,7 +128,9 @@ impl BatchHost for Handler {
         schema: SchemaRef,
         batches: Vec<RecordBatch>,
     ) -> Result<FrameHandle, CallFailure> {
-        Ok(self.add(store(schema, batches)?))
+        let mut rows = RowsBuilder::new(schema, &self.call.memory);
+        batches.into_iter().try_for_each(|block| rows.push(block)).map_err(fatal)?;
+        Ok(self.add(Arc::new(rows.finish().map_err(fatal)?)))
     }
 
     fn collect(
@@ -121,17 +141,7 @@ impl BatchHost for Handler {
     ) -> BoxFuture<'_, Result<Vec<RecordBatch>, CallFailure>> {
         Box::pin(async move {
             let rows = self.frame(of)?;
-            let mut taken: Vec<RecordBatch> = Vec::new();
-            let mut bytes = 0;
-            for block in rows.read().skip(first as usize) {
-                let block = block.map_err(|error| CallFailure::Fatal(error.to_string()))?;
-                bytes += block.get_array_memory_size() as u64;
-                if !taken.is_empty() && bytes > max_bytes {
-                    break;
-                }
-                taken.push(block);
-            }
-            Ok(taken)
+            blocking(move || page(&rows, first as usize, max_bytes)).await
         })
     }
 
@@ -140,9 +150,18 @@ impl BatchHost for Handler {
             let rows = self.frame(of)?;
             let factory = self.target(&target)?;
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
-            let HandlerCall { batch, attempt, .. } = self.call;
-            let delivery = Delivery { batch, attempt, call };
-            blocking(move || deliver(factory.as_ref(), &rows, delivery)).await
+            let delivery = self.call.planned.delivery(call);
+            let delivered = Arc::clone(&self.call.delivered);
+            let written = blocking(move || {
+                let written = deliver(factory.as_ref(), &rows, delivery.clone());
+                if let Ok((_, place)) = &written {
+                    let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+                    delivered.insert(target, Delivered::of(place.clone(), &delivery));
+                }
+                Ok(written)
+            });
+            let (rows, _) = written.await?.map_err(|error| self.failure(error))?;
+            Ok(rows)
         })
     }
 
@@ -161,25 +180,24 @@ impl BatchHost for Handler {
             let abandoned = Abandoned::default();
             // The deadline drops this future, and cannot end the thread that runs the statement.
             let _waiting = abandoned.on_drop();
-            blocking(move || {
-                let changed = factory.execute(&statement, parameters.as_ref(), &abandoned);
-                let changed = changed.map_err(failure)?;
-                changed.ok_or_else(|| {
-                    CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
-                })
+            let executed = blocking(move || {
+                Ok(factory.execute(&statement, parameters.as_ref(), &abandoned))
+            });
+            let changed = executed.await?.map_err(|error| self.failure(error.into()))?;
+            changed.ok_or_else(|| {
+                CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
             })
-            .await
         })
     }
 
     fn is_processed(&self, name: &str) -> Result<bool, CallFailure> {
         let checkpoint = self.call.checkpoint.lock().unwrap_or_else(|e| e.into_inner());
-        Ok(checkpoint.is_processed(self.call.batch, name))
+        Ok(checkpoint.is_processed(self.call.planned.spec.batch, name))
     }
 
     fn mark_processed(&self, name: String) -> BoxFuture<'_, Result<(), CallFailure>> {
         let checkpoint = Arc::clone(&self.call.checkpoint);
-        let batch = self.call.batch;
+        let batch = self.call.planned.spec.batch;
         Box::pin(blocking(move || {
             let mut checkpoint = checkpoint.lock().unwrap_or_else(|e| e.into_inner());
             checkpoint
@@ -190,16 +208,17 @@ impl BatchHost for Handler {
     }
 }
 
-/// Writes a frame to a target as one delivery.
+/// Writes a frame to a target as one delivery. Gives the rows written, and the place.
 fn deliver(
     factory: &dyn TargetFactory,
     rows: &StoredRows,
     delivery: Delivery,
-) -> Result<u64, CallFailure> {
-    let mut sink = factory.open(rows.schema()).map_err(failure)?;
-    if sink.begin(delivery).map_err(failure)? == Begin::Landed {
+) -> Result<(u64, String), EngineError> {
+    let mut sink = factory.open(rows.schema())?;
+    let place = sink.description();
+    if sink.begin(delivery)? == Begin::Landed {
         factory.keep(rows.schema(), sink);
-        return Ok(0);
+        return Ok((0, place));
     }
     let mut written = || -> Result<(), ConnectorError> {
         for block in rows.read() {
@@ -214,28 +233,57 @@ fn deliver(
     match written() {
         Ok(()) => {
             factory.keep(rows.schema(), sink);
-            Ok(rows.count())
+            Ok((rows.count(), place))
         }
-        Err(error) => {
-            if let Err(error) = sink.abort() {
-                tracing::warn!(%error, "a target could not drop a failed write");
-            }
-            Err(failure(error))
-        }
+        // A sink that could not drop the write is not kept: the next one opens the target anew.
+        Err(error) => match sink.abort() {
+            Ok(()) => Err(error.into()),
+            Err(abort) => Err(EngineError::NotUndone { reason: Box::new(error.into()), abort }),
+        },
     }
 }
 
-fn store(schema: SchemaRef, blocks: Vec<RecordBatch>) -> Result<Arc<StoredRows>, CallFailure> {
-    let fatal = |error: EngineError| CallFailure::Fatal(error.to_string());
-    let mut rows = RowsBuilder::new(schema);
-    blocks.into_iter().try_for_each(|block| rows.push(block)).map_err(fatal)?;
+/// The rows of a SELECT.
+async fn select(
+    plans: &Frames,
+    query: String,
+    tables: Vec<FrameTable>,
+    memory: &Arc<CallMemory>,
+) -> Result<Arc<StoredRows>, CallFailure> {
+    let failed = |error: PlanError| match error {
+        PlanError::Memory(reason) => CallFailure::Fatal(reason),
+        error => CallFailure::BadInput(error.to_string()),
+    };
+    let mut result = plans.sql(&query, &tables, memory).await.map_err(failed)?;
+    let mut rows = RowsBuilder::new(result.schema, memory);
+    while let Some(block) = result.rows.next().await {
+        rows.push(block.map_err(failed)?).map_err(fatal)?;
+    }
     Ok(Arc::new(rows.finish().map_err(fatal)?))
 }
 
-fn failure(error: ConnectorError) -> CallFailure {
-    let message = EngineError::from(error);
-    let is_retryable = message.is_retryable();
-    let message = message.to_string();
+/// Blocks from one on, as many as go into so many bytes; at least one, if there is one.
+fn page(rows: &StoredRows, first: usize, max_bytes: u64) -> Result<Vec<RecordBatch>, CallFailure> {
+    let mut taken: Vec<RecordBatch> = Vec::new();
+    let mut bytes = 0;
+    for block in rows.read_from(first) {
+        let block = block.map_err(|error| CallFailure::Fatal(error.to_string()))?;
+        bytes += block_bytes(&block);
+        if !taken.is_empty() && bytes > max_bytes {
+            break;
+        }
+        taken.push(block);
+    }
+    Ok(taken)
+}
+
+fn fatal(error: EngineError) -> CallFailure {
+    CallFailure::Fatal(error.to_string())
+}
+
+fn failure(error: &EngineError, secrets: &Secrets) -> CallFailure {
+    let message = secrets.conceal(&error.to_string()).into_owned();
+    let is_retryable = error.is_retryable();
     if is_retryable { CallFailure::Retryable(message) } else { CallFailure::Fatal(message) }
 }
 
@@ -243,7 +291,43 @@ fn failure(error: ConnectorError) -> CallFailure {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CallFailure> + Send + 'static,
 ) -> Result<T, CallFailure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(CallFailure::Fatal(format!("a host call ended early: {error}")))
-    })
+    let (done, result) = oneshot::channel();
+    // Who does not wait for it any more has hung up.
+    let work = move || done.send(work()).unwrap_or_else(drop);
+    spawn_blocking(work).map_err(|error| CallFailure::Retryable(error.to_string()))?;
+    let ended_early = |_| CallFailure::Fatal("a host call ended early: it panicked".to_owned());
+    result.await.map_err(ended_early)?
+}
+
+/// A future that computes for long goes where it holds nobody up. Dropped, it ends where it next
+/// waits or yields; the caller's deadline does not depend on that.
+async fn on_its_own_thread<T: Send + 'static>(
+    work: impl Future<Output = Result<T, CallFailure>> + Send + 'static,
+) -> Result<T, CallFailure> {
+    let runtime = Handle::current();
+    let (_alive, dropped) = oneshot::channel::<()>();
+    let driven = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                result = work => result,
+                _ = dropped => Err(CallFailure::Fatal("the call was abandoned".to_owned())),
+            }
+        })
+    };
+    blocking(driven).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_told_what_failed_without_the_places_secrets() {
+        let mut secrets = Secrets::default();
+        secrets.add("hunter2", None);
+        let cause = std::io::Error::other("no such user u:hunter2");
+        let error = ConnectorError::retryable("the place is away").caused_by(cause);
+        let told = failure(&error.into(), &secrets);
+        assert_eq!(told, CallFailure::Retryable("the place is away: no such user u:…".to_owned()));
+    }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidemill_core::Sink;
+use tidemill_core::{ConnectorError, Sink};
 
-use crate::TargetFactory;
+use crate::{PlaceFound, TargetFactory};
 
 /// The sink of a query.
 pub enum Output {
@@ -23,6 +23,20 @@ pub enum Output {
 }
 
 impl Output {
+    /// The places behind it, as they are now. To be asked between two deliveries.
+    pub(crate) fn places(&mut self) -> Result<Vec<PlaceFound>, ConnectorError> {
+        match self {
+            Output::Sink(sink) => Ok(vec![PlaceFound::sink(sink.description(), sink.held()?)]),
+            Output::Handler { targets, .. } => {
+                let found = targets.iter().map(|(name, target)| {
+                    let (description, held) = target.held()?;
+                    Ok(PlaceFound { name: name.clone(), description, held })
+                });
+                found.collect()
+            }
+        }
+    }
+
     /// As progress records name it.
     pub(crate) fn description(&self) -> String {
         match self {

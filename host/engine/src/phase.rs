@@ -1,11 +1,12 @@
 //! How far the current micro-batch has come.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidemill_core::{AttemptSpec, BatchSpec, PluginModule};
+use tidemill_core::{AttemptSpec, BatchSpec, Delivered, Delivery, EncodedSpec, PluginModule};
 use tidemill_plan::RunningBatch;
 
-use crate::rows::StoredRows;
+use crate::execute::Kept;
 
 /// `Idle -> Constructed -> Logged -> Executed -> Delivered -> Idle`
 ///
@@ -32,8 +33,26 @@ pub enum Phase {
 pub struct Planned {
     /// Ranges, watermarks, time.
     pub spec: BatchSpec,
+    /// The same, as places keep it.
+    pub encoded: EncodedSpec,
     /// Plugins and job.
     pub attempt: AttemptSpec,
+}
+
+impl Planned {
+    pub(crate) fn new(spec: BatchSpec, attempt: AttemptSpec) -> Planned {
+        Planned { encoded: EncodedSpec::of(&spec), spec, attempt }
+    }
+
+    /// The delivery of rows of the batch; `call` as in [`Delivery::call`].
+    pub(crate) fn delivery(&self, call: u32) -> Delivery {
+        Delivery {
+            batch: self.spec.batch,
+            spec: self.encoded.clone(),
+            attempt: self.attempt.attempt,
+            call,
+        }
+    }
 }
 
 /// A batch that was run.
@@ -44,7 +63,9 @@ pub struct Executed {
     /// The place held the batch already, so its output is dropped.
     pub(crate) has_landed: bool,
     /// Kept for the handler, where the sink is one.
-    pub(crate) kept: Option<Arc<StoredRows>>,
+    pub(crate) kept: Option<Kept>,
+    /// What the places with marks hold of it, once it is delivered.
+    pub(crate) delivered: BTreeMap<String, Delivered>,
     /// The plugins that it ran.
     pub(crate) modules: Vec<Arc<dyn PluginModule>>,
 }

@@ -1,20 +1,26 @@
 //! A query that runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tidemill_checkpoint::{Checkpoint, Disk, MemoryStateStore, OpenOptions, Resume, StateBackend};
+use serde_json::Value;
+use tidemill_checkpoint::{
+    Checkpoint, Disk, MemoryStateStore, OpenOptions, Recovered, StateBackend,
+};
 use tidemill_core::{
-    Attempt, AttemptSpec, BatchId, Digest, Interval, Progress, QueryId, Source, Trigger, Watermark,
+    Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, Interval, MemoryBudget,
+    Progress, QueryId, Reservation, Secrets, Source, SourceRange, Trigger, Watermark,
     WatermarkNode, WatermarkPolicy, WatermarkTracker,
 };
-use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, ReadAhead, WatermarkSpec};
+use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead, WatermarkSpec};
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
+use crate::pace::Pace;
 use crate::phase::{Executed, Phase, Planned};
+use crate::places::{FirstStep, PlaceFound, Reached, Unfinished, first_step};
 use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
 use crate::stop::Waiting;
 use crate::threads::Threads;
@@ -80,8 +86,17 @@ pub struct QueryConfig {
     pub checkpoint: PathBuf,
     /// How it is opened.
     pub checkpoint_options: OpenOptions,
+    /// What becomes of a batch that an earlier run left unfinished.
+    pub unfinished: Unfinished,
+    /// The budget of the process.
+    pub memory: MemoryBudget,
+    /// Where rows of handlers go that do not fit into it, in a directory of the query's own. `None`:
+    /// the directory `spill` of the checkpoint.
+    pub spill: Option<PathBuf>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What must stand neither in the log nor in what guests are told.
+    pub secrets: Secrets,
     /// Is told of what happens.
     pub on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
 }
@@ -99,6 +114,26 @@ pub enum QueryEvent<'a> {
         /// It was planned by an earlier run.
         is_replay: bool,
     },
+    /// A batch that a place holds was not in the log, which was put back from a copy: it is planned
+    /// as it was, and run again for the state. The place keeps what it has.
+    Adopted {
+        /// The batch.
+        batch: BatchId,
+        /// The place.
+        place: &'a str,
+    },
+    /// A batch was committed without its rows, as the user wished.
+    Skipped {
+        /// What it was to read.
+        spec: &'a BatchSpec,
+        /// Places that hold rows of it all the same.
+        holding: &'a [String],
+    },
+    /// A batch was planned anew, as the user wished.
+    Replanned {
+        /// What it reads now.
+        spec: &'a BatchSpec,
+    },
     /// An attempt at a batch begins; its spec is durable.
     Running {
         /// The batch.
@@ -109,6 +144,9 @@ pub enum QueryEvent<'a> {
     /// Nothing is left to do of what the sources had when they were asked, and the query waits for
     /// more (Spark's onQueryIdle). It is told each time that the sources are asked in vain.
     Idle,
+    /// The sources whose place does not answer, and since when (milliseconds since 1970-01-01 UTC):
+    /// nobody knows what they have. It is told when that changes; none, when all answer again.
+    Unanswered(&'a BTreeMap<String, i64>),
     /// A plugin's new bytes are in use from this batch on.
     Reloaded {
         /// The plugin.
@@ -143,6 +181,9 @@ pub enum Outcome {
     Stopped,
     /// Everything that its trigger asked for is done.
     Finished,
+    /// Nobody reads what its sink writes any more. The batch in flight is not committed, and the
+    /// next start runs it again.
+    Unread,
 }
 
 /// A query, from its checkpoint on.
@@ -173,20 +214,30 @@ pub struct Query {
     retries: u32,
     /// Whether a batch has run since the start: only then may one without rows follow.
     pub(crate) has_run: bool,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// When batches start.
+    pub(crate) pace: Pace,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) runtime: Threads,
     pub(crate) frames: Arc<Frames>,
+    pub(crate) memory: Arc<QueryMemory>,
+    /// What the state takes of it.
+    pub(crate) state_memory: Reservation,
     pub(crate) reporter: ProgressReporter,
     pub(crate) laps: Laps,
     pub(crate) on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
     stop: StopSignal,
     waiting: Waiting,
-    pub(crate) resume: Option<Resume>,
+    /// Names of sink and targets that keep marks.
+    pub(crate) marked_places: BTreeSet<String>,
+    /// Where the sources stand after the batch that runs, when the log is to begin a new segment
+    /// after it.
+    roll_at: Option<BTreeMap<String, Value>>,
+    pub(crate) first: Option<FirstStep>,
 }
 
 impl Query {
-    /// Opens the checkpoint, or makes it, opens the sink, and sets the sources to where the query
-    /// goes on.
+    /// Opens the checkpoint, or makes it, opens the sink, compares the two, and sets the sources to
+    /// where the query goes on.
     pub fn open(
         config: QueryConfig,
         open_output: OpenOutput,
@@ -194,12 +245,15 @@ impl Query {
     ) -> Result<Query, EngineError> {
         let opened = Checkpoint::open(config.disk, &config.checkpoint, config.checkpoint_options)?;
         let recovered = opened.recovered;
-        let output = open_output(&recovered.query_id)?;
+        let mut output = open_output(&recovered.query_id)?;
+        let places = output.places()?;
+        let first = first_step(&config.checkpoint, &recovered, &places, config.unfinished)
+            .map_err(EngineError::Incompatible)?;
         let waiting = stop.waiting();
         let mut reading = Reading::new(config.sources, &waiting.wake());
         let mut plugins = config.plugins;
         plugins.notify(waiting.wake());
-        reading.restore(&recovered.positions, &recovered.ranges_since)?;
+        reading.restore(&recovered.positions, &ranges_before(&first, &recovered))?;
         reading.connect()?;
         let node = |spec: &WatermarkSpec| WatermarkNode {
             delay_ms: spec.delay.millis(),
@@ -209,6 +263,14 @@ impl Query {
         let tracker =
             WatermarkTracker::new(config.settings.watermark_policy, nodes, recovered.watermark);
         let runtime = Threads::start(config.definition.scan_partitions.max(2))?;
+        let spill = match config.spill {
+            Some(place) => place.join(format!("tidemill-{}", recovered.query_id)),
+            None => config.checkpoint.join("spill"),
+        };
+        let memory = QueryMemory::new(config.memory, &spill)?;
+        let mut state_memory = memory.budget().reserve(format!("the state of {}", config.name));
+        let operators = config.plan.operators().iter();
+        state_memory.try_grow(operators.map(|o| opened.state.usage(o.id).bytes).sum())?;
         let in_use = plugins.current();
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
         Ok(Query {
@@ -232,15 +294,20 @@ impl Query {
             next_batch: BatchId::FIRST,
             retries: 0,
             has_run: false,
-            clock: config.clock,
+            pace: Pace::new(config.settings.trigger, config.clock),
+            secrets: Arc::new(config.secrets),
             runtime,
             frames: Arc::default(),
+            memory: Arc::new(memory),
+            state_memory,
             reporter,
             laps: Laps::default(),
             on_event: config.on_event,
             stop,
             waiting,
-            resume: Some(recovered.next),
+            marked_places: marked(&places),
+            roll_at: None,
+            first: Some(first),
         })
     }
 
@@ -250,15 +317,26 @@ impl Query {
         &self.query_id
     }
 
-    /// Runs batches until the query is asked to stop, its trigger is satisfied, or one fails.
+    /// Runs batches until the query is asked to stop, its trigger is satisfied, one fails, or
+    /// nobody reads them any more.
     pub fn run(&mut self) -> Result<Outcome, EngineError> {
+        match self.run_batches() {
+            Err(error) if error.is_unread() => Ok(Outcome::Unread),
+            outcome => outcome,
+        }
+    }
+
+    fn run_batches(&mut self) -> Result<Outcome, EngineError> {
         self.store_plugins()?;
         let mut phase = self.first_phase()?;
         if self.settings.trigger == Trigger::AvailableNow {
             self.reading.stop_at_present_end()?;
         }
         let mut wait = IDLE_WAIT_MIN;
-        let mut triggered_at = self.clock.now_ms();
+        if !matches!(phase, Phase::Idle) {
+            // A batch of an earlier run belongs to the first trigger of this one.
+            self.pace.trigger();
+        }
         let mut in_batch = BatchSection::default();
         loop {
             in_batch.follow(&self.name, &phase);
@@ -269,11 +347,11 @@ impl Query {
                 if self.has_run && self.settings.trigger == Trigger::Once {
                     return Ok(Outcome::Finished);
                 }
-                if self.has_run && !self.wait_until_due(triggered_at) {
+                if self.waiting.for_time(self.pace.left()) {
                     return Ok(Outcome::Stopped);
                 }
                 self.take_plugin_changes()?;
-                triggered_at = self.clock.now_ms();
+                let triggered_at = self.pace.trigger();
                 in_batch.begin(&self.name, self.next_batch);
                 let constructed = self.construct(triggered_at)?;
                 if constructed.is_none() {
@@ -300,12 +378,12 @@ impl Query {
             if matches!(phase, Phase::Logged(_)) && self.retries > 0 && self.stop.is_set() {
                 return Ok(Outcome::Stopped);
             }
-            phase = self.advance(phase, &mut triggered_at)?;
+            phase = self.advance(phase)?;
         }
     }
 
     /// Performs one effect and gives the phase that it reached.
-    fn advance(&mut self, phase: Phase, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+    fn advance(&mut self, phase: Phase) -> Result<Phase, EngineError> {
         match phase {
             Phase::Idle => Ok(Phase::Idle),
             Phase::Constructed(planned) => {
@@ -323,7 +401,7 @@ impl Query {
                 (self.on_event)(QueryEvent::Running { batch: planned.spec.batch });
                 match self.execute(&planned) {
                     Ok(executed) => {
-                        self.read_ahead(*triggered_at);
+                        self.read_ahead();
                         Ok(Phase::Executed(executed))
                     }
                     Err(reason) => self.again(planned, reason),
@@ -333,24 +411,31 @@ impl Query {
                 let _section = section!("deliver").entered();
                 let watch = Stopwatch::start();
                 match self.deliver(&executed) {
-                    Ok(()) => {
+                    Ok(delivered) => {
                         self.laps.deliver += watch.elapsed();
-                        Ok(Phase::Delivered(executed))
+                        Ok(Phase::Delivered(Executed { delivered, ..executed }))
                     }
                     Err(reason) => self.again(executed.planned, reason),
                 }
             }
-            Phase::Delivered(done) => self.commit(done, triggered_at),
+            Phase::Delivered(done) => self.commit(done),
         }
     }
 
     /// After a failure: runs the same attempt once more if that may help, or gives up.
     fn again(&mut self, planned: Planned, reason: EngineError) -> Result<Phase, EngineError> {
         let batch = planned.spec.batch;
-        if !reason.is_retryable() || self.retries >= self.settings.retries {
-            return Err(self.fail(batch, planned.attempt.attempt, reason));
-        }
-        self.undo();
+        let may_help = reason.is_retryable() && self.retries < self.settings.retries;
+        let reason = match self.undo() {
+            Ok(()) if may_help => reason,
+            // No failure: the next start runs the same attempt again, before other readers.
+            Ok(()) if reason.is_unread() => return Err(reason),
+            Ok(()) => return Err(self.fail(batch, planned.attempt.attempt, reason)),
+            Err(abort) => {
+                let reason = EngineError::NotUndone { reason: Box::new(reason), abort };
+                return Err(self.fail(batch, planned.attempt.attempt, reason));
+            }
+        };
         let wait =
             RETRY_WAIT.saturating_mul(2_u32.saturating_pow(self.retries)).min(RETRY_WAIT_MAX);
         self.retries += 1;
@@ -360,26 +445,25 @@ impl Query {
     }
 
     /// Makes state and sink forget the attempt. What was read ahead would be in the way of reading
-    /// the batch again.
-    fn undo(&mut self) {
+    /// the batch again. After an error nobody knows what the sink would show at its next commit, so
+    /// it is not used again.
+    fn undo(&mut self) -> Result<(), ConnectorError> {
         self.state.discard();
         self.ahead = ReadAhead::default();
-        if let Output::Sink(sink) = &mut self.output
-            && let Err(error) = sink.abort()
-        {
-            tracing::warn!(%error, "the sink could not drop the failed batch");
+        match &mut self.output {
+            Output::Sink(sink) => sink.abort(),
+            Output::Handler { .. } => Ok(()),
         }
     }
 
-    /// Logs that an attempt failed. State is as before it.
+    /// Logs that an attempt failed, which was undone. State is as before it.
     fn fail(&mut self, batch: BatchId, attempt: Attempt, reason: EngineError) -> EngineError {
-        self.undo();
         // A checkpoint that cannot be written to is the reason itself.
         if !matches!(reason, EngineError::Checkpoint(_)) {
             let logged = {
                 let mut checkpoint = self.checkpoint();
                 checkpoint
-                    .append_failed(batch, attempt, &reason.to_string())
+                    .append_failed(batch, attempt, &self.secrets.conceal(&reason.to_string()))
                     .and_then(|()| checkpoint.sync())
             };
             if let Err(error) = logged {
@@ -390,7 +474,7 @@ impl Query {
     }
 
     /// Ends a batch. If the next is due, its spec is made durable by the same sync.
-    fn commit(&mut self, done: Executed, triggered_at: &mut i64) -> Result<Phase, EngineError> {
+    fn commit(&mut self, done: Executed) -> Result<Phase, EngineError> {
         let _section = section!("commit").entered();
         let spec = &done.planned.spec;
         let report = done.batch.report();
@@ -401,14 +485,21 @@ impl Query {
         let sources = self.reader_progress(&done);
         let state = Arc::clone(&self.state);
         section!("log_state").in_scope(|| {
-            self.checkpoint().append_committed(spec.batch, next_watermark, state.as_ref())
+            let delivered = done.delivered.clone();
+            self.checkpoint().append_committed(
+                spec.batch,
+                next_watermark,
+                state.as_ref(),
+                delivered,
+            )
         })?;
         self.last_watermark = spec.watermark;
         self.next_batch = spec.batch.next();
         self.has_run = true;
         self.retries = 0;
+        self.note_positions();
         // The commit has to become durable whatever comes of the next batch.
-        let next = self.construct_if_due(triggered_at);
+        let next = self.construct_if_due();
         let appended = match &next {
             Ok(Some(next)) => self.checkpoint().append_planned(&next.spec, &next.attempt),
             _ => Ok(()),
@@ -456,16 +547,16 @@ impl Query {
     }
 
     /// Reads of the next batch what is settled already, while this one is delivered.
-    fn read_ahead(&mut self, triggered_at: i64) {
-        if !self.goes_on_at(triggered_at, self.clock.now_ms()) {
+    fn read_ahead(&mut self) {
+        if !self.goes_on() {
             return;
         }
+        self.note_positions();
         let ranges = self.reading.fix_settled();
         if ranges.is_empty() {
             return;
         }
-        let _inside = self.runtime.enter();
-        match self.plan.read_ahead(self.next_batch.next(), &ranges) {
+        match self.plan.read_ahead(self.next_batch.next(), &ranges, self.memory.budget()) {
             Ok(ahead) => self.ahead = ahead,
             // It comes again when the batch reads, and then it counts.
             Err(error) => tracing::debug!(%error, "not read ahead"),
@@ -473,29 +564,18 @@ impl Query {
     }
 
     /// Whether another batch follows at once, if there are rows.
-    fn goes_on_at(&self, triggered_at: i64, now: i64) -> bool {
-        let is_due = self.settings.trigger.next_due_ms(triggered_at).is_none_or(|due| due <= now);
-        is_due && self.settings.trigger != Trigger::Once && !self.stop.is_set()
+    fn goes_on(&self) -> bool {
+        self.pace.is_due() && self.settings.trigger != Trigger::Once && !self.stop.is_set()
     }
 
     /// The next batch, if its time has come while the last one ran.
-    fn construct_if_due(&mut self, triggered_at: &mut i64) -> Result<Option<Planned>, EngineError> {
-        let now = self.clock.now_ms();
-        if !self.goes_on_at(*triggered_at, now) {
+    fn construct_if_due(&mut self) -> Result<Option<Planned>, EngineError> {
+        if !self.goes_on() {
             return Ok(None);
         }
         self.take_plugin_changes()?;
-        *triggered_at = now;
-        self.construct(now)
-    }
-
-    /// Waits for the trigger. False: the query was asked to stop meanwhile.
-    fn wait_until_due(&self, triggered_at: i64) -> bool {
-        let Some(due) = self.settings.trigger.next_due_ms(triggered_at) else {
-            return true;
-        };
-        let wait = due.saturating_sub(self.clock.now_ms());
-        wait <= 0 || !self.waiting.for_time(Duration::from_millis(wait.unsigned_abs()))
+        let triggered_at = self.pace.trigger();
+        self.construct(triggered_at)
     }
 
     pub(crate) fn attempt(&self, attempt: Attempt) -> AttemptSpec {
@@ -507,11 +587,14 @@ impl Query {
         let _section = section!("construct", batch = self.next_batch.0).entered();
         let watch = Stopwatch::start();
         let constructed = self.reading.construct(&self.constructing(now_ms))?;
+        if let Some(unanswered) = self.reading.newly_unanswered(now_ms) {
+            (self.on_event)(QueryEvent::Unanswered(unanswered));
+        }
         self.laps.latest_offset += watch.elapsed();
-        Ok(constructed.map(|spec| Planned { attempt: self.attempt(Attempt::FIRST), spec }))
+        Ok(constructed.map(|spec| Planned::new(spec, self.attempt(Attempt::FIRST))))
     }
 
-    fn constructing(&self, now_ms: i64) -> NextBatch {
+    pub(crate) fn constructing(&self, now_ms: i64) -> NextBatch {
         let watermark = self.tracker.current();
         let mut operators = self.plan.operators().iter();
         let is_wanted = operators.any(|op| op.wants_batch(self.last_watermark, watermark));
@@ -528,13 +611,18 @@ impl Query {
         }
     }
 
+    /// When the segment of the log is long: notes where the sources stand after the batch that
+    /// runs, before the ranges of the next move them on.
+    fn note_positions(&mut self) {
+        if self.roll_at.is_none() && self.checkpoint().wants_roll() {
+            self.roll_at = self.reading.positions();
+        }
+    }
+
     /// Begins a new segment of the log when the present one is long, and folds the closed ones in
     /// the background.
     fn roll_if_long(&mut self) -> Result<(), EngineError> {
-        if !self.checkpoint().wants_roll() {
-            return Ok(());
-        }
-        let Some(positions) = self.reading.positions() else {
+        let Some(positions) = self.roll_at.take() else {
             return Ok(());
         };
         let task = {
@@ -561,4 +649,25 @@ impl Query {
     pub(crate) fn checkpoint(&self) -> MutexGuard<'_, Checkpoint> {
         self.checkpoint.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// Ranges that the sources stand behind when the first step is taken.
+fn ranges_before(first: &FirstStep, recovered: &Recovered) -> Vec<BTreeMap<String, SourceRange>> {
+    let unlogged = match first {
+        FirstStep::Replan(_) => {
+            return recovered.ranges_before_next().unwrap_or_default().to_vec();
+        }
+        FirstStep::Adopt { spec, .. } => Some(&spec.ranges),
+        FirstStep::Skip { left, .. } if left.reached == Reached::Unlogged => {
+            Some(&left.spec.ranges)
+        }
+        FirstStep::Skip { .. } | FirstStep::Resume(_) => None,
+    };
+    recovered.ranges_since.iter().chain(unlogged).cloned().collect()
+}
+
+/// Names of the places that keep marks.
+fn marked(places: &[PlaceFound]) -> BTreeSet<String> {
+    let marked = places.iter().filter(|place| place.held != Held::Unknown);
+    marked.map(|place| place.name.clone()).collect()
 }

@@ -30,7 +30,12 @@ impl Streams {
 
     /// Whether any of them is below a plan.
     pub(crate) fn reach(&self, plan: &LogicalPlan) -> bool {
-        self.read_by(plan).next().is_some()
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                self.sources.iter().any(|source| source == scan.table_name.table())
+            }
+            other => other.inputs().into_iter().any(|input| self.reach(input)),
+        }
     }
 
     fn read_by(&self, plan: &LogicalPlan) -> impl Iterator<Item = &String> {

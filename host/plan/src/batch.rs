@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use tidemill_core::{
-    Attempt, BatchContext, BatchSpec, QueryId, StateProgress, StateStore, Watermark,
+    Attempt, BatchContext, BatchSpec, MemoryBudget, QueryId, StateProgress, StateStore, Watermark,
 };
 
-use crate::ReadAhead;
+use crate::{QueryMemory, ReadAhead};
 
 /// What an attempt at a micro-batch runs on.
 pub struct BatchRun {
@@ -27,6 +28,8 @@ pub struct BatchRun {
     pub state: Arc<dyn StateStore>,
     /// What was read of the batch before it began.
     pub ahead: ReadAhead,
+    /// What its operators hold counts against it.
+    pub memory: Arc<QueryMemory>,
 }
 
 /// One attempt at a micro-batch while it runs. Operators find it in their task context, so that
@@ -103,6 +106,16 @@ impl RunningBatch {
     /// What was read of it before it began.
     pub(crate) fn ahead(&self) -> &ReadAhead {
         &self.run.ahead
+    }
+
+    /// The process's budget.
+    pub(crate) fn memory(&self) -> &MemoryBudget {
+        self.run.memory.budget()
+    }
+
+    /// What DataFusion's operators run on.
+    pub(crate) fn runtime(&self) -> Arc<RuntimeEnv> {
+        self.run.memory.streaming()
     }
 
     pub(crate) fn state(&self) -> &dyn StateStore {

@@ -27,6 +27,9 @@ pub enum PlanError {
     /// A plugin says no.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// A handler's SQL needs more memory than its call may use.
+    #[error("{0}")]
+    Memory(String),
     /// Planning broke.
     #[error("the query could not be planned: {0}")]
     Engine(String),

@@ -13,23 +13,33 @@ use arrow::error::ArrowError;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::internal_datafusion_err;
-use datafusion::error::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{EmissionType, reset_plan_states};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream, collect,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+    execute_stream,
 };
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
-use crate::logical::as_spark;
+use crate::logical::{as_spark, close_large, open_large};
+use crate::memory::out_of_memory;
 use crate::physical::{leaf, plain};
-use crate::sql::{self, Names};
-use crate::{PlanError, analysis, counters, setup};
+use crate::sql::{self, Names, QuerySize};
+use crate::stack::on_deep_stack;
+use crate::{CallMemory, PlanError, analysis, counters, setup};
 
 /// Plans that are kept; a handler that makes up its texts must not fill the memory.
 const KEPT_PLANS: usize = 64;
+
+/// The part of a call's memory that a sort keeps free, so that it can merge what it spilled.
+const SORT_SHARE: u64 = 16;
 
 /// A table that batch SQL may read.
 #[derive(Clone)]
@@ -49,6 +59,22 @@ pub trait FrameRows: Send + Sync {
     -> Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>> + Send>;
 }
 
+/// The result of batch SQL.
+pub struct FrameStream {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its rows, in order.
+    pub rows: BoxStream<'static, std::result::Result<RecordBatch, PlanError>>,
+}
+
+/// What DataFusion says of batch SQL.
+fn wrong(error: DataFusionError) -> PlanError {
+    match out_of_memory(&error) {
+        Some(reason) => PlanError::Memory(format!("batch SQL: {reason}")),
+        None => PlanError::Invalid(format!("batch SQL: {}", error.strip_backtrace())),
+    }
+}
+
 /// Runs batch SQL, and keeps what it planned.
 #[derive(Default)]
 pub struct Frames {
@@ -62,15 +88,17 @@ struct PlanKey {
 }
 
 impl Frames {
-    /// Runs one SELECT over these tables.
+    /// Runs one SELECT over these tables. Its rows come as they are computed; what operators hold
+    /// meanwhile counts against `memory`, and is spilled where they can.
+    ///
+    /// # Errors
+    /// The text or what it asks for is wrong. What goes wrong with rows is an error of the stream.
     pub async fn sql(
         &self,
         text: &str,
         tables: &[FrameTable],
-    ) -> std::result::Result<(SchemaRef, Vec<RecordBatch>), PlanError> {
-        let wrong = |error: datafusion::error::DataFusionError| {
-            PlanError::Invalid(format!("batch SQL: {}", error.strip_backtrace()))
-        };
+        memory: &CallMemory,
+    ) -> std::result::Result<FrameStream, PlanError> {
         let key = PlanKey {
             text: text.to_owned(),
             tables: tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.schema))).collect(),
@@ -79,19 +107,24 @@ impl Frames {
         let plan = match kept {
             Some(plan) => plan,
             None => {
-                let logical = logical_plan(text, tables).await.map_err(wrong)?;
-                analysis::check_batch_sql(&logical.1)?;
-                let plan = physical_plan(&logical).await.map_err(wrong)?;
+                let planned = || futures::executor::block_on(planned(text, tables));
+                let plan = on_deep_stack(planned)??;
                 self.keep(key, &plan);
                 plan
             }
         };
         let rows = tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.rows))).collect();
-        let config = datafusion::prelude::SessionConfig::new().with_extension(Arc::new(Rows(rows)));
-        let task = Arc::new(TaskContext::default().with_session_config(config));
+        let mut config = SessionConfig::new().with_extension(Arc::new(Rows(rows)));
+        let of_sort = usize::try_from(memory.budget().limit() / SORT_SHARE).unwrap_or(usize::MAX);
+        let execution = &mut config.options_mut().execution;
+        execution.sort_spill_reservation_bytes =
+            execution.sort_spill_reservation_bytes.min(of_sort);
+        let task = TaskContext::default().with_session_config(config);
+        let task = Arc::new(task.with_runtime(memory.runtime()));
         let plan = reset_plan_states(plan).map_err(wrong)?;
         let schema = plan.schema();
-        Ok((schema, collect(plan, task).await.map_err(wrong)?))
+        let rows = execute_stream(plan, task).map_err(wrong)?;
+        Ok(FrameStream { schema, rows: Box::pin(rows.map(|rows| rows.map_err(wrong))) })
     }
 
     fn kept(&self, key: &PlanKey) -> Option<Arc<dyn ExecutionPlan>> {
@@ -108,27 +141,49 @@ impl Frames {
     }
 }
 
+async fn planned(
+    text: &str,
+    tables: &[FrameTable],
+) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
+    let (context, logical) = logical_plan(text, tables).await.map_err(wrong)?;
+    analysis::check_batch_sql(&logical)?;
+    physical_plan(&context, &logical).await.map_err(wrong)
+}
+
 async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionContext, LogicalPlan)> {
     let context = setup::batch_sql();
     setup::register_functions(&context);
     let mut names = Names::default();
     for table in tables {
-        names.add_table(&table.name, &table.schema);
+        names.add_table(&table.name, &table.schema, QuerySize::TABLE);
         let provider =
             FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
         context.register_table(table.name.as_str(), Arc::new(provider))?;
     }
-    let statement = sql::parse_query(text, &names, &sql::Refusals::default())?;
-    let plan = as_spark(context.state().statement_to_plan(statement).await?)?;
+    let parsed = sql::parse_query(text, &names, &sql::Refusals::default())?;
+    let plan = as_spark(context.state().statement_to_plan(parsed.statement).await?)?;
     Ok((context, plan))
 }
 
 async fn physical_plan(
-    (context, plan): &(SessionContext, LogicalPlan),
+    context: &SessionContext,
+    plan: &LogicalPlan,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     counters::count_optimised();
     counters::count_planned();
-    context.state().create_physical_plan(plan).await
+    let state = context.state();
+    let closed = close_large(plan)?;
+    let plan = state.optimize(closed.as_ref().unwrap_or(plan))?;
+    let plan = if closed.is_some() { open_large(plan)? } else { plan };
+    sql::check_constants(&plan)?;
+    let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
+    // A join gives rows for long without asking its inputs for more: whoever runs it has to be able
+    // to end it.
+    let yielding = plan.transform_up(|node| match node.children().len() {
+        0 | 1 => Ok(Transformed::no(node)),
+        _ => Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)),
+    })?;
+    Ok(yielding.data)
 }
 
 /// The rows of the day, in the task's context.

@@ -19,22 +19,28 @@ use tidemill_core::{OutputMode, PluginModule};
 use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::logical::{
-    Deduplicate, EventTimeWatermark, PluginTransform, as_spark, distinct_last, expand_windows,
-    extract_calls, gives_rows_once, grouping_columns, limit_streams, number_watermarks,
+    Deduplicate, EventTimeWatermark, PluginTransform, as_spark, close_large, distinct_last,
+    expand_windows, extract_calls, gives_rows_once, grouping_columns, limit_streams,
+    number_watermarks, open_large,
 };
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
 };
 use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
-use crate::sql::{self, Names, Refusals};
+use crate::sql::{self, Names, Parsed, QuerySize, Refusals};
+use crate::stack::on_deep_stack;
 use crate::{
     PlanError, PlannedQuery, QueryDefinition, SourceTable, StatefulOperator, analysis, counters,
     setup,
 };
 
 impl PlannedQuery {
-    /// Plans a query. Starts nothing and reads no row.
+    /// Plans a query. Starts nothing and reads no row. Takes the thread for as long as it works.
     pub async fn plan(definition: &QueryDefinition) -> Result<PlannedQuery, PlanError> {
+        on_deep_stack(|| futures::executor::block_on(PlannedQuery::planned(definition)))?
+    }
+
+    async fn planned(definition: &QueryDefinition) -> Result<PlannedQuery, PlanError> {
         let mut planner = Planner::new(definition);
         for module in &definition.plugins {
             planner.add_plugin(module)?;
@@ -63,10 +69,16 @@ impl PlannedQuery {
         }
         .map_err(|error| PlanError::Invalid(error.strip_backtrace()))?;
         let state = setup::state(&planner.context);
+        let closed = close_large(&result)?;
+        let has_closed = closed.is_some();
         // Outer joins that a filter above makes inner ones have to be known before.
-        let result = sink_subqueries(result)?;
+        let result = sink_subqueries(closed.unwrap_or(result))?;
         let result = infer_filters(optimise(&state, &result)?)?;
-        let logical = extract_calls(optimise(&state, &result)?)?;
+        let result = optimise(&state, &result)?;
+        let result = if has_closed { open_large(result)? } else { result };
+        sql::check_constants(&result)
+            .map_err(|error| PlanError::Invalid(error.strip_backtrace()))?;
+        let logical = extract_calls(result)?;
         let logical = plan_joins(logical, &streams).await?;
         let (logical, watermarks) = number_watermarks(logical)?;
         analysis::check_watermarks(&logical, definition)?;
@@ -111,6 +123,9 @@ impl Planner {
     }
 
     fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
+        for function in module.functions().iter().filter(|function| !function.deterministic) {
+            self.names.add_varying(&function.name);
+        }
         for function in sql::plugin_functions(module)? {
             let name = function.name();
             if self.context.state().scalar_functions().contains_key(name) {
@@ -142,14 +157,14 @@ impl Planner {
         )?
         .build()?;
         let place = format!("source \"{}\"", source.name);
-        self.add_table(&source.name, scan, source.watermark.as_ref(), &place)
+        self.add_table(&source.name, scan, source.watermark.as_ref(), QuerySize::TABLE, &place)
     }
 
     fn add_static(&mut self, table: &StaticTable) -> Result<(), PlanError> {
         let last = self.last.take();
         let provider = provider_as_source(Arc::new(StaticRows(table.clone())));
         let scan = LogicalPlanBuilder::scan(table.name.as_str(), provider, None)?.build()?;
-        self.add_table(&table.name, scan, None, "")?;
+        self.add_table(&table.name, scan, None, QuerySize::TABLE, "")?;
         self.last = last;
         Ok(())
     }
@@ -159,8 +174,21 @@ impl Planner {
         step: &Step,
         plugins: &[Arc<dyn PluginModule>],
     ) -> Result<(), PlanError> {
+        let mut size = match &step.kind {
+            StepKind::Sql(_) => QuerySize::TABLE,
+            StepKind::Same { from }
+            | StepKind::Transform { from, .. }
+            | StepKind::DropDuplicates { from, .. } => {
+                self.names.size_of(from).unwrap_or(QuerySize::TABLE).and_one()
+            }
+        };
+        size.check().map_err(|error| PlanError::in_step(&step.name, &error))?;
         let plan = match &step.kind {
-            StepKind::Sql(text) => self.sql(&step.name, text).await?,
+            StepKind::Sql(text) => {
+                let (plan, of_query) = self.sql(&step.name, text).await?;
+                size = of_query;
+                plan
+            }
             StepKind::Same { from } => self.table(from, &step.name).await?,
             StepKind::Transform { from, plugin, function } => {
                 let input = self.table(from, &step.name).await?;
@@ -187,14 +215,16 @@ impl Planner {
         }
         let plan = self.as_known(&step.name, plan)?;
         let place = format!("step \"{}\"", step.name);
-        self.add_table(&step.name, plan, step.watermark.as_ref(), &place)
+        self.add_table(&step.name, plan, step.watermark.as_ref(), size, &place)
     }
 
-    async fn sql(&self, step: &str, text: &str) -> Result<LogicalPlan, PlanError> {
+    async fn sql(&self, step: &str, text: &str) -> Result<(LogicalPlan, QuerySize), PlanError> {
         let in_step = |error| PlanError::in_step(step, &error);
-        let statement = sql::parse_query(text, &self.names, &self.refusals).map_err(in_step)?;
+        let Parsed { statement, size } =
+            sql::parse_query(text, &self.names, &self.refusals).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        as_spark(plan).and_then(distinct_last).and_then(expand_windows).map_err(in_step)
+        let plan = as_spark(plan).and_then(distinct_last).and_then(expand_windows);
+        Ok((plan.map_err(in_step)?, size))
     }
 
     async fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {
@@ -211,6 +241,7 @@ impl Planner {
         name: &str,
         plan: LogicalPlan,
         watermark: Option<&WatermarkSpec>,
+        size: QuerySize,
         place: &str,
     ) -> Result<(), PlanError> {
         let plan = match watermark {
@@ -224,7 +255,7 @@ impl Planner {
                 LogicalPlan::Extension(Extension { node })
             }
         };
-        self.names.add_table(name, plan.schema().as_arrow());
+        self.names.add_table(name, plan.schema().as_arrow(), size);
         if self.streams.reach(&plan) {
             self.refusals.add_streaming(name);
         }

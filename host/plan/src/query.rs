@@ -13,7 +13,7 @@ use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream, displayable,
 };
 use datafusion::prelude::SessionContext;
-use tidemill_core::{BatchId, SourceRange};
+use tidemill_core::{BatchId, MemoryBudget, SourceRange};
 
 use crate::definition::WatermarkSpec;
 use crate::logical::{PluginUse, plugin_uses};
@@ -75,21 +75,20 @@ impl PlannedQuery {
 
     /// Begins to read ranges, by source, of `batch`, which has not begun.
     ///
-    /// Has to be called where a tokio runtime is entered.
-    ///
     /// # Errors
-    /// A range is none of its source's.
+    /// There is no thread to read on.
     pub fn read_ahead(
         &self,
         batch: BatchId,
         ranges: &BTreeMap<String, SourceRange>,
+        memory: &MemoryBudget,
     ) -> Result<ReadAhead> {
         let ahead = ReadAhead::default();
         self.plan.apply(|node| {
             if let Some(scan) = node.downcast_ref::<StreamScanExec>()
                 && let Some(range) = ranges.get(scan.source())
             {
-                scan.read_ahead(batch, range, &ahead)?;
+                scan.read_ahead(batch, range, &ahead, memory)?;
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -108,7 +107,8 @@ impl PlannedQuery {
         let plan = reset_plan_states(Arc::clone(&self.plan))?;
         let state = self.context.task_ctx();
         let config = state.session_config().clone().with_extension(Arc::clone(batch));
-        let task = Arc::new(TaskContext::default().with_session_config(config));
+        let task = TaskContext::default().with_session_config(config);
+        let task = Arc::new(task.with_runtime(batch.runtime()));
         let partitions = plan.output_partitioning().partition_count();
         (0..partitions).map(|partition| plan.execute(partition, Arc::clone(&task))).collect()
     }

@@ -66,6 +66,11 @@ pub(crate) fn register_functions(context: &SessionContext) {
     for aggregate in sql::aggregates() {
         context.register_udaf(aggregate);
     }
+    let known = context.state().scalar_functions().clone();
+    let by_own_name = known.iter().filter(|(name, function)| *name == function.name());
+    for function in by_own_name.filter_map(|(_, function)| sql::bounded(function)) {
+        context.register_udf(function);
+    }
 }
 
 /// A snapshot of the session's state, for planning.
@@ -89,8 +94,9 @@ mod tests {
         let context = batch_sql();
         register_functions(&context);
         let text = format!("SELECT {select} {ROWS}");
-        let statement =
-            sql::parse_query(&text, &sql::Names::default(), &sql::Refusals::default()).unwrap();
+        let statement = sql::parse_query(&text, &sql::Names::default(), &sql::Refusals::default())
+            .unwrap()
+            .statement;
         let rows = futures::executor::block_on(async {
             let plan = context.state().statement_to_plan(statement).await.unwrap();
             let frame = context.execute_logical_plan(as_spark(plan).unwrap()).await.unwrap();

@@ -113,22 +113,28 @@ impl Call {
     }
 }
 
-/// Drives `work` on a blocking thread: a guest computes there without holding up I/O. Dropping the
-/// future drops the work.
+/// Drives `work` on a thread of its own: a guest computes there without holding up I/O. Dropping
+/// the future drops the work. (A runtime's blocking pool keeps work for later where the system gives
+/// no thread, and then the call would never end.)
 async fn on_its_own_thread<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, PluginFailure> {
     let failed = |reason: &dyn std::fmt::Display| PluginFailure::Host(reason.to_string());
     let runtime = Handle::try_current().map_err(|error| failed(&error))?;
     let (_alive, dropped) = oneshot::channel::<()>();
-    let driven = runtime.clone().spawn_blocking(move || {
-        runtime.block_on(async {
+    let (done, result) = oneshot::channel();
+    let drive = move || {
+        let result = runtime.block_on(async {
             tokio::select! {
                 result = work => Some(result),
                 _ = dropped => None,
             }
-        })
-    });
-    let result = driven.await.map_err(|error| failed(&error))?;
+        });
+        // Who does not wait for it any more has hung up.
+        done.send(result).unwrap_or_else(drop);
+    };
+    let thread = std::thread::Builder::new().name("tidemill-handler".to_owned());
+    thread.spawn(drive).map_err(|error| failed(&format!("no thread to call it on: {error}")))?;
+    let result = result.await.map_err(|_| failed(&"the host panicked during the call"))?;
     result.ok_or_else(|| failed(&"the call was abandoned"))
 }

@@ -1,7 +1,8 @@
 //! The engine that compiles and runs plugins, one for a process.
 
+use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use wasmtime::component::Linker;
@@ -53,6 +54,7 @@ impl PluginHost {
         };
         let engine = engine(options.dev).map_err(|error| failed(&error))?;
         start_clock(&engine).map_err(|error| failed(&error))?;
+        start_compilers().map_err(|error| failed(&error))?;
         let for_rows = imports::for_rows(&engine).map_err(|error| failed(&error))?;
         let for_handlers = imports::for_handlers(&engine).map_err(|error| failed(&error))?;
         let directory = match &options.cache {
@@ -100,4 +102,16 @@ fn start_clock(engine: &Engine) -> std::io::Result<()> {
         }
     };
     thread::Builder::new().name("tidemill-epoch".to_owned()).spawn(tick).map(drop)
+}
+
+/// Starts the threads that wasmtime compiles on. Where the system gives none, it would panic at the
+/// first module instead.
+fn start_compilers() -> Result<(), &'static String> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    let start = || match rayon::ThreadPoolBuilder::new().build_global() {
+        // Without a cause the error is that they run already.
+        Err(error) if error.source().is_some() => Err(format!("no threads to compile on: {error}")),
+        _ => Ok(()),
+    };
+    STARTED.get_or_init(start).as_ref().map(|()| ())
 }

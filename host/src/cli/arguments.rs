@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidemill_core::BatchId;
+use tidemill_engine::Unfinished;
 
 use crate::job::Override;
 use crate::observe::Address;
@@ -34,9 +36,11 @@ pub(super) enum Verb {
   tidemill run job.toml --metrics 9464            # http://127.0.0.1:9464/metrics and /status
   tidemill run job.toml --metrics 0.0.0.0:9464    # the same, for every machine that gets there
   tidemill run job.toml --trace trace.json        # open it in https://ui.perfetto.dev
+  tidemill run job.toml --skip-batch 7            # do without the rows of batch 7, which failed
+  tidemill run job.toml --replan-batch 7          # its input was mended: read what is there now
 
-Ctrl-C or SIGTERM finishes the batch in flight, commits it and ends with status 0; a second one
-ends at once (the batch is replayed at the next start).")]
+Ctrl-C, SIGTERM or SIGHUP finishes the batch in flight, commits it and ends with status 0; a second
+one ends at once (the batch is replayed at the next start).")]
     Run(RunArguments),
     /// Checks jobs without starting or creating anything: keys, schemas, SQL, plugins, places.
     #[command(after_help = "Examples:
@@ -51,8 +55,16 @@ pub(super) struct JobArguments {
     #[arg(required = true, value_name = "JOB")]
     pub(super) jobs: Vec<PathBuf>,
     /// Changes a value of the jobs before they are read, like `options.retries=0`.
+    // Parsed later, as clap shows the whole argument where it cannot be, and it may be a secret.
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(super) overrides: Vec<Override>,
+    overrides: Vec<String>,
+}
+
+impl JobArguments {
+    /// The changes to the jobs.
+    pub(super) fn overrides(&self) -> Result<Vec<Override>, String> {
+        self.overrides.iter().map(|argument| argument.parse()).collect()
+    }
 }
 
 #[derive(Args)]
@@ -68,12 +80,30 @@ pub(super) struct RunArguments {
     /// Reloads plugins when their files change, where the job does not say.
     #[arg(long)]
     pub(super) watch: bool,
+    /// Commits batch N, which failed or is pending, without its rows, and goes on with the next.
+    ///
+    /// For a batch that cannot be computed, when its rows can be done without: none of them reach
+    /// the sink, and state is as if there were none. Refused for any other number, and with
+    /// several jobs.
+    #[arg(long, value_name = "N", conflicts_with = "replan_batch")]
+    pub(super) skip_batch: Option<u64>,
+    /// Plans batch N, which failed or is pending, anew over what its sources have now.
+    ///
+    /// For input that was mended or removed, or with a smaller limit, to cut the batch into several.
+    /// Refused where a place holds rows of the batch already.
+    #[arg(long, value_name = "N")]
+    pub(super) replan_batch: Option<u64>,
     /// Serves metrics for Prometheus at /metrics and the queries' state at /status.
     ///
     /// A bare PORT is served to this machine alone; to let others look, write HOST:PORT, like
     /// 0.0.0.0:9464. There is no password. Port 0 is any free one; the address is printed.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) metrics: Option<Address>,
+    /// A name that this machine is asked by, beside addresses, localhost and --metrics' own.
+    ///
+    /// Requests to other names are refused: a page in a browser could make them.
+    #[arg(long, value_name = "NAME", requires = "metrics")]
+    pub(super) metrics_host: Vec<String>,
     /// Writes what each batch spent its time on, for Perfetto or chrome://tracing.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
@@ -102,14 +132,23 @@ pub(super) enum ProgressArgument {
 }
 
 impl RunArguments {
+    /// What becomes of a batch that an earlier run left unfinished.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        match (self.skip_batch, self.replan_batch) {
+            (Some(batch), _) => Unfinished::Skip(BatchId(batch)),
+            (None, Some(batch)) => Unfinished::Replan(BatchId(batch)),
+            (None, None) => Unfinished::Run,
+        }
+    }
+
     /// All changes to the jobs, those of `--trigger` included.
-    pub(super) fn overrides(&self) -> Vec<Override> {
-        let mut overrides = self.job.overrides.clone();
+    pub(super) fn overrides(&self) -> Result<Vec<Override>, String> {
+        let mut overrides = self.job.overrides()?;
         let trigger = self.trigger.map(|trigger| match trigger {
             TriggerArgument::AvailableNow => "trigger.available_now=true",
             TriggerArgument::Once => "trigger.once=true",
         });
         overrides.extend(trigger.and_then(|text| text.parse().ok()));
-        overrides
+        Ok(overrides)
     }
 }

@@ -1,39 +1,71 @@
 //! `tidemill check`.
 
+use std::fmt::Write;
+
+use tidemill_core::Secrets;
+
 use super::arguments::JobArguments;
-use super::{ENDED_WELL, REFUSED, complain};
+use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
 use crate::job::Job;
+use crate::print::print;
 use crate::query::{PrepareError, Prepared, Shared};
 
 pub(super) fn check(arguments: &JobArguments) -> u8 {
+    let (filter, overrides) = match logging::filter().and_then(|f| Ok((f, arguments.overrides()?)))
+    {
+        Ok(asked) => asked,
+        Err(error) => {
+            complain(&Secrets::default(), &error);
+            return REFUSED;
+        }
+    };
+    let jobs: Vec<_> = arguments.jobs.iter().map(|path| Job::read(path, &overrides)).collect();
+    let mut secrets = Secrets::default();
+    jobs.iter().flatten().for_each(|job| secrets.extend(&job.secrets));
+    logging::start(filter, None, &secrets);
     let shared = Shared::new(false);
     let mut code = ENDED_WELL;
-    for path in &arguments.jobs {
-        let checked = Job::read(path, &arguments.overrides)
-            .map_err(PrepareError::from)
-            .and_then(|job| prepare(job, &shared));
-        match checked {
-            Ok(prepared) => {
-                let schema = tidemill_codec::format_schema(&prepared.plan().schema());
-                println!("{}: ok", path.display());
-                println!("  query   {} ({})", prepared.job().name, prepared.job().output_mode);
-                println!("  result  {schema}");
-                for operator in prepared.plan().operators() {
-                    let key = tidemill_codec::format_schema(&operator.key);
-                    println!(
-                        "  state   {} by {}",
-                        operator.name,
-                        key.replace("__window_start", "window.start")
-                    );
+    for job in jobs {
+        let checked = job.map_err(PrepareError::from).and_then(|job| prepare(job, &shared));
+        let outcome = match checked {
+            Ok(prepared) => match print(&secrets.conceal(&findings(&prepared))) {
+                Ok(()) => ENDED_WELL,
+                Err(error) => {
+                    complain(&secrets, &format!("standard output cannot be written: {error}"));
+                    FAILED
                 }
-            }
+            },
             Err(error) => {
-                complain(&error);
-                code = REFUSED;
+                complain(&secrets, &error);
+                code_of(error.is_retryable())
             }
-        }
+        };
+        code = code.max(outcome);
     }
     code
+}
+
+/// Who starts us again need not wait for anybody to mend the job.
+pub(super) fn code_of(is_retryable: bool) -> u8 {
+    if is_retryable { FAILED } else { REFUSED }
+}
+
+fn findings(prepared: &Prepared) -> String {
+    let (job, plan) = (prepared.job(), prepared.plan());
+    let schema = tidemill_codec::format_schema(&plan.schema());
+    let mut text = format!(
+        "{}: ok\n  query   {} ({})\n  result  {schema}\n",
+        job.path.display(),
+        job.name,
+        job.output_mode
+    );
+    for operator in plan.operators() {
+        let key = tidemill_codec::format_schema(&operator.key);
+        let key = key.replace("__window_start", "window.start");
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  state   {} by {key}", operator.name);
+    }
+    text
 }
 
 /// Plans a job. Planning is brief and asks no one else, so a runtime of its own will do.
@@ -41,6 +73,6 @@ pub(super) fn prepare(job: Job, shared: &Shared) -> Result<Prepared, PrepareErro
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| PrepareError::Invalid(format!("no runtime to plan on: {error}")))?;
+        .map_err(|error| PrepareError::Exhausted(format!("no runtime to plan on: {error}")))?;
     runtime.block_on(Prepared::new(job, shared))
 }

@@ -5,55 +5,38 @@ mod check;
 mod logging;
 mod report;
 mod run;
+mod signals;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use tidemill_core::Secrets;
 
-use self::arguments::{Arguments, RunArguments, Verb};
-use crate::observe::Trace;
+use self::arguments::{Arguments, Verb};
+use crate::print::say;
 
 /// The query ended well.
 const ENDED_WELL: u8 = 0;
-/// The query failed.
+/// The query failed, or what it needs is not there at the moment.
 const FAILED: u8 = 1;
 /// The job, the arguments or a plugin are wrong; nothing was started.
 const REFUSED: u8 = 2;
+/// Of a process that a second signal ended, by the shells' custom.
+const INTERRUPTED: u8 = 130;
+/// Of one whose reader has gone, by the same custom: 128 and the number of SIGPIPE.
+const UNREAD: u8 = 141;
 
 /// Runs the command with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let code = match arguments.verb {
-        Verb::Run(arguments) => run_logged(&arguments),
-        Verb::Check(arguments) => {
-            logging::start(None);
-            check::check(&arguments)
-        }
-    };
-    ExitCode::from(code)
-}
-
-fn run_logged(arguments: &RunArguments) -> u8 {
-    let Some(path) = &arguments.trace else {
-        logging::start(None);
-        return run::run(arguments, None);
-    };
-    match Trace::create(path, arguments.trace_batches) {
-        Ok(trace) => {
-            logging::start(Some(&trace));
-            let code = run::run(arguments, Some(&trace));
-            trace.finish();
-            code
-        }
-        Err(error) => {
-            complain(&format!("--trace {} cannot be written: {error}", path.display()));
-            REFUSED
-        }
-    }
+    ExitCode::from(match arguments.verb {
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Check(arguments) => check::check(&arguments),
+    })
 }
 
 /// Says what went wrong on standard error.
-fn complain(error: &dyn std::fmt::Display) {
-    eprintln!("error: {error}");
+fn complain(secrets: &Secrets, error: &dyn std::fmt::Display) {
+    say(&secrets.conceal(&format!("error: {error}")));
 }

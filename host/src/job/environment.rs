@@ -4,10 +4,19 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use tidemill_connectors::OptionText;
+use tidemill_core::Secrets;
 
 /// A text of the job, with the environment's values in it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Text(pub String);
+
+/// Says nothing of the text, which may have the environment's secrets in it.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Text(…)")
+    }
+}
 
 impl std::ops::Deref for Text {
     type Target = str;
@@ -20,7 +29,7 @@ impl std::ops::Deref for Text {
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
         let text = String::deserialize(deserializer)?;
-        substitute(&text, &|name| std::env::var(name).ok()).map(Text).map_err(D::Error::custom)
+        substitute(&text, &mut variable).map(Text).map_err(D::Error::custom)
     }
 }
 
@@ -40,7 +49,7 @@ impl JsonSchema for Text {
 
 /// An option's value. Spark's options are texts; numbers and booleans may be written as such.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OptionValue(pub String);
+pub struct OptionValue(pub OptionText);
 
 impl<'de> Deserialize<'de> for OptionValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OptionValue, D::Error> {
@@ -54,24 +63,31 @@ impl<'de> Deserialize<'de> for OptionValue {
             }
 
             fn visit_bool<E: Error>(self, value: bool) -> Result<OptionValue, E> {
-                Ok(OptionValue(value.to_string()))
+                Ok(OptionValue(value.to_string().into()))
             }
 
             fn visit_i64<E: Error>(self, value: i64) -> Result<OptionValue, E> {
-                Ok(OptionValue(value.to_string()))
+                Ok(OptionValue(value.to_string().into()))
             }
 
             fn visit_u64<E: Error>(self, value: u64) -> Result<OptionValue, E> {
-                Ok(OptionValue(value.to_string()))
+                Ok(OptionValue(value.to_string().into()))
             }
 
             fn visit_f64<E: Error>(self, value: f64) -> Result<OptionValue, E> {
-                Ok(OptionValue(value.to_string()))
+                Ok(OptionValue(value.to_string().into()))
             }
 
             fn visit_str<E: Error>(self, value: &str) -> Result<OptionValue, E> {
-                let value = substitute(value, &|name| std::env::var(name).ok());
-                value.map(OptionValue).map_err(E::custom)
+                let mut is_secret = false;
+                let substituted = substitute(value, &mut |name| {
+                    let value = variable(name);
+                    is_secret |= value.is_some();
+                    value
+                });
+                let text = substituted.map_err(E::custom)?;
+                let text = if is_secret { OptionText::secret(text) } else { text.into() };
+                Ok(OptionValue(text))
             }
         }
 
@@ -93,8 +109,43 @@ impl JsonSchema for OptionValue {
     }
 }
 
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The environment's values that a job's texts have in them, each under the name that the file
+/// has for it. A default is no secret: it stands in the file.
+pub(super) fn secrets(job: &toml::Table) -> Secrets {
+    let mut secrets = Secrets::default();
+    for value in job.values() {
+        collect(value, &mut secrets);
+    }
+    secrets
+}
+
+fn collect(value: &toml::Value, secrets: &mut Secrets) {
+    match value {
+        toml::Value::String(text) => {
+            let add = &mut |name: &str| {
+                let value = variable(name);
+                let shown = format!("${{{name}}}");
+                value.iter().for_each(|value| secrets.add(value, Some(&shown)));
+                value
+            };
+            // A text that cannot be put together is refused where it is read.
+            let _ = substitute(text, add);
+        }
+        toml::Value::Array(values) => values.iter().for_each(|value| collect(value, secrets)),
+        toml::Value::Table(table) => table.values().for_each(|value| collect(value, secrets)),
+        _ => {}
+    }
+}
+
 /// Puts the environment's values in. `$${` stands for `${` itself.
-fn substitute(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn substitute(
+    text: &str,
+    variable: &mut dyn FnMut(&str) -> Option<String>,
+) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -107,7 +158,10 @@ fn substitute(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<S
         }
         out.push_str(before);
         let Some(end) = after.find('}') else {
-            return Err(format!("\"{after}\" has no closing brace"));
+            return Err(
+                "a text has ${ without a closing brace; write $${ for the characters themselves"
+                    .to_owned(),
+            );
         };
         let inside = &after[2..end];
         let (name, default) = match inside.split_once(":-") {
@@ -133,7 +187,7 @@ mod tests {
     use super::*;
 
     fn with_home(text: &str) -> Result<String, String> {
-        substitute(text, &|name| (name == "HOME").then(|| "/root".to_owned()))
+        substitute(text, &mut |name| (name == "HOME").then(|| "/root".to_owned()))
     }
 
     #[test]
@@ -147,6 +201,6 @@ mod tests {
     #[test]
     fn a_missing_variable_is_named() {
         assert!(with_home("${PG_PASSWORD}").is_err_and(|e| e.contains("PG_PASSWORD")));
-        assert!(with_home("${HOME").is_err());
+        assert!(with_home("a secret ${HOME").is_err_and(|e| !e.contains("secret")));
     }
 }

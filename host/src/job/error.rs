@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use tidemill_core::Secrets;
+
 /// A place in a job's text. Lines and columns count from 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Location {
@@ -43,6 +45,8 @@ pub enum JobError {
         path: PathBuf,
         /// What the system says.
         reason: String,
+        /// Whether it lacked something that it may have later, like handles.
+        may_pass: bool,
     },
     /// It is no TOML, or not a job's.
     #[error("{location}: {reason}")]
@@ -69,11 +73,31 @@ pub enum JobError {
         reason: String,
     },
     /// `--set` does not fit.
-    #[error("--set {argument}: {reason}")]
+    #[error("--set {key}: {reason}")]
     Override {
-        /// The argument.
-        argument: String,
+        /// Its key; the value may be a secret.
+        key: String,
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl JobError {
+    /// Whether the same file may be read later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, JobError::Read { may_pass: true, .. })
+    }
+
+    /// The same error without what the environment gave.
+    pub(super) fn concealed(mut self, secrets: &Secrets) -> JobError {
+        match &mut self {
+            JobError::Read { reason, .. }
+            | JobError::Syntax { reason, .. }
+            | JobError::NotSupportedYet { what: reason, .. }
+            | JobError::Invalid { reason, .. }
+            | JobError::Override { reason, .. } => *reason = secrets.conceal(reason).into_owned(),
+        }
+        self
+    }
 }

@@ -5,12 +5,14 @@
 
 mod environment;
 mod error;
-pub mod raw;
+pub mod names;
+mod raw;
 mod read;
 mod resolve;
 mod schema;
 
 pub use error::{JobError, Location};
 pub use read::Override;
+pub(crate) use resolve::MEMORY_MIN;
 pub use resolve::{Job, JobOptions, JobPlugin, JobSink, JobSource, JobTarget};
 pub use schema::json_schema;

@@ -85,8 +85,15 @@ pub struct RawOptions {
     pub no_data_batches: Option<bool>,
     /// Which of several watermarks counts: `min` (default) or `max`. Fixed in the checkpoint.
     pub multiple_watermark_policy: Option<RawWatermarkPolicy>,
-    /// Memory for the changes of one batch to the state: `"256 MiB"` (default).
+    /// Memory for the changes of one batch to the state. Default: `"256 MiB"`, or a quarter of
+    /// `memory` if that is less.
     pub state_overlay_memory: Option<Text>,
+    /// Memory for all that grows with data, of all queries of the process: `"4 GiB"`. Default: 60 %
+    /// of what the machine, or the control group of the process, has beside 64 MiB.
+    pub memory: Option<Text>,
+    /// Directory for rows of handlers that do not fit into memory, relative to the job file.
+    /// Default: `spill` in the checkpoint.
+    pub spill_directory: Option<Text>,
     /// How often a batch whose failure may pass is tried again. Default: 3.
     pub retries: Option<u32>,
 }

@@ -1,32 +1,39 @@
 //! The job as the program relies on it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::parse_schema;
-use tidemill_connectors::names_file;
-use tidemill_core::{Digest, Interval, IntervalError, OutputMode, Trigger, WatermarkPolicy};
+use tidemill_connectors::{OptionText, is_secret_option, names_file, secrets_of};
+use tidemill_core::{
+    Digest, Interval, IntervalError, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy,
+    bytes_text, parse_bytes,
+};
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 
 use super::environment::{OptionValue, Text};
 use super::error::JobError;
+use super::names::{check_file_name, check_name};
 use super::raw::{
     RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget, RawTrigger,
     RawValue, RawWatermark, RawWatermarkPolicy,
 };
-use super::read::{Override, read};
+use super::read::{JobText, Override, read};
 
 /// Default of `options.shuffle_partitions`.
 const SHUFFLE_PARTITIONS: u32 = 4;
 /// Formats of static tables.
 const STATIC_FORMATS: [&str; 4] = ["json", "csv", "parquet", "text"];
+/// The least `options.memory`: a few blocks of rows for each of some operators.
+pub(crate) const MEMORY_MIN: u64 = 16 << 20;
 /// Default of `options.retries`.
 const RETRIES: u32 = 3;
 
 /// A checked job. Paths are absolute or relative to the process's directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Job {
     /// The file.
     pub path: PathBuf,
@@ -57,6 +64,19 @@ pub struct Job {
     pub from: Option<String>,
     /// Named places.
     pub targets: BTreeMap<String, JobTarget>,
+    /// What came from the environment, and the values of options that are named as secrets: what
+    /// must not leave the process but for where the job sends it.
+    pub secrets: Secrets,
+}
+
+/// Says which job it is. What is in it may be secret.
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("path", &self.path)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Options of the engine.
@@ -72,6 +92,10 @@ pub struct JobOptions {
     pub watermark_policy: Option<WatermarkPolicy>,
     /// Bytes for the changes of one batch to the state.
     pub state_overlay_memory: Option<u64>,
+    /// Bytes for all that grows with data. `None`: by the machine.
+    pub memory: Option<u64>,
+    /// Where rows of handlers go that do not fit. `None`: into the checkpoint's directory.
+    pub spill_directory: Option<PathBuf>,
     /// Tries after the first.
     pub retries: u32,
 }
@@ -93,7 +117,7 @@ pub struct JobSource {
     /// Its columns.
     pub schema: Option<SchemaRef>,
     /// Spark's options.
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, OptionText>,
     /// How `value` is taken apart.
     pub value: Option<ValueFormat>,
     /// Event time.
@@ -109,8 +133,8 @@ pub struct JobPlugin {
     pub path: PathBuf,
     /// Hot reload; `None`: as the command says.
     pub watch: Option<bool>,
-    /// JSON object.
-    pub config: String,
+    /// JSON object. The guest gets it, and nobody else.
+    pub config: Secret<String>,
     /// Bytes an instance may hold.
     pub memory: Option<u64>,
     /// Time a call may take.
@@ -141,14 +165,28 @@ pub struct JobTarget {
     /// A file or directory.
     pub path: Option<PathBuf>,
     /// Options.
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, OptionText>,
 }
 
 impl Job {
     /// Reads and checks a job file. Looks at nothing but the file and the environment.
     pub fn read(path: &Path, overrides: &[Override]) -> Result<Job, JobError> {
-        let (text, raw) = read(path, overrides)?;
-        Resolver { path }.job(&text, raw)
+        let JobText { text, raw, secrets } = read(path, overrides)?;
+        let job = Resolver { path }.job(&text, raw);
+        let mut job = job.map_err(|error| error.concealed(&secrets))?;
+        job.secrets = secrets;
+        job.add_named_secrets();
+        Ok(job)
+    }
+
+    fn add_named_secrets(&mut self) {
+        let sources = self.sources.iter().chain(&self.statics).map(|source| &source.options);
+        let sink = match &self.sink {
+            JobSink::Place(place) => Some(place),
+            JobSink::ForeachBatch { .. } => None,
+        };
+        let places = self.targets.values().chain(sink).map(|place| &place.options);
+        sources.chain(places).for_each(|options| self.secrets.extend(&secrets_of(options)));
     }
 }
 
@@ -158,10 +196,11 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn job(&self, text: &str, raw: RawJob) -> Result<Job, JobError> {
-        let name = match raw.name {
-            Some(name) => name.0,
+        let name = match &raw.name {
+            Some(name) => name.0.clone(),
             None => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
+        self.check_names(&name, &raw)?;
         if raw.source.is_empty() {
             return Err(self.invalid("the job has no stream: add a [source.NAME]"));
         }
@@ -205,8 +244,21 @@ impl Resolver<'_> {
             from: raw.sink.from.as_ref().map(|from| from.0.clone()),
             sink: self.sink(raw.sink)?,
             targets,
+            secrets: Secrets::default(),
             name,
         })
+    }
+
+    fn check_names(&self, name: &str, raw: &RawJob) -> Result<(), JobError> {
+        let invalid = |reason: String| self.invalid(reason);
+        check_file_name("name", name).map_err(invalid)?;
+        let steps = raw.step.iter().map(|step| ("step", step.name.0.as_str()));
+        let tables = raw.source.keys().map(|name| ("source", name.as_str()));
+        let tables = tables.chain(raw.statics.keys().map(|name| ("static", name.as_str())));
+        let others = raw.plugin.keys().map(|name| ("plugin", name.as_str()));
+        let others = others.chain(raw.target.keys().map(|name| ("target", name.as_str())));
+        let mut all = tables.chain(steps).chain(others);
+        all.try_for_each(|(place, name)| check_name(place, name)).map_err(invalid)
     }
 
     fn trigger(&self, raw: &RawTrigger) -> Result<Trigger, JobError> {
@@ -256,8 +308,22 @@ impl Resolver<'_> {
                 "options.state_overlay_memory",
                 raw.state_overlay_memory.as_ref(),
             )?,
+            memory: self.memory(raw.memory.as_ref())?,
+            spill_directory: raw.spill_directory.as_ref().map(|path| self.beside(path)),
             retries: raw.retries.unwrap_or(RETRIES),
         })
+    }
+
+    fn memory(&self, text: Option<&Text>) -> Result<Option<u64>, JobError> {
+        let memory = self.optional_bytes("options.memory", text)?;
+        if let Some(too_little) = memory.filter(|bytes| *bytes < MEMORY_MIN) {
+            return Err(self.invalid(format!(
+                "options.memory is {}, and a query cannot do with less than {}",
+                bytes_text(too_little),
+                bytes_text(MEMORY_MIN)
+            )));
+        }
+        Ok(memory)
     }
 
     fn source(&self, name: String, raw: RawSource) -> Result<JobSource, JobError> {
@@ -273,15 +339,19 @@ impl Resolver<'_> {
             Some(value) => Some(ValueFormat {
                 schema: schema("value.schema", &value.schema)?,
                 keep: value.keep.into_iter().map(|text| text.0).collect(),
-                options: plain(value.options),
+                options: value
+                    .options
+                    .into_iter()
+                    .map(|(key, option)| (key, option.0.reveal().to_owned()))
+                    .collect(),
             }),
         };
         Ok(JobSource {
             schema: raw.schema.as_ref().map(|text| schema("schema", text)).transpose()?,
             watermark: self.watermark(&place, raw.watermark)?,
-            format: raw.format.0,
             path: raw.path.map(|path| self.beside(&path)),
-            options: self.place_options(raw.options),
+            options: self.place_options(&raw.format, raw.options),
+            format: raw.format.0,
             value,
             name,
         })
@@ -435,7 +505,7 @@ impl Resolver<'_> {
         Ok(JobPlugin {
             path: self.beside(&raw.path),
             watch: raw.watch,
-            config,
+            config: Secret::new(config),
             memory: self
                 .optional_bytes(&format!("{place}.limits.memory"), raw.limits.memory.as_ref())?,
             deadline,
@@ -474,21 +544,29 @@ impl Resolver<'_> {
 
     fn target(&self, raw: RawTarget) -> JobTarget {
         JobTarget {
-            format: raw.format.0,
             path: raw.path.map(|path| self.beside(&path)),
-            options: self.place_options(raw.options),
+            options: self.place_options(&raw.format, raw.options),
+            format: raw.format.0,
         }
     }
 
     /// Options of a source, sink or target; files that they name are beside the job, too.
-    fn place_options(&self, options: BTreeMap<String, OptionValue>) -> BTreeMap<String, String> {
-        let mut options = plain(options);
-        for (name, value) in &mut options {
-            if names_file(name, value) {
-                *value = self.beside(value).to_string_lossy().into_owned();
-            }
-        }
-        options
+    fn place_options(
+        &self,
+        format: &str,
+        options: BTreeMap<String, OptionValue>,
+    ) -> BTreeMap<String, OptionText> {
+        let placed = |(name, OptionValue(value)): (String, OptionValue)| {
+            let value = match value {
+                value if names_file(&name, value.reveal()) => {
+                    OptionText::Plain(self.beside(value.reveal()).to_string_lossy().into_owned())
+                }
+                value if is_secret_option(format, &name) => value.hidden(),
+                value => value,
+            };
+            (name, value)
+        };
+        options.into_iter().map(placed).collect()
     }
 
     fn interval(&self, key: &str, text: &Text) -> Result<Interval, JobError> {
@@ -531,41 +609,5 @@ impl Resolver<'_> {
 
     fn invalid(&self, reason: impl Into<String>) -> JobError {
         JobError::Invalid { path: self.path.to_owned(), reason: reason.into() }
-    }
-}
-
-fn plain(options: BTreeMap<String, OptionValue>) -> BTreeMap<String, String> {
-    options.into_iter().map(|(key, value)| (key, value.0)).collect()
-}
-
-/// `"256 MiB"`, `"64 KiB"`, `"1 GiB"`, `"1000 B"`; kB, MB and GB are powers of 1,000.
-fn parse_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse_bytes("256 MiB"), Some(256 << 20));
-        assert_eq!(parse_bytes("1GB"), Some(1_000_000_000));
-        assert_eq!(parse_bytes("17"), Some(17));
-        assert_eq!(parse_bytes("1 parsec"), None);
-        assert_eq!(parse_bytes("-1 MiB"), None);
     }
 }

@@ -22,6 +22,11 @@ pub struct Address {
 pub struct AddressError(String);
 
 impl Address {
+    /// The name or address of the machine, without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Opens the address.
     pub(super) fn listen(&self) -> std::io::Result<TcpListener> {
         let addresses: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use serde::Serialize;
-use tidemill_core::{Progress, format_millis};
+use serde::{Serialize, Serializer};
+use tidemill_core::{Progress, Secrets, format_millis};
 use tidemill_engine::{Clock, EngineError, Outcome, QueryEvent, SystemClock};
 
 use super::metrics::{BatchResult, Metrics};
@@ -26,7 +26,8 @@ struct Status<'a> {
     queries: &'a [QueryStatus],
 }
 
-#[derive(Serialize)]
+/// A clone costs a few texts, so that nobody waits for the one who looks.
+#[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QueryStatus {
     name: String,
@@ -37,7 +38,25 @@ struct QueryStatus {
     batch_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    last_progress: Option<Progress>,
+    /// Sources whose place does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unanswered: Vec<Unanswered>,
+    #[serde(serialize_with = "by_reference")]
+    last_progress: Option<Arc<Progress>>,
+}
+
+fn by_reference<S: Serializer>(
+    progress: &Option<Arc<Progress>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    progress.as_deref().serialize(serializer)
+}
+
+/// A source whose place does not answer, and since when.
+#[derive(Clone, Serialize)]
+struct Unanswered {
+    source: String,
+    since: String,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -83,16 +102,16 @@ impl Board {
     }
 
     pub(super) fn metrics(&self) -> String {
-        let queries = self.queries();
-        let names: Vec<&str> = queries.iter().map(|status| status.name.as_str()).collect();
+        let names: Vec<String> = self.queries().iter().map(|status| status.name.clone()).collect();
         self.metrics.text(&names, self.clock.now_ms())
     }
 
     pub(super) fn status(&self) -> serde_json::Result<String> {
+        let queries = self.queries().clone();
         serde_json::to_string_pretty(&Status {
             version: env!("CARGO_PKG_VERSION"),
             started_at: &self.started_at,
-            queries: &self.queries(),
+            queries: &queries,
         })
     }
 
@@ -106,12 +125,14 @@ impl Board {
 pub struct Entry {
     board: Arc<Board>,
     number: usize,
+    /// What its errors must not show.
+    secrets: Arc<Secrets>,
 }
 
 impl Entry {
-    /// Puts a query on the board; `job` is its file.
+    /// Puts a query on the board; `job` is its file, and `secrets` what errors must not show.
     #[must_use]
-    pub fn new(board: &Arc<Board>, name: &str, job: &Path) -> Entry {
+    pub fn new(board: &Arc<Board>, name: &str, job: &Path, secrets: &Secrets) -> Entry {
         board.metrics.add_query(name);
         let mut queries = board.queries();
         queries.push(QueryStatus {
@@ -120,9 +141,11 @@ impl Entry {
             state: State::Starting,
             batch_id: None,
             error: None,
+            unanswered: Vec::new(),
             last_progress: None,
         });
-        Entry { board: Arc::clone(board), number: queries.len() - 1 }
+        let number = queries.len() - 1;
+        Entry { board: Arc::clone(board), number, secrets: Arc::new(secrets.clone()) }
     }
 
     /// Something happened in the query.
@@ -136,9 +159,20 @@ impl Entry {
             QueryEvent::Progress(progress) => {
                 metrics.take(progress, self.board.clock.now_ms());
                 (status.state, status.batch_id, status.error) = (State::Waiting, None, None);
-                status.last_progress = Some((*progress).clone());
+                status.last_progress = Some(Arc::new((*progress).clone()));
             }
-            QueryEvent::Idle => {}
+            QueryEvent::Idle
+            | QueryEvent::Adopted { .. }
+            | QueryEvent::Skipped { .. }
+            | QueryEvent::Replanned { .. } => {}
+            QueryEvent::Unanswered(sources) => {
+                metrics.set_unanswered(&status.name, sources);
+                let named = |(source, since): (&String, &i64)| Unanswered {
+                    source: source.clone(),
+                    since: format_millis(*since),
+                };
+                status.unanswered = sources.iter().map(named).collect();
+            }
             QueryEvent::Reloaded { plugin, .. } => {
                 metrics.count_reload(&status.name, plugin, true);
             }
@@ -148,7 +182,7 @@ impl Entry {
             QueryEvent::Retrying { batch, reason, .. } => {
                 metrics.count_batch(&status.name, BatchResult::Retried);
                 (status.state, status.batch_id) = (State::Retrying, Some(batch.0));
-                status.error = Some(reason.to_string());
+                status.error = Some(self.shown(reason));
             }
         });
     }
@@ -159,15 +193,20 @@ impl Entry {
         self.change(|status| {
             metrics.set_up(&status.name, false);
             (status.state, status.batch_id) = (State::Ended, None);
+            status.unanswered.clear();
             if let Err(error) = outcome {
                 status.state = State::Failed;
-                status.error = Some(error.to_string());
+                status.error = Some(self.shown(error));
                 if let EngineError::Batch { batch, .. } = error {
                     metrics.count_batch(&status.name, BatchResult::Failed);
                     status.batch_id = Some(batch.0);
                 }
             }
         });
+    }
+
+    fn shown(&self, error: &EngineError) -> String {
+        self.secrets.conceal(&error.to_string()).into_owned()
     }
 
     fn change(&self, change: impl FnOnce(&mut QueryStatus)) {
@@ -194,7 +233,7 @@ mod tests {
     #[test]
     fn a_query_that_failed_shows_its_batch_and_reason_until_the_process_ends() {
         let board = Arc::new(Board::new());
-        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        let entry = Entry::new(&board, "q", Path::new("q.toml"), &Secrets::default());
         assert_eq!(first(&board)["state"], "starting");
         entry.tell(&QueryEvent::Started { next: BatchId(7), is_replay: true });
         entry.tell(&QueryEvent::Running { batch: BatchId(7) });
@@ -211,9 +250,43 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_shown_without_secrets() {
+        let board = Arc::new(Board::new());
+        let mut secrets = Secrets::default();
+        secrets.add("hunter2", Some("${PASSWORD}"));
+        let entry = Entry::new(&board, "q", Path::new("q.toml"), &secrets);
+        let reason = EngineError::Execution("u:hunter2 may not write".to_owned());
+        let wait = std::time::Duration::from_secs(1);
+        entry.tell(&QueryEvent::Retrying { batch: BatchId(0), reason: &reason, wait });
+        assert_eq!(first(&board)["error"], "u:${PASSWORD} may not write");
+        entry.end(&Err(reason));
+        assert_eq!(first(&board)["error"], "u:${PASSWORD} may not write");
+    }
+
+    #[test]
+    fn a_source_that_does_not_answer_is_shown_since_when_until_it_does() {
+        let board = Arc::new(Board::new());
+        let entry = Entry::new(&board, "q", Path::new("q.toml"), &Secrets::default());
+        let series = "tidemill_source_unanswered_seconds{query=\"q\",source=\"orders\"} ";
+        let shown = || {
+            let text = board.metrics();
+            let value = text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok());
+            value.map(|seconds: f64| seconds > 1e6)
+        };
+        assert_eq!((first(&board).get("unanswered"), shown()), (None, None));
+        entry.tell(&QueryEvent::Unanswered(&[("orders".to_owned(), 1_500)].into()));
+        let expected = serde_json::json!([
+            { "source": "orders", "since": "1970-01-01T00:00:01.500Z" }
+        ]);
+        assert_eq!((first(&board)["unanswered"].clone(), shown()), (expected, Some(true)));
+        entry.tell(&QueryEvent::Unanswered(&[].into()));
+        assert_eq!((first(&board).get("unanswered"), shown()), (None, Some(false)));
+    }
+
+    #[test]
     fn a_query_that_was_stopped_has_ended_and_not_failed() {
         let board = Arc::new(Board::new());
-        let entry = Entry::new(&board, "q", Path::new("q.toml"));
+        let entry = Entry::new(&board, "q", Path::new("q.toml"), &Secrets::default());
         entry.end(&Ok(Outcome::Stopped));
         assert_eq!(first(&board)["state"], "ended");
         assert!(

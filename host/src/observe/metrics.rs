@@ -3,6 +3,7 @@
 //! The table of all of them, with what to watch, is in `docs/guide/operations.md`; a test compares
 //! it with what is served.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
@@ -84,10 +85,14 @@ pub(super) struct Metrics {
     batch_duration: Histograms,
     phase_duration: Histograms,
     input_rows: Family<Labels, Counter>,
+    malformed_rows: Family<Labels, Counter>,
     output_rows: Family<Labels, Counter>,
     watermark: Family<Labels, SecondsGauge>,
     watermark_lag: Family<Labels, SecondsGauge>,
     offsets_behind: [(&'static str, Family<Labels, SecondsGauge>); 3],
+    unanswered: Family<Labels, SecondsGauge>,
+    /// Since when, in milliseconds since 1970; `None`: it answers again.
+    unanswered_since: Mutex<BTreeMap<Labels, Option<i64>>>,
     state: StateMetrics,
     plugins: PluginMetrics,
 }
@@ -123,10 +128,13 @@ impl Metrics {
             batch_duration: histograms(),
             phase_duration: histograms(),
             input_rows: Family::default(),
+            malformed_rows: Family::default(),
             output_rows: Family::default(),
             watermark: Family::default(),
             watermark_lag: Family::default(),
             offsets_behind: ["max", "avg", "min"].map(|kind| (kind, Family::default())),
+            unanswered: Family::default(),
+            unanswered_since: Mutex::default(),
             state: StateMetrics::default(),
             plugins: PluginMetrics::default(),
         };
@@ -182,6 +190,8 @@ impl Metrics {
         );
         let rows = "Rows that the source gave";
         list.add("tidemill_input_rows", rows, self.input_rows.clone());
+        let rows = "Rows of the source that were malformed, or in which bytes were replaced";
+        list.add("tidemill_malformed_rows", rows, self.malformed_rows.clone());
         let rows = "Rows that the sink was given";
         list.add("tidemill_output_rows", rows, self.output_rows.clone());
         list.add(
@@ -199,6 +209,11 @@ impl Metrics {
             let help = format!("Records that a partition is behind its end: {kind} of all");
             list.add(&name, &help, family.clone());
         }
+        list.add(
+            "tidemill_source_unanswered_seconds",
+            "How long the source's place has not answered; 0: it answers again",
+            self.unanswered.clone(),
+        );
     }
 
     fn register_state_and_plugins(&mut self) {
@@ -254,6 +269,18 @@ impl Metrics {
         self.plugins.reloads.get_or_create(&labels).inc();
     }
 
+    /// Which of a query's sources have a place that does not answer, and since when.
+    pub(super) fn set_unanswered(&self, query: &str, sources: &BTreeMap<String, i64>) {
+        let mut since = self.unanswered_since.lock().unwrap_or_else(|e| e.into_inner());
+        let of_query = ("query", query.to_owned());
+        for (_, since) in since.iter_mut().filter(|(labels, _)| labels.contains(&of_query)) {
+            *since = None;
+        }
+        for (source, ms) in sources {
+            since.insert(with(query, &[("source", source)]), Some(*ms));
+        }
+    }
+
     /// Takes up the record of a batch.
     pub(super) fn take(&self, progress: &Progress, now_ms: i64) {
         let query = progress.name.as_str();
@@ -282,6 +309,8 @@ impl Metrics {
     fn take_source(&self, query: &str, source: &SourceProgress) {
         let labels = with(query, &[("source", &source.name)]);
         self.input_rows.get_or_create(&labels).inc_by(source.num_input_rows);
+        let malformed = source.metrics.get("malformedRows").and_then(|rows| rows.parse().ok());
+        self.malformed_rows.get_or_create(&labels).inc_by(malformed.unwrap_or(0));
         for (kind, family) in &self.offsets_behind {
             // Spark's names for them.
             let behind = source.metrics.get(&format!("{kind}OffsetsBehindLatest"));
@@ -292,13 +321,19 @@ impl Metrics {
     }
 
     /// All metrics as of now, in OpenMetrics text.
-    pub(super) fn text(&self, queries: &[&str], now_ms: i64) -> String {
+    pub(super) fn text(&self, queries: &[String], now_ms: i64) -> String {
         for query in queries {
             let watermark = self.watermark.get(&of(query)).map(|gauge| gauge.get());
             if let Some(watermark) = watermark {
                 self.watermark_lag.get_or_create(&of(query)).set(seconds(now_ms) - watermark);
             }
         }
+        let unanswered = self.unanswered_since.lock().unwrap_or_else(|e| e.into_inner());
+        for (labels, since) in unanswered.iter() {
+            let lasts = since.map_or(0.0, |since| seconds(now_ms.saturating_sub(since)));
+            self.unanswered.get_or_create(labels).set(lasts);
+        }
+        drop(unanswered);
         if let Some(usage) = ProcessUsage::now() {
             self.resident_memory.set(usage.resident_bytes);
             let mut counted = self.cpu_until_now.lock().unwrap_or_else(|e| e.into_inner());
@@ -355,8 +390,6 @@ fn seconds(millis: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::Value;
 
     use super::*;
@@ -380,7 +413,7 @@ mod tests {
     fn what_kafka_is_behind_is_taken_from_the_texts_of_the_record() {
         let metrics = Metrics::new(0);
         metrics.take_source("q", &source(&[]));
-        assert!(!metrics.text(&["q"], 0).contains("latest{"), "no source said anything");
+        assert!(!metrics.text(&["q".to_owned()], 0).contains("latest{"), "no source said anything");
         metrics.take_source(
             "q",
             &source(&[
@@ -389,7 +422,7 @@ mod tests {
                 ("minOffsetsBehindLatest", "1"),
             ]),
         );
-        let text = metrics.text(&["q"], 0);
+        let text = metrics.text(&["q".to_owned()], 0);
         for (kind, value) in [("avg", "2.5"), ("max", "4.0"), ("min", "1.0")] {
             let series = format!(
                 "tidemill_source_{kind}_offsets_behind_latest{{query=\"q\",source=\"orders\"}} {value}\n"

@@ -10,6 +10,7 @@
 
 mod address;
 mod board;
+mod hosts;
 mod metrics;
 mod process;
 mod server;

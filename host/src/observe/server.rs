@@ -1,26 +1,48 @@
 //! `/metrics` and `/status` over HTTP/1.1.
 //!
-//! Just enough of it for a scraper, a browser and curl: one request a connection, no body, no
-//! encryption, no names and passwords. What a client can make the process hold is bounded: so many
-//! connections at a time, so many bytes, so much time. Others wait in the system's queue.
+//! For a scraper, a browser and curl: one request a connection, no encryption, no names and
+//! passwords. It runs on a thread of its own, and what it shares with the queries is locked for
+//! as long as a few texts are copied.
+//!
+//! **Invariant:** whoever asks is answered, whatever others do. A client can hold a connection for
+//! so long, send so many bytes, and be one of so many; when there is one more, the oldest is cut.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::http::HeaderName;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use super::Address;
 use super::board::Board;
+use super::hosts::Hosts;
 
-/// Connections that are served at a time: one may be slow without keeping a scraper out.
-const THREADS: usize = 2;
+/// Connections that are open at a time. A scraper needs one for a moment; what more there are wait
+/// for their clients, and cost a handle and a few kilobytes each.
+const CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's head. Scrapers send some hundred, browsers with cookies a few thousand.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
+/// From the connection to the last byte of a request's head: one packet, usually the first.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// From the connection to the last byte of the answer.
-const TIME_MAX: Duration = Duration::from_secs(5);
+const TIME_MAX: Duration = Duration::from_secs(10);
 /// After the system had no connection to give, so that a lack of handles is not a busy loop.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -35,15 +57,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the address, and answers from threads of its own.
-    pub fn start(address: &Address, board: &Arc<Board>) -> io::Result<Server> {
+    /// Opens the address, and answers from a thread of its own. `names` are those that this
+    /// machine may be asked by, beside the address.
+    pub fn start(address: &Address, names: &[String], board: &Arc<Board>) -> io::Result<Server> {
         let listener = address.listen()?;
-        for _ in 0..THREADS {
-            let (listener, board) = (listener.try_clone()?, Arc::clone(board));
-            let thread = thread::Builder::new().name("tidemill-http".to_owned());
-            thread.spawn(move || serve(&listener, &board))?;
-        }
-        Ok(Server { address: listener.local_addr()? })
+        listener.set_nonblocking(true)?;
+        let bound = listener.local_addr()?;
+        let pages = Pages {
+            board: Arc::clone(board),
+            hosts: Hosts::new(bound.ip(), names.iter().map(String::as_str).chain([address.host()])),
+        };
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let serve = move |runtime: Runtime| runtime.block_on(serve(listener, Arc::new(pages)));
+        let thread = thread::Builder::new().name("tidemill-http".to_owned());
+        thread.spawn(move || serve(runtime))?;
+        Ok(Server { address: bound })
     }
 
     /// Where it listens, with the port that was chosen where the address left it open.
@@ -53,128 +85,94 @@ impl Server {
     }
 }
 
-fn serve(listener: &TcpListener, board: &Board) {
+/// Takes connections for ever.
+async fn serve(listener: TcpListener, pages: Arc<Pages>) {
+    // The oldest first. As each serves one request, the oldest is the slowest.
+    let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS_MAX);
     loop {
-        match listener.accept() {
+        match listener.accept().await {
             Ok((stream, from)) => {
-                let connection = Connection { stream, until: Instant::now() + TIME_MAX };
-                if let Err(error) = connection.serve(board) {
-                    tracing::debug!(%from, %error, "a request was not answered");
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
                 }
+                let connection = tokio::spawn(connection(stream, from, Arc::clone(&pages)));
+                open.push_back(connection.abort_handle());
+                // Many connections at once must not cut one before it was looked at.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "no connection could be taken");
-                thread::sleep(ACCEPT_AGAIN);
+                sleep(ACCEPT_AGAIN).await;
             }
         }
     }
 }
 
-struct Answer {
-    status: &'static str,
-    kind: &'static str,
-    body: String,
+async fn connection(stream: TcpStream, from: SocketAddr, pages: Arc<Pages>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = pages.answer(&request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        // A client may close its side when it has asked.
+        .half_close(true)
+        .title_case_headers(true)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(TIME_MAX, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%from, %error, "a request was not answered"),
+        Err(_) => tracing::debug!(%from, "a request took too long"),
+    }
 }
 
-impl Answer {
-    fn text(status: &'static str, body: &str) -> Answer {
-        Answer { status, kind: TEXT, body: body.to_owned() }
-    }
+type Answer = Response<Full<Bytes>>;
 
-    fn to(request: &Request, board: &Board) -> Answer {
-        let found = |kind, body| Answer { status: "200 OK", kind, body };
-        match request.path.as_str() {
-            _ if !request.is_read => {
-                Answer::text("405 Method Not Allowed", "there is only GET and HEAD\n")
-            }
-            "/metrics" => found(OPEN_METRICS, board.metrics()),
-            "/status" => match board.status() {
-                Ok(body) => found(JSON, body + "\n"),
-                Err(error) => Answer::text("500 Internal Server Error", &error.to_string()),
+/// What there is to see.
+struct Pages {
+    board: Arc<Board>,
+    hosts: Hosts,
+}
+
+impl Pages {
+    fn answer<B>(&self, request: &Request<B>) -> Answer {
+        if let Err(reason) = self.hosts.check(request.uri(), request.headers()) {
+            return text(StatusCode::MISDIRECTED_REQUEST, reason);
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let refusal = "there is only GET and HEAD\n".to_owned();
+            return with(text(StatusCode::METHOD_NOT_ALLOWED, refusal), ALLOW, "GET, HEAD");
+        }
+        match request.uri().path() {
+            "/metrics" => page(StatusCode::OK, OPEN_METRICS, self.board.metrics()),
+            "/status" => match self.board.status() {
+                Ok(body) => page(StatusCode::OK, JSON, body + "\n"),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
-            "/" => Answer::text("200 OK", PLACES),
-            _ => Answer::text("404 Not Found", PLACES),
+            "/" => text(StatusCode::OK, PLACES.to_owned()),
+            _ => text(StatusCode::NOT_FOUND, PLACES.to_owned()),
         }
     }
 }
 
-struct Request {
-    /// Of GET and HEAD.
-    is_read: bool,
-    has_body: bool,
-    path: String,
+fn text(status: StatusCode, body: String) -> Answer {
+    page(status, TEXT, body)
 }
 
-struct Connection {
-    stream: TcpStream,
-    until: Instant,
+fn page(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    with(answer, CONTENT_TYPE, kind)
 }
 
-impl Connection {
-    fn serve(mut self, board: &Board) -> io::Result<()> {
-        let head = self.head()?;
-        let request = parse(&head);
-        let answer = match &request {
-            Some(request) => Answer::to(request, board),
-            None => Answer::text("400 Bad Request", "this is no HTTP/1.1 request\n"),
-        };
-        let mut bytes = format!(
-            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n",
-            answer.status,
-            answer.kind,
-            answer.body.len()
-        )
-        .into_bytes();
-        if request.is_none_or(|request| request.has_body) {
-            bytes.extend(answer.body.as_bytes());
-        }
-        self.write(&bytes)?;
-        self.stream.shutdown(std::net::Shutdown::Write)
-    }
-
-    /// Bytes up to the empty line, or as many as are allowed.
-    fn head(&mut self) -> io::Result<Vec<u8>> {
-        let mut head = Vec::new();
-        let mut block = [0; 1024];
-        while head.len() < HEAD_BYTES_MAX && !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
-            self.stream.set_read_timeout(Some(self.time_left()?))?;
-            match self.stream.read(&mut block)? {
-                0 => break,
-                count => head.extend(&block[..count]),
-            }
-        }
-        Ok(head)
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.stream.set_write_timeout(Some(self.time_left()?))?;
-            match self.stream.write(bytes)? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => bytes = &bytes[count..],
-            }
-        }
-        Ok(())
-    }
-
-    /// Never zero, which would mean for ever.
-    fn time_left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-    }
-}
-
-fn parse(head: &[u8]) -> Option<Request> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    if !request.parse(head).ok()?.is_complete() {
-        return None;
-    }
-    let (method, target) = (request.method?, request.path?);
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
-    Some(Request {
-        is_read: matches!(method, "GET" | "HEAD"),
-        has_body: method != "HEAD",
-        path: path.to_owned(),
-    })
+fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
 }

@@ -20,6 +20,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::print::say;
+
 const BEGIN: &str = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
 const END: &str = "\n]}\n";
 
@@ -137,7 +139,9 @@ impl TraceFile {
             let path = self.path.display();
             let batches = writer.batches;
             // Asked for, so it is said whatever is logged.
-            eprintln!("the trace {path} is full with {batches} batches; the job goes on without");
+            say(&format!(
+                "the trace {path} is full with {batches} batches; the job goes on without"
+            ));
         }
     }
 

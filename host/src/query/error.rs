@@ -30,15 +30,37 @@ pub enum PrepareError {
     #[error("{}", with_cause(.0))]
     Place(#[from] ConnectorError),
     /// The checkpoint cannot be read.
-    #[error(transparent)]
+    #[error("{}", with_cause(.0))]
     Checkpoint(#[from] CheckpointError),
+    /// The system has no threads or handles left to check the job with.
+    #[error("{0}")]
+    Exhausted(String),
     /// Names within the job do not fit together.
     #[error("{0}")]
     Invalid(String),
 }
 
-fn with_cause(error: &ConnectorError) -> String {
-    match std::error::Error::source(error) {
+impl PrepareError {
+    /// Whether the same job may be started later: the machine lacks something, or a place does not
+    /// answer or has no room or no permission. The match is exhaustive on purpose.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            PrepareError::Exhausted(_) => true,
+            PrepareError::Job(error) => error.is_retryable(),
+            PrepareError::Place(error) => error.is_retryable(),
+            PrepareError::Checkpoint(error) => error.is_of_the_place(),
+            PrepareError::Config(_)
+            | PrepareError::Load(_)
+            | PrepareError::Plugin(_)
+            | PrepareError::Plan(_)
+            | PrepareError::Invalid(_) => false,
+        }
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }

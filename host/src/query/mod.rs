@@ -4,6 +4,7 @@
 mod compiled_in;
 mod error;
 mod late;
+mod memory;
 mod pinned;
 mod pinned_operators;
 mod pinned_places;
@@ -13,4 +14,5 @@ mod statics;
 mod targets;
 
 pub use error::PrepareError;
+pub use memory::ProcessMemory;
 pub use prepare::{Prepared, Shared, StartError};

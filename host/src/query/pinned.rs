@@ -1,8 +1,15 @@
 //! What a checkpoint fixes for the life of its query.
+//!
+//! The facts are texts by name, and a number says in which *form* they are written. A program
+//! takes the forms that it knows, and every fact of them: to leave one out would be to hash keys
+//! to other shards, or to look for state where another operator has its own.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::Path;
 use std::thread;
 
+use serde::de::DeserializeOwned;
 use tidemill_core::WatermarkPolicy;
 use tidemill_plan::StatefulOperator;
 
@@ -10,6 +17,10 @@ use super::error::PrepareError;
 use super::pinned_operators::PinnedOperator;
 use super::pinned_places::{PinnedSink, PinnedSource};
 use crate::job::{Job, JobOptions};
+
+/// Names the form. To be counted up with every change of the facts or of how one is written.
+const FORM: &str = "form";
+const PRESENT_FORM: &str = "1";
 
 const SHUFFLE_PARTITIONS: &str = "shuffle_partitions";
 const SCAN_PARTITIONS: &str = "scan_partitions";
@@ -25,32 +36,62 @@ pub(super) struct Pinned {
     pub(super) shuffle_partitions: u32,
     pub(super) scan_partitions: usize,
     pub(super) watermark_policy: WatermarkPolicy,
-    existing: Option<BTreeMap<String, String>>,
+    existing: Option<Existing>,
+}
+
+/// What a checkpoint that is there fixed of the job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Existing {
+    sources: String,
+    source_formats: Vec<PinnedSource>,
+    operators: Vec<PinnedOperator>,
+    sink: PinnedSink,
 }
 
 impl Pinned {
     /// The checkpoint's choices, or else the job's, or else the defaults.
-    pub(super) fn of(job: &Job, existing: Option<BTreeMap<String, String>>) -> Pinned {
-        let kept = |key: &str| existing.as_ref().and_then(|pinned| pinned.get(key).cloned());
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let pinned = Pinned {
-            shuffle_partitions: kept(SHUFFLE_PARTITIONS)
-                .and_then(|text| text.parse().ok())
-                .or(job.options.shuffle_partitions)
-                .unwrap_or(JobOptions::SHUFFLE_PARTITIONS),
-            scan_partitions: kept(SCAN_PARTITIONS)
-                .and_then(|text| text.parse().ok())
-                .or(job.options.scan_partitions)
-                .unwrap_or(processors),
-            watermark_policy: match kept(WATERMARK_POLICY).as_deref() {
-                Some("max") => WatermarkPolicy::Max,
-                Some(_) => WatermarkPolicy::Min,
-                None => job.options.watermark_policy.unwrap_or_default(),
+    pub(super) fn of(
+        job: &Job,
+        existing: Option<BTreeMap<String, String>>,
+    ) -> Result<Pinned, PrepareError> {
+        let pinned = match existing {
+            Some(facts) => Pinned::existing(Facts { checkpoint: &job.checkpoint, facts })?,
+            None => Pinned {
+                shuffle_partitions: job
+                    .options
+                    .shuffle_partitions
+                    .unwrap_or(JobOptions::SHUFFLE_PARTITIONS),
+                scan_partitions: job
+                    .options
+                    .scan_partitions
+                    .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)),
+                watermark_policy: job.options.watermark_policy.unwrap_or_default(),
+                existing: None,
             },
-            existing: existing.clone(),
         };
         pinned.warn(job);
-        pinned
+        Ok(pinned)
+    }
+
+    fn existing(mut facts: Facts<'_>) -> Result<Pinned, PrepareError> {
+        facts.take_form()?;
+        let pinned = Pinned {
+            shuffle_partitions: facts.take(SHUFFLE_PARTITIONS, count::<NonZero<u32>>)?.get(),
+            scan_partitions: facts.take(SCAN_PARTITIONS, count::<NonZero<usize>>)?.get(),
+            watermark_policy: facts.take(WATERMARK_POLICY, |text| match text {
+                "min" => Some(WatermarkPolicy::Min),
+                "max" => Some(WatermarkPolicy::Max),
+                _ => None,
+            })?,
+            existing: Some(Existing {
+                sources: facts.take(SOURCES, |text| Some(text.to_owned()))?,
+                source_formats: facts.take(SOURCE_FORMATS, parsed)?,
+                operators: facts.take(STATEFUL_OPERATORS, parsed)?,
+                sink: facts.take(SINK, parsed)?,
+            }),
+        };
+        facts.end()?;
+        Ok(pinned)
     }
 
     /// As Spark does, the checkpoint's choice wins; unlike Spark, we say so.
@@ -73,8 +114,7 @@ impl Pinned {
     }
 
     /// Refuses a job whose sources, state or sink are not those of the checkpoint, before anything
-    /// is touched. Gives what a new checkpoint fixes. What an older checkpoint did not fix is not
-    /// compared.
+    /// is touched. Gives what a new checkpoint fixes.
     pub(super) fn check(
         &self,
         job: &Job,
@@ -87,27 +127,18 @@ impl Pinned {
         let sink = PinnedSink::of(job);
         if let Some(existing) = &self.existing {
             let differs = |what: &str| PrepareError::Invalid(Pinned::refusal(job, what));
-            if let Some(kept) = existing.get(SOURCES).filter(|kept| **kept != names) {
-                let what = both("other sources", kept, &names);
-                return Err(differs(&what));
+            if existing.sources != names {
+                return Err(differs(&both("other sources", &existing.sources, &names)));
             }
-            if let Some(kept) = parsed::<Vec<PinnedSource>>(existing, SOURCE_FORMATS)
-                && let Some(what) = PinnedSource::difference(&kept, &sources)
-            {
-                return Err(differs(&what));
-            }
-            if let Some(kept) = parsed::<Vec<PinnedOperator>>(existing, STATEFUL_OPERATORS)
-                && let Some(what) = PinnedOperator::difference(&kept, &operators)
-            {
-                return Err(differs(&what));
-            }
-            if let Some(kept) = parsed::<PinnedSink>(existing, SINK)
-                && let Some(what) = kept.refuses(&sink)
-            {
+            let difference = PinnedSource::difference(&existing.source_formats, &sources)
+                .or_else(|| PinnedOperator::difference(&existing.operators, &operators))
+                .or_else(|| existing.sink.refuses(&sink));
+            if let Some(what) = difference {
                 return Err(differs(&what));
             }
         }
         Ok(BTreeMap::from([
+            (FORM.to_owned(), PRESENT_FORM.to_owned()),
             (SHUFFLE_PARTITIONS.to_owned(), self.shuffle_partitions.to_string()),
             (SCAN_PARTITIONS.to_owned(), self.scan_partitions.to_string()),
             (WATERMARK_POLICY.to_owned(), name(self.watermark_policy).to_owned()),
@@ -131,12 +162,58 @@ pub(super) fn both(what: &str, checkpoint: &str, job: &str) -> String {
     format!("{what}.\n  checkpoint: {checkpoint}\n  job:        {job}")
 }
 
-/// What a checkpoint fixed under `key`, if it did, in a form that is known.
-fn parsed<T: serde::de::DeserializeOwned>(
-    pinned: &BTreeMap<String, String>,
-    key: &str,
-) -> Option<T> {
-    serde_json::from_str(pinned.get(key)?).ok()
+/// The facts of a checkpoint that were not taken yet.
+struct Facts<'a> {
+    checkpoint: &'a Path,
+    facts: BTreeMap<String, String>,
+}
+
+impl Facts<'_> {
+    fn take_form(&mut self) -> Result<(), PrepareError> {
+        match self.facts.remove(FORM).as_deref() {
+            Some(PRESENT_FORM) => Ok(()),
+            form => Err(self.unknown(&format!(
+                "what it fixes of its query in form {}, and this program knows form {PRESENT_FORM}",
+                form.unwrap_or("0")
+            ))),
+        }
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, PrepareError> {
+        let Some(text) = self.facts.remove(name) else {
+            return Err(self.unknown(&format!("no {name}, which this program relies on")));
+        };
+        let unread = || self.unknown(&format!("{name} = {text}, which this program cannot read"));
+        read(&text).ok_or_else(unread)
+    }
+
+    fn end(&self) -> Result<(), PrepareError> {
+        match self.facts.first_key_value() {
+            None => Ok(()),
+            Some((name, text)) => {
+                Err(self.unknown(&format!("{name} = {text}, which this program does not know")))
+            }
+        }
+    }
+
+    fn unknown(&self, what: &str) -> PrepareError {
+        PrepareError::Invalid(format!(
+            "the checkpoint {} has {what}\nAnother Tidemill made it: use that one, or give the job a checkpoint of its own (`checkpoint = \"…\"`)",
+            self.checkpoint.display(),
+        ))
+    }
+}
+
+fn count<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
 }
 
 fn text<T: serde::Serialize>(value: &T) -> String {
@@ -170,23 +247,66 @@ mod tests {
         job
     }
 
-    fn check(existing: &[(&str, &str)]) -> Result<(), String> {
-        let existing =
-            existing.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    /// What a first start fixes, with some facts changed; `None` takes one away.
+    fn facts(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
         let job = job();
-        let checked = Pinned::of(&job, Some(existing)).check(&job, &[]);
+        let new = Pinned::of(&job, None).and_then(|pinned| pinned.check(&job, &[]));
+        let mut facts = new.expect("nothing is there to differ from");
+        for (name, text) in changes {
+            match text {
+                Some(text) => facts.insert((*name).to_owned(), (*text).to_owned()),
+                None => facts.remove(*name),
+            };
+        }
+        facts
+    }
+
+    fn check(changes: &[(&str, Option<&str>)]) -> Result<(), String> {
+        let job = job();
+        let pinned = Pinned::of(&job, Some(facts(changes)));
+        let checked = pinned.and_then(|pinned| pinned.check(&job, &[]));
         checked.map(drop).map_err(|error| error.to_string())
     }
 
+    fn refused(changes: &[(&str, Option<&str>)], words: &[&str]) {
+        let refusal = check(changes).expect_err("it cannot be right");
+        for word in words {
+            assert!(refusal.contains(word), "no \"{word}\" in:\n{refusal}");
+        }
+    }
+
     #[test]
-    fn a_checkpoint_from_before_is_compared_by_what_it_fixed() {
+    fn a_job_is_held_against_what_its_checkpoint_fixed() {
         assert_eq!(check(&[]), Ok(()));
-        assert_eq!(check(&[("sources", "s"), ("stateful_operators", "[]")]), Ok(()));
         let sums = r#"[{"name":"sums","details":"","key":"k int","value":"n bigint"}]"#;
-        let refusal = check(&[("sources", "s"), ("stateful_operators", sums)]);
-        assert!(refusal.is_err_and(|text| text.contains("sums(k int)")));
-        assert!(check(&[("sources", "s, t")]).is_err_and(|text| text.contains("other sources")));
-        // What a later version fixed in a form that is not known is not compared.
-        assert_eq!(check(&[("sources", "s"), ("sink", "[1]")]), Ok(()));
+        refused(&[("stateful_operators", Some(sums))], &["sums(k int)"]);
+        refused(&[("sources", Some("s, t"))], &["other sources"]);
+    }
+
+    #[test]
+    fn a_fact_that_cannot_be_read_is_refused_by_name() {
+        for name in facts(&[]).keys().filter(|name| *name != FORM) {
+            refused(&[(name, None)], &[name, "relies on", ".tidemill/"]);
+        }
+        let unread = |name: &str, text: &str| {
+            refused(&[(name, Some(text))], &[name, text, "cannot read", "Another Tidemill"]);
+        };
+        unread("shuffle_partitions", "four");
+        unread("shuffle_partitions", "0");
+        unread("scan_partitions", "-1");
+        unread("multiple_watermark_policy", "mean");
+        unread("stateful_operators", "{}");
+        unread("stateful_operators", r#"[{"name":"a","details":"","key":"","value":"","new":1}]"#);
+        unread("source_formats", r#"[{"name":"s","format":"rate","new":1}]"#);
+        unread("sink", "[1]");
+        unread("sink", r#"{"format":"noop","new":1}"#);
+        refused(&[("time_zone", Some("UTC"))], &["time_zone = UTC", "does not know"]);
+    }
+
+    #[test]
+    fn facts_in_another_form_are_refused_by_their_form() {
+        let words = ["form 2", "knows form 1", "Another Tidemill"];
+        refused(&[("form", Some("2")), ("shuffle_partitions", Some("a new way"))], &words);
+        refused(&[("form", None)], &["form 0"]);
     }
 }

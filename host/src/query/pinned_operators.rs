@@ -8,6 +8,7 @@ use super::pinned::both;
 
 /// A stateful operator. Its number, from the sink's side, is its place in the list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PinnedOperator {
     name: String,
     details: String,

@@ -13,6 +13,7 @@ const FILES: [&str; 5] = ["json", "parquet", "csv", "text", "orc"];
 
 /// A source.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PinnedSource {
     name: String,
     format: String,
@@ -33,6 +34,7 @@ impl PinnedSource {
 
 /// Where the first run of a query wrote to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PinnedSink {
     format: String,
     /// The directory of a file sink.
@@ -43,6 +45,7 @@ pub(super) struct PinnedSink {
 /// A directory is the same if it is at the same path, or at the same place beside the checkpoint:
 /// both may be moved together.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Directory {
     path: PathBuf,
     from_checkpoint: PathBuf,
@@ -97,7 +100,9 @@ impl Directory {
 fn path(place: &JobTarget) -> Option<PathBuf> {
     let option = || {
         let mut options = place.options.iter();
-        options.find(|(name, _)| name.eq_ignore_ascii_case("path")).map(|(_, path)| path.into())
+        options
+            .find(|(name, _)| name.eq_ignore_ascii_case("path"))
+            .map(|(_, path)| path.reveal().into())
     };
     place.path.clone().or_else(option)
 }

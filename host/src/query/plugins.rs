@@ -89,7 +89,7 @@ impl JobPlugins {
 fn config_of(plugin: &JobPlugin) -> PluginConfig {
     let default = Limits::default();
     PluginConfig {
-        config_json: plugin.config.clone(),
+        config_json: plugin.config.reveal().clone(),
         limits: Limits {
             memory: plugin.memory.unwrap_or(default.memory),
             deadline: plugin.deadline.unwrap_or(default.deadline),

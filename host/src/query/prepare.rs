@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk};
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Recovered, Seen};
 use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
     plan_sink, plan_source,
 };
 use tidemill_core::{Digest, FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
-    Clock, EngineError, NamedSource, NoPlugins, Output, Plugins, Query, QueryConfig, QueryEvent,
-    Settings, StopSignal, SystemClock, TargetFactory,
+    Clock, EngineError, NamedSource, NoPlugins, Output, PlaceFound, Plugins, Query, QueryConfig,
+    QueryEvent, Settings, StopSignal, SystemClock, TargetFactory, Unfinished, first_step,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
 
 use super::error::PrepareError;
 use super::late::LateReader;
+use super::memory::ProcessMemory;
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
 use super::statics::StaticReader;
@@ -40,6 +41,8 @@ pub struct Shared {
     /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
     /// Whatever digest they give, the one that counts is of their name and of the executable.
     pub native: Vec<Arc<dyn PluginModule>>,
+    /// Their budget.
+    pub memory: Arc<ProcessMemory>,
     host: OnceLock<PluginHost>,
 }
 
@@ -53,6 +56,7 @@ impl Shared {
             console: ConsoleOutput::stdout(),
             tables: MemoryTables::default(),
             native: Vec::new(),
+            memory: Arc::default(),
             host: OnceLock::new(),
         }
     }
@@ -77,7 +81,11 @@ pub struct Prepared {
     plugins: Option<JobPlugins>,
     pinned: Pinned,
     pins: BTreeMap<String, String>,
+    /// The checkpoint that the job was held against.
+    seen: Seen,
+    unfinished: Unfinished,
     disk: Arc<dyn Disk>,
+    memory: Arc<ProcessMemory>,
     around: Around,
 }
 
@@ -85,8 +93,10 @@ impl Prepared {
     /// Checks everything that can be checked without creating anything: sources and sinks, the
     /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
-        let recovered = Checkpoint::peek(shared.disk.as_ref(), &job.checkpoint)?;
-        let pinned = Pinned::of(&job, recovered.map(|recovered| recovered.pinned));
+        shared.memory.ask(job.options.memory, &job.name)?;
+        let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
+        let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
+        let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
         let mut sources = Vec::new();
         let mut tables = Vec::new();
         for source in &job.sources {
@@ -134,11 +144,63 @@ impl Prepared {
             plugins,
             pinned,
             pins,
+            seen: seen.unwrap_or(Seen::Nothing),
+            unfinished: Unfinished::Run,
             disk: Arc::clone(&shared.disk),
+            memory: Arc::clone(&shared.memory),
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
         };
         prepared.check_places()?;
+        let recovered = Checkpoint::peek(prepared.disk.as_ref(), &prepared.job.checkpoint)?;
+        if let Some(recovered) = &recovered {
+            prepared.compare_places(recovered)?;
+        }
         Ok(prepared)
+    }
+
+    /// Says what becomes of a batch that an earlier run left unfinished. Refuses a number that is
+    /// not its.
+    pub fn settle(&mut self, unfinished: Unfinished) -> Result<(), PrepareError> {
+        self.unfinished = unfinished;
+        match Checkpoint::peek(self.disk.as_ref(), &self.job.checkpoint)? {
+            Some(recovered) => self.compare_places(&recovered),
+            None => Err(PrepareError::Invalid(format!(
+                "there is no checkpoint {}, so there is no batch that failed or is pending",
+                self.job.checkpoint.display()
+            ))),
+        }
+    }
+
+    /// Refuses places and a checkpoint that are not of one piece.
+    fn compare_places(&self, recovered: &Recovered) -> Result<(), PrepareError> {
+        let path = &self.job.checkpoint;
+        let places = self.places(&recovered.query_id)?;
+        let Err(refusal) = first_step(path, recovered, &places, self.unfinished) else {
+            return Ok(());
+        };
+        // A query that runs moves its log and its places on, one after the other: what counts is
+        // what both say while nothing moves. The start finds the lock.
+        let again = Checkpoint::peek(self.disk.as_ref(), path)?;
+        if again.as_ref() == Some(recovered) { Err(PrepareError::Invalid(refusal)) } else { Ok(()) }
+    }
+
+    /// What the places hold of the query.
+    fn places(&self, query_id: &QueryId) -> Result<Vec<PlaceFound>, PrepareError> {
+        let context = self.around.clone().context(query_id);
+        match (&self.job.sink, &self.sink) {
+            (JobSink::Place(_), Some(sink)) => {
+                Ok(vec![PlaceFound::sink(sink.description(), sink.held(&context)?)])
+            }
+            (JobSink::Place(_), None) => Ok(Vec::new()),
+            (JobSink::ForeachBatch { plugin, .. }, _) => {
+                let targets = self.granted_targets(plugin).into_iter();
+                let found = targets.map(|(name, config)| {
+                    let (description, held) = Target::new(config, context.clone()).held()?;
+                    Ok(PlaceFound { name, description, held })
+                });
+                found.collect()
+            }
+        }
     }
 
     /// The job.
@@ -228,19 +290,24 @@ impl Prepared {
                 Box::new(plugins)
             }
         };
+        let output = self.output_opener();
         let options = &self.job.options;
-        let mut checkpoint_options =
-            OpenOptions { pinned: std::mem::take(&mut self.pins), ..OpenOptions::default() };
-        if let Some(bytes) = options.state_overlay_memory {
-            checkpoint_options.overlay_bytes_max = bytes;
-        }
+        let mut checkpoint_options = OpenOptions {
+            pinned: std::mem::take(&mut self.pins),
+            seen: std::mem::take(&mut self.seen),
+            ..OpenOptions::default()
+        };
+        let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
+        checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
+            Some(bytes) => bytes,
+            None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
+        };
         let settings = Settings {
             trigger: self.job.trigger,
             no_data_batches: options.no_data_batches,
             watermark_policy: self.pinned.watermark_policy,
             retries: options.retries,
         };
-        let output = self.output_opener();
         let config = QueryConfig {
             name: self.job.name.clone(),
             job: self.job.digest,
@@ -253,7 +320,11 @@ impl Prepared {
             disk: self.disk,
             checkpoint: self.job.checkpoint.clone(),
             checkpoint_options,
+            unfinished: self.unfinished,
+            memory,
+            spill,
             clock,
+            secrets: self.job.secrets.clone(),
             on_event,
         };
         let open_output = move |query_id: &QueryId| output.open(query_id);
@@ -371,7 +442,9 @@ impl StartError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            StartError::Prepare(_) => false,
+            StartError::Prepare(error) => error.is_retryable(),
+            // What a batch must not try again, a start may.
+            StartError::Engine(EngineError::Checkpoint(error)) => error.is_of_the_place(),
             StartError::Engine(error) => error.is_retryable(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_connectors::{PlannedSink, SinkConfig, SinkContext, plan_sink};
-use tidemill_core::{Abandoned, ConnectorError, Sink};
+use tidemill_core::{Abandoned, ConnectorError, Held, Sink};
 use tidemill_engine::TargetFactory;
 
 /// One `[target.NAME]`.
@@ -38,6 +38,11 @@ impl TargetFactory for Target {
             Some((kept, sink)) if kept == schema => Ok(sink),
             _ => self.planned(Some(schema))?.open(&self.context),
         }
+    }
+
+    fn held(&self) -> Result<(String, Held), ConnectorError> {
+        let planned = self.planned(None)?;
+        Ok((planned.description(), planned.held(&self.context)?))
     }
 
     fn keep(&self, schema: SchemaRef, sink: Box<dyn Sink>) {

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
-use tidemill_checkpoint::{Crash, MemoryDisk};
+use tidemill_checkpoint::{Checkpoint, Crash, MemoryDisk, Resume};
 use tidemill_connectors::MemoryTables;
-use tidemill_engine::StopSignal;
+use tidemill_core::BatchId;
+use tidemill_engine::{QueryEvent, StopSignal, Unfinished};
 use tidemill_tests::{Workbench, write_orders};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 name = "crashing"
 output_mode = "append"
 trigger = { available_now = true }
@@ -37,22 +38,33 @@ format = "memory"
 "#;
 
 /// Runs the query on a disk, for as long as the disk lives. Whether it came to its end.
-fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
+pub(crate) fn run(job: &Path, disk: &MemoryDisk, tables: &MemoryTables) -> bool {
+    start(job, disk, tables, Unfinished::Run, Box::new(|_| {})).is_ok()
+}
+
+fn start(
+    job: &Path,
+    disk: &MemoryDisk,
+    tables: &MemoryTables,
+    unfinished: Unfinished,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Result<(), String> {
     let mut shared = Shared::new(false);
     shared.disk = Arc::new(disk.clone());
     shared.tables = tables.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let job = Job::read(job, &[]).unwrap();
-    let Ok(prepared) = runtime.block_on(Prepared::new(job, &shared)) else {
-        return false;
-    };
-    let Ok(mut query) = prepared.start(StopSignal::new(), Box::new(|_| {})) else {
-        return false;
-    };
-    query.run().is_ok()
+    let prepared = runtime.block_on(Prepared::new(job, &shared));
+    let mut prepared = prepared.map_err(|error| error.to_string())?;
+    if unfinished != Unfinished::Run {
+        prepared.settle(unfinished).map_err(|error| error.to_string())?;
+    }
+    let query = prepared.start(StopSignal::new(), on_event);
+    let mut query = query.map_err(|error| error.to_string())?;
+    query.run().map(drop).map_err(|error| error.to_string())
 }
 
-fn rows(tables: &MemoryTables) -> Vec<String> {
+pub(crate) fn rows(tables: &MemoryTables) -> Vec<String> {
     let table = tables.get("crashing").expect("the sink made its table");
     let mut rows: Vec<String> = table
         .rows()
@@ -87,6 +99,129 @@ fn a_power_cut_at_any_operation_of_the_disk_loses_and_doubles_nothing() {
         assert!(run(&job, &survivor, &tables), "operation {operation}: the restart failed");
         assert_eq!(rows(&tables), expected, "operation {operation}, ended {ended}");
     }
+}
+
+/// The batch that the log has planned and not committed.
+fn pending(disk: &MemoryDisk, checkpoint: &Path) -> Option<BatchId> {
+    match Checkpoint::peek(disk, checkpoint).unwrap()?.next {
+        Resume::Replay { spec, .. } => Some(spec.batch),
+        _ => None,
+    }
+}
+
+/// Counts the batches that are taken from the place.
+fn counting(adopted: &Arc<Mutex<u32>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
+    let adopted = Arc::clone(adopted);
+    Box::new(move |event| {
+        *adopted.lock().unwrap() += u32::from(matches!(event, QueryEvent::Adopted { .. }));
+    })
+}
+
+/// The copy of the checkpoint that is put back is one of each moment of the run, and the place is
+/// as the run left it.
+#[test]
+fn any_copy_of_the_checkpoint_goes_on_without_loss_or_is_refused() {
+    let _alone = crate::planning();
+    let bench = Workbench::new();
+    let job = bench.write("job.toml", JOB);
+    write_orders(&bench, 0, 5, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let expected = rows(&tables);
+
+    let (mut goes_on, mut refused) = (0, 0);
+    for moment in 0.. {
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        let copy = Arc::new(Mutex::new((0, None)));
+        let (copied, beside) = (Arc::clone(&copy), disk.clone());
+        let on_event = Box::new(move |_: QueryEvent<'_>| {
+            let mut copied = copied.lock().unwrap();
+            if copied.0 == moment {
+                copied.1 = Some(beside.after(Crash::PowerCut));
+            }
+            copied.0 += 1;
+        });
+        start(&job, &disk, &tables, Unfinished::Run, on_event).unwrap();
+        let Some(copy) = copy.lock().unwrap().1.take() else { break };
+        let before = rows(&tables);
+        match start(&job, &copy, &tables, Unfinished::Run, Box::new(|_| {})) {
+            Ok(()) => {
+                goes_on += 1;
+                assert_eq!(rows(&tables), expected, "the copy of moment {moment}");
+            }
+            Err(refusal) => {
+                refused += 1;
+                assert!(refusal.contains("it is older than what the place holds"), "{refusal}");
+                assert_eq!(rows(&tables), before, "the copy of moment {moment}");
+            }
+        }
+    }
+    assert!(goes_on > 1 && refused > 3, "{goes_on} went on, {refused} were refused");
+}
+
+/// The copy is from before the batch whose power was cut, so it does not know whether it landed.
+#[test]
+fn a_power_cut_and_then_an_older_copy_of_the_checkpoint_lose_and_double_nothing() {
+    let _alone = crate::planning();
+    let text = JOB.replace("[options]\n", "[options]\nno_data_batches = false\n");
+    let undisturbed = Workbench::new();
+    let job = undisturbed.write("job.toml", &text);
+    write_orders(&undisturbed, 0, 4, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let expected = rows(&tables);
+
+    let adopted = Arc::new(Mutex::new(0));
+    for operation in 0.. {
+        let bench = Workbench::new();
+        let job = bench.write("job.toml", &text);
+        write_orders(&bench, 0, 2, 40);
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        assert!(run(&job, &disk, &tables));
+        let copy = disk.after(Crash::PowerCut);
+
+        write_orders(&bench, 2, 1, 40);
+        let disk = disk.after(Crash::PowerCut);
+        disk.crash_at(operation);
+        let ended = run(&job, &disk, &tables);
+        write_orders(&bench, 3, 1, 40);
+        start(&job, &copy, &tables, Unfinished::Run, counting(&adopted)).unwrap();
+        assert_eq!(rows(&tables), expected, "operation {operation}, ended {ended}");
+        if ended {
+            break;
+        }
+    }
+    let adopted = *adopted.lock().unwrap();
+    assert!(adopted > 1, "the batch landed {adopted} times before the cut");
+}
+
+/// Every batch that a power cut leaves here has landed: the disk fails at the commit alone.
+#[test]
+fn a_batch_that_landed_is_not_planned_anew() {
+    let _alone = crate::planning();
+    let bench = Workbench::new();
+    let job = bench.write("job.toml", JOB);
+    write_orders(&bench, 0, 4, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let (expected, operations) = (rows(&tables), disk.operations());
+    let checkpoint = Job::read(&job, &[]).unwrap().checkpoint;
+
+    let mut refused = 0;
+    for operation in 0..operations {
+        let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+        disk.crash_at(operation);
+        run(&job, &disk, &tables);
+        let survivor = disk.after(Crash::PowerCut);
+        let Some(batch) = pending(&survivor, &checkpoint) else { continue };
+        let wish = Unfinished::Replan(batch);
+        let refusal = start(&job, &survivor, &tables, wish, Box::new(|_| {})).unwrap_err();
+        assert!(refusal.contains("holds rows of batch"), "{refusal}");
+        refused += 1;
+        assert!(run(&job, &survivor, &tables), "operation {operation}");
+        assert_eq!(rows(&tables), expected, "operation {operation}");
+    }
+    assert!(refused > 1, "{refused} were refused");
 }
 
 const LOOKUP: &str = r#"

@@ -9,17 +9,18 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
-    Begin, ConnectorError, Delivery, Digest, RangeReader, ReadLimit, RowStream, Sink, Slice,
-    Source, SourceRange, Trigger, WatermarkPolicy,
+    Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, RangeReader, ReadLimit, RowStream,
+    Secrets, Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
     NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
-    SystemClock,
+    SystemClock, Unfinished,
 };
 use tidemill_plan::{PlannedQuery, SourceTable};
 
 /// Numbers, ten a range, up to thirty.
-struct Numbers {
+#[derive(Default)]
+pub(crate) struct Numbers {
     next: i64,
 }
 
@@ -93,11 +94,15 @@ impl RangeReader for NumbersReader {
 }
 
 /// A sink that shows nothing. What it does at its first commits is the test's.
-struct Nowhere<C>(C);
+pub(crate) struct Nowhere<C>(pub(crate) C);
 
 impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     fn description(&self) -> String {
         "Nowhere".to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
@@ -121,7 +126,33 @@ impl<C: FnMut() -> Result<(), ConnectorError> + Send> Sink for Nowhere<C> {
     }
 }
 
-fn query(
+/// All numbers, once.
+pub(crate) fn query(
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
+    let source = Box::new(Numbers::default());
+    query_of(source, Trigger::AvailableNow, disk, retries, sink, stop, on_event)
+}
+
+/// A query over a source with the columns of [`Numbers`].
+pub(crate) fn query_of(
+    source: Box<dyn Source>,
+    trigger: Trigger,
+    disk: &MemoryDisk,
+    retries: u32,
+    sink: Box<dyn Sink>,
+    stop: StopSignal,
+    on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+) -> Query {
+    query_after(Unfinished::Run, disk, retries, sink, stop, on_event)
+}
+
+fn query_after(
+    unfinished: Unfinished,
     disk: &MemoryDisk,
     retries: u32,
     sink: Box<dyn Sink>,
@@ -143,22 +174,23 @@ fn query(
         job: Digest::of(b"a job"),
         statics: BTreeMap::new(),
         settings: Settings {
-            trigger: Trigger::AvailableNow,
+            trigger,
             no_data_batches: true,
             watermark_policy: WatermarkPolicy::Min,
             retries,
         },
         definition,
         plan,
-        sources: vec![NamedSource {
-            name: "numbers".to_owned(),
-            source: Box::new(Numbers { next: 0 }),
-        }],
+        sources: vec![NamedSource { name: "numbers".to_owned(), source }],
         plugins: Box::new(NoPlugins),
         disk: Arc::new(disk.clone()),
         checkpoint: PathBuf::from("checkpoint"),
         checkpoint_options: OpenOptions::default(),
+        unfinished,
+        memory: MemoryBudget::unlimited(),
+        spill: None,
         clock: Arc::new(SystemClock),
+        secrets: Secrets::default(),
         on_event,
     };
     let open = Box::new(|_: &_| Ok(Output::Sink(sink)));
@@ -166,7 +198,7 @@ fn query(
 }
 
 /// What a batch says when it has ended: its number.
-fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
+pub(crate) fn batches_of(numbers: &Arc<Mutex<Vec<u64>>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> {
     let numbers = Arc::clone(numbers);
     Box::new(move |event| {
         if let QueryEvent::Progress(progress) = event {
@@ -195,6 +227,110 @@ fn a_stop_during_a_retry_that_succeeds_keeps_its_batch() {
     assert_eq!(*ended.lock().unwrap(), [0]);
     let disk = disk.after(Crash::PowerCut);
     let sink = Box::new(Nowhere(|| Ok(())));
+    query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
+    assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
+}
+
+/// A disk with a batch 0 that is planned, did not land, and did not fail: the query was stopped
+/// while it waited to try again.
+fn with_a_pending_batch() -> MemoryDisk {
+    let (disk, stop) = (MemoryDisk::new(), StopSignal::new());
+    let asked = stop.clone();
+    let sink = Nowhere(move || {
+        asked.stop();
+        Err(ConnectorError::retryable("the place is away"))
+    });
+    query(&disk, 9, Box::new(sink), stop, Box::new(|_| {})).run().unwrap();
+    disk.after(Crash::PowerCut)
+}
+
+/// Batches that ended, and what was said of the pending one.
+fn after_pending(unfinished: Unfinished) -> (Vec<u64>, Vec<String>) {
+    let (ended, said) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (batches, words) = (Arc::clone(&ended), Arc::clone(&said));
+    let on_event = Box::new(move |event: QueryEvent<'_>| match event {
+        QueryEvent::Progress(progress) => {
+            batches.lock().unwrap().push(progress.batch_id);
+            words.lock().unwrap().push(format!("{} rows", progress.num_input_rows));
+        }
+        QueryEvent::Skipped { spec, .. } => {
+            words.lock().unwrap().push(format!("skipped {}", spec.ranges["numbers"].end));
+        }
+        QueryEvent::Replanned { spec } => {
+            words.lock().unwrap().push(format!("planned {}", spec.ranges["numbers"].end));
+        }
+        _ => {}
+    });
+    let (disk, sink) = (with_a_pending_batch(), Box::new(Nowhere(|| Ok(()))));
+    query_after(unfinished, &disk, 0, sink, StopSignal::new(), on_event).run().unwrap();
+    let ended = ended.lock().unwrap().clone();
+    let said = said.lock().unwrap().clone();
+    (ended, said)
+}
+
+#[test]
+fn a_batch_that_is_pending_and_did_not_fail_has_the_same_ways_out() {
+    let _alone = crate::planning();
+    let rows = "10 rows".to_owned();
+    assert_eq!(after_pending(Unfinished::Run), (vec![0, 1, 2], vec![rows.clone(); 3]));
+    let skipped = vec!["skipped 10".to_owned(), rows.clone(), rows.clone()];
+    assert_eq!(after_pending(Unfinished::Skip(tidemill_core::BatchId(0))), (vec![1, 2], skipped));
+    let planned = vec!["planned 10".to_owned(), rows.clone(), rows.clone(), rows];
+    let replan = Unfinished::Replan(tidemill_core::BatchId(0));
+    assert_eq!(after_pending(replan), (vec![0, 1, 2], planned));
+}
+
+/// A sink whose rows cannot be dropped, and what it was asked to do.
+struct Stuck(Arc<Mutex<Vec<&'static str>>>);
+
+impl Sink for Stuck {
+    fn description(&self) -> String {
+        "Stuck".to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
+    }
+
+    fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
+        self.0.lock().unwrap().push("begin");
+        Ok(Begin::Wanted)
+    }
+
+    fn write(&mut self, _: &RecordBatch) -> Result<(), ConnectorError> {
+        Err(ConnectorError::retryable("the place is away"))
+    }
+
+    fn prepare(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), ConnectorError> {
+        self.0.lock().unwrap().push("abort");
+        Err(ConnectorError::retryable("half of the rows stay"))
+    }
+}
+
+/// What a sink that could not drop a batch would show at its next commit, nobody knows.
+#[test]
+fn a_sink_that_cannot_drop_a_batch_is_not_used_again() {
+    let _alone = crate::planning();
+    let (disk, asked) = (MemoryDisk::new(), Arc::new(Mutex::new(Vec::new())));
+    let sink = Box::new(Stuck(Arc::clone(&asked)));
+    let ended = query(&disk, 5, sink, StopSignal::new(), Box::new(|_| {})).run();
+    let error = ended.unwrap_err().to_string();
+    for words in ["batch 0 failed", "the place is away", "half of the rows stay"] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(*asked.lock().unwrap(), ["begin", "abort"]);
+    // The next start opens the place anew.
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let sink = Box::new(Nowhere(|| Ok(())));
+    let disk = disk.after(Crash::PowerCut);
     query(&disk, 0, sink, StopSignal::new(), batches_of(&ended)).run().unwrap();
     assert_eq!(*ended.lock().unwrap(), [0, 1, 2]);
 }

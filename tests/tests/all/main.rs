@@ -3,13 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod ansi;
+mod backups;
+mod bounds;
+mod chain;
 mod changed;
 mod crash;
 mod crash_points;
+mod durability;
 mod engine;
 mod faults;
+mod fuzz;
 mod idle;
 mod kafka;
+mod left_batches;
+mod malformed;
+mod memory;
 mod observe;
 mod orders;
 mod random_queries;
@@ -17,10 +25,16 @@ mod refused;
 mod reload;
 mod repeat;
 mod scripts;
+mod secrets;
 mod spark;
+mod sqlite_start;
 mod statements;
+mod streams;
+mod texts;
 mod tidy;
 mod trace;
+mod trigger;
+mod varying;
 
 /// A query in append mode over one source, with one shard and one partition.
 fn appending(
@@ -45,4 +59,19 @@ static PLANNING: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 fn planning() -> std::sync::MutexGuard<'static, ()> {
     PLANNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Seconds for each test of a long run, where `TIDEMILL_LONG_SECONDS` does not say.
+const LONG_SECONDS: u64 = 60;
+
+/// A number in the environment.
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Until when a test that has no end of its own goes on in a long run; `None` in a usual one.
+fn long_run_until() -> Option<std::time::Instant> {
+    std::env::var_os("TIDEMILL_LONG")?;
+    let seconds = number("TIDEMILL_LONG_SECONDS").unwrap_or(LONG_SECONDS);
+    Some(std::time::Instant::now() + std::time::Duration::from_secs(seconds))
 }

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr};
+use std::process::{Child, ChildStderr, Command};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidemill_tests::{Workbench, plugin, write_orders};
@@ -48,10 +49,20 @@ pub(crate) struct Observed {
 
 impl Observed {
     pub(crate) fn start(bench: &Workbench, more: &[&str]) -> Observed {
+        Observed::start_with(bench, more, |_| {})
+    }
+
+    pub(crate) fn start_with(
+        bench: &Workbench,
+        more: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Observed {
         let mut arguments = vec!["run", "job.toml", "--progress", "json"];
         arguments.extend(["--metrics", "127.0.0.1:0"]);
         arguments.extend(more);
-        let mut child = bench.spawn(&arguments);
+        let mut command = bench.command(&arguments);
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = lines.by_ref().map(Result::unwrap).find_map(|line| {
             let (_, address) = line.split_once("metrics at http://")?;
@@ -98,10 +109,16 @@ impl Observed {
         found.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
     }
 
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
+        self.stop_and_listen();
+    }
+
+    /// What it said since it was last listened to.
+    pub(crate) fn stop_and_listen(mut self) -> String {
         interrupt(&self.child);
-        self.lines.for_each(drop);
+        let said: Vec<String> = self.lines.map(Result::unwrap).collect();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        said.join("\n")
     }
 }
 
@@ -173,6 +190,7 @@ fn metrics_add_up_to_the_progress_records() {
             "tidemill_source_max_offsets_behind_latest",
             "tidemill_source_avg_offsets_behind_latest",
             "tidemill_source_min_offsets_behind_latest",
+            "tidemill_source_unanswered_seconds",
             "tidemill_plugin_reloads_total",
         ]
     );
@@ -258,10 +276,68 @@ fn what_is_no_question_is_answered_with_what_there_is() {
     let head = job.ask("HEAD /status HTTP/1.1\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
     let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(16 * 1024));
-    assert!(job.ask(&endless).starts_with("HTTP/1.1 400 "));
-    // Connections that say nothing do not keep the next one out for good.
-    let _silent: Vec<_> = (0..3).map(|_| TcpStream::connect(&job.address).unwrap()).collect();
-    assert!(job.get("/").contains("/status"));
+    assert!(job.ask(&endless).starts_with("HTTP/1.1 431 "));
+    job.stop();
+}
+
+/// However many clients hold connections and say nothing, or half of something: who asks is
+/// answered, at once, and batches go on.
+#[test]
+fn a_scraper_is_answered_beside_hundreds_of_slow_clients() {
+    let bench = bench();
+    let mut job = Observed::start(&bench, &[]);
+    let mut slow = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(&job.address).unwrap();
+        if number % 2 == 0 {
+            // A client that was cut in the meantime cannot write.
+            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ");
+        }
+        slow.push(stream);
+        if [1, 2, 10, 100, 300].contains(&slow.len()) {
+            let asked = Instant::now();
+            assert!(job.get("/metrics").ends_with("# EOF\n"));
+            let took = asked.elapsed();
+            assert!(took < Duration::from_secs(3), "beside {} it took {took:?}", slow.len());
+        }
+    }
+    write_orders(&bench, 0, 1, 10);
+    job.wait_for_batch(0);
+    drop(slow);
+    job.stop();
+}
+
+/// A client that never says what it wants is cut, so that connections do not gather.
+#[test]
+fn a_client_that_says_nothing_is_cut() {
+    let bench = bench();
+    let job = Observed::start(&bench, &[]);
+    let mut silent = TcpStream::connect(&job.address).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"");
+    job.stop();
+}
+
+/// A page in a browser can have a name of its own lead here, and would be answered with what only
+/// this machine may see.
+#[test]
+fn requests_to_other_names_are_refused() {
+    let bench = bench();
+    let job = Observed::start(&bench, &["--metrics-host", "mill.example"]);
+    let ask =
+        |path: &str, host: &str| job.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    for path in ["/", "/metrics", "/status"] {
+        let refused = ask(path, "evil.example:9464");
+        assert!(refused.starts_with("HTTP/1.1 421 "), "{refused}");
+        assert!(refused.contains("evil.example") && refused.contains("--metrics-host"));
+        assert!(!refused.contains("revenue"), "{refused}");
+        for host in [job.address.as_str(), "localhost", "[::1]:1", "mill.example"] {
+            let answer = ask(path, host);
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+        }
+    }
     job.stop();
 }
 

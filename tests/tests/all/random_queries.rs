@@ -2,7 +2,7 @@
 //! of Spark's rules.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use rand::rngs::StdRng;
@@ -15,27 +15,24 @@ use tidemill_connectors::MemoryTables;
 use tidemill_engine::{QueryEvent, StopSignal};
 use tidemill_tests::{Kind, Scenario, Workbench};
 
+use crate::{long_run_until, number};
+
 /// Scenarios of each test in a usual run.
 const SCENARIOS: u64 = 25;
-/// Seconds for each test in a long run, where `TIDEMILL_LONG_SECONDS` does not say.
-const LONG_SECONDS: u64 = 60;
 
 /// Operations of the disk in which a start is cut off, if it has as many.
-const OPERATIONS: u64 = 30;
+const OPERATIONS: u64 = 50;
 
 /// Seeds: a few, or as many as there is time for, or the one of `TIDEMILL_SEED`.
 fn seeds() -> Box<dyn Iterator<Item = u64>> {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     if let Some(seed) = number("TIDEMILL_SEED") {
         return Box::new(std::iter::once(seed));
     }
     let first = u64::from(std::process::id()) << 20;
-    if std::env::var_os("TIDEMILL_LONG").is_none() {
-        return Box::new(first..first + SCENARIOS);
+    match long_run_until() {
+        None => Box::new(first..first + SCENARIOS),
+        Some(end) => Box::new((first..).take_while(move |_| Instant::now() < end)),
     }
-    let seconds = number("TIDEMILL_LONG_SECONDS").unwrap_or(LONG_SECONDS);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    Box::new((first..).take_while(move |_| Instant::now() < end))
 }
 
 /// Says how many there were, which a long run shows with `--show-output`.
@@ -147,7 +144,9 @@ fn play(scenario: &Scenario, random: &mut StdRng, crashes: bool) -> Result<Home,
             home.disk.crash_at(random.random_range(0..OPERATIONS));
             // It may end before that. If it fails for another reason, it does so again below.
             let _ = home.start(trigger);
-            let cuts = [Crash::PowerCut, Crash::Kill, Crash::TornWrite { numerator: 2 }];
+            let scattered = Crash::Scattered { seed: random.random() };
+            let torn = Crash::TornWrite { numerator: 2 };
+            let cuts = [Crash::PowerCut, Crash::Kill, torn, scattered];
             home = home.next(cuts[random.random_range(0..cuts.len())]);
         }
         home.start(trigger)?;

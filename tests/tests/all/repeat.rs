@@ -2,6 +2,7 @@
 //! and it plans nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
@@ -9,10 +10,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
 use tidemill_checkpoint::{MemoryStateStore, StateBackend};
 use tidemill_core::{
-    Attempt, BatchId, BatchSpec, ConnectorError, QueryId, RangeReader, RowStream, Slice,
-    SourceRange, StateStore, Watermark,
+    Attempt, BatchId, BatchSpec, ConnectorError, MemoryBudget, QueryId, RangeReader, RowStream,
+    Slice, SourceRange, StateStore, Watermark,
 };
-use tidemill_plan::{BatchRun, PlannedQuery, ReadAhead, RunningBatch, SourceTable, Step, StepKind};
+use tidemill_plan::{
+    BatchRun, PlannedQuery, QueryMemory, ReadAhead, RunningBatch, SourceTable, Step, StepKind,
+};
 use tidemill_tests::{Workbench, write_orders};
 
 use crate::orders::{JOB, bench};
@@ -148,6 +151,7 @@ fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
         attempt: Attempt::FIRST,
         state: Arc::clone(&state) as Arc<dyn StateStore>,
         ahead: ReadAhead::default(),
+        memory: Arc::new(QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap()),
     });
     before(&batch);
     let _inside = runtime.enter();

@@ -1,12 +1,15 @@
 //! The machine's file system.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use fs4::{FileExt, TryLockError};
 
-use super::{Disk, DiskFile, FileEntry, Locked};
+use super::{Disk, DiskFile, FileEntry, Locked, Slot};
+
+/// Bytes that are written once more at a time.
+const REWRITE_BYTES: usize = 1024 * 1024;
 
 /// The machine's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,17 +17,15 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        // The empty path is the directory that the process runs in.
+        let Some(parent) = path.parent() else { return Ok(()) };
         if path.is_dir() {
             return Ok(());
         }
-        let parent = match path.parent() {
-            None => return fs::create_dir(path),
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-        };
         self.create_dir(parent)?;
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Err(_) if !path.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
             _ => self.sync_dir(parent),
         }
     }
@@ -56,6 +57,30 @@ impl Disk for RealDisk {
         Ok(Box::new(File::open(path)?))
     }
 
+    fn slot(&self, path: &Path) -> io::Result<Box<dyn Slot>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rewrite(&self, path: &Path, from: u64) -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut bytes = vec![0; REWRITE_BYTES];
+        let mut at = from;
+        loop {
+            file.seek(SeekFrom::Start(at))?;
+            let count = match file.read(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            if count == 0 {
+                return file.sync_all();
+            }
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(&bytes[..count])?;
+            at += count as u64;
+        }
+    }
+
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(len)?;
@@ -71,6 +96,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         File::open(dir)?.sync_all()
     }
 
@@ -103,5 +129,12 @@ impl DiskFile for RealFile {
 
     fn sync_data(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+impl Slot for RealFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.rewind()?;
+        self.0.write_all(bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a segment into what the log says so far.
+//! Reads segments into what the log says so far.
 
 use std::path::{Path, PathBuf};
 
@@ -8,65 +8,178 @@ use super::segment::{self, Header};
 use super::summary::LogSummary;
 use crate::CheckpointError;
 use crate::disk::Disk;
+use crate::names::Layout;
 use crate::state::{Change, decode_changes};
+
+/// Takes the state changes of a log.
+pub(crate) type Apply<'a> = dyn FnMut(Change<'_>) -> Result<(), CheckpointError> + 'a;
+
+/// How a segment may end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// As its writer left it: another segment follows it.
+    Closed,
+    /// With what a crash left. Everything before byte `durable` is known to have been durable.
+    Open { durable: u64 },
+}
 
 /// What a segment was like.
 pub(crate) struct Folded {
     /// `None`: it was never completely begun, and holds nothing.
     pub(crate) header: Option<Header>,
-    /// Where a write that a crash tore begins.
+    /// Where begins what does not count: a write that a crash tore, or state changes without
+    /// their commit.
     pub(crate) torn_at: Option<u64>,
 }
 
-/// Folds all records of a segment into `summary`, and gives the state changes of the batches that
-/// it commits to `apply`. Only the last segment of a log may end torn.
-pub(crate) fn fold_segment(
-    disk: &dyn Disk,
-    path: &Path,
-    is_last: bool,
-    summary: &mut LogSummary,
-    apply: &mut dyn FnMut(Change<'_>),
-) -> Result<Folded, CheckpointError> {
-    let (header, mut frames) = segment::open(disk, path)?;
-    if header.is_none() {
-        // The header is durable before anything follows it.
-        let is_torn = is_last && matches!(frames.next()?, Next::End);
-        let torn = Folded { header: None, torn_at: Some(0) };
-        let damaged = || CheckpointError::damaged(path, 0, "its header is not whole");
-        return if is_torn { Ok(torn) } else { Err(damaged()) };
-    }
-    let mut fold = SegmentFold { path: path.to_owned(), summary, apply, chunks: Vec::new() };
-    let torn_at = fold.run(&mut frames, is_last)?;
-    Ok(Folded { header, torn_at })
+/// The segments of a log, read one after the other, each held against the one before it.
+#[derive(Default)]
+pub(crate) struct Chain {
+    /// The largest fencing number so far.
+    pub(crate) fencing: u64,
+    /// Length of the last segment that was read.
+    len: Option<u64>,
 }
 
-struct SegmentFold<'a> {
+impl Chain {
+    /// Folds all records of a segment into `summary`, and gives the state changes of the batches
+    /// that it commits to `apply`.
+    pub(crate) fn fold(
+        &mut self,
+        disk: &dyn Disk,
+        layout: &Layout,
+        number: u64,
+        ending: Ending,
+        summary: &mut LogSummary,
+        apply: &mut Apply<'_>,
+    ) -> Result<Folded, CheckpointError> {
+        let path = layout.segment(number);
+        let (header, mut frames) = segment::open(disk, &path)?;
+        let Some(header) = header else {
+            // The header is durable before anything follows it.
+            let is_unbegun =
+                ending == Ending::Open { durable: 0 } && matches!(frames.next()?, Next::End);
+            let unbegun = Folded { header: None, torn_at: Some(0) };
+            let damaged = || CheckpointError::damaged(&path, 0, "its header is not whole");
+            return if is_unbegun { Ok(unbegun) } else { Err(damaged()) };
+        };
+        self.link(layout, number, header)?;
+        let mut fold = SegmentFold { path, summary, apply, ending, pending: Pending::default() };
+        let torn_at = fold.run(&mut frames)?;
+        self.fencing = header.fencing;
+        self.len = Some(torn_at.unwrap_or(frames.offset()));
+        Ok(Folded { header: Some(header), torn_at })
+    }
+
+    /// Whether the last segment that was read is as long as the segment after it says. That one
+    /// may be the one that is being written: its header is all that is read of it.
+    pub(crate) fn check_last(
+        &self,
+        disk: &dyn Disk,
+        layout: &Layout,
+        next: u64,
+    ) -> Result<(), CheckpointError> {
+        let path = layout.segment(next);
+        match segment::open(disk, &path)?.0 {
+            Some(header) => self.link(layout, next, header),
+            None => Err(CheckpointError::damaged(&path, 0, "its header is not whole")),
+        }
+    }
+
+    /// Length of the last segment that was read, as far as it counts; 0: none was.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.unwrap_or(0)
+    }
+
+    fn link(&self, layout: &Layout, number: u64, header: Header) -> Result<(), CheckpointError> {
+        let path = layout.segment(number);
+        if header.number != number || header.fencing < self.fencing {
+            let found = format!(
+                "it is segment {} of start {}, and follows start {}",
+                header.number, header.fencing, self.fencing
+            );
+            return Err(CheckpointError::damaged(&path, 0, found));
+        }
+        match self.len {
+            Some(len) if len < header.previous_len => Err(CheckpointError::Shortened {
+                path: layout.segment(number - 1),
+                len,
+                durable: header.previous_len,
+            }),
+            Some(len) if len > header.previous_len => {
+                let found = format!("more follows than when segment {number} was begun");
+                let path = layout.segment(number - 1);
+                Err(CheckpointError::damaged(&path, header.previous_len, found))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct SegmentFold<'a, 'b> {
     path: PathBuf,
     summary: &'a mut LogSummary,
-    apply: &'a mut dyn FnMut(Change<'_>),
-    /// State changes whose commit was not read yet. Those at the end of a segment never get one:
-    /// a batch's changes and its commit are in the same segment.
-    chunks: Vec<Frame>,
+    apply: &'a mut Apply<'b>,
+    ending: Ending,
+    pending: Pending,
 }
 
-impl SegmentFold<'_> {
-    fn run(
-        &mut self,
-        frames: &mut FrameReader,
-        is_last: bool,
-    ) -> Result<Option<u64>, CheckpointError> {
+/// State changes whose commit was not read yet.
+#[derive(Default)]
+struct Pending {
+    /// Where the first of them begins.
+    begin: Option<u64>,
+    chunks: u64,
+    /// Kept back in an open segment alone: at its end there may be changes of a batch that a
+    /// crash interrupted, as many as one batch may make. In a closed segment each has its commit.
+    held: Vec<Frame>,
+}
+
+impl SegmentFold<'_, '_> {
+    /// Gives where begins what does not count.
+    fn run(&mut self, frames: &mut FrameReader) -> Result<Option<u64>, CheckpointError> {
         loop {
             match frames.next()? {
-                Next::End => return Ok(None),
-                Next::Bad { offset, was_durable } if !is_last || was_durable => {
-                    let found = "no whole record begins there";
-                    return Err(CheckpointError::damaged(&self.path, offset, found));
-                }
-                Next::Bad { offset, .. } => return Ok(Some(offset)),
-                Next::Frame(frame) if frame.kind == kind::STATE_CHANGES => self.chunks.push(frame),
+                Next::End => return self.end(frames.offset(), None),
+                Next::Bad { offset, was_durable } => return self.end(offset, Some(was_durable)),
+                Next::Frame(frame) if frame.kind == kind::STATE_CHANGES => self.hold(frame)?,
                 Next::Frame(frame) => self.take(&frame)?,
             }
         }
+    }
+
+    /// No more records come after byte `end`, be it the end of the file or a bad frame, after
+    /// which there is one that was written after a sync or not.
+    fn end(&self, end: u64, bad: Option<bool>) -> Result<Option<u64>, CheckpointError> {
+        let damaged = |offset, found: &str| {
+            Err(CheckpointError::damaged(&self.path, offset, found.to_owned()))
+        };
+        let Ending::Open { durable } = self.ending else {
+            return match (bad, self.pending.begin) {
+                (Some(_), _) => damaged(end, "no whole record begins there"),
+                (None, Some(begin)) => damaged(begin, "state changes have no commit"),
+                (None, None) => Ok(None),
+            };
+        };
+        match bad {
+            Some(was_durable) if was_durable || end < durable => {
+                damaged(end, "no whole record begins there")
+            }
+            None if end < durable => {
+                Err(CheckpointError::Shortened { path: self.path.clone(), len: end, durable })
+            }
+            _ => Ok(self.pending.begin.or(bad.map(|_| end))),
+        }
+    }
+
+    fn hold(&mut self, frame: Frame) -> Result<(), CheckpointError> {
+        self.pending.begin.get_or_insert(frame.offset);
+        self.pending.chunks += 1;
+        if self.ending == Ending::Closed {
+            return self.apply(&frame);
+        }
+        self.pending.held.push(frame);
+        Ok(())
     }
 
     fn take(&mut self, frame: &Frame) -> Result<(), CheckpointError> {
@@ -76,27 +189,27 @@ impl SegmentFold<'_> {
             Record::Committed(committed) => committed.chunks,
             _ => 0,
         };
-        if chunks != self.chunks.len() as u64 {
+        let pending = std::mem::take(&mut self.pending);
+        if chunks != pending.chunks {
             let found = format!(
                 "{} follows {} chunks of state changes, and should follow {chunks}",
                 record.describe(),
-                self.chunks.len()
+                pending.chunks
             );
             return Err(damaged(found));
         }
         self.summary.fold(record).map_err(|gap| damaged(gap.to_string()))?;
-        for chunk in std::mem::take(&mut self.chunks) {
-            for change in decode_changes(&chunk.payload) {
-                let bad = || {
-                    CheckpointError::damaged(
-                        &self.path,
-                        chunk.offset,
-                        "its state changes do not add up",
-                    )
-                };
-                (self.apply)(change.ok_or_else(bad)?);
+        pending.held.iter().try_for_each(|chunk| self.apply(chunk))
+    }
+
+    fn apply(&mut self, chunk: &Frame) -> Result<(), CheckpointError> {
+        let path: &Path = &self.path;
+        decode_changes(&chunk.payload).try_for_each(|change| match change {
+            Some(change) => (self.apply)(change),
+            None => {
+                let found = "its state changes do not add up";
+                Err(CheckpointError::damaged(path, chunk.offset, found))
             }
-        }
-        Ok(())
+        })
     }
 }

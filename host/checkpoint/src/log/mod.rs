@@ -6,5 +6,5 @@ pub(crate) mod record;
 pub(crate) mod segment;
 mod summary;
 
-pub(crate) use fold::fold_segment;
+pub(crate) use fold::{Apply, Chain, Ending};
 pub(crate) use summary::LogSummary;

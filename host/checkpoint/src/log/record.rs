@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, QueryId, Watermark};
+use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, QueryId, Watermark};
 
 /// Kinds of frames. Numbers are part of the format; none is used twice.
 pub(crate) mod kind {
@@ -20,6 +20,8 @@ pub(crate) mod kind {
     pub(crate) const SUMMARY: u8 = 16;
     pub(crate) const ENTRIES: u8 = 17;
     pub(crate) const END: u8 = 18;
+    /// Of the head alone.
+    pub(crate) const HEAD: u8 = 24;
 }
 
 /// A record of the log, changes of state apart.
@@ -45,6 +47,10 @@ pub(crate) struct Created {
 pub(crate) struct Planned {
     pub(crate) spec: BatchSpec,
     pub(crate) attempt: AttemptSpec,
+    /// The batch was planned anew, by the user's wish: earlier attempts had another spec, and the
+    /// sources stand where they stood before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) replanned: bool,
 }
 
 /// An attempt has failed; another may follow.
@@ -71,9 +77,13 @@ pub(crate) struct Committed {
     pub(crate) chunks: u64,
     /// Entries of state after the batch, by operator.
     pub(crate) state_rows: BTreeMap<u32, u64>,
+    /// What the batch was delivered to, by the name of sink or target: places that keep marks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) delivered: BTreeMap<String, Delivered>,
 }
 
-/// Where the sources stand after the ranges of batch `after`. Ends a segment.
+/// Where the sources stand after the ranges of batch `after`, the last that was committed. Ends a
+/// segment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Positions {
     pub(crate) after: Option<BatchId>,
@@ -120,7 +130,7 @@ impl Record {
     pub(crate) fn describe(&self) -> String {
         match self {
             Record::Created(_) => "the creation of a query".to_owned(),
-            Record::Planned(Planned { spec, attempt }) => {
+            Record::Planned(Planned { spec, attempt, .. }) => {
                 format!("the plan of batch {}, attempt {}", spec.batch, attempt.attempt)
             }
             Record::Failed(Failed { batch, attempt, .. }) => {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidemill_core::{Attempt, BatchId, Digest, QueryId, SourceRange, Watermark};
+use tidemill_core::{Attempt, BatchId, Delivered, Digest, QueryId, SourceRange, Watermark};
 
 use super::record::{Planned, Record};
 use crate::LogGap;
@@ -39,6 +39,9 @@ pub(crate) struct LogSummary {
     pub(crate) ranges_since: Vec<BTreeMap<String, SourceRange>>,
     /// Every plugin, with the last batch that used it.
     pub(crate) plugins: BTreeMap<Digest, BatchId>,
+    /// The last delivery to each sink and target that keeps marks, by its name.
+    #[serde(default)]
+    pub(crate) delivered: BTreeMap<String, Delivered>,
 }
 
 impl LogSummary {
@@ -63,11 +66,12 @@ impl LogSummary {
                 self.committed = Some(committed.batch);
                 self.watermark = committed.next_watermark;
                 self.state_rows = committed.state_rows;
+                self.delivered.extend(committed.delivered);
                 self.marks.clear();
             }
             Record::Positions(positions) => {
+                self.ranges_since = self.ranges_after(positions.after);
                 self.positions = positions.positions;
-                self.ranges_since.clear();
             }
         }
         Ok(())
@@ -94,12 +98,31 @@ impl LogSummary {
 
     fn plan(&mut self, planned: Planned) {
         let batch = planned.spec.batch;
-        if planned.attempt.attempt == Attempt::FIRST && !planned.spec.ranges.is_empty() {
+        if planned.replanned {
+            self.forget_open_ranges();
+        }
+        let is_new_spec = planned.replanned || planned.attempt.attempt == Attempt::FIRST;
+        if is_new_spec && !planned.spec.ranges.is_empty() {
             self.ranges_since.push(planned.spec.ranges.clone());
         }
         self.plugins.extend(planned.attempt.plugins.values().map(|&digest| (digest, batch)));
         self.has_failed = false;
         self.planned = Some(planned);
+    }
+
+    /// Ranges of the batches that were planned after `after`: none, or those of the open batch.
+    fn ranges_after(&self, after: Option<BatchId>) -> Vec<BTreeMap<String, SourceRange>> {
+        let open = self.open_batch().filter(|open| Some(open.spec.batch) != after);
+        let ranges = open.map(|open| open.spec.ranges.clone());
+        ranges.into_iter().filter(|ranges| !ranges.is_empty()).collect()
+    }
+
+    /// The open batch is planned anew: it reads other ranges.
+    fn forget_open_ranges(&mut self) {
+        let open = self.open_batch().map(|open| &open.spec.ranges);
+        if self.ranges_since.last() == open {
+            self.ranges_since.pop();
+        }
     }
 
     fn is_followed_by(&self, record: &Record) -> bool {
@@ -113,12 +136,14 @@ impl LogSummary {
                 None => {
                     planned.spec.batch == self.next_batch()
                         && planned.attempt.attempt == Attempt::FIRST
+                        && !planned.replanned
                 }
-                // All attempts at a batch have the same spec.
+                // All attempts at a batch have the same spec, unless it is planned anew.
                 Some(last) => {
                     self.has_failed
-                        && planned.spec == last.spec
                         && planned.attempt.attempt == last.attempt.attempt.next()
+                        && planned.spec.batch == last.spec.batch
+                        && (planned.replanned || planned.spec == last.spec)
                 }
             },
             Record::Failed(failed) => {
@@ -127,8 +152,10 @@ impl LogSummary {
             }
             Record::Mark(mark) => is_running(mark.batch),
             Record::Committed(committed) => is_running(committed.batch),
+            // Logs from before a batch could be planned anew have the positions after the open one.
             Record::Positions(positions) => {
-                positions.after == self.planned.as_ref().map(|planned| planned.spec.batch)
+                let is_open = |open: &Planned| Some(open.spec.batch) == positions.after;
+                positions.after == self.committed || self.open_batch().is_some_and(is_open)
             }
         }
     }

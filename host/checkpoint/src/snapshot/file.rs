@@ -1,47 +1,49 @@
-//! Snapshots as files: what a log says up to the end of a segment, and all state by then.
+//! Snapshots as files: what a log says up to the end of a segment, and all state by then. And the
+//! sorted runs of changes that a snapshot is merged of, which live while it is made.
 
 use std::path::{Path, PathBuf};
 
+use super::merge::{Entry, key_of};
 use crate::CheckpointError;
-use crate::disk::{Disk, DiskFile, create_unfinished};
+use crate::disk::Disk;
+use crate::framed::{self, FramedWriter};
 use crate::log::LogSummary;
-use crate::log::frame::{self, FrameReader};
+use crate::log::frame::FrameReader;
 use crate::log::record::{self, kind};
-use crate::log::segment::FORMAT_VERSION;
 use crate::names::{Layout, temporary};
-use crate::state::{CHUNK_BYTES, Change, decode_changes};
+use crate::state::{CHUNK_BYTES, Change, decode_first};
 
-const MAGIC: [u8; 8] = *b"TIDESNAP";
-const HEADER_BYTES: usize = 8 + 4;
+const SNAPSHOT: [u8; 8] = *b"TIDESNAP";
+const RUN: [u8; 8] = *b"TIDERUN\0";
 
-/// A snapshot that is being written. Counts only once it is finished.
-pub(crate) struct SnapshotWriter<'a> {
-    disk: &'a dyn Disk,
-    layout: &'a Layout,
-    path: PathBuf,
-    unfinished: PathBuf,
-    file: Box<dyn DiskFile>,
+/// A snapshot, or a run, that is being written.
+pub(crate) struct EntriesWriter<'a> {
+    file: FramedWriter<'a>,
     chunk: Vec<u8>,
     entries: u64,
 }
 
-impl<'a> SnapshotWriter<'a> {
-    pub(crate) fn create(
+impl<'a> EntriesWriter<'a> {
+    pub(crate) fn snapshot(
         disk: &'a dyn Disk,
-        layout: &'a Layout,
+        layout: &Layout,
         through: u64,
         summary: &LogSummary,
-    ) -> Result<SnapshotWriter<'a>, CheckpointError> {
-        let path = layout.snapshot(through);
-        let unfinished = temporary(&path);
-        let file = create_unfinished(disk, &unfinished)?;
-        let (chunk, entries) = (Vec::with_capacity(CHUNK_BYTES), 0);
-        let mut writer = SnapshotWriter { disk, layout, path, unfinished, file, chunk, entries };
-        let mut header = MAGIC.to_vec();
-        header.extend(FORMAT_VERSION.to_le_bytes());
-        frame::encode(&mut header, kind::SUMMARY, |bytes| bytes.extend(record::json(summary)))?;
-        writer.append(&header)?;
-        Ok(writer)
+    ) -> Result<EntriesWriter<'a>, CheckpointError> {
+        let mut file = FramedWriter::create(disk, temporary(&layout.snapshot(through)), SNAPSHOT)?;
+        file.frame(kind::SUMMARY, |bytes| bytes.extend(record::json(summary)))?;
+        Ok(EntriesWriter::new(file))
+    }
+
+    pub(crate) fn run(
+        disk: &'a dyn Disk,
+        path: PathBuf,
+    ) -> Result<EntriesWriter<'a>, CheckpointError> {
+        Ok(EntriesWriter::new(FramedWriter::create(disk, path, RUN)?))
+    }
+
+    fn new(file: FramedWriter<'a>) -> EntriesWriter<'a> {
+        EntriesWriter { file, chunk: Vec::with_capacity(CHUNK_BYTES), entries: 0 }
     }
 
     /// Entries come in (operator, shard, bucket, key) order.
@@ -51,88 +53,152 @@ impl<'a> SnapshotWriter<'a> {
         if self.chunk.len() < CHUNK_BYTES { Ok(()) } else { self.close_chunk() }
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), CheckpointError> {
+    /// Entries so far.
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Makes the snapshot durable, under its own name.
+    pub(crate) fn finish(mut self, path: &Path) -> Result<(), CheckpointError> {
+        self.end()?;
+        self.file.finish(path)
+    }
+
+    /// Leaves the run as it is: it is read and forgotten.
+    pub(crate) fn leave(mut self) -> Result<(), CheckpointError> {
+        self.end()?;
+        self.file.leave();
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), CheckpointError> {
         if !self.chunk.is_empty() {
             self.close_chunk()?;
         }
-        let mut end = Vec::new();
-        frame::encode(&mut end, kind::END, |bytes| bytes.extend(self.entries.to_le_bytes()))?;
-        self.append(&end)?;
-        self.file.sync_data().map_err(CheckpointError::io("sync", &self.unfinished))?;
-        let renamed = self.disk.rename(&self.unfinished, &self.path);
-        renamed.map_err(CheckpointError::io("rename", &self.unfinished))?;
-        let dir = self.layout.snapshots();
-        self.disk.sync_dir(&dir).map_err(CheckpointError::io("sync", &dir))
+        let entries = self.entries;
+        self.file.frame(kind::END, |bytes| bytes.extend(entries.to_le_bytes()))
     }
 
     fn close_chunk(&mut self) -> Result<(), CheckpointError> {
-        let mut bytes = Vec::with_capacity(self.chunk.len() + frame::FRAME_HEADER + 1);
-        frame::encode(&mut bytes, kind::ENTRIES, |bytes| bytes.extend(&self.chunk))?;
+        let chunk = std::mem::take(&mut self.chunk);
+        self.file.frame(kind::ENTRIES, |bytes| bytes.extend(&chunk))?;
+        self.chunk = chunk;
         self.chunk.clear();
-        self.append(&bytes)
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
-        self.file.append(bytes).map_err(CheckpointError::io("write", &self.unfinished))
+        Ok(())
     }
 }
 
-/// A snapshot that is being read: its summary first, then its entries chunk by chunk.
-pub(crate) struct SnapshotReader {
+/// A snapshot, or a run, that is being read: entry by entry, a chunk of them in memory.
+pub(crate) struct EntriesReader {
     frames: FrameReader,
+    /// A run says what was removed, too.
+    is_run: bool,
+    chunk: Vec<u8>,
+    /// Where the next entry begins in the chunk.
+    at: usize,
+    /// Where the chunk begins in the file.
+    offset: u64,
     entries: u64,
+    has_ended: bool,
 }
 
-impl SnapshotReader {
-    pub(crate) fn open(
+impl EntriesReader {
+    pub(crate) fn snapshot(
         disk: &dyn Disk,
         path: &Path,
-    ) -> Result<(LogSummary, SnapshotReader), CheckpointError> {
-        let (mut frames, header) = FrameReader::open(disk, path, HEADER_BYTES)?;
-        if header.len() < HEADER_BYTES || header[..8] != MAGIC {
-            return Err(CheckpointError::damaged(path, 0, "it is not a snapshot"));
-        }
-        let version = u32::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-        if version != FORMAT_VERSION {
-            let (file, known) = (path.to_owned(), FORMAT_VERSION);
-            return Err(CheckpointError::Version { file, found: version, known });
-        }
-        let damaged = |found: String| CheckpointError::damaged(path, HEADER_BYTES as u64, found);
+    ) -> Result<(LogSummary, EntriesReader), CheckpointError> {
+        let mut frames = framed::open(disk, path, SNAPSHOT, "a snapshot")?;
+        let offset = frames.offset();
+        let damaged = |found: String| CheckpointError::damaged(path, offset, found);
         let summary = match frames.next_good()? {
             Some(frame) if frame.kind == kind::SUMMARY => {
                 record::from_json(&frame.payload).map_err(damaged)?
             }
             _ => return Err(damaged("its first record is no summary".to_owned())),
         };
-        Ok((summary, SnapshotReader { frames, entries: 0 }))
+        Ok((summary, EntriesReader::new(frames, false)))
     }
 
-    /// The next chunk of entries, as [`decode_changes`] takes it; `None` at the end.
-    pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>, CheckpointError> {
-        let path = self.frames.path().to_owned();
+    pub(crate) fn run(disk: &dyn Disk, path: &Path) -> Result<EntriesReader, CheckpointError> {
+        Ok(EntriesReader::new(framed::open(disk, path, RUN, "a run")?, true))
+    }
+
+    fn new(frames: FrameReader, is_run: bool) -> EntriesReader {
+        let (chunk, at, offset, entries) = (Vec::new(), 0, 0, 0);
+        EntriesReader { frames, is_run, chunk, at, offset, entries, has_ended: false }
+    }
+
+    /// Gives all entries to `visit`.
+    pub(crate) fn visit_all(
+        mut self,
+        visit: &mut dyn FnMut(Change<'_>) -> Result<(), CheckpointError>,
+    ) -> Result<(), CheckpointError> {
+        while let Some(entry) = self.entry()? {
+            visit(entry)?;
+        }
+        Ok(())
+    }
+
+    /// The next entry; `None` at the end.
+    fn entry(&mut self) -> Result<Option<Change<'_>>, CheckpointError> {
+        while self.at == self.chunk.len() && !self.has_ended {
+            self.next_chunk()?;
+        }
+        if self.has_ended {
+            return Ok(None);
+        }
+        self.entries += 1;
+        let mut rest = &self.chunk[self.at..];
+        match decode_first(&mut rest) {
+            Some(entry) if self.is_run || entry.value.is_some() => {
+                self.at = self.chunk.len() - rest.len();
+                Ok(Some(entry))
+            }
+            _ => {
+                let (path, found) = (self.frames.path(), "its entries do not add up");
+                Err(CheckpointError::damaged(path, self.offset, found))
+            }
+        }
+    }
+
+    fn next_chunk(&mut self) -> Result<(), CheckpointError> {
         let Some(frame) = self.frames.next_good()? else {
-            return Err(CheckpointError::damaged(&path, 0, "it has no end"));
+            return Err(self.damaged("it has no end"));
         };
-        let damaged = |found: &str| CheckpointError::damaged(&path, frame.offset, found);
+        self.offset = frame.offset;
         match frame.kind {
             kind::ENTRIES => {
-                for change in decode_changes(&frame.payload) {
-                    let is_entry = change.is_some_and(|change| change.value.is_some());
-                    self.entries += 1;
-                    if !is_entry {
-                        return Err(damaged("its entries do not add up"));
-                    }
-                }
-                Ok(Some(frame.payload))
+                self.chunk = frame.payload;
+                self.at = 0;
+                Ok(())
             }
-            kind::END if frame.payload == self.entries.to_le_bytes() => Ok(None),
-            kind::END => Err(damaged("it has not as many entries as its end says")),
-            other => Err(damaged(&format!("a snapshot has no records of kind {other}"))),
+            kind::END if frame.payload == self.entries.to_le_bytes() => {
+                self.has_ended = true;
+                match self.frames.next_good()? {
+                    None => Ok(()),
+                    Some(_) => Err(self.damaged("more follows its end")),
+                }
+            }
+            kind::END => Err(self.damaged("it has not as many entries as its end says")),
+            other => Err(self.damaged(&format!("it may have no records of kind {other}"))),
         }
+    }
+
+    fn damaged(&self, found: &str) -> CheckpointError {
+        CheckpointError::damaged(self.frames.path(), self.offset, found)
+    }
+}
+
+impl Iterator for EntriesReader {
+    type Item = Result<Entry, CheckpointError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entry().transpose()?;
+        Some(entry.map(|entry| (key_of(&entry), entry.value.map(<[u8]>::to_vec))))
     }
 }
 
 /// A snapshot's summary, without its entries.
 pub(crate) fn read_summary(disk: &dyn Disk, path: &Path) -> Result<LogSummary, CheckpointError> {
-    Ok(SnapshotReader::open(disk, path)?.0)
+    Ok(EntriesReader::snapshot(disk, path)?.0)
 }

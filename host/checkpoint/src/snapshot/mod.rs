@@ -2,24 +2,27 @@
 //! that the query goes on meanwhile.
 
 mod file;
+mod merge;
 mod retention;
 
-use std::collections::BTreeMap;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_core::{BatchId, Bucket, OperatorId, ShardId};
+use tidemill_core::BatchId;
 
 use crate::CheckpointError;
 use crate::disk::Disk;
-use crate::log::{LogSummary, fold_segment};
+use crate::log::{Chain, Ending, LogSummary};
 use crate::names::{Layout, segment_number, snapshot_number};
 use crate::plugins::Plugins;
-use crate::state::{Change, decode_changes};
 
-pub(crate) use file::{SnapshotReader, SnapshotWriter, read_summary};
+use file::{EntriesWriter, read_summary};
+use merge::{Merge, Sorter, change_of};
+
+pub(crate) use file::EntriesReader;
 pub use retention::Keep;
-pub(crate) use retention::{Base, oldest_to_keep};
+use retention::{Base, oldest_to_keep};
 
 /// Makes a snapshot and removes what is no longer needed. Run it on a thread of its own.
 ///
@@ -34,7 +37,12 @@ pub struct SnapshotTask {
     pub(crate) base: u64,
     /// The last closed segment.
     pub(crate) through: u64,
+    /// Bytes of changes held in memory at a time.
+    pub(crate) bytes_max: u64,
     pub(crate) running: RunningFlag,
+    /// Held for as long as files are written and removed: nobody else opens the checkpoint
+    /// meanwhile.
+    pub(crate) _lock: Arc<dyn Any + Send + Sync>,
 }
 
 /// Set while a task exists: two at a time would write the same file.
@@ -61,82 +69,71 @@ pub struct SnapshotReport {
     pub entries: u64,
     /// Segments and snapshots that were removed.
     pub removed: u64,
+    /// The most bytes of changes that were held in memory at a time.
+    pub held_bytes_max: u64,
+    /// Sorted files that were written meanwhile, because memory was full.
+    pub runs: u64,
 }
 
-type Key = (OperatorId, ShardId, Bucket, Vec<u8>);
-
-/// What the closed segments changed. Takes memory in proportion to these segments, not to the
-/// state.
-type Changes = BTreeMap<Key, Option<Vec<u8>>>;
-
 impl SnapshotTask {
-    /// Makes the snapshot.
+    /// Makes the snapshot. Takes memory for `OpenOptions::fold_bytes` of changes, and for what is
+    /// read of each file that is merged, however much there is to fold.
     pub fn run(self) -> Result<SnapshotReport, CheckpointError> {
-        let (mut summary, old) = self.read_base()?;
-        let changes = self.read_segments(&mut summary)?;
+        let (mut summary, base) = self.read_base()?;
+        let mut sorter = Sorter::new(&*self.disk, &self.layout, self.through, self.bytes_max);
+        self.read_segments(&mut summary, &mut sorter)?;
+        let (held_bytes_max, runs) = (sorter.largest(), sorter.runs());
         summary.plugins.retain(|digest, _| self.plugins.holds(digest));
-        let entries = self.write(&summary, old, changes)?;
+        let entries = self.write(&summary, sorter.merged_with(base)?)?;
         let removed = self.remove_old(&summary)?;
         drop(self.running);
-        Ok(SnapshotReport { committed: summary.committed, entries, removed })
+        Ok(SnapshotReport { committed: summary.committed, entries, removed, held_bytes_max, runs })
     }
 
-    fn read_base(&self) -> Result<(LogSummary, Option<SnapshotReader>), CheckpointError> {
+    fn read_base(&self) -> Result<(LogSummary, Option<EntriesReader>), CheckpointError> {
         if self.base == 0 {
             return Ok((LogSummary::default(), None));
         }
         let path = self.layout.snapshot(self.base);
-        let (summary, reader) = SnapshotReader::open(&*self.disk, &path)?;
+        let (summary, reader) = EntriesReader::snapshot(&*self.disk, &path)?;
         Ok((summary, Some(reader)))
     }
 
-    fn read_segments(&self, summary: &mut LogSummary) -> Result<Changes, CheckpointError> {
-        let mut changes = Changes::new();
+    fn read_segments(
+        &self,
+        summary: &mut LogSummary,
+        sorter: &mut Sorter<'_>,
+    ) -> Result<(), CheckpointError> {
+        let mut chain = Chain::default();
+        let apply = &mut |change: crate::Change<'_>| sorter.add(&change);
         for number in self.base + 1..=self.through {
-            let path = self.layout.segment(number);
-            fold_segment(&*self.disk, &path, false, summary, &mut |change| {
-                changes.insert(key_of(&change), change.value.map(<[u8]>::to_vec));
-            })?;
+            chain.fold(&*self.disk, &self.layout, number, Ending::Closed, summary, apply)?;
         }
-        Ok(changes)
+        chain.check_last(&*self.disk, &self.layout, self.through + 1)
     }
 
-    /// Merges the old entries with the changes; both are sorted alike.
-    fn write(
-        &self,
-        summary: &LogSummary,
-        old: Option<SnapshotReader>,
-        changes: Changes,
-    ) -> Result<u64, CheckpointError> {
-        let mut writer = SnapshotWriter::create(&*self.disk, &self.layout, self.through, summary)?;
-        let mut changes = changes.into_iter().peekable();
-        let mut entries = 0;
-        let mut write = |key: &Key, value: Option<&[u8]>| match value {
-            Some(_) => {
-                entries += 1;
-                writer.entry(change_of(key, value))
-            }
-            None => Ok(()),
-        };
-        if let Some(mut old) = old {
-            while let Some(chunk) = old.chunk()? {
-                for entry in decode_changes(&chunk).flatten() {
-                    let key = key_of(&entry);
-                    while let Some((earlier, value)) = changes.next_if(|(at, _)| *at < key) {
-                        write(&earlier, value.as_deref())?;
-                    }
-                    match changes.next_if(|(at, _)| *at == key) {
-                        Some((_, value)) => write(&key, value.as_deref())?,
-                        None => write(&key, entry.value)?,
-                    }
-                }
+    /// What the snapshot replaces goes, so it has to be whole: as many entries as the last commit
+    /// says.
+    fn write(&self, summary: &LogSummary, merge: Merge<'_>) -> Result<u64, CheckpointError> {
+        let path = self.layout.snapshot(self.through);
+        let mut writer = EntriesWriter::snapshot(&*self.disk, &self.layout, self.through, summary)?;
+        for entry in merge {
+            let (key, value) = entry?;
+            if value.is_some() {
+                writer.entry(change_of(&key, value.as_deref()))?;
             }
         }
-        for (key, value) in changes {
-            write(&key, value.as_deref())?;
+        let wanted: u64 = summary.state_rows.values().sum();
+        if writer.entries() != wanted {
+            let found = format!(
+                "the state up to its end has {} entries, and the last commit says {wanted}",
+                writer.entries()
+            );
+            let segment = self.layout.segment(self.through);
+            return Err(CheckpointError::damaged(&segment, 0, found));
         }
-        writer.finish()?;
-        Ok(entries)
+        writer.finish(&path)?;
+        Ok(wanted)
     }
 
     fn remove_old(&self, summary: &LogSummary) -> Result<u64, CheckpointError> {
@@ -158,6 +155,9 @@ impl SnapshotTask {
         for path in &unwanted {
             self.disk.remove(path).map_err(CheckpointError::io("remove", path))?;
         }
+        for dir in [self.layout.snapshots(), self.layout.log()] {
+            self.disk.sync_dir(&dir).map_err(CheckpointError::io("sync", &dir))?;
+        }
         // `batches` is also the number of the first batch that can be replayed.
         let is_named = |last: &BatchId| last.0 >= oldest.batches;
         self.plugins.retain(|digest| summary.plugins.get(digest).is_some_and(is_named))?;
@@ -173,11 +173,16 @@ impl SnapshotTask {
             let segments = segments.iter().filter(|(number, _)| *number > through);
             kept.chain(segments).map(|(_, len)| len).sum()
         };
+        // A removal that a crash interrupted may leave gaps.
+        let has_all_after = |through: u64| {
+            let after = segments.iter().filter(|(number, _)| *number > through);
+            segments.last().is_some_and(|(last, _)| after.count() as u64 == last - through)
+        };
         let mut bases = Vec::new();
-        if segments.first().is_some_and(|(number, _)| *number == 1) {
+        if has_all_after(0) {
             bases.push(Base { through: 0, batches: 0, time_ms: i64::MIN, bytes: bytes_from(0) });
         }
-        for (through, _) in &snapshots {
+        for (through, _) in snapshots.iter().filter(|(through, _)| has_all_after(*through)) {
             let summary = read_summary(&*self.disk, &self.layout.snapshot(*through))?;
             let batches = summary.next_batch().0;
             let (time_ms, bytes) = (summary.committed_time_ms, bytes_from(*through));
@@ -197,12 +202,4 @@ impl SnapshotTask {
         let files = self.disk.list(&dir).map_err(CheckpointError::io("list", &dir))?;
         Ok(files.iter().filter_map(|file| Some((segment_number(&file.name)?, file.len))).collect())
     }
-}
-
-fn key_of(change: &Change<'_>) -> Key {
-    (change.operator, change.shard, change.bucket, change.key.to_vec())
-}
-
-fn change_of<'a>(key: &'a Key, value: Option<&'a [u8]>) -> Change<'a> {
-    Change { operator: key.0, shard: key.1, bucket: key.2, key: &key.3, value }
 }

@@ -45,7 +45,7 @@ pub(crate) fn decode(mut bytes: &[u8]) -> impl Iterator<Item = Option<Change<'_>
         if bytes.is_empty() {
             return None;
         }
-        let change = decode_one(&mut bytes);
+        let change = decode_first(&mut bytes);
         if change.is_none() {
             bytes = &[];
         }
@@ -53,7 +53,8 @@ pub(crate) fn decode(mut bytes: &[u8]) -> impl Iterator<Item = Option<Change<'_>
     })
 }
 
-fn decode_one<'a>(bytes: &mut &'a [u8]) -> Option<Change<'a>> {
+/// Takes the first change off `bytes`; `None` for what is not one.
+pub(crate) fn decode_first<'a>(bytes: &mut &'a [u8]) -> Option<Change<'a>> {
     let operator = OperatorId(take_u32(bytes)?);
     let shard = ShardId(take_u32(bytes)?);
     let (bucket, rest) = bytes.split_first_chunk()?;

@@ -15,7 +15,7 @@ use tidemill_core::{OperatorId, StateStore};
 use crate::CheckpointError;
 
 pub use changes::Change;
-pub(crate) use changes::{CHUNK_BYTES, decode as decode_changes};
+pub(crate) use changes::{CHUNK_BYTES, decode as decode_changes, decode_first};
 pub use memory::MemoryStateStore;
 
 /// A state store as the engine sees it. What operators change is an overlay until [`apply`] or

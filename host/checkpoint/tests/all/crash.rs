@@ -1,15 +1,19 @@
 //! The machine stops at any operation on the disk; the next start goes on as if it had not.
 
-use tidemill_checkpoint::{Checkpoint, CheckpointError, Crash, MemoryDisk, Resume};
+use tidemill_checkpoint::{Checkpoint, CheckpointError, Crash, MemoryDisk, OpenOptions, Resume};
 use tidemill_core::BatchId;
 
 use crate::support::{self, Entries, Query, entries, root};
 
 const LAST: u64 = 20;
 
-const CRASHES: [Crash; 7] = [
+const CRASHES: [Crash; 11] = [
     Crash::PowerCut,
     Crash::Kill,
+    Crash::Scattered { seed: 1 },
+    Crash::Scattered { seed: 2 },
+    Crash::Scattered { seed: 3 },
+    Crash::Scattered { seed: 4 },
     Crash::TornWrite { numerator: 0 },
     Crash::TornWrite { numerator: 1 },
     Crash::TornWrite { numerator: 2 },
@@ -39,7 +43,7 @@ fn a_crash_at_any_operation_loses_nothing_and_repeats_nothing() {
 fn a_crash_during_the_start_after_a_crash_is_survived_too() {
     let (wanted, operations) = undisturbed();
     for first in (0..operations).step_by(7) {
-        for second in 0..12 {
+        for second in 0..24 {
             let disk = MemoryDisk::new();
             disk.crash_at(first);
             assert!(run(&disk).is_err());
@@ -51,6 +55,131 @@ fn a_crash_during_the_start_after_a_crash_is_survived_too() {
             assert_eq!(run(&disk).unwrap().0, wanted, "crashes at {first} and {second}");
         }
     }
+}
+
+/// A process that is killed leaves frames that are whole and not durable. The next one goes on from
+/// them; should the power go then, what it made must not be there without them.
+#[test]
+fn a_power_cut_after_a_kill_and_a_start_loses_nothing() {
+    let (wanted, operations) = undisturbed();
+    let mut played = 0;
+    for killed_at in 0..operations {
+        let disk = MemoryDisk::new();
+        disk.crash_at(killed_at);
+        assert!(run(&disk).is_err());
+        for cut_at in 0..STARTED {
+            let crash = match (killed_at + cut_at) % 3 {
+                0 => Crash::Scattered { seed: killed_at * STARTED + cut_at },
+                _ => Crash::PowerCut,
+            };
+            let started = disk.after(Crash::Kill);
+            started.crash_at(cut_at);
+            // A run that has little left to do may end before that.
+            let _ = run(&started);
+            let (state, _) = run(&started.after(crash)).unwrap_or_else(|error| {
+                panic!("a kill at {killed_at}, then {crash:?} at {cut_at}: {error}")
+            });
+            assert_eq!(state, wanted, "a kill at {killed_at}, then {crash:?} at {cut_at}");
+            played += 1;
+        }
+    }
+    println!("{played} pairs");
+}
+
+/// Operations of the disk from a start on, some batches among them.
+const STARTED: u64 = 36;
+
+#[test]
+fn frames_that_a_killed_process_did_not_sync_are_durable_before_a_new_segment_is() {
+    let disk = MemoryDisk::new();
+    let mut query = Query::open(&disk).unwrap();
+    query.run_through(5).unwrap();
+    query.plan(BatchId(6)).unwrap();
+    // It was written, and the sync did not come.
+    disk.crash_at(disk.operations() + 1);
+    assert!(query.checkpoint.sync().is_err());
+    drop(query);
+    let disk = disk.after(Crash::Kill);
+    let query = Query::open(&disk).unwrap();
+    assert!(matches!(&query.recovered.next, Resume::Replay { spec, .. } if spec.batch.0 == 6));
+    drop(query);
+    let query = Query::open(&disk.after(Crash::PowerCut)).unwrap();
+    assert!(matches!(&query.recovered.next, Resume::Replay { spec, .. } if spec.batch.0 == 6));
+}
+
+/// A system whose sync failed may show bytes that are lost, and sync again without an error.
+#[test]
+fn a_failed_sync_loses_nothing_that_a_later_start_relies_on() {
+    let disk = MemoryDisk::new();
+    let (wanted, _) = run(&disk).unwrap();
+    let mut failed = 0;
+    for sync in 0..disk.syncs() {
+        let disk = MemoryDisk::new();
+        disk.fail_sync(sync);
+        let ended = run(&disk);
+        failed += u64::from(ended.is_err());
+        let disk = disk.after(Crash::Kill);
+        let next = Query::open(&disk).map(drop);
+        next.unwrap_or_else(|error| panic!("sync {sync}, then a start: {error}"));
+        let disk = disk.after(Crash::PowerCut);
+        let (state, _) = run(&disk).unwrap_or_else(|error| {
+            panic!("sync {sync}, a start, a power cut and a start: {error}")
+        });
+        assert_eq!(state, wanted, "sync {sync}");
+    }
+    assert!(failed > 20, "syncs of files: {failed}");
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_an_error_and_the_next_one_goes_on() {
+    let (wanted, operations) = undisturbed();
+    for full_at in 0..operations {
+        let disk = MemoryDisk::new();
+        disk.full_at(full_at);
+        let error = run(&disk).map(drop);
+        let is_full = |error: &CheckpointError| {
+            matches!(error, CheckpointError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::StorageFull)
+        };
+        // Nothing that needs room may be left to do.
+        if let Err(error) = error {
+            assert!(is_full(&error) && error.is_of_the_place(), "full at {full_at}: {error:?}");
+        }
+        for next in 0..3 {
+            // It stays full for a start or two.
+            let still = disk.after(Crash::Kill);
+            still.full_at(next);
+            let _ = run(&still);
+            let disk = still.after(Crash::Kill);
+            let (state, _) =
+                run(&disk).unwrap_or_else(|error| panic!("full at {full_at}: {error}"));
+            assert_eq!(state, wanted, "full at {full_at}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_found_no_room_leaves_none_of_it_behind() {
+    let disk = MemoryDisk::new();
+    let options = OpenOptions { segment_bytes: 1, fold_bytes: 500, ..support::options() };
+    let mut query = Query::open_with(&disk, options).unwrap();
+    query.rolls = false;
+    query.run_through(8).unwrap();
+    query.roll().unwrap();
+    let before = disk.paths();
+    for room in 0.. {
+        let task = query.checkpoint.snapshot_task().unwrap().unwrap();
+        let begin = disk.operations();
+        disk.full_at(begin + room);
+        let made = task.run();
+        disk.full_at(u64::MAX);
+        if made.is_ok() {
+            assert!(room > 10, "it needs room {room} times");
+            break;
+        }
+        assert_eq!(disk.paths(), before, "room for {room} operations");
+    }
+    query.run_through(9).unwrap();
 }
 
 #[test]

@@ -57,7 +57,10 @@ fn a_batch_survives_a_restart_on_a_real_disk() {
     let mut opened = open();
     assert_eq!(opened.recovered.next, Resume::Replay { spec, attempt });
     let state = Arc::clone(&opened.state);
-    opened.checkpoint.append_committed(BatchId(0), Watermark::at_millis(5), &*state).unwrap();
+    opened
+        .checkpoint
+        .append_committed(BatchId(0), Watermark::at_millis(5), &*state, BTreeMap::new())
+        .unwrap();
     opened.checkpoint.roll(BTreeMap::new()).unwrap();
     drop(opened);
     assert_eq!(open().recovered.next, Resume::Start(BatchId(1)));

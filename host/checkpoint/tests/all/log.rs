@@ -68,6 +68,7 @@ fn a_torn_last_record_is_cut_off_wherever_it_was_torn() {
     for len in before..=whole.len() {
         let disk = disk.after(Crash::Kill);
         disk.put(&path, &whole[..len]);
+        disk.put(&support::tail(), b"lost in the same power cut");
         let next = Checkpoint::peek(&disk, root()).unwrap().unwrap().next;
         let mut query = Query::open(&disk).unwrap();
         assert_eq!(query.recovered.next, next);
@@ -100,6 +101,7 @@ fn a_commit_counts_only_as_a_whole() {
     for len in before..whole.len() {
         let disk = disk.after(Crash::Kill);
         disk.put(&path, &whole[..len]);
+        disk.put(&support::tail(), b"lost in the same power cut");
         let query = Query::open(&disk).unwrap();
         assert!(matches!(&query.recovered.next, Resume::Replay { spec, .. } if *spec == planned));
         assert_eq!(entries(&query.state), state, "{len} of {} bytes", whole.len());
@@ -108,6 +110,12 @@ fn a_commit_counts_only_as_a_whole() {
 
 #[test]
 fn damage_before_the_last_sync_is_refused_with_file_and_offset() {
+    for has_tail in [true, false] {
+        damage_before_the_last_sync_is_refused(has_tail);
+    }
+}
+
+fn damage_before_the_last_sync_is_refused(has_tail: bool) {
     let disk = MemoryDisk::new();
     let mut query = Query::open(&disk).unwrap();
     query.run_through(2).unwrap();
@@ -122,6 +130,9 @@ fn damage_before_the_last_sync_is_refused_with_file_and_offset() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         disk.put(&path, &bytes);
+        if !has_tail {
+            disk.put(&support::tail(), b"");
+        }
         match Query::open(&disk).map(drop) {
             Err(CheckpointError::Damaged { file, offset, .. }) => {
                 assert_eq!(file, path);
@@ -143,6 +154,36 @@ fn damage_in_a_closed_segment_is_refused_even_at_its_end() {
     let bytes = disk.bytes(&path).unwrap();
     disk.put(&path, &bytes[..bytes.len() - 1]);
     assert!(matches!(Query::open(&disk).map(drop), Err(CheckpointError::Damaged { .. })));
+}
+
+/// The value of a user holds a whole frame of this very segment, written after a sync.
+#[test]
+fn a_frame_in_a_value_does_not_make_damage_of_a_torn_write() {
+    use tidemill_core::{Bucket, OperatorId, ShardId, StateStore};
+
+    let disk = MemoryDisk::new();
+    let mut query = Query::open(&disk).unwrap();
+    query.run_through(2).unwrap();
+    let durable = disk.bytes(&last_segment(&disk)).unwrap();
+    let planned = query.plan(BatchId(3)).unwrap();
+    query.checkpoint.sync().unwrap();
+    let with_plan = disk.bytes(&last_segment(&disk)).unwrap();
+    let plan = &with_plan[durable.len()..];
+    let shard = query.state.shard(OperatorId(2), ShardId(0));
+    shard.lock().unwrap().put(Bucket::FOREVER, b"key", plan).unwrap();
+    query.commit(&planned).unwrap();
+    query.checkpoint.sync().unwrap();
+    drop(query);
+    let path = last_segment(&disk);
+    let mut bytes = disk.bytes(&path).unwrap();
+    let value = bytes.windows(plan.len()).rposition(|window| window == plan).unwrap();
+    assert!(value > with_plan.len());
+    // The sector before the value did not reach the disk.
+    bytes[with_plan.len() + 1] ^= 0xff;
+    disk.put(&path, &bytes);
+    disk.put(&support::tail(), b"");
+    let query = Query::open(&disk).unwrap();
+    assert!(matches!(&query.recovered.next, Resume::Replay { spec, .. } if *spec == planned));
 }
 
 #[test]
@@ -172,20 +213,20 @@ fn records_that_do_not_follow_are_refused_and_leave_the_log_as_it_was() {
     let is_refused = |result| assert!(matches!(result, Err(CheckpointError::Gap(_))), "{result:?}");
     is_refused(plan(&mut checkpoint, 1, 0));
     is_refused(plan(&mut checkpoint, 0, 1));
-    is_refused(checkpoint.append_committed(BatchId(0), NONE, &*state));
+    is_refused(checkpoint.append_committed(BatchId(0), NONE, &*state, BTreeMap::new()));
     is_refused(checkpoint.append_failed(BatchId(0), Attempt(0), "reason"));
     is_refused(checkpoint.append_mark(BatchId(0), "name"));
     plan(&mut checkpoint, 0, 0).unwrap();
     is_refused(plan(&mut checkpoint, 1, 0));
     is_refused(plan(&mut checkpoint, 0, 1));
     is_refused(checkpoint.append_mark(BatchId(1), "name"));
-    is_refused(checkpoint.append_committed(BatchId(1), NONE, &*state));
+    is_refused(checkpoint.append_committed(BatchId(1), NONE, &*state, BTreeMap::new()));
     is_refused(checkpoint.append_failed(BatchId(0), Attempt(1), "reason"));
     checkpoint.append_failed(BatchId(0), Attempt(0), "reason").unwrap();
-    is_refused(checkpoint.append_committed(BatchId(0), NONE, &*state));
+    is_refused(checkpoint.append_committed(BatchId(0), NONE, &*state, BTreeMap::new()));
     is_refused(checkpoint.append_planned(&spec(0, Watermark::at_millis(1), NONE), &attempt(1)));
     plan(&mut checkpoint, 0, 1).unwrap();
-    checkpoint.append_committed(BatchId(0), NONE, &*state).unwrap();
+    checkpoint.append_committed(BatchId(0), NONE, &*state, BTreeMap::new()).unwrap();
     is_refused(plan(&mut checkpoint, 0, 2));
     checkpoint.sync().unwrap();
     drop(checkpoint);

@@ -4,7 +4,11 @@
 
 mod crash;
 mod disk;
+mod fixture;
+mod fold;
+mod head;
 mod log;
+mod replan;
 mod snapshot;
 mod state;
 mod support;

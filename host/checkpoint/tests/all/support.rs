@@ -10,8 +10,8 @@ use tidemill_checkpoint::{
     Recovered, Resume, SnapshotReport, StateBackend,
 };
 use tidemill_core::{
-    Attempt, AttemptSpec, BatchId, BatchSpec, Bucket, Digest, OperatorId, ShardId, SourceRange,
-    StateStore, Watermark,
+    Attempt, AttemptSpec, BatchId, BatchSpec, Bucket, Delivered, Digest, OperatorId, ShardId,
+    SourceRange, StateStore, Watermark,
 };
 
 pub(crate) const ROOT: &str = "/checkpoint";
@@ -44,6 +44,8 @@ pub(crate) struct Query {
     pub(crate) late_watermark: Watermark,
     /// Where the next new range begins.
     pub(crate) position: u64,
+    /// Where the range of the last batch that was committed ends.
+    pub(crate) committed: u64,
     /// Whether it closes segments and makes snapshots by itself.
     pub(crate) rolls: bool,
 }
@@ -67,7 +69,17 @@ impl Query {
             position = range.end.as_u64().unwrap();
         }
         let (watermark, late_watermark) = (recovered.watermark, recovered.late_watermark);
-        Ok(Query { checkpoint, state, recovered, watermark, late_watermark, position, rolls: true })
+        let committed = recovered.committed().map_or(0, |batch| batch.0 * 10 + 10);
+        Ok(Query {
+            checkpoint,
+            state,
+            recovered,
+            watermark,
+            late_watermark,
+            position,
+            committed,
+            rolls: true,
+        })
     }
 
     /// Runs batches until `last` is committed, each with one sync.
@@ -112,7 +124,7 @@ impl Query {
     }
 
     pub(crate) fn roll(&mut self) -> Result<(), CheckpointError> {
-        self.checkpoint.roll(BTreeMap::from([("numbers".into(), json!(self.position))]))
+        self.checkpoint.roll(BTreeMap::from([("numbers".into(), json!(self.committed))]))
     }
 
     /// Closes the segment and makes a snapshot.
@@ -147,10 +159,19 @@ impl Query {
     }
 
     pub(crate) fn commit(&mut self, spec: &BatchSpec) -> Result<(), CheckpointError> {
+        self.commit_to(spec, BTreeMap::new())
+    }
+
+    pub(crate) fn commit_to(
+        &mut self,
+        spec: &BatchSpec,
+        delivered: BTreeMap<String, Delivered>,
+    ) -> Result<(), CheckpointError> {
         self.late_watermark = spec.watermark;
         self.watermark = Watermark::at_millis(spec.batch.0 as i64 - 2);
-        self.checkpoint.append_committed(spec.batch, self.watermark, &*self.state)?;
+        self.checkpoint.append_committed(spec.batch, self.watermark, &*self.state, delivered)?;
         self.state.apply();
+        self.committed = spec.ranges["numbers"].end.as_u64().unwrap();
         Ok(())
     }
 }
@@ -204,6 +225,14 @@ pub(crate) fn changed(state: &MemoryStateStore) -> usize {
     };
     state.changes(visit).unwrap();
     count
+}
+
+pub(crate) fn head() -> PathBuf {
+    root().join("head")
+}
+
+pub(crate) fn tail() -> PathBuf {
+    root().join("tail")
 }
 
 /// The newest segment of the log.

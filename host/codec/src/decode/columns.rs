@@ -18,15 +18,15 @@ use super::slow::Value;
 /// Why building an array cannot fail: types and lengths are the column's own.
 const WELL_FORMED: &str = "a column's buffers have its type and length";
 
-pub(super) struct Column {
+pub(crate) struct Column {
     data_type: DataType,
-    pub(super) values: Values,
+    pub(crate) values: Values,
     nulls: NullBufferBuilder,
     /// Rows, which the builder of the nulls knows too, but not as fast.
     len: usize,
 }
 
-pub(super) enum Values {
+pub(crate) enum Values {
     Boolean(BooleanBufferBuilder),
     Int8(Vec<i8>),
     Int16(Vec<i16>),
@@ -47,7 +47,7 @@ pub(super) enum Values {
 }
 
 /// Values of any length, one after the other.
-pub(super) struct Bytes {
+pub(crate) struct Bytes {
     /// Where each value ends, after a 0.
     ends: Vec<i32>,
     bytes: Vec<u8>,
@@ -59,7 +59,7 @@ impl Bytes {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, value: &[u8]) {
+    pub(crate) fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
         // The decoder takes far fewer bytes than an i32 counts before it is emptied.
         self.ends.push(self.bytes.len() as i32);
@@ -79,7 +79,7 @@ impl Bytes {
 
 impl Column {
     /// A column of a type that [`check_type`] took.
-    pub(super) fn new(data_type: &DataType) -> Column {
+    pub(crate) fn new(data_type: &DataType) -> Column {
         let boxed = |field: &FieldRef| Box::new(Column::new(field.data_type()));
         let values = match data_type {
             DataType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
@@ -110,22 +110,22 @@ impl Column {
     }
 
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn data_type(&self) -> &DataType {
+    pub(crate) fn data_type(&self) -> &DataType {
         &self.data_type
     }
 
     /// Says that the value which was just added to `values` is there.
     #[inline]
-    pub(super) fn set_valid(&mut self) {
+    pub(crate) fn set_valid(&mut self) {
         self.nulls.append_non_null();
         self.len += 1;
     }
 
-    pub(super) fn push_null(&mut self) {
+    pub(crate) fn push_null(&mut self) {
         match &mut self.values {
             Values::Boolean(bits) => bits.append(false),
             Values::Int8(values) => values.push(0),
@@ -144,7 +144,7 @@ impl Column {
     }
 
     /// Adds a value of the column's type. What is of another type is a null.
-    pub(super) fn push(&mut self, value: Value) {
+    pub(crate) fn push(&mut self, value: Value) {
         match (&mut self.values, value) {
             (Values::Boolean(bits), Value::Bool(value)) => bits.append(value),
             (Values::Int8(values), Value::Int(value)) => values.push(value as i8),
@@ -180,7 +180,7 @@ impl Column {
     }
 
     /// Takes back all but the first `len` rows; there are at least so many.
-    pub(super) fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         match &mut self.values {
             Values::Boolean(bits) => bits.truncate(len),
             Values::Int8(values) => values.truncate(len),
@@ -206,7 +206,7 @@ impl Column {
     }
 
     /// Gives the rows and leaves the column empty, with room for as many again.
-    pub(super) fn finish(&mut self) -> ArrayRef {
+    pub(crate) fn finish(&mut self) -> ArrayRef {
         let len = std::mem::take(&mut self.len);
         let nulls = self.nulls.finish();
         match &mut self.values {
@@ -266,7 +266,7 @@ impl Column {
 }
 
 /// A struct array, of no fields too.
-pub(super) fn struct_array(
+pub(crate) fn struct_array(
     fields: &Fields,
     arrays: Vec<ArrayRef>,
     len: usize,
@@ -279,7 +279,7 @@ pub(super) fn struct_array(
 }
 
 /// Whether JSON can be read as this type; if not, which part of it is the trouble.
-pub(super) fn check_type(data_type: &DataType) -> Result<(), DataType> {
+pub(crate) fn check_type(data_type: &DataType) -> Result<(), DataType> {
     use DataType as T;
     match data_type {
         T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64 => Ok(()),

@@ -10,7 +10,7 @@
 
 #[cfg(test)]
 mod agreement;
-mod columns;
+pub(crate) mod columns;
 mod fast;
 mod number;
 mod options;
@@ -30,9 +30,12 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 pub use number::parse_decimal;
 pub use options::{JsonOptionError, JsonOptions, ParseMode};
+pub(crate) use options::{Times, boolean, is_english, is_utc, is_utf8, only, parse_mode};
+pub(crate) use pattern::TimePattern;
 pub use time::{parse_date, parse_timestamp, parse_timestamp_ntz};
 
 use crate::ddl::format_type;
+use crate::malformed::{Malformed, RowError};
 use columns::{Column, check_type, struct_array};
 use fast::FastPath;
 use slow::{Root, Rows, Value};
@@ -198,27 +201,28 @@ impl JsonDecoder {
     }
 
     /// Adds one row by the rules of `from_json`: null or blank text is a null row, malformed text
-    /// a row of nulls (or of what could be read).
-    pub fn decode_value(&mut self, value: Option<&[u8]>) -> Result<(), DecodeError> {
+    /// a row of nulls (or of what could be read). Gives whether the text is malformed, or has bytes
+    /// that are no UTF-8 and were replaced.
+    pub fn decode_value(&mut self, value: Option<&[u8]>) -> Result<bool, DecodeError> {
         if self.options.mode == ParseMode::DropMalformed {
             return Err(DecodeError::DropMalformed);
         }
         let Some(bytes) = value else {
             self.push_absent();
-            return Ok(());
+            return Ok(false);
         };
         self.count_bytes(bytes.len())?;
         // Java puts a replacement character where bytes are not UTF-8.
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return self.decode_value_slowly(&String::from_utf8_lossy(bytes));
+            return self.decode_value_slowly(&String::from_utf8_lossy(bytes)).map(|_| true);
         };
         if self.root != Root::Value && self.take_fast(bytes, Text::Value) {
-            return Ok(());
+            return Ok(false);
         }
         self.decode_value_slowly(text)
     }
 
-    fn decode_value_slowly(&mut self, text: &str) -> Result<(), DecodeError> {
+    fn decode_value_slowly(&mut self, text: &str) -> Result<bool, DecodeError> {
         let bytes = text.as_bytes();
         match slow::read(bytes, Text::Value, self.root, &self.fields, &self.options) {
             Rows::None => self.push_absent(),
@@ -230,14 +234,15 @@ impl JsonDecoder {
                 } else {
                     self.push_row(rows.into_iter().next(), Some(text));
                 }
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Adds one row for every value of an array of strings or binaries.
     pub fn decode_array(&mut self, values: &dyn Array) -> Result<(), DecodeError> {
-        let mut decode = |value: Option<&[u8]>| self.decode_value(value);
+        let mut decode = |value: Option<&[u8]>| self.decode_value(value).map(|_| ());
         match values.data_type() {
             DataType::Utf8 => {
                 values.as_string::<i32>().iter().try_for_each(|v| decode(v.map(str::as_bytes)))
@@ -262,32 +267,54 @@ impl JsonDecoder {
     /// # Errors
     /// As [`JsonDecoder::decode_value`]; and the only column is that of corrupt records, which
     /// Spark refuses for files.
-    pub fn decode_lines(&mut self, block: &[u8]) -> Result<(), DecodeError> {
+    pub fn decode_lines(&mut self, block: &[u8]) -> Result<Malformed, RowError<DecodeError>> {
+        let at_front = |error| RowError { at: 0, error };
         if self.columns.is_empty() && self.corrupt.is_some() {
-            return Err(DecodeError::OnlyCorruptColumn(self.options.corrupt_column.clone()));
+            let column = self.options.corrupt_column.clone();
+            return Err(at_front(DecodeError::OnlyCorruptColumn(column)));
         }
-        self.count_bytes(block.len())?;
+        self.count_bytes(block.len()).map_err(at_front)?;
         // Once for all lines. Where it fails, each line is looked at by itself.
         let is_utf8 = std::str::from_utf8(block).is_ok();
+        let mut malformed = Malformed::default();
         let mut rest = block;
         while !rest.is_empty() {
             let end = memchr::memchr2(b'\n', b'\r', rest);
             let line = &rest[..end.unwrap_or(rest.len())];
+            let at = block.len() - rest.len();
             rest = &rest[end.map_or(rest.len(), |end| end + 1)..];
-            self.decode_line(line, is_utf8)?;
+            match self.decode_line(line, is_utf8) {
+                Ok(false) => {}
+                Ok(true) => malformed.note(at),
+                Err(error) => return Err(RowError { at, error }),
+            }
+        }
+        Ok(malformed)
+    }
+
+    /// Adds the row of a line that is too long to be read; `text` stands for it in the corrupt
+    /// column.
+    ///
+    /// # Errors
+    /// In mode FAILFAST.
+    pub fn push_unreadable(&mut self, text: &str) -> Result<(), DecodeError> {
+        self.refuse_if_failing(text)?;
+        if self.options.mode != ParseMode::DropMalformed {
+            self.push_row(None, Some(text));
         }
         Ok(())
     }
 
-    fn decode_line(&mut self, line: &[u8], is_utf8: bool) -> Result<(), DecodeError> {
+    /// Gives whether the line is malformed.
+    fn decode_line(&mut self, line: &[u8], is_utf8: bool) -> Result<bool, DecodeError> {
         let is_utf8 = is_utf8 || std::str::from_utf8(line).is_ok();
         if line.is_empty() || (is_utf8 && self.take_fast(line, Text::Line)) {
-            return Ok(());
+            return Ok(false);
         }
-        self.decode_line_slowly(line)
+        Ok(self.decode_line_slowly(line)? || !is_utf8)
     }
 
-    fn decode_line_slowly(&mut self, line: &[u8]) -> Result<(), DecodeError> {
+    fn decode_line_slowly(&mut self, line: &[u8]) -> Result<bool, DecodeError> {
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         let root = Root::ObjectOrArray;
@@ -298,15 +325,16 @@ impl JsonDecoder {
                 let line = String::from_utf8_lossy(text);
                 self.refuse_if_failing(&line)?;
                 if self.options.mode == ParseMode::DropMalformed {
-                    return Ok(());
+                    return Ok(true);
                 }
                 if rows.is_empty() {
                     self.push_row(None, Some(&line));
                 }
                 rows.into_iter().for_each(|row| self.push_row(Some(row), Some(&line)));
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The rows since the last call, as a batch. A null row is a row of nulls.
@@ -397,11 +425,16 @@ impl JsonDecoder {
         if self.options.mode != ParseMode::FailFast {
             return Ok(());
         }
-        let cut = (0..=SHOWN_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-        let shown = &text[..cut.unwrap_or(0)];
-        let dots = if shown.len() < text.len() { "…" } else { "" };
-        Err(DecodeError::Malformed(format!("{shown}{dots}")))
+        Err(DecodeError::Malformed(shown(text)))
     }
+}
+
+/// What an error shows of a malformed row.
+pub(crate) fn shown(text: &str) -> String {
+    let cut = (0..=SHOWN_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    let shown = &text[..cut.unwrap_or(0)];
+    let dots = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown}{dots}")
 }
 
 /// Spark's `from_json` over an array of strings or binaries.

@@ -135,7 +135,7 @@ impl JsonOptions {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let (grammar, times) = (&mut self.grammar, &mut self.times);
         match key.to_ascii_lowercase().as_str() {
-            "mode" => self.mode = mode(value)?,
+            "mode" => self.mode = parse_mode(value)?,
             "columnnameofcorruptrecord" => self.corrupt_column = value.to_owned(),
             "timestampformat" => times.timestamp = Some(TimePattern::parse(value)?),
             "timestampntzformat" => times.timestamp_ntz = Some(TimePattern::parse(value)?),
@@ -149,16 +149,12 @@ impl JsonOptions {
             "allowbackslashescapinganycharacter" => grammar.any_escape = boolean(value)?,
             "allowunquotedcontrolchars" => grammar.control_chars = boolean(value)?,
             "multiline" => only(!boolean(value)?, "one JSON value may not span lines here")?,
-            "encoding" | "charset" => {
-                let is_utf8 = ["UTF-8", "UTF8"].iter().any(|name| name.eq_ignore_ascii_case(value));
-                only(is_utf8, "only UTF-8 is read")?;
-            }
+            "encoding" | "charset" => only(is_utf8(value), "only UTF-8 is read")?,
             "timezone" => {
-                let is_utc = matches!(value, "UTC" | "Etc/UTC" | "Z" | "GMT" | "+00:00");
-                only(is_utc, "the time zone is always UTC; write an offset into the text")?;
+                only(is_utc(value), "the time zone is always UTC; write an offset into the text")?;
             }
             "locale" => only(
-                value.eq_ignore_ascii_case("en-US"),
+                is_english(value),
                 "names of months and numbers are always read as en-US has them",
             )?,
             // These are about inferring a schema. Here there always is one, and then Spark too
@@ -176,7 +172,7 @@ impl JsonOptions {
     }
 }
 
-fn mode(value: &str) -> Result<ParseMode, String> {
+pub(crate) fn parse_mode(value: &str) -> Result<ParseMode, String> {
     match value.to_ascii_uppercase().as_str() {
         "PERMISSIVE" => Ok(ParseMode::Permissive),
         "DROPMALFORMED" => Ok(ParseMode::DropMalformed),
@@ -185,7 +181,7 @@ fn mode(value: &str) -> Result<ParseMode, String> {
     }
 }
 
-fn boolean(value: &str) -> Result<bool, String> {
+pub(crate) fn boolean(value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -193,6 +189,18 @@ fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
-fn only(condition: bool, otherwise: &str) -> Result<(), String> {
+pub(crate) fn only(condition: bool, otherwise: &str) -> Result<(), String> {
     if condition { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+pub(crate) fn is_utf8(encoding: &str) -> bool {
+    ["UTF-8", "UTF8"].iter().any(|name| name.eq_ignore_ascii_case(encoding))
+}
+
+pub(crate) fn is_utc(zone: &str) -> bool {
+    matches!(zone, "UTC" | "Etc/UTC" | "Z" | "GMT" | "+00:00")
+}
+
+pub(crate) fn is_english(locale: &str) -> bool {
+    locale.eq_ignore_ascii_case("en-US")
 }

@@ -12,7 +12,7 @@ use crate::text;
 
 /// A value of a column.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Int(i64),

@@ -6,13 +6,13 @@
 mod output;
 mod table;
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tempfile::SpooledTempFile;
 use tidemill_codec::{EncodeOptions, JsonEncoder};
-use tidemill_core::{Begin, ConnectorError, Delivery, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Sink};
 
 use crate::mark::not_begun;
 use crate::options::{Known, Options};
@@ -42,6 +42,8 @@ enum Layout {
 }
 
 impl ConsolePlan {
+    pub(crate) const DESCRIPTION: &str = "ConsoleSink";
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<ConsolePlan, ConfigError> {
         let options = Options::check(place, &config.options, &[OPTIONS])?;
         let rows_max = options.number("numRows", 1)?.unwrap_or(20);
@@ -67,37 +69,41 @@ impl ConsolePlan {
 pub(crate) struct ConsoleSink {
     plan: ConsolePlan,
     output: ConsoleOutput,
-    open: Option<(Delivery, Held)>,
+    open: Option<(Delivery, Shown)>,
 }
 
 /// What `commit` will print.
-enum Held {
+enum Shown {
     Table(Table),
     Json(SpooledTempFile),
 }
 
 impl Sink for ConsoleSink {
     fn description(&self) -> String {
-        "ConsoleSink".to_owned()
+        ConsolePlan::DESCRIPTION.to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
-        let held = match self.plan.layout {
+        let shown = match self.plan.layout {
             Layout::Table { rows_max, truncate } => {
-                Held::Table(Table::new(rows_max, truncate, self.plan.schema.clone()))
+                Shown::Table(Table::new(rows_max, truncate, self.plan.schema.clone()))
             }
-            Layout::Json => Held::Json(SpooledTempFile::new(LINES_BYTES_MAX)),
+            Layout::Json => Shown::Json(SpooledTempFile::new(LINES_BYTES_MAX)),
         };
-        self.open = Some((delivery, held));
+        self.open = Some((delivery, shown));
         Ok(Begin::Wanted)
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
-        let (delivery, held) = self.open.as_mut().ok_or_else(not_begun)?;
-        match held {
-            Held::Table(table) => table.add(rows),
-            Held::Json(lines) => {
-                let text = json_lines(*delivery, rows)?;
+        let (delivery, shown) = self.open.as_mut().ok_or_else(not_begun)?;
+        match shown {
+            Shown::Table(table) => table.add(rows),
+            Shown::Json(lines) => {
+                let text = json_lines(delivery, rows)?;
                 lines.write_all(&text).map_err(|error| {
                     ConnectorError::retryable("could not keep the batch in a temporary file")
                         .caused_by(error)
@@ -112,17 +118,22 @@ impl Sink for ConsoleSink {
     }
 
     fn commit(&mut self) -> Result<(), ConnectorError> {
-        let (delivery, held) = self.open.take().ok_or_else(not_begun)?;
-        let printed = self.output.print(|out| match held {
-            Held::Table(table) => table.print(delivery.batch, out),
-            Held::Json(mut lines) => {
+        let (delivery, shown) = self.open.take().ok_or_else(not_begun)?;
+        let printed = self.output.print(|out| match shown {
+            Shown::Table(table) => table.print(delivery.batch, out),
+            Shown::Json(mut lines) => {
                 lines.seek(SeekFrom::Start(0))?;
                 std::io::copy(&mut lines, out).map(|_| ())
             }
         });
         printed.map_err(|error| {
-            ConnectorError::fatal(format!("could not print batch {}", delivery.batch))
-                .caused_by(error)
+            let message = format!("could not print batch {}", delivery.batch);
+            // A reader like `head` has enough and goes: no failure of anybody.
+            let failed = match error.kind() {
+                ErrorKind::BrokenPipe => ConnectorError::unread(message),
+                _ => ConnectorError::fatal(message),
+            };
+            failed.caused_by(error)
         })
     }
 
@@ -132,7 +143,7 @@ impl Sink for ConsoleSink {
     }
 }
 
-fn json_lines(delivery: Delivery, rows: &RecordBatch) -> Result<Vec<u8>, ConnectorError> {
+fn json_lines(delivery: &Delivery, rows: &RecordBatch) -> Result<Vec<u8>, ConnectorError> {
     let keep_nulls = EncodeOptions { ignore_null_fields: false };
     let encoder = JsonEncoder::new(&rows.schema(), keep_nulls).map_err(|error| {
         ConnectorError::fatal("the rows cannot be printed as JSON; use the table").caused_by(error)

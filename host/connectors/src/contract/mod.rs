@@ -9,6 +9,7 @@ mod sink;
 mod source;
 
 pub use sink::{
-    Place, check_exactly_once, check_replaces_all, check_replaces_by_key, check_shows_on_commit,
+    Place, check_exactly_once, check_marks, check_replaces_all, check_replaces_by_key,
+    check_shows_on_commit, delivery,
 };
 pub use source::{Input, check_source};

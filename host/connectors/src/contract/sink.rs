@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use tidemill_core::{Attempt, BatchId, Begin, Delivery, OutputMode, Sink};
+use tidemill_core::{
+    Attempt, BatchId, BatchSpec, Begin, Delivery, EncodedSpec, Mark, OutputMode, Sink, Watermark,
+};
 
 /// A place under test, fresh and empty.
 pub trait Place {
@@ -22,13 +24,27 @@ fn batch(rows: &[(&str, i64)]) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("k", keys, true), ("n", numbers, true)]).unwrap()
 }
 
-fn delivery(batch: u64, attempt: u32, call: u32) -> Delivery {
-    Delivery { batch: BatchId(batch), attempt: Attempt(attempt), call }
+/// A delivery of a batch without ranges, made at a time that follows from its number.
+#[must_use]
+pub fn delivery(batch: u64, attempt: u32, call: u32) -> Delivery {
+    delivery_made_at(1_700_000_000_000 + batch as i64, batch, attempt, call)
+}
+
+fn delivery_made_at(batch_time_ms: i64, batch: u64, attempt: u32, call: u32) -> Delivery {
+    let batch = BatchId(batch);
+    let spec = BatchSpec {
+        batch,
+        batch_time_ms,
+        watermark: Watermark::default(),
+        late_watermark: Watermark::default(),
+        ranges: std::collections::BTreeMap::new(),
+    };
+    Delivery { batch, spec: EncodedSpec::of(&spec), attempt: Attempt(attempt), call }
 }
 
 /// Everything up to `prepare`.
 fn prepare(sink: &mut dyn Sink, delivery: Delivery, rows: &[(&str, i64)]) {
-    assert_eq!(sink.begin(delivery).unwrap(), Begin::Wanted, "{delivery:?} is new");
+    assert_eq!(sink.begin(delivery.clone()).unwrap(), Begin::Wanted, "{delivery:?} is new");
     // In two pieces, as a query would.
     let (first, second) = rows.split_at(rows.len() / 2);
     sink.write(&batch(first)).unwrap();
@@ -52,7 +68,7 @@ fn expect(place: &dyn Place, expected: &[(&str, i64)]) {
 
 #[track_caller]
 fn expect_landed(sink: &mut dyn Sink, delivery: Delivery) {
-    assert_eq!(sink.begin(delivery).unwrap(), Begin::Landed, "{delivery:?} has landed");
+    assert_eq!(sink.begin(delivery.clone()).unwrap(), Begin::Landed, "{delivery:?} has landed");
 }
 
 /// What even a place without a mark does: rows are seen once they are committed and not before.
@@ -89,6 +105,65 @@ pub fn check_exactly_once<P: Place>(fresh: impl Fn() -> P) {
     every_call_of_a_batch_lands_once(&fresh());
     batches_may_be_passed_over(&fresh());
     an_empty_batch_lands_too(&fresh());
+}
+
+/// What a place that keeps marks says of itself: what it holds, and with which spec.
+pub fn check_marks<P: Place>(fresh: impl Fn() -> P) {
+    a_mark_is_there_with_its_rows_and_not_before(&fresh());
+    a_mark_holds_the_spec_of_its_batch(&fresh());
+    the_same_batch_with_another_spec_is_refused(&fresh());
+}
+
+#[track_caller]
+fn expect_mark(sink: &mut dyn Sink, expected: Option<&Mark>) {
+    assert_eq!(sink.held().unwrap().mark(), expected);
+}
+
+fn a_mark_is_there_with_its_rows_and_not_before(place: &dyn Place) {
+    let mut sink = place.open(OutputMode::Append);
+    expect_mark(&mut *sink, None);
+    let first = delivery(4, 0, 1);
+    prepare(&mut *sink, first.clone(), &[("a", 1)]);
+    sink.abort().unwrap();
+    expect_mark(&mut *sink, None);
+    prepare(&mut *sink, first.clone(), &[("a", 1)]);
+    drop(sink);
+    let mut sink = place.open(OutputMode::Append);
+    expect_mark(&mut *sink, None);
+    deliver(&mut *sink, first.clone(), &[("a", 1)]);
+    expect_mark(&mut *sink, Some(&Mark::of(&first)));
+    sink.begin(delivery(5, 0, 1)).unwrap();
+    sink.abort().unwrap();
+    expect_mark(&mut *sink, Some(&Mark::of(&first)));
+}
+
+fn a_mark_holds_the_spec_of_its_batch(place: &dyn Place) {
+    for call in [1, 2] {
+        let mut sink = place.open(OutputMode::Append);
+        deliver(&mut *sink, delivery(9, 0, call), &[("a", 1)]);
+        drop(sink);
+        // As after a restart, by whatever attempt.
+        let mark = Mark::of(&delivery(9, 3, call));
+        expect_mark(&mut *place.open(OutputMode::Append), Some(&mark));
+        let spec = mark.spec.unwrap().decode().unwrap();
+        assert_eq!((spec.batch, spec.batch_time_ms), (BatchId(9), 1_700_000_000_009));
+    }
+}
+
+fn the_same_batch_with_another_spec_is_refused(place: &dyn Place) {
+    let mut sink = place.open(OutputMode::Append);
+    deliver(&mut *sink, delivery(3, 0, 1), &[("a", 1)]);
+    drop(sink);
+    for call in [1, 2] {
+        let mut sink = place.open(OutputMode::Append);
+        let error = sink.begin(delivery_made_at(12, 3, 1, call)).unwrap_err();
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("holds batch 3 with other ranges"), "{error}");
+        // It is as it was.
+        expect_landed(&mut *sink, delivery(3, 1, 1));
+        deliver(&mut *sink, delivery(3, 1, call + 1), &[("b", 2)]);
+    }
+    expect(place, &[("a", 1), ("b", 2), ("b", 2)]);
 }
 
 fn landed_batches_are_known_after_reopening(place: &dyn Place) {

@@ -1,196 +1,134 @@
-//! CSV files, read as Spark reads them in PERMISSIVE mode.
+//! CSV files, line by line or, with `multiLine`, record by record.
 //!
-//! A cell that is no value of its column's type is null, missing cells are null and surplus cells
-//! are dropped. Columns go by position; a header line is passed over. Quoted cells may span
-//! lines, which is why files are never split. An empty cell is null, quoted or not (Spark tells
-//! the two apart in string columns).
+//! What a record is and what its cells mean is the decoder's. Here files become bytes for it: in
+//! spans that are cut at lines, or whole, since where a quoted cell ends only who began at the
+//! front of the file can know.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Take};
+use std::io::Read;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tidemill_codec::{CsvDecoder, CsvOptions};
 use tidemill_core::ConnectorError;
 
-use super::parts::{FilePart, open};
+use super::json::first_lines;
+use super::lines::{Filled, LineBlocks, LongLine};
+use super::parts::{FilePart, FileSpan, open, read_failed};
 use crate::ConfigError;
-use crate::options::{Known, Options};
-use crate::rows::{BATCH_ROWS, cast_column, record_batch};
+use crate::malformed::{Place, Tally, failed_at};
+use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
 
-pub(crate) const OPTIONS: Known = Known {
-    built: &[
-        "header",
-        "sep",
-        "delimiter",
-        "quote",
-        "escape",
-        "nullValue",
-        "mode",
-        "multiLine",
-        "comment",
-    ],
-    later: &[
-        "encoding",
-        "charset",
-        "inferSchema",
-        "enforceSchema",
-        "ignoreLeadingWhiteSpace",
-        "ignoreTrailingWhiteSpace",
-        "emptyValue",
-        "nanValue",
-        "positiveInf",
-        "negativeInf",
-        "dateFormat",
-        "timestampFormat",
-        "timestampNTZFormat",
-        "enableDateTimeParsingFallback",
-        "maxColumns",
-        "maxCharsPerColumn",
-        "columnNameOfCorruptRecord",
-        "charToEscapeQuoteEscaping",
-        "samplingRatio",
-        "unescapedQuoteHandling",
-        "locale",
-        "lineSep",
-        "preferDate",
-        "timeZone",
-        "columnPruning",
-    ],
-};
+/// Bytes asked of a file at once.
+const BLOCK_BYTES: usize = 1 << 20;
 
-/// How CSV is read.
-#[derive(Clone, Debug)]
-pub(crate) struct CsvOptions {
-    header: bool,
-    delimiter: u8,
-    quote: u8,
-    escape: u8,
-    comment: Option<u8>,
-    null_value: String,
+/// The longest record with `multiLine`. A longer one has a quote that is never closed.
+const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// The decoder's options out of all options of a source; the names were checked already.
+pub(crate) fn options(
+    given: &BTreeMap<String, String>,
+    place: &str,
+) -> Result<CsvOptions, ConfigError> {
+    let of_csv = given
+        .iter()
+        .filter(|(name, _)| CsvOptions::has_key(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    CsvOptions::parse(&of_csv).map_err(|error| ConfigError::BadValue {
+        place: place.to_owned(),
+        option: error.key,
+        value: error.value,
+        wanted: error.reason,
+    })
 }
 
-impl CsvOptions {
-    pub(crate) fn plan(options: &Options, schema: &Schema) -> Result<CsvOptions, ConfigError> {
-        options.only("mode", "PERMISSIVE")?;
-        // Quoted cells may span lines in any case; Spark's false would cut them.
-        options.only("multiLine", "true")?;
-        if options.text("sep").is_some() && options.text("delimiter").is_some() {
-            return Err(options.bad("delimiter", "sep sets the same option: keep one"));
+/// Refuses columns that CSV cannot be read as.
+pub(crate) fn check_schema(
+    schema: &SchemaRef,
+    options: &CsvOptions,
+    place: &str,
+) -> Result<(), ConfigError> {
+    let all: Vec<usize> = (0..schema.fields().len()).collect();
+    match CsvDecoder::new(schema, &all, options.clone()) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(ConfigError::Schema { place: place.to_owned(), reason: error.to_string() })
         }
-        for field in schema.fields() {
-            if field.data_type().is_nested() || matches!(field.data_type(), DataType::Binary) {
-                return Err(ConfigError::Schema {
-                    place: options.place().to_owned(),
-                    reason: format!(
-                        "CSV has no {} columns, as \"{}\" is one; read it as STRING",
-                        field.data_type(),
-                        field.name()
-                    ),
-                });
-            }
-            if field.name() == "_corrupt_record" {
-                return Err(ConfigError::Schema {
-                    place: options.place().to_owned(),
-                    reason: "a _corrupt_record column is not supported yet for CSV".to_owned(),
-                });
-            }
-        }
-        let comment = match options.text("comment") {
-            None => None,
-            Some(_) => Some(options.byte("comment", 0)?),
-        };
-        let delimiter = options.byte("sep", b',')?;
-        Ok(CsvOptions {
-            header: options.bool("header", false)?,
-            delimiter: options.byte("delimiter", delimiter)?,
-            quote: options.byte("quote", b'"')?,
-            escape: options.byte("escape", b'\\')?,
-            comment,
-            null_value: options.text("nullValue").unwrap_or_default().to_owned(),
-        })
     }
 }
 
-/// The rows of some files.
-pub(crate) struct CsvRows {
-    files: std::vec::IntoIter<FilePart>,
-    current: Option<(FilePart, csv::Reader<Take<File>>)>,
-    options: CsvOptions,
-    schema: SchemaRef,
-    /// Which cells of a row are asked for.
-    projection: Vec<usize>,
+/// A decoder for some columns of a source.
+pub(crate) fn decoder(
+    schema: &SchemaRef,
+    projection: &[usize],
+    options: &CsvOptions,
+) -> Result<CsvDecoder, ConnectorError> {
+    CsvDecoder::new(schema, projection, options.clone())
+        .map_err(|error| ConnectorError::fatal(error.to_string()))
 }
 
-impl CsvRows {
-    pub(crate) fn new(
-        files: Vec<FilePart>,
-        options: CsvOptions,
-        schema: SchemaRef,
-        projection: Vec<usize>,
-    ) -> CsvRows {
-        CsvRows { files: files.into_iter(), current: None, options, schema, projection }
+/// The rows of some spans, a line each.
+pub(crate) struct CsvLines {
+    blocks: LineBlocks,
+    decoder: CsvDecoder,
+    tally: Arc<Tally>,
+    /// Bytes that the decoder took for the batch in progress.
+    pending_bytes: usize,
+}
+
+impl CsvLines {
+    pub(crate) fn new(spans: Vec<FileSpan>, decoder: CsvDecoder, tally: Arc<Tally>) -> CsvLines {
+        CsvLines { blocks: LineBlocks::new(spans), decoder, tally, pending_bytes: 0 }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        let mut cells: Vec<StringBuilder> =
-            self.projection.iter().map(|_| StringBuilder::new()).collect();
-        let mut row = csv::ByteRecord::new();
-        let mut rows = 0;
-        while rows < BATCH_ROWS && self.read_row(&mut row)? {
-            for (cells, &column) in cells.iter_mut().zip(&self.projection) {
-                match row.get(column) {
-                    Some(cell)
-                        if !cell.is_empty() && cell != self.options.null_value.as_bytes() =>
-                    {
-                        cells.append_value(String::from_utf8_lossy(cell));
-                    }
-                    _ => cells.append_null(),
-                }
+        while self.decoder.len() < BATCH_ROWS && self.pending_bytes < BATCH_BYTES_MAX {
+            match self.blocks.fill()? {
+                Filled::End => break,
+                Filled::TooLong(line) => self.pass_over(line)?,
+                Filled::Lines => self.decode()?,
             }
-            rows += 1;
         }
-        if rows == 0 {
-            return Ok(None);
-        }
-        let columns = cells
-            .iter_mut()
-            .zip(self.schema.fields())
-            .map(|(cells, field)| parse_column(cells.finish(), field.data_type()))
-            .collect::<Result<Vec<_>, _>>()?;
-        record_batch(&self.schema, columns, rows).map(Some)
+        self.pending_bytes = 0;
+        Ok((!self.decoder.is_empty()).then(|| self.decoder.finish()))
     }
 
-    /// The next row of the current file or of the ones after it.
-    fn read_row(&mut self, row: &mut csv::ByteRecord) -> Result<bool, ConnectorError> {
-        loop {
-            if let Some((part, reader)) = &mut self.current {
-                let found = reader.read_byte_record(row).map_err(|error| {
-                    ConnectorError::retryable(format!("could not read the file {}", part.path))
-                        .caused_by(error)
-                })?;
-                if found {
-                    return Ok(true);
-                }
-            }
-            let Some(part) = self.files.next() else {
-                return Ok(false);
-            };
-            let file = open(&part)?.take(part.size);
-            let reader = csv::ReaderBuilder::new()
-                .has_headers(self.options.header)
-                .flexible(true)
-                .delimiter(self.options.delimiter)
-                .quote(self.options.quote)
-                .escape(Some(self.options.escape).filter(|escape| *escape != self.options.quote))
-                .comment(self.options.comment)
-                .from_reader(file);
-            self.current = Some((part, reader));
+    fn decode(&mut self) -> Result<(), ConnectorError> {
+        if self.blocks.begins_file() {
+            self.decoder.begin_file();
         }
+        let lines = self.blocks.lines();
+        let rows_max = BATCH_ROWS - self.decoder.len();
+        let taken = first_lines(lines, rows_max, BATCH_BYTES_MAX - self.pending_bytes);
+        let malformed = self
+            .decoder
+            .decode_lines(&lines[..taken])
+            .map_err(|error| failed_at(&self.blocks.place(error.at), &error))?;
+        self.tally.add(malformed.rows, || self.blocks.place(malformed.first.unwrap_or_default()));
+        if let Some(problem) = self.decoder.take_header_problem() {
+            if let Place::Line { path, .. } = self.blocks.place(0) {
+                self.tally.add_header(&path, &problem);
+            }
+        }
+        self.pending_bytes += taken;
+        self.blocks.take(taken);
+        Ok(())
+    }
+
+    fn pass_over(&mut self, line: LongLine) -> Result<(), ConnectorError> {
+        let place = self.blocks.place_of(line);
+        self.decoder
+            .push_unreadable(&line.to_string())
+            .map_err(|error| failed_at(&place, &error))?;
+        self.tally.add(1, || place);
+        Ok(())
     }
 }
 
-impl Iterator for CsvRows {
+impl Iterator for CsvLines {
     type Item = Result<RecordBatch, ConnectorError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -198,36 +136,119 @@ impl Iterator for CsvRows {
     }
 }
 
-/// Cells as values; null where a cell is none.
-fn parse_column(cells: StringArray, wanted: &DataType) -> Result<ArrayRef, ConnectorError> {
-    match wanted {
-        DataType::Utf8 => Ok(Arc::new(cells)),
-        // Arrow would take "yes" and "1" too, Spark does not.
-        DataType::Boolean => Ok(Arc::new(
-            cells
-                .iter()
-                .map(|cell| match cell?.to_ascii_lowercase().as_str() {
-                    "true" => Some(true),
-                    "false" => Some(false),
-                    _ => None,
-                })
-                .collect::<BooleanArray>(),
-        )),
-        // Arrow would pass over blanks, Java does not.
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Decimal128(..) => {
-            let exact = cells.iter().map(|cell| cell.filter(|cell| cell.trim() == *cell));
-            parsed(&exact.collect::<StringArray>(), wanted)
+/// The rows of some files, whose records may span lines.
+pub(crate) struct CsvRecords {
+    files: std::vec::IntoIter<FilePart>,
+    current: Option<Window>,
+    decoder: CsvDecoder,
+    tally: Arc<Tally>,
+}
+
+/// The part of a file that is in memory.
+struct Window {
+    part: FilePart,
+    file: File,
+    buffer: Vec<u8>,
+    /// Place in the file of the buffer's first byte.
+    offset: u64,
+    /// `buffer[taken..]` was not taken yet.
+    taken: usize,
+    is_last: bool,
+}
+
+impl CsvRecords {
+    pub(crate) fn new(files: Vec<FilePart>, decoder: CsvDecoder, tally: Arc<Tally>) -> CsvRecords {
+        CsvRecords { files: files.into_iter(), current: None, decoder, tally }
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        let mut bytes = 0;
+        while self.decoder.len() < BATCH_ROWS && bytes < BATCH_BYTES_MAX {
+            let Some(window) = &mut self.current else {
+                let Some(part) = self.files.next() else { break };
+                self.current = Some(Window::open(part)?);
+                self.decoder.begin_file();
+                continue;
+            };
+            let taken = decode(window, &mut self.decoder, &self.tally)?;
+            bytes += taken;
+            if taken > 0 {
+                continue;
+            }
+            if window.is_last {
+                self.current = None;
+            } else if !window.read_on()? {
+                let why = format!(
+                    "(a record of more than {RECORD_BYTES_MAX} bytes: a quote is never closed)"
+                );
+                let place = window.place(0);
+                self.decoder.push_unreadable(&why).map_err(|error| failed_at(&place, &error))?;
+                self.tally.add(1, || place);
+                self.current = None;
+            }
         }
-        _ => parsed(&cells, wanted),
+        Ok((!self.decoder.is_empty()).then(|| self.decoder.finish()))
     }
 }
 
-fn parsed(cells: &StringArray, wanted: &DataType) -> Result<ArrayRef, ConnectorError> {
-    cast_column(cells, wanted, false).map_err(|error| {
-        ConnectorError::fatal(format!("CSV cells cannot be read as {wanted}")).caused_by(error)
-    })
+/// Decodes the records that are in memory, and gives the bytes that they took.
+fn decode(
+    window: &mut Window,
+    decoder: &mut CsvDecoder,
+    tally: &Tally,
+) -> Result<usize, ConnectorError> {
+    let bytes = &window.buffer[window.taken..];
+    let (taken, malformed) = decoder
+        .decode_records(bytes, window.is_last, BATCH_ROWS)
+        .map_err(|error| failed_at(&window.place(error.at), &error))?;
+    tally.add(malformed.rows, || window.place(malformed.first.unwrap_or_default()));
+    if let Some(problem) = decoder.take_header_problem() {
+        tally.add_header(&window.part.path, &problem);
+    }
+    window.taken += taken;
+    Ok(taken)
+}
+
+impl Window {
+    fn open(part: FilePart) -> Result<Window, ConnectorError> {
+        let file = open(&part)?;
+        let mut window =
+            Window { part, file, buffer: Vec::new(), offset: 0, taken: 0, is_last: false };
+        window.read_on()?;
+        Ok(window)
+    }
+
+    fn place(&self, at: usize) -> Place {
+        let offset = self.offset + (self.taken + at) as u64;
+        Place::Line { path: self.part.path.clone(), offset }
+    }
+
+    /// Reads another block, or as much as is there already where a record needs more. `false`: it
+    /// would need more than is read.
+    fn read_on(&mut self) -> Result<bool, ConnectorError> {
+        self.buffer.drain(..self.taken);
+        self.offset += self.taken as u64;
+        self.taken = 0;
+        let wanted = BLOCK_BYTES.max(self.buffer.len());
+        if self.buffer.len() + wanted > RECORD_BYTES_MAX {
+            return Ok(false);
+        }
+        let filled = self.buffer.len();
+        let left = self.part.size - self.offset - filled as u64;
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
+        self.buffer.resize(filled + room, 0);
+        self.file
+            .read_exact(&mut self.buffer[filled..])
+            .map_err(|error| read_failed(&self.part, error))?;
+        self.is_last = room as u64 == left;
+        Ok(true)
+    }
+}
+
+impl Iterator for CsvRecords {
+    type Item = Result<RecordBatch, ConnectorError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
 }

@@ -14,12 +14,17 @@ use std::io::{Read, Seek, SeekFrom};
 use tidemill_core::ConnectorError;
 
 use super::parts::{FileSpan, open, read_failed};
+use crate::malformed::Place;
 
 /// Bytes asked of a file at once. More does not read faster, and each slice holds one block.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// The longest line that is read; a longer one is more likely a file of another format.
-const LINE_BYTES_MAX: usize = 64 << 20;
+/// The longest line that is read. Spark's JSON reader gives up at a text of 20 million characters,
+/// so that whoever meets this bound meets that one first.
+pub(crate) const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// Before the first line of a file it says that the file is UTF-8, and belongs to no line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lines of some spans, in order.
 pub(crate) struct LineBlocks {
@@ -30,6 +35,34 @@ pub(crate) struct LineBlocks {
     taken: usize,
     ready: usize,
     filled: usize,
+    /// The first line of a file is the next one.
+    begins_file: bool,
+}
+
+/// What [`LineBlocks::fill`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Filled {
+    /// There are lines.
+    Lines,
+    /// The next line is longer than any that is read, and was passed over.
+    TooLong(LongLine),
+    /// The last span is at its end.
+    End,
+}
+
+/// A line that is too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LongLine {
+    /// Where it begins in its file.
+    pub(crate) offset: u64,
+    /// Its length in bytes.
+    pub(crate) len: u64,
+}
+
+impl std::fmt::Display for LongLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "(a line of {} bytes; at most {LINE_BYTES_MAX} are read)", self.len)
+    }
 }
 
 struct SpanReader {
@@ -52,6 +85,7 @@ impl LineBlocks {
             taken: 0,
             ready: 0,
             filled: 0,
+            begins_file: false,
         }
     }
 
@@ -60,21 +94,45 @@ impl LineBlocks {
         &self.buffer[self.taken..self.ready]
     }
 
+    /// Whether the lines at hand are the first of their file.
+    pub(crate) fn begins_file(&self) -> bool {
+        self.begins_file
+    }
+
+    /// The place of a byte of [`LineBlocks::lines`], counted from their front.
+    pub(crate) fn place(&self, at: usize) -> Place {
+        let reader = self.current.as_ref();
+        Place::Line {
+            path: reader.map(|reader| reader.span.part.path.clone()).unwrap_or_default(),
+            offset: reader.map_or(0, |reader| reader.offset) + (self.taken + at) as u64,
+        }
+    }
+
+    /// The place of a line that was passed over just now.
+    pub(crate) fn place_of(&self, line: LongLine) -> Place {
+        let path = self.current.as_ref().map(|reader| reader.span.part.path.clone());
+        Place::Line { path: path.unwrap_or_default(), offset: line.offset }
+    }
+
     /// Takes lines from the front.
     pub(crate) fn take(&mut self, bytes: usize) {
         debug_assert!(self.taken + bytes <= self.ready);
         self.taken += bytes;
+        self.begins_file &= bytes == 0;
     }
 
-    /// Reads until there are lines. `false` at the end of the last span.
-    pub(crate) fn fill(&mut self) -> Result<bool, ConnectorError> {
+    /// Reads until there are lines, or one that is too long.
+    pub(crate) fn fill(&mut self) -> Result<Filled, ConnectorError> {
         while self.taken == self.ready {
             if self.current.as_ref().is_none_or(|reader| reader.done) && !self.open_next()? {
-                return Ok(false);
+                return Ok(Filled::End);
             }
-            self.read_block()?;
+            if let Some(line) = self.read_block()? {
+                self.begins_file = false;
+                return Ok(Filled::TooLong(line));
+            }
         }
-        Ok(true)
+        Ok(Filled::Lines)
     }
 
     fn open_next(&mut self) -> Result<bool, ConnectorError> {
@@ -87,49 +145,88 @@ impl LineBlocks {
         file.seek(SeekFrom::Start(offset)).map_err(|error| read_failed(&span.part, error))?;
         self.current = Some(SpanReader { span, file, offset, skips_first, done: false });
         (self.taken, self.ready, self.filled) = (0, 0, 0);
+        self.begins_file = !skips_first;
         Ok(true)
     }
 
-    /// Moves what is left to the front, fills the buffer and finds the whole lines in it.
-    fn read_block(&mut self) -> Result<(), ConnectorError> {
+    /// Moves what is left to the front, fills the buffer and finds the whole lines in it. Gives a
+    /// line that is too long, of which nothing is left then.
+    fn read_block(&mut self) -> Result<Option<LongLine>, ConnectorError> {
         let Some(reader) = &mut self.current else {
-            return Ok(());
+            return Ok(None);
         };
         self.buffer.copy_within(self.ready..self.filled, 0);
         reader.offset += self.ready as u64;
         self.filled -= self.ready;
         (self.taken, self.ready) = (0, 0);
-        self.make_room()?;
+        if self.filled == self.buffer.len() && !self.make_room() {
+            return self.cut_long_line();
+        }
+        let at_end_of_file = self.read_on()?;
         let Some(reader) = &mut self.current else {
-            return Ok(());
+            return Ok(None);
+        };
+        let bytes = &self.buffer[..self.filled];
+        let (mut skipped, ready) = reader.whole_lines(bytes, at_end_of_file);
+        if reader.offset == 0 && bytes[skipped..ready].starts_with(BYTE_ORDER_MARK) {
+            skipped += BYTE_ORDER_MARK.len();
+        }
+        (self.taken, self.ready) = (skipped, ready);
+        Ok(None)
+    }
+
+    /// Fills the buffer from the file. Gives whether the file is at its end.
+    fn read_on(&mut self) -> Result<bool, ConnectorError> {
+        let Some(reader) = &mut self.current else {
+            return Ok(true);
         };
         let left = reader.span.part.size - reader.offset - self.filled as u64;
         let room = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len() - self.filled);
         let wanted = &mut self.buffer[self.filled..self.filled + room];
         reader.file.read_exact(wanted).map_err(|error| read_failed(&reader.span.part, error))?;
         self.filled += room;
-        let at_end_of_file = room as u64 == left;
-        let (skipped, ready) = reader.whole_lines(&self.buffer[..self.filled], at_end_of_file);
-        (self.taken, self.ready) = (skipped, ready);
-        Ok(())
+        Ok(room as u64 == left)
     }
 
     /// A buffer without a whole line doubles, up to the longest line that is read.
-    fn make_room(&mut self) -> Result<(), ConnectorError> {
-        if self.filled < self.buffer.len() {
-            return Ok(());
-        }
+    fn make_room(&mut self) -> bool {
         let grown = (self.buffer.len() * 2).max(BLOCK_BYTES);
         if grown > LINE_BYTES_MAX {
-            let reader = self.current.as_ref();
-            let (path, offset) =
-                reader.map_or(("", 0), |reader| (reader.span.part.path.as_str(), reader.offset));
-            return Err(ConnectorError::fatal(format!(
-                "the line at byte {offset} of the file {path} is longer than {LINE_BYTES_MAX} bytes, the most that is read; is the file of another format?"
-            )));
+            return false;
         }
         self.buffer.resize(grown, 0);
-        Ok(())
+        true
+    }
+
+    /// The buffer is full of one line. It may be many that end with `\r` alone; else it is passed
+    /// over.
+    fn cut_long_line(&mut self) -> Result<Option<LongLine>, ConnectorError> {
+        // What follows the last byte decides whether a `\r` there is half of an end.
+        let seen = &self.buffer[..self.filled - 1];
+        if let Some(end) = memchr::memrchr(b'\r', seen) {
+            (self.taken, self.ready) = (0, end + 1);
+            return Ok(None);
+        }
+        let offset = self.current.as_ref().map_or(0, |reader| reader.offset);
+        let mut len = 0;
+        loop {
+            len += self.filled as u64;
+            let Some(reader) = &mut self.current else {
+                return Ok(None);
+            };
+            reader.offset += self.filled as u64;
+            self.filled = 0;
+            self.buffer.truncate(BLOCK_BYTES);
+            let at_end_of_file = self.read_on()?;
+            let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
+            if end.is_none() && !at_end_of_file {
+                continue;
+            }
+            let (line, taken) = end.map_or((self.filled, self.filled), |end| (end, end + 1));
+            (self.taken, self.ready) = (taken, taken);
+            self.buffer.shrink_to_fit();
+            return Ok(Some(LongLine { offset, len: len + line as u64 }));
+        }
     }
 }
 
@@ -194,7 +291,7 @@ mod tests {
     fn read(spans: Vec<FileSpan>) -> Vec<u8> {
         let mut blocks = LineBlocks::new(spans);
         let mut bytes = Vec::new();
-        while blocks.fill().unwrap() {
+        while blocks.fill().unwrap() == Filled::Lines {
             bytes.extend_from_slice(blocks.lines());
             blocks.take(blocks.lines().len());
         }
@@ -233,11 +330,49 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_refused_with_its_place() {
+    fn a_line_that_is_too_long_is_passed_over_with_its_place() {
         let dir = tempfile::tempdir().unwrap();
-        let part = part(&dir, &vec![b'x'; LINE_BYTES_MAX + 1]);
+        let long = vec![b'x'; LINE_BYTES_MAX + 10];
+        let text = [b"first\n".as_slice(), &long, b"\nlast\n"].concat();
+        let part = part(&dir, &text);
+        for count in [1, 3] {
+            let (mut lines, mut passed) = (Vec::new(), Vec::new());
+            for index in 0..count {
+                let mut blocks = LineBlocks::new(spans(vec![part.clone()], Slice { index, count }));
+                loop {
+                    match blocks.fill().unwrap() {
+                        Filled::Lines => {
+                            lines.extend_from_slice(blocks.lines());
+                            blocks.take(blocks.lines().len());
+                        }
+                        Filled::TooLong(line) => passed.push(line),
+                        Filled::End => break,
+                    }
+                }
+            }
+            assert_eq!(String::from_utf8(lines).unwrap(), "first\nlast\n", "{count} slices");
+            assert_eq!(passed, [LongLine { offset: 6, len: long.len() as u64 }]);
+        }
+    }
+
+    #[test]
+    fn lines_that_end_with_returns_alone_are_not_one_long_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "some words\r".repeat(LINE_BYTES_MAX / 11 + 10);
+        let part = part(&dir, text.as_bytes());
+        let all = read(spans(vec![part], Slice { index: 0, count: 1 }));
+        assert!(all == text.as_bytes());
+    }
+
+    #[test]
+    fn a_byte_order_mark_belongs_to_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = part(&dir, b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n");
         let mut blocks = LineBlocks::new(spans(vec![part], Slice { index: 0, count: 1 }));
-        let message = blocks.fill().unwrap_err().to_string();
-        assert!(message.starts_with("the line at byte 0 of the file "), "{message}");
+        assert_eq!(blocks.fill().unwrap(), Filled::Lines);
+        assert!(blocks.begins_file());
+        assert_eq!(blocks.lines(), b"a\n\xef\xbb\xbfb\n");
+        blocks.take(2);
+        assert!(!blocks.begins_file());
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use glob::Pattern;
 use tidemill_core::ConnectorError;
 
-use super::log::{METADATA_DIR, MetadataLog};
+use super::committed::{CommittedLogs, OUTSIDE_OPTION};
+use super::log::METADATA_DIR;
 use super::parts::{FilePart, modified_ms};
 use crate::ConfigError;
 use crate::options::Options;
@@ -24,6 +25,7 @@ pub(crate) struct Listing {
     name_filter: Option<Pattern>,
     /// Whether compression shows in the file's name (it is inside of a parquet file).
     refuses_compressed: bool,
+    committed: CommittedLogs,
 }
 
 impl Listing {
@@ -56,7 +58,8 @@ impl Listing {
                 Some(pattern(filter).map_err(|why| options.bad("pathGlobFilter", &why))?)
             }
         };
-        Ok(Listing { path: absolute, is_glob, name_filter, refuses_compressed })
+        let committed = CommittedLogs::new(options.bool(OUTSIDE_OPTION, false)?);
+        Ok(Listing { path: absolute, is_glob, name_filter, refuses_compressed, committed })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -87,9 +90,8 @@ impl Listing {
             return self.add_file(path, files);
         }
         if path.join(METADATA_DIR).is_dir() {
-            let committed = MetadataLog::new(path).files()?;
-            files
-                .extend(committed.into_iter().filter(|part| self.is_wanted(Path::new(&part.path))));
+            let committed = self.committed.files(path)?.into_iter();
+            files.extend(committed.filter(|part| self.is_wanted(Path::new(&part.path))));
             return Ok(());
         }
         for entry in std::fs::read_dir(path).map_err(|error| self.failed(path, error))? {
@@ -164,7 +166,7 @@ fn is_hidden(path: &Path) -> bool {
 
 /// Spark would read `day=1/` as a partition column. To pass it over would lose rows in silence;
 /// other directories Spark passes over too.
-fn refuse_partitions(path: &Path) -> Result<(), ConnectorError> {
+pub(super) fn refuse_partitions(path: &Path) -> Result<(), ConnectorError> {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     if name.contains('=') {
         return Err(ConnectorError::fatal(format!(

@@ -1,4 +1,4 @@
-//! The `_spark_metadata` log of a file sink, in Spark's layout of version 1.
+//! The `_spark_metadata` log of a file sink, in Spark's layout of version 1: its entries.
 //!
 //! ```text
 //! <directory>/_spark_metadata/7           files of batch 7
@@ -10,12 +10,14 @@
 //! folds all before it, so that a reader opens at most ten. Ids have no gaps from the newest
 //! `.compact` on: Spark's readers insist on it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidemill_core::ConnectorError;
 
 use super::parts::FilePart;
@@ -24,7 +26,10 @@ use super::parts::FilePart;
 pub(crate) const METADATA_DIR: &str = "_spark_metadata";
 
 /// Batches from one `.compact` to the next; Spark's default.
-const COMPACT_INTERVAL: u64 = 10;
+pub(super) const COMPACT_INTERVAL: u64 = 10;
+
+/// The first line of an entry.
+const VERSION: &str = "v1";
 
 /// What a URI may not have in its path as it is.
 const URI_RESERVED: &AsciiSet = &CONTROLS
@@ -43,12 +48,19 @@ const URI_RESERVED: &AsciiSet = &CONTROLS
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SinkFile {
     path: String,
-    size: u64,
+    pub(super) size: u64,
     is_dir: bool,
-    modification_time: i64,
+    pub(super) modification_time: i64,
     block_replication: i32,
     block_size: i64,
-    action: String,
+    action: Action,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Add,
+    Delete,
 }
 
 impl SinkFile {
@@ -61,202 +73,205 @@ impl SinkFile {
             block_replication: 1,
             // What Spark writes for a local file system.
             block_size: 33_554_432,
-            action: "add".to_owned(),
+            action: Action::Add,
         }
     }
 
-    /// The file in `directory`. A path that is no more (the directory was moved) is looked for
-    /// beside the log.
-    fn part(&self, directory: &Path) -> FilePart {
+    /// The file's path on this machine; `None` where it was written to another file system.
+    pub(super) fn path(&self) -> Option<PathBuf> {
         let path = self.path.strip_prefix("file:").unwrap_or(&self.path);
         let path = if path.starts_with("///") { &path[2..] } else { path };
-        let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
-        let beside = directory.join(self.name());
-        let moved = !Path::new(&path).exists() && beside.exists();
-        let path = if moved { beside.to_string_lossy().into_owned() } else { path };
-        FilePart { path, size: self.size, modified_ms: self.modification_time }
+        path.starts_with('/').then(|| decoded(path).into())
+    }
+
+    /// The path as the log has it, for messages.
+    pub(super) fn uri(&self) -> &str {
+        &self.path
     }
 
     /// The file's name without its folder.
     pub(crate) fn name(&self) -> String {
-        let name = self.path.rsplit('/').next().unwrap_or(&self.path);
-        percent_decode_str(name).decode_utf8_lossy().into_owned()
+        decoded(self.path.rsplit('/').next().unwrap_or(&self.path))
     }
 }
 
-/// The log of one directory.
-pub(crate) struct MetadataLog {
-    directory: PathBuf,
-    folder: PathBuf,
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-impl MetadataLog {
-    pub(crate) fn new(directory: &Path) -> MetadataLog {
-        MetadataLog { directory: directory.to_owned(), folder: directory.join(METADATA_DIR) }
+/// What is left of some lines when those that take a file back are carried out.
+pub(super) fn without_deleted(mut files: Vec<SinkFile>) -> Vec<SinkFile> {
+    let deleted = files.iter().filter(|file| file.action == Action::Delete);
+    let deleted: std::collections::HashSet<String> =
+        deleted.map(|file| file.path.clone()).collect();
+    if !deleted.is_empty() {
+        files.retain(|file| !deleted.contains(&file.path));
+    }
+    files
+}
+
+/// Names an entry; in the order in which entries are read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct EntryId {
+    pub(super) batch: u64,
+    pub(super) is_folded: bool,
+}
+
+impl EntryId {
+    /// The entry that this sink writes for a batch.
+    pub(super) fn of(batch: u64) -> EntryId {
+        EntryId { batch, is_folded: (batch + 1).is_multiple_of(COMPACT_INTERVAL) }
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.batch, if self.is_folded { ".compact" } else { "" })
+    }
+}
+
+/// The name is no entry's.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is no name of an entry, like 7 or 9.compact")]
+pub(super) struct NoEntry(String);
+
+impl FromStr for EntryId {
+    type Err = NoEntry;
+
+    fn from_str(name: &str) -> Result<EntryId, NoEntry> {
+        let number = name.strip_suffix(".compact");
+        let entry = number.unwrap_or(name).parse();
+        let entry = entry.map(|batch| EntryId { batch, is_folded: number.is_some() });
+        // "+7" and "07" are no names that anybody would look for.
+        entry.ok().filter(|entry| entry.to_string() == name).ok_or_else(|| NoEntry(name.to_owned()))
+    }
+}
+
+impl Serialize for EntryId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EntryId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EntryId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The folder of a log.
+#[derive(Clone, Debug)]
+pub(super) struct LogFolder(PathBuf);
+
+impl LogFolder {
+    /// Of a sink's directory.
+    pub(super) fn of(directory: &Path) -> LogFolder {
+        LogFolder(directory.join(METADATA_DIR))
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
-    /// The newest batch that is in the log.
-    pub(crate) fn latest(&self) -> Result<Option<u64>, ConnectorError> {
-        Ok(self.ids()?.into_iter().map(|(id, _)| id).max())
+    pub(super) fn file(&self, entry: EntryId) -> PathBuf {
+        self.0.join(entry.to_string())
     }
 
-    /// All committed files, in the order in which they were committed.
-    pub(crate) fn files(&self) -> Result<Vec<FilePart>, ConnectorError> {
-        /// A writer folds the log once in ten batches, so a second look finds it whole.
-        const LOOKS_MAX: usize = 3;
-        let mut looks = 0;
-        loop {
-            looks += 1;
-            match self.entries() {
-                // Folded and removed while it was read.
-                Err(error) if error.is_retryable() && looks < LOOKS_MAX => continue,
-                Err(error) => return Err(error),
-                Ok(entries) => {
-                    return Ok(entries.iter().map(|file| file.part(&self.directory)).collect());
-                }
-            }
+    /// The entries that there are, in order. Other files are no part of the log.
+    pub(super) fn entries(&self) -> Result<Vec<EntryId>, ConnectorError> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(&self.0).map_err(|error| self.not_listed(error))? {
+            let name = entry.map_err(|error| self.not_listed(error))?.file_name();
+            entries.extend(name.to_str().and_then(|name| name.parse::<EntryId>().ok()));
         }
-    }
-
-    /// The lines of the newest batch; where it is folded, those of earlier ones too.
-    pub(crate) fn newest(&self) -> Result<Option<(u64, Vec<SinkFile>)>, ConnectorError> {
-        let Some((batch, folded)) = self.ids()?.into_iter().max() else {
-            return Ok(None);
-        };
-        Ok(Some((batch, self.read(&self.folder.join(entry_name(batch, folded)))?)))
-    }
-
-    /// All lines up to the newest batch, deleted files left out.
-    fn entries(&self) -> Result<Vec<SinkFile>, ConnectorError> {
-        let mut ids = self.ids()?;
-        let folded = ids.iter().filter(|(_, folded)| *folded).map(|(id, _)| *id).max();
-        ids.retain(|&id| folded.is_none_or(|folded| id >= (folded, true)));
-        ids.sort_unstable();
-        let mut entries: Vec<SinkFile> = Vec::new();
-        for (id, is_folded) in ids {
-            entries.extend(self.read(&self.folder.join(entry_name(id, is_folded)))?);
-        }
-        let deleted: std::collections::HashSet<String> = entries
-            .iter()
-            .filter(|file| file.action == "delete")
-            .map(|file| file.path.clone())
-            .collect();
-        entries.retain(|file| !deleted.contains(&file.path));
+        entries.sort_unstable();
         Ok(entries)
     }
 
-    /// Adds `files` to the entry of `batch`, durably, in one step. No batch after it may be there.
-    pub(crate) fn add(&self, batch: u64, files: &[SinkFile]) -> Result<(), ConnectorError> {
-        self.fill_gap(batch)?;
-        let mut all = if is_folding(batch) {
-            self.entries()?
-        } else if self.latest()? == Some(batch) {
-            self.read(&self.folder.join(entry_name(batch, false)))?
-        } else {
-            Vec::new()
-        };
-        all.extend_from_slice(files);
-        self.write(batch, &all)?;
-        if is_folding(batch) { self.remove_folded(batch) } else { Ok(()) }
+    pub(super) fn not_listed(&self, error: io::Error) -> ConnectorError {
+        let what = format!("could not list {}", self.0.display());
+        ConnectorError::retryable(what).caused_by(error)
     }
 
-    /// Spark's readers want every id since the last folded one; a handler may pass over batches.
-    fn fill_gap(&self, batch: u64) -> Result<(), ConnectorError> {
-        let next = self.latest()?.map_or(0, |latest| latest + 1);
-        // Nothing before the last fold is read.
-        let fold = (batch / COMPACT_INTERVAL * COMPACT_INTERVAL).saturating_sub(1);
-        for missing in next.max(fold)..batch {
-            let files = if is_folding(missing) { self.entries()? } else { Vec::new() };
-            self.write(missing, &files)?;
-        }
-        Ok(())
+    /// The bytes of an entry; `None` where it is not there.
+    pub(super) fn bytes(&self, entry: EntryId) -> Result<Option<Vec<u8>>, ConnectorError> {
+        read_if_there(&self.file(entry))
     }
 
-    /// Removes what two folds cover, so that a reader that listed the folder before this one
-    /// still finds what it saw.
-    fn remove_folded(&self, batch: u64) -> Result<(), ConnectorError> {
-        let Some(keep_from) = batch.checked_sub(COMPACT_INTERVAL) else {
-            return Ok(());
-        };
-        for (id, folded) in self.ids()?.into_iter().filter(|(id, _)| *id < keep_from) {
-            let path = self.folder.join(entry_name(id, folded));
-            std::fs::remove_file(&path).map_err(|error| {
-                ConnectorError::retryable(format!("could not remove {}", path.display()))
-                    .caused_by(error)
-            })?;
-        }
-        Ok(())
+    /// Writes an entry, durably.
+    pub(super) fn write(&self, entry: EntryId, text: &str) -> Result<(), ConnectorError> {
+        write_durably(&self.0, &entry.to_string(), text.as_bytes())
     }
 
-    /// Ids in the folder, and whether each is folded. Other files are no part of the log.
-    fn ids(&self) -> Result<Vec<(u64, bool)>, ConnectorError> {
-        let failed = |error: io::Error| {
-            ConnectorError::retryable(format!("could not list {}", self.folder.display()))
-                .caused_by(error)
-        };
-        let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let number = name.strip_suffix(".compact");
-            if let Ok(id) = number.unwrap_or(name).parse() {
-                ids.push((id, number.is_some()));
+    pub(super) fn remove(&self, entry: EntryId) -> Result<(), ConnectorError> {
+        let path = self.file(entry);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let what = format!("could not remove {}", path.display());
+                Err(ConnectorError::retryable(what).caused_by(error))
             }
+            _ => Ok(()),
         }
-        Ok(ids)
-    }
-
-    fn read(&self, path: &Path) -> Result<Vec<SinkFile>, ConnectorError> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            ConnectorError::retryable(format!("could not read {}", path.display())).caused_by(error)
-        })?;
-        let mut lines = text.lines();
-        match lines.next() {
-            Some("v1") => {}
-            found => {
-                return Err(ConnectorError::fatal(format!(
-                    "{} begins with {:?} and should begin with v1; it is no file sink's log",
-                    path.display(),
-                    found.unwrap_or_default()
-                )));
-            }
-        }
-        lines
-            .map(|line| {
-                serde_json::from_str(line).map_err(|error| {
-                    ConnectorError::fatal(format!("{} has the line {line}", path.display()))
-                        .caused_by(error)
-                })
-            })
-            .collect()
-    }
-
-    fn write(&self, batch: u64, files: &[SinkFile]) -> Result<(), ConnectorError> {
-        let mut text = "v1".to_owned();
-        for file in files {
-            text.push('\n');
-            text.push_str(&serde_json::to_string(file).map_err(|error| {
-                ConnectorError::fatal(format!("could not write {file:?} as JSON")).caused_by(error)
-            })?);
-        }
-        write_durably(&self.folder, &entry_name(batch, is_folding(batch)), text.as_bytes())
     }
 }
 
-fn entry_name(batch: u64, folded: bool) -> String {
-    if folded { format!("{batch}.compact") } else { batch.to_string() }
+/// The lines of an entry. `path` is for messages.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<SinkFile>, ConnectorError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let what = format!("{} is damaged: it is not UTF-8", path.display());
+        ConnectorError::fatal(what).caused_by(error)
+    })?;
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(VERSION) => {}
+        found => {
+            return Err(ConnectorError::fatal(format!(
+                "{} begins with {:?} and should begin with {VERSION}: it is damaged, or no file sink's log",
+                path.display(),
+                found.unwrap_or_default()
+            )));
+        }
+    }
+    let line = |line: &str| {
+        let broken = |why: String| {
+            ConnectorError::fatal(format!(
+                "{} is damaged: it has the line {line}, which names no file ({why})",
+                path.display()
+            ))
+        };
+        let file: SinkFile =
+            serde_json::from_str(line).map_err(|error| broken(error.to_string()))?;
+        if file.is_dir { Err(broken("it names a directory".to_owned())) } else { Ok(file) }
+    };
+    lines.map(line).collect()
 }
 
-fn is_folding(batch: u64) -> bool {
-    (batch + 1) % COMPACT_INTERVAL == 0
+/// The text of an entry.
+pub(super) fn text_of(files: &[SinkFile]) -> Result<String, ConnectorError> {
+    let mut text = VERSION.to_owned();
+    for file in files {
+        text.push('\n');
+        text.push_str(&serde_json::to_string(file).map_err(|error| {
+            ConnectorError::fatal(format!("could not write {file:?} as JSON")).caused_by(error)
+        })?);
+    }
+    Ok(text)
+}
+
+/// The bytes of a file; `None` where it is not there.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ConnectorError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let what = format!("could not read {}", path.display());
+            Err(ConnectorError::retryable(what).caused_by(error))
+        }
+    }
 }
 
 /// Writes a file that is there wholly or not at all, whatever happens in between.
-pub(crate) fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ConnectorError> {
+pub(super) fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ConnectorError> {
     let hidden = folder.join(format!(".{name}.tmp"));
     let write = || -> io::Result<()> {
         let mut file = File::create(&hidden)?;

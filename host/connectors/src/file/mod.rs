@@ -2,12 +2,23 @@
 //!
 //! The source follows Spark's: files in order of modification time, seen once each, whole. The
 //! sink follows Spark's too, down to the `_spark_metadata` log.
+//!
+//! ```text
+//!  sink.rs     rows become hidden files          source.rs   which files a batch reads
+//!     |                                             |
+//!  ledger.rs   _owner, names, entries            listing.rs  which files there are
+//!      \                                            |
+//!       \____ owner.rs, log.rs _______________ committed.rs  by a log
+//! ```
 
+mod committed;
 mod csv;
 mod json;
+mod ledger;
 mod lines;
 mod listing;
 mod log;
+mod owner;
 mod parquet;
 mod parts;
 mod plan;

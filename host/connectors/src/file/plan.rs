@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use tidemill_codec::JsonOptions;
-use tidemill_core::{ConnectorError, RowStream, Slice};
+use tidemill_codec::{CsvOptions, JsonOptions};
+use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice};
 
+<<<<<<< HEAD
+=======
+use super::committed::OUTSIDE_OPTION;
 use super::csv::{self, CsvOptions};
+>>>>>>> main
 use super::listing::Listing;
 use super::parts::{FilePart, spans, whole_files};
 use super::position::Memory;
-use super::{json, parquet, text};
+use super::{csv, json, parquet, text};
+use crate::malformed::Tally;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SourceConfig};
 
@@ -24,6 +29,7 @@ const FILE_OPTIONS: Known = Known {
         "maxFileAge",
         "fileNameOnly",
         "pathGlobFilter",
+        OUTSIDE_OPTION,
     ],
     later: &[
         "maxCachedFiles",
@@ -41,6 +47,8 @@ const FILE_OPTIONS: Known = Known {
 };
 
 const JSON_OPTIONS: Known = Known { built: &JsonOptions::KEYS, later: &["lineSep", "compression"] };
+const CSV_OPTIONS: Known =
+    Known { built: &CsvOptions::KEYS, later: &["lineSep", "compression", "singleVariantColumn"] };
 const PARQUET_OPTIONS: Known =
     Known { built: &[], later: &["mergeSchema", "datetimeRebaseMode", "int96RebaseMode"] };
 const TEXT_OPTIONS: Known = Known { built: &[], later: &["wholetext", "lineSep", "encoding"] };
@@ -83,7 +91,7 @@ impl FilePlan {
     ) -> Result<FilePlan, ConfigError> {
         let known = match format {
             FileFormat::Json => JSON_OPTIONS,
-            FileFormat::Csv => csv::OPTIONS,
+            FileFormat::Csv => CSV_OPTIONS,
             FileFormat::Parquet => PARQUET_OPTIONS,
             FileFormat::Text => TEXT_OPTIONS,
         };
@@ -100,7 +108,11 @@ impl FilePlan {
                 json::check_schema(&schema, &options, place)?;
                 Decoding::Json(options)
             }
-            FileFormat::Csv => Decoding::Csv(CsvOptions::plan(&options, &schema)?),
+            FileFormat::Csv => {
+                let options = csv::options(&config.options, place)?;
+                csv::check_schema(&schema, &options, place)?;
+                Decoding::Csv(options)
+            }
             FileFormat::Parquet => Decoding::Parquet,
             FileFormat::Text => {
                 text::check_schema(&schema, place)?;
@@ -123,31 +135,64 @@ impl FilePlan {
         Ok(FilePlan { listing, schema, memory, files_max, bytes_max, latest_first, decoding })
     }
 
-    /// The rows of one slice of some files.
+    /// The rows of one slice of some files. What is malformed is counted in `tally`.
     pub(crate) fn read(
         &self,
         parts: Vec<FilePart>,
         slice: Slice,
         projection: &[usize],
+        tally: Arc<Tally>,
     ) -> Result<RowStream, ConnectorError> {
-        let projected = Arc::new(self.schema.project(projection).map_err(|error| {
-            ConnectorError::fatal("the columns asked for are not the source's").caused_by(error)
-        })?);
+        let projected = self.projected(projection)?;
         Ok(match &self.decoding {
             Decoding::Json(options) => {
-                Box::new(json::JsonRows::new(spans(parts, slice), projected, options)?)
+                Box::new(json::JsonRows::new(spans(parts, slice), projected, options, tally)?)
             }
-            Decoding::Csv(options) => Box::new(csv::CsvRows::new(
-                whole_files(parts, slice),
-                options.clone(),
-                projected,
-                projection.to_vec(),
-            )),
+            Decoding::Csv(options) => {
+                let decoder = csv::decoder(&self.schema, projection, options)?;
+                if options.multi_line {
+                    Box::new(csv::CsvRecords::new(whole_files(parts, slice), decoder, tally))
+                } else {
+                    Box::new(csv::CsvLines::new(spans(parts, slice), decoder, tally))
+                }
+            }
             Decoding::Parquet => {
-                Box::new(parquet::ParquetRows::new(spans(parts, slice), projected))
+                Box::new(parquet::ParquetRows::new(spans(parts, slice), projected, tally))
             }
-            Decoding::Text => Box::new(text::TextRows::new(spans(parts, slice), projected)),
+            Decoding::Text => {
+                Box::new(text::TextRows::new(spans(parts, slice), projected, None, tally))
+            }
         })
+    }
+
+    /// The lines of one slice of some text files, taken apart. `None`: it is no text.
+    pub(crate) fn read_decoded(
+        &self,
+        parts: Vec<FilePart>,
+        slice: Slice,
+        projection: &[usize],
+        decoder: Box<dyn PayloadDecoder>,
+        tally: Arc<Tally>,
+    ) -> Result<RowStream, ConnectorError> {
+        if !matches!(self.decoding, Decoding::Text) {
+            return Err(ConnectorError::fatal(
+                "only lines of text files are decoded; the format has columns by itself",
+            ));
+        }
+        let (spans, columns) = (spans(parts, slice), self.projected(projection)?);
+        Ok(Box::new(text::TextRows::new(spans, columns, Some(decoder), tally)))
+    }
+
+    /// Whether the rows are lines of text, which can be taken apart as they are read.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.decoding, Decoding::Text)
+    }
+
+    fn projected(&self, projection: &[usize]) -> Result<SchemaRef, ConnectorError> {
+        let projected = self.schema.project(projection).map_err(|error| {
+            ConnectorError::fatal("the columns asked for are not the source's").caused_by(error)
+        })?;
+        Ok(Arc::new(projected))
     }
 }
 

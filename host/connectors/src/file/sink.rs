@@ -2,26 +2,29 @@
 //!
 //! 1. Rows are written to hidden files, `.part-00000-<query>-b00000012.json`; `prepare` makes them
 //!    durable.
-//! 2. `commit` adds their final names to the `_spark_metadata` log, durably: from here on the
-//!    batch has landed.
-//! 3. The files get their final names. A crash before that is made good when the directory is
-//!    next opened: what the log names is renamed, what it does not name is removed.
+//! 2. `commit` replaces `_spark_metadata/_owner`, durably, which holds their names and the digest
+//!    of the entry to come: from here on the batch has landed.
+//! 3. The files get their final names.
+//! 4. Their entry is added to the `_spark_metadata` log.
 //!
-//! A reader of the log sees exactly the committed files, a reader that globs sees whole files.
+//! A crash after 2 is made good when the directory is next opened: what `_owner` names is renamed
+//! and gets its entry, and hidden files that it does not name are removed.
+//!
+//! A reader that globs sees whole files of batches that have landed. A reader of the log sees
+//! files that are there, also while the sink works or has died at any point.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use serde::{Deserialize, Serialize};
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, QueryId, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Mark, OutputMode, QueryId, Sink};
 
 use super::FileFormat;
-use super::log::{METADATA_DIR, MetadataLog, SinkFile, sync_folder, write_durably};
+use super::ledger::{Ledger, failed};
+use super::log::{METADATA_DIR, SinkFile, sync_folder};
 use super::parts::FilePart;
 use super::writer::{Encoding, JSON_OPTIONS, PARQUET_OPTIONS, PartWriter};
-use crate::mark::Mark;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
 
@@ -30,22 +33,12 @@ const OPTIONS: Known = Known {
     later: &["retention", "partitionOverwriteMode"],
 };
 
-/// Beside the log's entries, and no part of them: which query's sink the directory belongs to.
-const OWNER_FILE: &str = "_owner";
-
 /// A file sink that could be opened.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSinkPlan {
     directory: PathBuf,
     encoding: Encoding,
     records_max: u64,
-    target: String,
-}
-
-#[derive(PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Owner {
-    query_id: String,
     target: String,
 }
 
@@ -90,52 +83,42 @@ impl FileSinkPlan {
         if metadata.exists() { crate::place::check_writable_directory(&metadata) } else { Ok(()) }
     }
 
+    pub(crate) fn description(&self) -> String {
+        format!("FileSink[{}]", self.directory.display())
+    }
+
+    /// What the directory holds of a query. Creates nothing.
+    pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
+        Ok(Ledger::mark_in(&self.directory, &query_id.0, &self.target)?.into())
+    }
+
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<FileSink, ConnectorError> {
-        let log = MetadataLog::new(&self.directory);
-        create_folder(log.folder())?;
-        self.take_ownership(&log, query_id)?;
-        let mut sink = FileSink {
+        let ledger = self.recovered(query_id)?;
+        Ok(FileSink {
             plan: self.clone(),
             query_id: query_id.clone(),
-            log,
-            mark: None,
+            ledger,
             open: None,
-            unnamed: Vec::new(),
-        };
-        sink.recover()?;
-        Ok(sink)
+            is_in_doubt: false,
+        })
     }
 
-    /// Batch numbers of two queries in one log would be taken for one another, and rows lost in
-    /// silence; so a directory belongs to one sink of one query.
-    fn take_ownership(&self, log: &MetadataLog, query: &QueryId) -> Result<(), ConnectorError> {
-        let wanted = Owner { query_id: query.0.clone(), target: self.target.clone() };
-        let path = log.folder().join(OWNER_FILE);
-        let found = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if log.latest()?.is_some() {
-                    return Err(self.is_not_ours("a query that is not known"));
-                }
-                let text = serde_json::json!(wanted).to_string();
-                return write_durably(log.folder(), OWNER_FILE, text.as_bytes());
+    /// Opens the directory, and finishes or undoes what was begun there.
+    fn recovered(&self, query_id: &QueryId) -> Result<Ledger, ConnectorError> {
+        let ledger = Ledger::open(&self.directory, &query_id.0, &self.target)?;
+        ledger.recover()?;
+        let list = |error| failed("list", &self.directory, error);
+        for entry in std::fs::read_dir(&self.directory).map_err(list)? {
+            let entry = entry.map_err(list)?.file_name();
+            // What has landed has its final name by now.
+            if entry.to_str().is_some_and(|name| name.starts_with(".part-")) {
+                remove(&self.directory.join(entry))?;
             }
-            Err(error) => return Err(failed("read", &path, error)),
-        };
-        match serde_json::from_str::<Owner>(&found) {
-            Ok(found) if found == wanted => Ok(()),
-            _ => Err(self.is_not_ours(&found)),
         }
+        Ok(ledger)
     }
 
-    fn is_not_ours(&self, owner: &str) -> ConnectorError {
-        ConnectorError::fatal(format!(
-            "the directory {} holds the output of another query or sink ({owner}), whose batch numbers would be taken for this one's; write to another directory, or remove this one if its rows are not needed (was the checkpoint removed?)",
-            self.directory.display()
-        ))
-    }
-
-    fn file_name(&self, query: &QueryId, delivery: Delivery, part: usize) -> String {
+    fn file_name(&self, query: &QueryId, delivery: &Delivery, part: usize) -> String {
         let query: String = query.0.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
         let call = if delivery.call > 1 { format!("-c{}", delivery.call) } else { String::new() };
         let (batch, extension) = (delivery.batch.0, self.encoding.extension());
@@ -143,24 +126,14 @@ impl FileSinkPlan {
     }
 }
 
-/// The call that a file of `batch` was written by.
-fn call_of(name: &str, batch: u64) -> Option<u32> {
-    let (_, rest) = name.split_once(&format!("-b{batch:08}"))?;
-    match rest.strip_prefix("-c") {
-        Some(rest) => rest.split('.').next()?.parse().ok(),
-        None => Some(1),
-    }
-}
-
 /// A running file sink.
 pub(crate) struct FileSink {
     plan: FileSinkPlan,
     query_id: QueryId,
-    log: MetadataLog,
-    mark: Option<Mark>,
+    ledger: Ledger,
     open: Option<OpenDelivery>,
-    /// Names of files that the log has and that are still hidden.
-    unnamed: Vec<String>,
+    /// A commit failed, and only the directory knows how far it came.
+    is_in_doubt: bool,
 }
 
 struct OpenDelivery {
@@ -172,46 +145,13 @@ struct OpenDelivery {
 }
 
 impl FileSink {
-    /// Finishes or undoes what the last run left.
-    fn recover(&mut self) -> Result<(), ConnectorError> {
-        let newest = self.log.newest()?;
-        let names: Vec<String> =
-            newest.iter().flat_map(|(_, files)| files.iter().map(SinkFile::name)).collect();
-        if let Some((batch, _)) = newest {
-            let calls = names.iter().filter_map(|name| call_of(name, batch)).max().unwrap_or(1);
-            self.mark = Some(Mark { batch, calls });
+    /// Finds out what became of a commit that failed, and finishes or undoes it.
+    fn settle(&mut self) -> Result<(), ConnectorError> {
+        if self.is_in_doubt {
+            self.ledger = self.plan.recovered(&self.query_id)?;
+            self.is_in_doubt = false;
         }
-        let directory = self.plan.directory.clone();
-        let list = std::fs::read_dir(&directory).map_err(|e| failed("list", &directory, e))?;
-        for entry in list {
-            let entry = entry.map_err(|error| failed("list", &directory, error))?.file_name();
-            let Some(name) = entry.to_str().and_then(|name| name.strip_prefix('.')) else {
-                continue;
-            };
-            if !name.starts_with("part-") {
-                continue;
-            }
-            if names.iter().any(|named| named == name) {
-                self.unnamed.push(name.to_owned());
-            } else {
-                remove(&directory.join(format!(".{name}")))?;
-            }
-        }
-        self.name_files()
-    }
-
-    /// Gives files that the log has their final names.
-    fn name_files(&mut self) -> Result<(), ConnectorError> {
-        if self.unnamed.is_empty() {
-            return Ok(());
-        }
-        let directory = &self.plan.directory;
-        while let Some(name) = self.unnamed.last() {
-            let (from, to) = (directory.join(format!(".{name}")), directory.join(name));
-            std::fs::rename(&from, &to).map_err(|error| failed("rename", &from, error))?;
-            self.unnamed.pop();
-        }
-        sync_folder(directory).map_err(|error| failed("sync", directory, error))
+        Ok(())
     }
 
     fn delivery(&mut self) -> Result<&mut OpenDelivery, ConnectorError> {
@@ -236,7 +176,7 @@ impl FileSink {
         let (plan, query_id) = (self.plan.clone(), self.query_id.clone());
         let open = self.delivery()?;
         if open.writer.is_none() {
-            open.name = plan.file_name(&query_id, open.delivery, open.finished.len());
+            open.name = plan.file_name(&query_id, &open.delivery, open.finished.len());
             let hidden = plan.directory.join(format!(".{}", open.name));
             open.writer = Some(PartWriter::create(hidden, plan.encoding, schema)?);
         }
@@ -246,21 +186,26 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn description(&self) -> String {
-        format!("FileSink[{}]", self.plan.directory.display())
+        self.plan.description()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        self.settle()?;
+        Ok(self.ledger.mark().into())
     }
 
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
-        self.name_files()?;
-        if Mark::has(self.mark, delivery) {
-            return Ok(Begin::Landed);
+        self.settle()?;
+        let begun = Mark::begin(self.ledger.mark().as_ref(), &delivery)?;
+        if begun == Begin::Wanted {
+            self.open = Some(OpenDelivery {
+                delivery,
+                writer: None,
+                finished: Vec::new(),
+                name: String::new(),
+            });
         }
-        self.open = Some(OpenDelivery {
-            delivery,
-            writer: None,
-            finished: Vec::new(),
-            name: String::new(),
-        });
-        Ok(Begin::Wanted)
+        Ok(begun)
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
@@ -285,7 +230,7 @@ impl Sink for FileSink {
     fn commit(&mut self) -> Result<(), ConnectorError> {
         let directory = self.plan.directory.clone();
         let open = self.delivery()?;
-        let delivery = open.delivery;
+        let delivery = open.delivery.clone();
         let mut files = Vec::new();
         for (name, size) in &open.finished {
             let hidden = directory.join(format!(".{name}"));
@@ -295,13 +240,12 @@ impl Sink for FileSink {
             let path = directory.join(name).to_string_lossy().into_owned();
             files.push(SinkFile::added(&FilePart { path, size: *size, modified_ms }));
         }
-        let names: Vec<String> = open.finished.iter().map(|(name, _)| name.clone()).collect();
-        self.log.add(delivery.batch.0, &files)?;
-        // It has landed: an abort must not remove the files any more.
+        // From here on it may have landed: an abort must not remove the files any more.
         self.open = None;
-        self.mark = Some(Mark::of(delivery));
-        self.unnamed = names;
-        self.name_files()
+        self.is_in_doubt = true;
+        self.ledger.land(&delivery, files)?;
+        self.is_in_doubt = false;
+        Ok(())
     }
 
     fn abort(&mut self) -> Result<(), ConnectorError> {
@@ -318,23 +262,9 @@ impl Sink for FileSink {
     }
 }
 
-/// Creates a folder and its parents, durably.
-fn create_folder(folder: &Path) -> Result<(), ConnectorError> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
-    std::fs::create_dir_all(folder).map_err(|error| failed("create", folder, error))?;
-    for parent in missing.iter().filter_map(|path| path.parent()) {
-        sync_folder(parent).map_err(|error| failed("sync", parent, error))?;
-    }
-    Ok(())
-}
-
 fn remove(path: &Path) -> Result<(), ConnectorError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, error)),
         _ => Ok(()),
     }
-}
-
-fn failed(what: &str, path: &Path, error: io::Error) -> ConnectorError {
-    ConnectorError::retryable(format!("could not {what} {}", path.display())).caused_by(error)
 }

@@ -1,19 +1,21 @@
 //! The file source: which files belong to which range.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_core::{
-    ConnectorError, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
+    ConnectorError, PayloadDecoder, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
+    read_then_decode,
 };
 
 use super::parts::{FilePart, parts_of};
 use super::plan::FilePlan;
 use super::position::Position;
+use crate::malformed::{MALFORMED_ROWS, MalformedRows, Place};
 
 /// A running file source.
 pub(crate) struct FileSource {
@@ -21,11 +23,12 @@ pub(crate) struct FileSource {
     position: Position,
     /// The files that were there when the input's end was fixed, in reading order.
     fixed: Option<VecDeque<FilePart>>,
+    malformed: Arc<MalformedRows>,
 }
 
 impl FileSource {
     pub(crate) fn new(plan: Arc<FilePlan>) -> FileSource {
-        FileSource { plan, position: Position::default(), fixed: None }
+        FileSource { plan, position: Position::default(), fixed: None, malformed: Arc::default() }
     }
 
     /// All files that are there, in reading order: oldest first, those of one millisecond by path.
@@ -133,7 +136,16 @@ impl Source for FileSource {
     }
 
     fn reader(&self) -> Arc<dyn RangeReader> {
-        Arc::new(FileReader { plan: Arc::clone(&self.plan) })
+        Arc::new(FileReader {
+            plan: Arc::clone(&self.plan),
+            malformed: Arc::clone(&self.malformed),
+        })
+    }
+
+    fn metrics(&self, end: &Value) -> BTreeMap<String, String> {
+        let rows = self.malformed.settle(end, &self.description());
+        let rows = (rows > 0).then(|| (MALFORMED_ROWS.to_owned(), rows.to_string()));
+        rows.into_iter().collect()
     }
 }
 
@@ -144,6 +156,7 @@ fn offset(log_offset: i64) -> Value {
 
 struct FileReader {
     plan: Arc<FilePlan>,
+    malformed: Arc<MalformedRows>,
 }
 
 impl RangeReader for FileReader {
@@ -153,6 +166,27 @@ impl RangeReader for FileReader {
         slice: Slice,
         projection: &[usize],
     ) -> Result<RowStream, ConnectorError> {
-        self.plan.read(parts_of(range)?, slice, projection)
+        let tally = self.malformed.begin(range, slice, projection);
+        self.plan.read(parts_of(range)?, slice, projection, tally)
+    }
+
+    fn read_decoded(
+        &self,
+        range: &SourceRange,
+        slice: Slice,
+        projection: &[usize],
+        payload: usize,
+        decoder: Box<dyn PayloadDecoder>,
+    ) -> Result<RowStream, ConnectorError> {
+        if !self.plan.is_text() {
+            // What the column holds is malformed by itself, beside what its row is.
+            let reading = [projection, &[usize::MAX]].concat();
+            let tally = self.malformed.begin(range, slice, &reading);
+            let files = self.plan.listing.path().display().to_string();
+            let count = Box::new(move |rows| tally.add(rows, || Place::File(files.clone())));
+            return read_then_decode(self, range, slice, projection, payload, decoder, count);
+        }
+        let tally = self.malformed.begin(range, slice, projection);
+        self.plan.read_decoded(parts_of(range)?, slice, projection, decoder, tally)
     }
 }

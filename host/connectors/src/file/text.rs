@@ -1,15 +1,19 @@
 //! Text files: one row a line, in one column.
+//!
+//! Every text is a row, so nothing in it is malformed but bytes that are no UTF-8 (they become
+//! U+FFFD), and a line that is too long to be read (it becomes null).
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use tidemill_core::ConnectorError;
+use tidemill_core::{ConnectorError, PayloadDecoder, beside};
 
-use super::lines::LineBlocks;
+use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::FileSpan;
 use crate::ConfigError;
-use crate::rows::{BATCH_ROWS, record_batch};
+use crate::malformed::{Tally, failed_at};
+use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS, record_batch};
 
 /// Text files have one column, which is a string.
 pub(crate) fn check_schema(schema: &Schema, place: &str) -> Result<(), ConfigError> {
@@ -25,51 +29,83 @@ pub(crate) fn check_schema(schema: &Schema, place: &str) -> Result<(), ConfigErr
 /// The lines of some spans.
 pub(crate) struct TextRows {
     blocks: LineBlocks,
+    /// The column, if it is asked for.
     schema: SchemaRef,
-    /// The rest of a `\n` line that has bare `\r` in it, which end lines too (as in Spark).
-    pending: Vec<String>,
+    values: StringBuilder,
+    /// What takes lines apart, if somebody asks for what is in them.
+    decoder: Option<Box<dyn PayloadDecoder>>,
+    tally: Arc<Tally>,
 }
 
 impl TextRows {
-    pub(crate) fn new(spans: Vec<FileSpan>, schema: SchemaRef) -> TextRows {
-        TextRows { blocks: LineBlocks::new(spans), schema, pending: Vec::new() }
+    pub(crate) fn new(
+        spans: Vec<FileSpan>,
+        schema: SchemaRef,
+        decoder: Option<Box<dyn PayloadDecoder>>,
+        tally: Arc<Tally>,
+    ) -> TextRows {
+        let values = StringBuilder::new();
+        TextRows { blocks: LineBlocks::new(spans), schema, values, decoder, tally }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        let mut values = StringBuilder::new();
-        let mut rows = 0;
-        while rows < BATCH_ROWS {
-            if let Some(line) = self.pending.pop() {
-                values.append_value(line);
-                rows += 1;
-                continue;
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < BATCH_ROWS && bytes < BATCH_BYTES_MAX {
+            match self.blocks.fill()? {
+                Filled::End => break,
+                Filled::TooLong(line) => self.pass_over(line)?,
+                Filled::Lines => bytes += self.line()?,
             }
-            if !self.blocks.fill()? {
-                break;
-            }
-            let lines = self.blocks.lines();
-            let end = memchr::memchr(b'\n', lines);
-            let taken = end.map_or(lines.len(), |end| end + 1);
-            let line = &lines[..end.unwrap_or(lines.len())];
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.contains(&b'\r') {
-                let pieces = line.split(|byte| *byte == b'\r');
-                self.pending =
-                    pieces.rev().map(|piece| String::from_utf8_lossy(piece).into()).collect();
-            } else {
-                values.append_value(String::from_utf8_lossy(line));
-                rows += 1;
-            }
-            self.blocks.take(taken);
+            rows += 1;
         }
         if rows == 0 {
             return Ok(None);
         }
         let columns: Vec<ArrayRef> = match self.schema.fields().len() {
             0 => Vec::new(),
-            _ => vec![Arc::new(values.finish())],
+            _ => vec![Arc::new(self.values.finish())],
         };
-        record_batch(&self.schema, columns, rows).map(Some)
+        let lines = record_batch(&self.schema, columns, rows)?;
+        match &mut self.decoder {
+            None => Ok(Some(lines)),
+            Some(decoder) => beside(&decoder.finish(), &lines).map(Some),
+        }
+    }
+
+    /// Takes one line. Gives the bytes that it had. It ends with `\n`, `\r\n` or `\r`, as in Spark.
+    fn line(&mut self) -> Result<usize, ConnectorError> {
+        let lines = self.blocks.lines();
+        let end = memchr::memchr2(b'\n', b'\r', lines).unwrap_or(lines.len());
+        let taken = match lines.get(end..) {
+            Some([b'\r', b'\n', ..]) => end + 2,
+            Some([_, ..]) => end + 1,
+            _ => end,
+        };
+        let line = String::from_utf8_lossy(&lines[..end]);
+        let mut is_malformed = matches!(line, std::borrow::Cow::Owned(_));
+        if let Some(decoder) = &mut self.decoder {
+            is_malformed |= decoder
+                .decode(Some(line.as_bytes()))
+                .map_err(|error| failed_at(&self.blocks.place(0), &error))?;
+        }
+        if !self.schema.fields().is_empty() {
+            self.values.append_value(line);
+        }
+        self.tally.add(u64::from(is_malformed), || self.blocks.place(0));
+        self.blocks.take(taken);
+        Ok(taken)
+    }
+
+    fn pass_over(&mut self, line: LongLine) -> Result<(), ConnectorError> {
+        let place = self.blocks.place_of(line);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.decode(None).map_err(|error| failed_at(&place, &error))?;
+        }
+        if !self.schema.fields().is_empty() {
+            self.values.append_null();
+        }
+        self.tally.add(1, || place);
+        Ok(())
     }
 }
 

@@ -215,7 +215,7 @@ pub(super) fn partition_count(
             return Err(ConnectorError::fatal(what));
         }
         if wait.left().is_zero() {
-            return Err(unreachable(client.events(), &error.to_string()));
+            return Err(unreachable(client.events(), &format!("topic \"{topic}\": {error}")));
         }
         // An answer that came at once would come again at once.
         std::thread::sleep(PAUSE.min(left));

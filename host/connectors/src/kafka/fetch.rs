@@ -50,7 +50,7 @@ impl Fetches {
 
     fn fetch(&self, place: &TopicPartition) -> Result<Arc<Mutex<Fetching>>, ConnectorError> {
         let queue = PartitionQueue::new(Arc::clone(&self.client), place, Arc::clone(&self.wake))
-            .map_err(|error| cannot_fetch(place, &error))?;
+            .map_err(|error| cannot_fetch(place, "", &error))?;
         Ok(Arc::new(Mutex::new(Fetching { queue, next: None, end: None })))
     }
 
@@ -69,30 +69,21 @@ impl Fetches {
     }
 
     /// Takes what stands in the queues and is no record, so that the next record wakes the query:
-    /// the client tells of a queue only as it stops being empty.
+    /// the client tells of a queue only as it stops being empty. A partition that is being read at
+    /// the moment is left to its reader, which takes the same and may wait long for a record.
     ///
     /// Gives partitions whose position the broker does not have.
     pub(super) fn settle(&self) -> Result<Vec<TopicPartition>, ConnectorError> {
+        let partitions: Vec<_> = {
+            let partitions = self.partitions.lock();
+            partitions.iter().map(|(place, it)| (place.clone(), Arc::clone(it))).collect()
+        };
         let mut lost = Vec::new();
-        for (place, fetching) in self.partitions.lock().iter() {
-            let mut fetching = fetching.lock();
-            while fetching.queue.fill(Duration::ZERO) {
-                match fetching.queue.peek() {
-                    Some(Event::End(offset)) => fetching.end = Some(offset),
-                    Some(Event::Error(code, _)) if is_out_of_range(code) => {
-                        fetching.next = None;
-                        lost.push(place.clone());
-                    }
-                    Some(Event::Error(code, reason)) => {
-                        let error = fetch_failed(place, code, &reason);
-                        if !error.is_retryable() {
-                            return Err(error);
-                        }
-                        tracing::warn!("{error}");
-                    }
-                    Some(Event::Record(_)) | None => break,
-                }
-                fetching.queue.pop();
+        for (place, fetching) in partitions {
+            if let Some(mut fetching) = fetching.try_lock()
+                && fetching.settle(&place)?
+            {
+                lost.push(place);
             }
         }
         Ok(lost)
@@ -110,20 +101,24 @@ impl Fetches {
 }
 
 /// What a client's error at a partition means.
+///
+/// `offset` is where it stood; `None` where nobody knows.
 pub(super) fn fetch_failed(
     place: &TopicPartition,
+    offset: Option<i64>,
     code: RDKafkaErrorCode,
     reason: &str,
 ) -> ConnectorError {
-    let what = format!("{place} cannot be read: {reason}");
+    let offset = offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default();
+    let what = format!("{place} cannot be read{offset}: {reason}");
     match code {
         RDKafkaErrorCode::TopicAuthorizationFailed => ConnectorError::fatal(what),
         _ => ConnectorError::retryable(what),
     }
 }
 
-fn cannot_fetch(place: &TopicPartition, error: &KafkaError) -> ConnectorError {
-    ConnectorError::fatal(format!("{place} cannot be fetched: {error}"))
+fn cannot_fetch(place: &TopicPartition, offset: &str, error: &KafkaError) -> ConnectorError {
+    ConnectorError::fatal(format!("{place} cannot be fetched{offset}: {error}"))
 }
 
 pub(super) fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
@@ -140,9 +135,36 @@ impl Fetching {
         if self.next != Some(offset) {
             self.end = None;
             self.next = None;
-            self.queue.start(offset).map_err(|error| cannot_fetch(place, &error))?;
+            self.queue.start(offset).map_err(|error| {
+                cannot_fetch(place, &format!(" from offset {offset} on"), &error)
+            })?;
             self.next = Some(offset);
         }
         Ok(())
+    }
+
+    /// Takes what stands in the queue before the next record. Gives whether the broker does not
+    /// have the position.
+    fn settle(&mut self, place: &TopicPartition) -> Result<bool, ConnectorError> {
+        let mut is_lost = false;
+        while self.queue.fill(Duration::ZERO) {
+            match self.queue.peek() {
+                Some(Event::End(offset)) => self.end = Some(offset),
+                Some(Event::Error(code, _)) if is_out_of_range(code) => {
+                    self.next = None;
+                    is_lost = true;
+                }
+                Some(Event::Error(code, reason)) => {
+                    let error = fetch_failed(place, self.next, code, &reason);
+                    if !error.is_retryable() {
+                        return Err(error);
+                    }
+                    tracing::warn!("{error}");
+                }
+                Some(Event::Record(_)) | None => break,
+            }
+            self.queue.pop();
+        }
+        Ok(is_lost)
     }
 }

@@ -11,6 +11,7 @@ use tidemill_core::{ConnectorError, Wake};
 use super::client::{CONNECT_WAIT, Events, Subscription, Wait, all_partitions};
 use super::fetch::Fetches;
 use super::watch::Watch;
+use crate::OptionText;
 
 /// What the client does differently from its own defaults.
 pub(super) const DEFAULTS: [(&str, &str); 11] = [
@@ -46,7 +47,7 @@ const QUEUED_KBYTES_MIN: usize = 1_024;
 const QUEUED_MESSAGES_MIN: usize = 1_024;
 
 /// Whether a job sets how much is fetched ahead.
-pub(super) fn sets_queue(options: &BTreeMap<String, String>) -> bool {
+pub(super) fn sets_queue(options: &BTreeMap<String, OptionText>) -> bool {
     [QUEUED_KBYTES, QUEUED_MESSAGES]
         .iter()
         .any(|name| options.contains_key(&format!("kafka.{name}")))

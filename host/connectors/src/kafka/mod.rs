@@ -27,6 +27,7 @@ mod sink;
 mod source;
 mod watch;
 
+pub(crate) use settings::SECRETS;
 pub use settings::names_file;
 pub(crate) use sink::KafkaSinkPlan;
 pub(crate) use source::KafkaPlan;

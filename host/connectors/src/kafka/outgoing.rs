@@ -20,7 +20,8 @@ pub(super) struct OutgoingColumns {
 }
 
 impl OutgoingColumns {
-    /// Finds them by name, as Spark does, and refuses any other column, which would be lost.
+    /// Finds them by name in any case, as Spark does, and refuses any other column, which would be
+    /// lost.
     pub(super) fn find(
         schema: &SchemaRef,
         has_topic: bool,
@@ -28,20 +29,29 @@ impl OutgoingColumns {
     ) -> Result<OutgoingColumns, String> {
         let known = ["key", "value", "topic", "partition", "headers"];
         for field in schema.fields() {
-            if !known.contains(&field.name().as_str()) {
+            if !known.iter().any(|known| field.name().eq_ignore_ascii_case(known)) {
                 return Err(format!(
                     "a Kafka record has no place for column \"{}\"; its columns are key, value, topic, partition and headers. Put the rest into value: SELECT CAST(id AS STRING) AS key, to_json(struct(*)) AS value",
                     field.name()
                 ));
             }
         }
-        let find = |name: &str, takes: fn(&DataType) -> bool, wanted: &str| match schema
-            .column_with_name(name)
-        {
-            None => Ok(None),
-            Some((index, field)) if takes(field.data_type()) => Ok(Some(index)),
-            Some((_, field)) => {
-                Err(format!("column \"{name}\" is {}; it has to be {wanted}", field.data_type()))
+        let find = |name: &str, takes: fn(&DataType) -> bool, wanted: &str| {
+            let fields = schema.fields().iter().enumerate();
+            let mut fields = fields.filter(|(_, field)| field.name().eq_ignore_ascii_case(name));
+            match (fields.next(), fields.next()) {
+                (None, _) => Ok(None),
+                (Some((_, one)), Some((_, other))) => Err(format!(
+                    "columns \"{}\" and \"{}\" are both the record's {name}; keep one",
+                    one.name(),
+                    other.name()
+                )),
+                (Some((index, field)), None) if takes(field.data_type()) => Ok(Some(index)),
+                (Some((_, field)), None) => Err(format!(
+                    "column \"{}\" is {}; it has to be {wanted}",
+                    field.name(),
+                    field.data_type()
+                )),
             }
         };
         let value = find("value", is_bytes, "STRING or BINARY")?
@@ -159,6 +169,13 @@ impl<'a> OutgoingRows<'a> {
         Ok(topics)
     }
 
+    /// The largest partition that some rows name; `None` where they leave the choice.
+    pub(super) fn largest_partition(&self, picked: &Picked<'_>) -> Option<i32> {
+        let named = self.partition.as_ref()?;
+        let rows = (0..picked.len()).map(|index| picked.row(index));
+        rows.filter(|row| named.is_valid(*row)).map(|row| named.value(row)).max()
+    }
+
     pub(super) fn has_headers(&self) -> bool {
         self.headers.is_some()
     }
@@ -273,6 +290,17 @@ mod tests {
         assert!(refused(&[("value", text.clone())], false).contains("no topic is named"));
         let more = [("value", text.clone()), ("amount", DataType::Int64)];
         assert!(refused(&more, true).contains("no place for column \"amount\""));
+    }
+
+    #[test]
+    fn columns_are_found_in_any_case_and_once() {
+        let text = DataType::Utf8;
+        let found = schema(&[("KEY", text.clone()), ("Value", text.clone())]);
+        let found = OutgoingColumns::find(&found, true, false).unwrap();
+        assert_eq!((found.key, found.value), (Some(0), 1));
+        let twice = schema(&[("value", text.clone()), ("VALUE", text)]);
+        let refused = OutgoingColumns::find(&twice, true, false).err().unwrap();
+        assert!(refused.contains("\"value\" and \"VALUE\" are both"), "{refused}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::fetch::{Fetching, fetch_failed, is_out_of_range};
 use super::link::{Connected, Link};
 use super::native::{Event, Record};
 use super::offsets::{EARLIEST, LATEST, Offsets, Span, TopicPartition, slice_of};
+use crate::malformed::{MalformedRows, Place, Tally, failed_at};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS, record_batch};
 
 /// Where decoded or plain rows are gathered.
@@ -45,6 +46,7 @@ impl Gather for Columns {
 struct Decoded {
     decoder: Box<dyn PayloadDecoder>,
     beside: Columns,
+    tally: Arc<Tally>,
 }
 
 impl Gather for Decoded {
@@ -54,13 +56,41 @@ impl Gather for Decoded {
         place: &TopicPartition,
         record: Record<'_>,
     ) -> Result<usize, ConnectorError> {
-        self.decoder.decode(record.value())?;
+<<<<<<< HEAD
+        match self.decoder.decode(record.value()) {
+            Ok(false) => {}
+            Ok(true) => self.tally.add(1, || place_of(place, record)),
+            Err(error) => return Err(failed_at(&place_of(place, record), &error)),
+        }
+=======
+        self.decoder
+            .decode(record.value())
+            .map_err(|error| not_decoded(place, record.offset(), error))?;
+>>>>>>> main
         Ok(self.beside.push(place, record))
     }
 
     fn finish(&mut self, rows: usize) -> Result<RecordBatch, ConnectorError> {
         beside(&self.decoder.finish(), &Gather::finish(&mut self.beside, rows)?)
     }
+}
+
+<<<<<<< HEAD
+fn place_of(place: &TopicPartition, record: Record<'_>) -> Place {
+    let TopicPartition { topic, partition } = place;
+    let offset = record.offset();
+    Place::Record(format!("offset {offset} of partition {partition} of the topic {topic}"))
+=======
+/// The reason alone does not say which of millions of records it is.
+fn not_decoded(place: &TopicPartition, offset: i64, error: ConnectorError) -> ConnectorError {
+    let what = format!("the value of {place} at offset {offset} cannot be taken apart");
+    let named = if error.is_retryable() {
+        ConnectorError::retryable(what)
+    } else {
+        ConnectorError::fatal(what)
+    };
+    named.caused_by(error)
+>>>>>>> main
 }
 
 /// What a block has so far.
@@ -148,7 +178,7 @@ impl<G: Gather> Blocks<G> {
                 Some(Event::Error(code, reason)) => {
                     fetching.queue.pop();
                     if !is_out_of_range(code) {
-                        return Err(fetch_failed(&span.place, code, &reason));
+                        return Err(fetch_failed(&span.place, Some(span.from), code, &reason));
                     }
                     self.skip_lost(span)?;
                     fetching.go_to(&span.place, span.from)?;
@@ -236,6 +266,7 @@ pub(super) struct KafkaReader {
     /// How long a record of a range may take to come.
     pub(super) patience: Duration,
     pub(super) fails_on_data_loss: bool,
+    pub(super) malformed: Arc<MalformedRows>,
 }
 
 impl KafkaReader {
@@ -286,7 +317,8 @@ impl RangeReader for KafkaReader {
         if columns.field(payload).name() != columns::VALUE {
             return Err(ConnectorError::fatal("only the value of a record is decoded"));
         }
-        let gather = Decoded { decoder, beside: self.columns(projection)? };
+        let tally = self.malformed.begin(range, slice, projection);
+        let gather = Decoded { decoder, beside: self.columns(projection)?, tally };
         Ok(Box::new(self.blocks(range, slice, gather)?))
     }
 }

@@ -10,8 +10,8 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
-use crate::ConfigError;
 use crate::options::suggestion;
+use crate::{ConfigError, OptionText};
 
 const PREFIX: &str = "kafka.";
 
@@ -40,6 +40,11 @@ const FILES: [&str; 8] = [
     "ssl.keystore.location",
     "ssl.truststore.location",
 ];
+
+/// What the names of settings have in common whose values are secret: passwords of stores and
+/// logins, keys and their chains as text, OAuth's client secret and its free configuration.
+pub(crate) const SECRETS: [&str; 6] =
+    ["password", "secret", "jaas", "oauthbearer", ".pem", "keystore.key"];
 
 /// In place of a file with authorities: librdkafka looks for the system's.
 const PROBE: &str = "probe";
@@ -128,9 +133,9 @@ const BYTES_A_KILOBYTE: u64 = 1024;
 /// say nothing. Gives the settings and the other options.
 pub(super) fn split(
     place: &str,
-    options: &BTreeMap<String, String>,
+    options: &BTreeMap<String, OptionText>,
     defaults: &[(&str, &str)],
-) -> Result<(ClientConfig, BTreeMap<String, String>), ConfigError> {
+) -> Result<(ClientConfig, BTreeMap<String, OptionText>), ConfigError> {
     let mut given = BTreeMap::new();
     let mut others = BTreeMap::new();
     for (name, value) in options {
@@ -138,8 +143,8 @@ pub(super) fn split(
         let bare = DECIDED.iter().find(|(decided, _)| decided == name);
         let setting = name.strip_prefix(PREFIX).map(str::to_owned);
         match (setting, bare) {
-            (Some(setting), _) => drop(given.insert(setting, value.clone())),
-            (None, Some((_, why))) => return Err(bad(place, name, value, why)),
+            (Some(setting), _) => drop(given.insert(setting, value.reveal().to_owned())),
+            (None, Some((_, why))) => return Err(bad(place, name, &value.shown(), why)),
             (None, None) => drop(others.insert(name.clone(), value.clone())),
         }
     }
@@ -168,9 +173,7 @@ pub(super) fn split(
 }
 
 fn bad(place: &str, option: &str, value: &str, wanted: &str) -> ConfigError {
-    // A value may be a secret where the name says nothing of it.
-    let is_secret =
-        option.contains("password") || option.contains("jaas") || option.contains("key");
+    let is_secret = SECRETS.iter().any(|word| option.contains(word));
     ConfigError::BadValue {
         place: place.to_owned(),
         option: option.to_owned(),
@@ -302,7 +305,7 @@ mod tests {
 
     fn with(settings: &[(&str, &str)]) -> Result<ClientConfig, String> {
         let options = settings.iter().chain([&SERVERS]);
-        let options = options.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let options = options.map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
         let split = split("source \"s\"", &options, &[("acks", "all")]);
         split.map(|(config, _)| config).map_err(|error| error.to_string())
     }
@@ -318,7 +321,7 @@ mod tests {
     fn fewer_acknowledgements_give_up_idempotence_unless_it_is_asked_for() {
         let idempotence = |settings: &[(&str, &str)]| {
             let options = settings.iter().chain([&SERVERS]);
-            let options = options.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let options = options.map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
             let (config, _) = split("s", &options, &[("enable.idempotence", "true")]).unwrap();
             config.get("enable.idempotence").map(str::to_owned)
         };
@@ -331,9 +334,9 @@ mod tests {
     #[test]
     fn what_is_no_option_of_the_client_is_left_to_the_caller() {
         let options = [SERVERS, ("subscribe", "t")];
-        let options = options.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let options = options.map(|(k, v)| (k.to_owned(), v.into())).into();
         let (_, others) = split("s", &options, &[]).unwrap();
-        assert_eq!(others, [("subscribe".to_owned(), "t".to_owned())].into());
+        assert_eq!(others, [("subscribe".to_owned(), "t".into())].into());
     }
 
     #[test]
@@ -398,5 +401,18 @@ mod tests {
         let error =
             with(&[("kafka.sasl.jaas.config", "Krb5LoginModule keyTab=hidden")]).unwrap_err();
         assert!(!error.contains("hidden"), "{error}");
+        for name in [
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.config",
+            "sasl.password",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "ssl.keystore.key",
+            "ssl.keystore.password",
+            "ssl.truststore.password",
+        ] {
+            let error = bad("s", name, "hidden", "it is wrong").to_string();
+            assert!(!error.contains("hidden"), "{error}");
+        }
     }
 }

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, OutputMode, Sink};
 
 use super::client::{Asks, CONNECT_WAIT, Events, Wait, no_topic, partition_count};
 use super::native::{Letters, Outgoing, OutgoingTopic, PRODUCE_CHUNK, Reports, Undelivered};
@@ -40,6 +41,18 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("socket.nagle.disable", "true"),
 ];
 
+/// Topics that one client may have written to: it keeps some kilobytes of each until its end. Before
+/// another one, what is on its way is waited for, and a new client goes on. So rows may name any
+/// number of topics; what they cost beyond this is a connection for every so many.
+const TOPICS_MAX: usize = 1_000;
+
+/// How long the partitions of a topic are asked for when a row names one that is not known.
+const PARTITIONS_WAIT: Duration = Duration::from_secs(30);
+
+/// How long an abort waits for records that were taken back. A client that reports no end of them
+/// is replaced: librdkafka loses count of a record for a partition that is not there.
+const ABORT_WAIT: Duration = Duration::from_secs(5);
+
 /// One wait for the brokers; after it the client's complaints are looked at.
 const REPORT_WAIT: Duration = Duration::from_millis(500);
 
@@ -52,6 +65,13 @@ pub(crate) struct KafkaSinkPlan {
 }
 
 impl KafkaSinkPlan {
+    pub(crate) fn description(&self) -> String {
+        match &self.topic {
+            Some(topic) => format!("KafkaSink[{topic}]"),
+            None => "KafkaSink".to_owned(),
+        }
+    }
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<KafkaSinkPlan, ConfigError> {
         if config.path.is_some() {
             return Err(ConfigError::Schema {
@@ -73,7 +93,7 @@ impl KafkaSinkPlan {
         };
         if let Some(schema) = &config.schema {
             plan.columns(schema)?;
-            if config.output_mode == OutputMode::Complete && schema.index_of("key").is_err() {
+            if config.output_mode == OutputMode::Complete && !has_key(schema) {
                 return Err(ConfigError::OutputMode {
                     place: place.to_owned(),
                     format: "kafka".to_owned(),
@@ -109,41 +129,83 @@ impl KafkaSinkPlan {
             })?;
         let producer = Arc::new(producer);
         let reports = Reports::new(&producer);
-        Ok(Outbox { letters: Letters::new(), topics: BTreeMap::new(), reports, producer })
+        Ok(Outbox {
+            letters: Letters::new(),
+            topics: BTreeMap::new(),
+            undelivered: Mutex::default(),
+            reports,
+            producer,
+        })
     }
+}
+
+/// Whether rows of this schema have keys.
+fn has_key(schema: &SchemaRef) -> bool {
+    schema.fields().iter().any(|field| field.name().eq_ignore_ascii_case("key"))
 }
 
 /// A producer, and the topics that it has written to.
 struct Outbox {
     letters: Letters,
-    topics: BTreeMap<Arc<str>, OutgoingTopic>,
+    topics: BTreeMap<Arc<str>, Written>,
+    /// A record that did not arrive, heard of while something else was asked.
+    undelivered: Mutex<Option<Undelivered>>,
     reports: Reports,
     producer: Arc<BaseProducer<Events>>,
 }
 
+/// A topic that records go to.
+struct Written {
+    topic: OutgoingTopic,
+    /// How many partitions it had when that was last asked; 0 before.
+    partitions: i32,
+}
+
 impl Outbox {
     /// A topic, and what it is written to with.
-    fn topic(&mut self, name: &Arc<str>) -> Result<(&OutgoingTopic, &mut Letters), ConnectorError> {
+    fn topic(&mut self, name: &Arc<str>) -> Result<(&mut Written, &mut Letters), ConnectorError> {
         let Outbox { letters, topics, producer, .. } = self;
         let topic = match topics.entry(Arc::clone(name)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                entry.insert(OutgoingTopic::new(producer, name).map_err(|error| {
+                let topic = OutgoingTopic::new(producer, name).map_err(|error| {
                     ConnectorError::fatal(format!(
                         "nothing can be written to topic \"{name}\": {error}"
                     ))
-                })?)
+                })?;
+                entry.insert(Written { topic, partitions: 0 })
             }
         };
         Ok((topic, letters))
+    }
+
+    /// Whether another client has to go on before something is written to this topic.
+    fn is_full_for(&self, topic: &str) -> bool {
+        self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(topic)
+    }
+
+    /// The next report, waiting for it: whether there was one, and a record that did not arrive.
+    fn report(&self, wait: Duration) -> (bool, Option<Undelivered>) {
+        match self.undelivered.lock().take() {
+            Some(undelivered) => (true, Some(undelivered)),
+            None => self.reports.next(wait),
+        }
     }
 }
 
 impl Asks for Outbox {
     fn metadata(&self, topic: &str, wait: Duration) -> Result<Metadata, KafkaError> {
         let answer = self.producer.client().fetch_metadata(Some(topic), wait);
-        while self.reports.next(Duration::ZERO).0 {}
-        answer
+        // What the client complains of stands among the reports.
+        loop {
+            let (is_report, undelivered) = self.reports.next(Duration::ZERO);
+            if let Some(undelivered) = undelivered {
+                self.undelivered.lock().get_or_insert(undelivered);
+            }
+            if !is_report {
+                return answer;
+            }
+        }
     }
 
     fn events(&self) -> &Events {
@@ -161,7 +223,7 @@ impl KafkaSink {
     /// Takes what the client reports, waiting for the first.
     fn reported(&mut self, mut wait: Duration) -> Result<(), ConnectorError> {
         loop {
-            let (is_report, undelivered) = self.outbox.reports.next(wait);
+            let (is_report, undelivered) = self.outbox.report(wait);
             if let Some(undelivered) = undelivered {
                 return Err(self.not_delivered(&undelivered));
             }
@@ -174,7 +236,11 @@ impl KafkaSink {
 
     fn not_delivered(&self, undelivered: &Undelivered) -> ConnectorError {
         let Undelivered { error, topic, partition } = undelivered;
-        let what = format!("a record for {topic}-{partition} was not delivered: {error}");
+        let place = match partition {
+            ..0 => topic.clone(),
+            partition => format!("{topic}-{partition}"),
+        };
+        let what = format!("a record for {place} was not delivered: {error}");
         let what = match self.outbox.producer.context().last() {
             Some(heard) => format!("{what} (last heard: {heard})"),
             None => what,
@@ -186,6 +252,33 @@ impl KafkaSink {
         }
     }
 
+    /// Waits until the brokers have all records.
+    fn all_delivered(&mut self) -> Result<(), ConnectorError> {
+        while self.outbox.producer.in_flight_count() > 0 {
+            self.reported(REPORT_WAIT)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that a topic has the partitions that rows name. The client would keep a record for one
+    /// that is not there, and neither send it nor say so.
+    fn check_partitions(
+        &mut self,
+        topic: &Arc<str>,
+        rows: &OutgoingRows<'_>,
+        picked: &Picked<'_>,
+    ) -> Result<(), ConnectorError> {
+        let Some(largest) = rows.largest_partition(picked) else { return Ok(()) };
+        if largest < self.outbox.topic(topic)?.0.partitions {
+            return Ok(());
+        }
+        // It may have got more since.
+        let wait = Wait::begin(PARTITIONS_WAIT);
+        let found = partition_count(&self.outbox, topic, wait)?.ok_or_else(|| no_topic(topic))?;
+        self.outbox.topic(topic)?.0.partitions = found;
+        if largest < found { Ok(()) } else { Err(no_partition(topic, largest, found)) }
+    }
+
     /// Sends rows to one topic.
     fn send(
         &mut self,
@@ -193,6 +286,11 @@ impl KafkaSink {
         rows: &OutgoingRows<'_>,
         picked: &Picked<'_>,
     ) -> Result<(), ConnectorError> {
+        if self.outbox.is_full_for(topic) {
+            self.all_delivered()?;
+            self.outbox = self.plan.connect()?;
+        }
+        self.check_partitions(topic, rows, picked)?;
         let (mut next, count) = (0, picked.len());
         while next < count {
             let (taken, error) = if rows.has_headers() {
@@ -200,7 +298,7 @@ impl KafkaSink {
             } else {
                 let records = (next..count).map(|index| rows.record(picked.row(index)));
                 let (outgoing, letters) = self.outbox.topic(topic)?;
-                outgoing.send(letters, records)
+                outgoing.topic.send(letters, records)
             };
             next += taken;
             match error {
@@ -216,11 +314,13 @@ impl KafkaSink {
 
     /// Sends one row, with headers.
     fn send_one(
-        &self,
+        &mut self,
         topic: &Arc<str>,
         rows: &OutgoingRows<'_>,
         row: usize,
     ) -> Result<(usize, Option<RDKafkaErrorCode>), ConnectorError> {
+        // Counted, though the call below finds it by its name.
+        self.outbox.topic(topic)?;
         let Outgoing { key, value, partition } = rows.record(row);
         let mut record = BaseRecord::<[u8], [u8]>::to(topic).headers(rows.headers(row));
         record.key = key;
@@ -250,8 +350,9 @@ impl KafkaSink {
                     "a record of {size} bytes for topic \"{topic}\" is larger than the client may send; raise kafka.max.request.size, and max.message.bytes of the topic"
                 ))
             }
+            // It was there when the topic was asked.
             RDKafkaErrorCode::UnknownPartition => ConnectorError::fatal(format!(
-                "a row names partition {} of topic \"{topic}\", which it does not have",
+                "a row names partition {} of topic \"{topic}\", which is no longer there; was the topic made anew?",
                 record.partition
             )),
             error => {
@@ -264,6 +365,16 @@ impl KafkaSink {
             }
         }
     }
+}
+
+fn no_partition(topic: &str, asked: i32, found: i32) -> ConnectorError {
+    let there_are = match found {
+        1 => "it has partition 0 alone".to_owned(),
+        found => format!("it has {found} partitions, 0 to {}", found - 1),
+    };
+    ConnectorError::fatal(format!(
+        "a row names partition {asked} of topic \"{topic}\", and {there_are}; correct the column partition, leave it null for the partitioner to choose, or add partitions to the topic"
+    ))
 }
 
 /// Whether the same record may arrive later.
@@ -290,10 +401,11 @@ fn is_passing(error: RDKafkaErrorCode) -> bool {
 
 impl Sink for KafkaSink {
     fn description(&self) -> String {
-        match &self.plan.topic {
-            Some(topic) => format!("KafkaSink[{topic}]"),
-            None => "KafkaSink".to_owned(),
-        }
+        self.plan.description()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {
@@ -325,10 +437,7 @@ impl Sink for KafkaSink {
     }
 
     fn prepare(&mut self) -> Result<(), ConnectorError> {
-        while self.outbox.producer.in_flight_count() > 0 {
-            self.reported(REPORT_WAIT)?;
-        }
-        Ok(())
+        self.all_delivered()
     }
 
     fn commit(&mut self) -> Result<(), ConnectorError> {
@@ -337,9 +446,48 @@ impl Sink for KafkaSink {
 
     fn abort(&mut self) -> Result<(), ConnectorError> {
         self.outbox.producer.purge(PurgeConfig::default().queue().inflight());
+        let begun = Instant::now();
         while self.outbox.producer.in_flight_count() > 0 {
-            self.outbox.reports.next(REPORT_WAIT);
+            if begun.elapsed() >= ABORT_WAIT {
+                self.outbox = self.plan.connect()?;
+                return Ok(());
+            }
+            self.outbox.report(REPORT_WAIT);
         }
+        *self.outbox.undelivered.lock() = None;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use arrow::array::{ArrayRef, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn any_number_of_topics_holds_a_bounded_number_of_them() {
+        let options = [("kafka.bootstrap.servers", "127.0.0.1:1")];
+        let config = SinkConfig {
+            format: "kafka".to_owned(),
+            options: options.map(|(k, v)| (k.to_owned(), v.into())).into(),
+            ..SinkConfig::default()
+        };
+        let plan = Arc::new(KafkaSinkPlan::new(&config, "sink").unwrap());
+        let mut sink = plan.open().unwrap();
+        let value: ArrayRef = Arc::new(StringArray::from(vec!["v"]));
+        let topic: ArrayRef = Arc::new(StringArray::from(vec!["t"]));
+        let rows = RecordBatch::try_from_iter([("value", value), ("topic", topic)]).unwrap();
+        let columns = plan.columns(&rows.schema()).unwrap();
+        let rows = OutgoingRows::new(&rows, &columns).unwrap();
+        for number in 0..TOPICS_MAX * 2 + 7 {
+            // Nobody is there to take a record, so none is given.
+            sink.send(&format!("topic-{number}").into(), &rows, &Picked::These(&[])).unwrap();
+            sink.outbox.topic(&format!("topic-{number}").into()).unwrap();
+            assert!(sink.outbox.topics.len() <= TOPICS_MAX);
+        }
+        assert_eq!(sink.outbox.topics.len(), 7);
     }
 }

@@ -28,6 +28,7 @@ use super::native::cached_end;
 use super::offsets::{EARLIEST, LATEST, Offsets, StartingOffsets, TopicPartition, limited};
 use super::reader::{KafkaReader, lose};
 use super::settings;
+use crate::malformed::MALFORMED_ROWS;
 use crate::options::{Known, Options};
 use crate::{Clock, ConfigError, SourceConfig};
 
@@ -160,6 +161,7 @@ impl KafkaPlan {
             has_headers: self.has_headers,
             patience: self.patience,
             fails_on_data_loss: self.fails_on_data_loss,
+            malformed: Arc::default(),
         };
         KafkaSource {
             plan: Arc::clone(self),
@@ -344,6 +346,13 @@ impl KafkaSource {
         }
         ends.extend(&offsets_at(client, unknown.into_iter(), LATEST, OFFSETS_WAIT)?);
         Ok(ends)
+    }
+
+    /// Whether nobody answers who could say that there is more. Where the input's end is fixed,
+    /// nobody has to.
+    fn is_unanswered(&self) -> bool {
+        let is_open = self.fixed_end.is_none() && self.link.is_connected();
+        is_open && self.link.connected().is_ok_and(|connected| connected.watch.is_unanswered())
     }
 
     /// Whether as many records as one range may have are there already, as far as the client has
@@ -591,10 +600,10 @@ impl Source for KafkaSource {
     }
 
     fn ask_again(&self) -> AskAgain {
-        match self.unanswered_since {
-            Some(_) => AskAgain::Unanswered(ASK_AGAIN),
-            None => self.end_of_delay().map_or(AskAgain::WhenWoken, AskAgain::After),
+        if self.unanswered_since.is_some() || self.is_unanswered() {
+            return AskAgain::Unanswered(ASK_AGAIN);
         }
+        self.end_of_delay().map_or(AskAgain::WhenWoken, AskAgain::After)
     }
 
     fn latest(&self) -> Value {
@@ -602,8 +611,13 @@ impl Source for KafkaSource {
     }
 
     fn metrics(&self, end: &Value) -> BTreeMap<String, String> {
+        let malformed = self.reader.malformed.settle(end, &self.description());
+        let mut figures: BTreeMap<String, String> = (malformed > 0)
+            .then(|| (MALFORMED_ROWS.to_owned(), malformed.to_string()))
+            .into_iter()
+            .collect();
         let Ok(end) = Offsets::from_json(end) else {
-            return BTreeMap::new();
+            return figures;
         };
         let behind: Vec<i64> = self
             .latest
@@ -611,18 +625,18 @@ impl Source for KafkaSource {
             .filter_map(|(place, latest)| end.get(place).map(|end| (latest - end).max(0)))
             .collect();
         if behind.is_empty() {
-            return BTreeMap::new();
+            return figures;
         }
         let sum: i128 = behind.iter().map(|behind| i128::from(*behind)).sum();
         let average = sum as f64 / behind.len() as f64;
         let least = behind.iter().min().copied().unwrap_or(0);
         let most = behind.iter().max().copied().unwrap_or(0);
-        [
+        let behind = [
             ("minOffsetsBehindLatest", least.to_string()),
             ("maxOffsetsBehindLatest", most.to_string()),
             ("avgOffsetsBehindLatest", format!("{average:?}")),
-        ]
-        .map(|(name, figure)| (name.to_owned(), figure))
-        .into()
+        ];
+        figures.extend(behind.map(|(name, figure)| (name.to_owned(), figure)));
+        figures
     }
 }

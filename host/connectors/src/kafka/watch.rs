@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Default)]
 struct Shared {
     places: Mutex<Option<BTreeSet<TopicPartition>>>,
+    /// The last question was not answered.
+    is_unanswered: AtomicBool,
     is_closed: AtomicBool,
 }
 
@@ -56,6 +58,11 @@ impl Watch {
         *self.shared.places.lock() = Some(places);
     }
 
+    /// Whether no broker answered, or all refused to, when they were last asked.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.shared.is_unanswered.load(Ordering::Relaxed)
+    }
+
     pub(super) fn places(&self) -> BTreeSet<TopicPartition> {
         self.shared.places.lock().clone().unwrap_or_default()
     }
@@ -78,7 +85,13 @@ fn watch(client: &BaseConsumer<Events>, subscription: &Subscription, wake: &Wake
             continue;
         }
         asked = Instant::now();
-        match partitions(client, subscription, Wait::begin(REFRESH_WAIT)) {
+        let answer = partitions(client, subscription, Wait::begin(REFRESH_WAIT));
+        let is_unanswered = answer.is_err();
+        if shared.is_unanswered.swap(is_unanswered, Ordering::Relaxed) != is_unanswered {
+            // An idle query would not notice either.
+            wake();
+        }
+        match answer {
             // A topic that is gone has no partitions.
             Ok((mut places, _)) => {
                 let known = shared.places.lock().clone().unwrap_or_default();

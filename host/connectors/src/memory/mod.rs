@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
-use tidemill_core::{Begin, ConnectorError, Delivery, OutputMode, QueryId, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Mark, OutputMode, QueryId, Sink};
 
-use crate::mark::{Mark, not_begun};
+use crate::mark::not_begun;
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
 
@@ -68,6 +68,8 @@ pub(crate) struct MemoryPlan {
 }
 
 impl MemoryPlan {
+    pub(crate) const DESCRIPTION: &str = "MemorySink";
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<MemoryPlan, ConfigError> {
         Options::check(place, &config.options, &[OPTIONS])?;
         let named = [&config.query_name, &config.name].into_iter().find(|name| !name.is_empty());
@@ -96,18 +98,28 @@ pub(crate) struct MemorySink {
     open: Option<(Delivery, Vec<RecordBatch>, usize)>,
 }
 
+impl MemorySink {
+    fn mark(&self) -> Option<Mark> {
+        self.table.content.lock().marks.get(&self.mark_key).cloned()
+    }
+}
+
 impl Sink for MemorySink {
     fn description(&self) -> String {
-        "MemorySink".to_owned()
+        MemoryPlan::DESCRIPTION.to_owned()
+    }
+
+    /// A table without a mark may have been filled by a process that is no more.
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(self.mark().map_or(Held::Unknown, Held::UpTo))
     }
 
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
-        let mark = self.table.content.lock().marks.get(&self.mark_key).copied();
-        if Mark::has(mark, delivery) {
-            return Ok(Begin::Landed);
+        let begun = Mark::begin(self.mark().as_ref(), &delivery)?;
+        if begun == Begin::Wanted {
+            self.open = Some((delivery, Vec::new(), 0));
         }
-        self.open = Some((delivery, Vec::new(), 0));
-        Ok(Begin::Wanted)
+        Ok(begun)
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
@@ -139,7 +151,7 @@ impl Sink for MemorySink {
         }
         content.rows.extend(held);
         content.bytes += bytes;
-        content.marks.insert(self.mark_key.clone(), Mark::of(delivery));
+        content.marks.insert(self.mark_key.clone(), Mark::of(&delivery));
         Ok(())
     }
 

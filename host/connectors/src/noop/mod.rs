@@ -1,7 +1,7 @@
 //! Takes rows and forgets them: for measuring everything before the sink.
 
 use arrow::array::RecordBatch;
-use tidemill_core::{Begin, ConnectorError, Delivery, Sink};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Sink};
 
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
@@ -12,6 +12,8 @@ const OPTIONS: Known = Known { built: &[], later: &[] };
 pub(crate) struct NoopPlan;
 
 impl NoopPlan {
+    pub(crate) const DESCRIPTION: &str = "NoopSink";
+
     pub(crate) fn new(config: &SinkConfig, place: &str) -> Result<NoopPlan, ConfigError> {
         Options::check(place, &config.options, &[OPTIONS])?;
         Ok(NoopPlan)
@@ -26,7 +28,11 @@ pub(crate) struct NoopSink;
 
 impl Sink for NoopSink {
     fn description(&self) -> String {
-        "NoopSink".to_owned()
+        NoopPlan::DESCRIPTION.to_owned()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        Ok(Held::Unknown)
     }
 
     fn begin(&mut self, _: Delivery) -> Result<Begin, ConnectorError> {

@@ -13,6 +13,7 @@
 //!
 //! A table that is there already keeps its own column types.
 
+mod marks;
 mod sandbox;
 mod sink;
 mod statements;
@@ -24,10 +25,11 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tidemill_core::{ConnectorError, OutputMode, QueryId};
+use tidemill_core::{ConnectorError, Held, OutputMode, QueryId};
 
 use crate::options::{Known, Options};
 use crate::{ConfigError, SinkConfig};
+use marks::MarkKey;
 use sink::SqliteSink;
 use statements::Statements;
 use target::SqliteTarget;
@@ -50,6 +52,9 @@ const OPTIONS: Known = Known {
 
 /// The table that says which batches were delivered.
 const MARKS: &str = "tidemill_marks";
+
+/// A URL may have a name and a password in it, in whatever form it was meant to have.
+pub(crate) const SECRETS: [&str; 1] = ["url"];
 
 /// How long another writer may hold the database before a batch gives up for now.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -137,13 +142,7 @@ impl SqlitePlan {
             return Ok(());
         }
         crate::place::check_writable_file(&self.path)?;
-        // Immutable: reads without making the files that SQLite keeps beside a database.
-        let text = self.path.to_string_lossy();
-        let encoded = percent_encoding::utf8_percent_encode(&text, URI_RESERVED);
-        let uri = format!("file:{encoded}?immutable=1");
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let connection =
-            Connection::open_with_flags(uri, flags).map_err(|error| self.failed("open", error))?;
+        let connection = self.connect_to_read()?;
         let is_there =
             has_table(&connection, &self.table).map_err(|error| self.failed("read", error))?;
         if let (true, Some(schema)) = (is_there, &self.schema) {
@@ -153,12 +152,54 @@ impl SqlitePlan {
         Ok(())
     }
 
+    pub(crate) fn description(&self) -> String {
+        format!("SqliteSink[{}, {}]", self.path.display(), self.table)
+    }
+
+    /// What the database holds of a query. Creates nothing.
+    pub(crate) fn held(&self, query_id: &QueryId) -> Result<Held, ConnectorError> {
+        if !self.path.exists() {
+            return Ok(Held::Nothing);
+        }
+        self.held_in(&self.connect_to_read()?, &self.mark_key(query_id))
+    }
+
+    /// In complete mode a table that is gone comes back with the next batch.
+    fn held_in(&self, connection: &Connection, key: &MarkKey) -> Result<Held, ConnectorError> {
+        let mark = marks::read(connection, key)
+            .map_err(|error| self.failed("read the mark of this query beside", error))?;
+        let has_table =
+            || has_table(connection, &self.table).map_err(|error| self.failed("read", error));
+        match mark {
+            Some(mark) if !self.replaces && !has_table()? => Ok(Held::MarkAlone(mark)),
+            mark => Ok(mark.into()),
+        }
+    }
+
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<SqliteSink, ConnectorError> {
-        Ok(SqliteSink::new(self.clone(), query_id.clone(), self.connect()?))
+        Ok(SqliteSink::new(self.clone(), self.mark_key(query_id), self.connect()?))
+    }
+
+    fn mark_key(&self, query_id: &QueryId) -> MarkKey {
+        MarkKey { query_id: query_id.clone(), target: self.target.clone() }
     }
 
     pub(crate) fn open_sql(&self) -> Result<SqliteTarget, ConnectorError> {
         SqliteTarget::new(self.clone(), self.connect()?)
+    }
+
+    /// A connection to a database that is there. SQLite may have to play back a journal before it
+    /// reads, which a connection that may not write could not do; what it says is then as of the
+    /// last commit, even beside a writer.
+    fn connect_to_read(&self) -> Result<Connection, ConnectorError> {
+        let connect = || -> rusqlite::Result<Connection> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
+        };
+        connect().map_err(|error| self.failed("open", error))
     }
 
     /// A connection whose commits are durable when they return.
@@ -202,10 +243,6 @@ fn failure(message: String, error: rusqlite::Error) -> ConnectorError {
         ConnectorError::fatal(message).caused_by(error)
     }
 }
-
-/// What a URI may not have in its path as it is.
-const URI_RESERVED: &percent_encoding::AsciiSet =
-    &percent_encoding::CONTROLS.add(b'%').add(b'?').add(b'#');
 
 fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     const QUERY: &str = "SELECT count(*) FROM sqlite_master WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')";

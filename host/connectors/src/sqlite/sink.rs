@@ -2,31 +2,19 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use tidemill_core::{Begin, ConnectorError, Delivery, QueryId, Sink};
+use rusqlite::{Connection, params_from_iter};
+use tidemill_core::{Begin, ConnectorError, Delivery, Held, Mark, Sink};
 
+use super::marks::{self, MarkKey};
 use super::statements::{Statements, quote};
 use super::values::Values;
 use super::{SqlitePlan, has_table};
-use crate::mark::{Mark, not_begun};
-
-const CREATE_MARKS: &str = "CREATE TABLE IF NOT EXISTS tidemill_marks (
-    query_id TEXT NOT NULL,
-    target TEXT NOT NULL,
-    batch INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    calls INTEGER NOT NULL,
-    PRIMARY KEY (query_id, target)
-) WITHOUT ROWID";
-const READ_MARK: &str =
-    "SELECT batch, calls FROM tidemill_marks WHERE query_id = ?1 AND target = ?2";
-const WRITE_MARK: &str = "INSERT OR REPLACE INTO tidemill_marks
-    (query_id, target, batch, attempt, calls) VALUES (?1, ?2, ?3, ?4, ?5)";
+use crate::mark::not_begun;
 
 /// A running SQLite sink.
 pub(crate) struct SqliteSink {
     plan: SqlitePlan,
-    query_id: QueryId,
+    key: MarkKey,
     connection: Connection,
     /// For the columns of the last rows; a target may be given others with every call.
     statements: Option<(SchemaRef, Statements)>,
@@ -34,23 +22,16 @@ pub(crate) struct SqliteSink {
 }
 
 impl SqliteSink {
-    pub(super) fn new(plan: SqlitePlan, query_id: QueryId, connection: Connection) -> SqliteSink {
-        SqliteSink { plan, query_id, connection, statements: None, open: None }
+    pub(super) fn new(plan: SqlitePlan, key: MarkKey, connection: Connection) -> SqliteSink {
+        SqliteSink { plan, key, connection, statements: None, open: None }
     }
 
     /// Takes the write lock at once: a transaction that began by reading could not be sure to get
     /// it later.
     fn begin_transaction(&self) -> rusqlite::Result<Option<Mark>> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        self.connection.execute(CREATE_MARKS, [])?;
-        self.connection
-            .prepare_cached(READ_MARK)?
-            .query_row(params![self.query_id.0, self.plan.target], |row| {
-                let batch: i64 = row.get(0)?;
-                let out_of_range = |_| rusqlite::Error::IntegralValueOutOfRange(0, batch);
-                Ok(Mark { batch: u64::try_from(batch).map_err(out_of_range)?, calls: row.get(1)? })
-            })
-            .optional()
+        marks::make_ready(&self.connection)?;
+        marks::read(&self.connection, &self.key)
     }
 
     /// Creates the table where it is missing, and in complete mode takes out what it holds.
@@ -116,17 +97,6 @@ impl SqliteSink {
         Ok(())
     }
 
-    fn write_mark(&self, delivery: Delivery) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(WRITE_MARK)?.execute(params![
-            self.query_id.0,
-            self.plan.target,
-            i64::try_from(delivery.batch.0).unwrap_or(i64::MAX),
-            delivery.attempt.0,
-            delivery.call
-        ])?;
-        Ok(())
-    }
-
     fn roll_back(&mut self) -> Result<(), ConnectorError> {
         self.open = None;
         // A table that was created in the transaction is gone with it.
@@ -142,18 +112,22 @@ impl SqliteSink {
 
 impl Sink for SqliteSink {
     fn description(&self) -> String {
-        format!("SqliteSink[{}, {}]", self.plan.path.display(), self.plan.table)
+        self.plan.description()
+    }
+
+    fn held(&mut self) -> Result<Held, ConnectorError> {
+        self.plan.held_in(&self.connection, &self.key)
     }
 
     fn begin(&mut self, delivery: Delivery) -> Result<Begin, ConnectorError> {
         self.roll_back()?;
         let begun = self.begin_transaction().map_err(|error| self.plan.failed("write", error));
         let ready = begun.and_then(|mark| {
-            if Mark::has(mark, delivery) {
-                return Ok(Begin::Landed);
+            let begun = Mark::begin(mark.as_ref(), &delivery)?;
+            if begun == Begin::Wanted {
+                self.make_ready()?;
             }
-            self.make_ready()?;
-            Ok(Begin::Wanted)
+            Ok(begun)
         });
         match ready {
             Ok(Begin::Wanted) => self.open = Some(delivery),
@@ -163,7 +137,7 @@ impl Sink for SqliteSink {
     }
 
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
-        self.open.ok_or_else(not_begun)?;
+        self.open.as_ref().ok_or_else(not_begun)?;
         let statements = self.learn(&rows.schema())?;
         let values = Values::of(rows)?;
         self.write_rows(&statements, rows.num_rows(), &values)
@@ -171,8 +145,9 @@ impl Sink for SqliteSink {
     }
 
     fn prepare(&mut self) -> Result<(), ConnectorError> {
-        let delivery = self.open.ok_or_else(not_begun)?;
-        self.write_mark(delivery).map_err(|error| self.plan.failed("mark", error))
+        let delivery = self.open.as_ref().ok_or_else(not_begun)?;
+        marks::write(&self.connection, &self.key, delivery)
+            .map_err(|error| self.plan.failed("mark", error))
     }
 
     fn commit(&mut self) -> Result<(), ConnectorError> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use parking_lot::Mutex;
-use tidemill_core::{Attempt, BatchId, Delivery};
 
 use super::{context, sink_config, sink_refusal};
+use crate::contract::delivery;
 use crate::{ConsoleOutput, SinkContext, plan_sink};
 
 /// What is printed for one batch.
@@ -17,7 +17,7 @@ fn printed(given: &[(&str, &str)], rows: &[(Option<&str>, i64)]) -> String {
     let text = Arc::new(Mutex::new(Vec::new()));
     let context = SinkContext { console: ConsoleOutput::shared(text.clone()), ..context() };
     let mut sink = plan_sink(sink_config("console", given)).unwrap().open(&context).unwrap();
-    sink.begin(Delivery { batch: BatchId(7), attempt: Attempt(0), call: 1 }).unwrap();
+    sink.begin(delivery(7, 0, 1)).unwrap();
     sink.write(&batch).unwrap();
     sink.prepare().unwrap();
     assert!(text.lock().is_empty());

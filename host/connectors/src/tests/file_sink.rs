@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use serde_json::{Value, json};
-use tidemill_core::{
-    Attempt, BatchId, Begin, Delivery, OutputMode, QueryId, ReadLimit, Sink, Slice,
-};
+use tidemill_core::{Begin, Delivery, OutputMode, QueryId, ReadLimit, Sink, Slice};
 
 use super::{context, open, sink_config, sink_refusal, source_config, temp};
 use crate::{SinkConfig, SinkContext, plan_sink};
@@ -26,7 +24,7 @@ fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
 }
 
 fn delivery(batch: u64, call: u32) -> Delivery {
-    Delivery { batch: BatchId(batch), attempt: Attempt(0), call }
+    crate::contract::delivery(batch, 0, call)
 }
 
 fn deliver(sink: &mut dyn Sink, delivery: Delivery, rows: &RecordBatch) {
@@ -138,24 +136,6 @@ fn the_log_has_no_gaps_where_batches_were_passed_over() {
         assert!(entries.iter().any(|name| name == entry), "{entry} in {entries:?}");
     }
     assert_eq!(log(dir.path(), "149.compact").len(), 2);
-}
-
-#[test]
-fn a_crash_between_log_and_names_is_made_good() {
-    let dir = temp();
-    let mut sink = opened("json", dir.path(), &[]);
-    deliver(&mut *sink, delivery(0, 1), &numbers([1]));
-    deliver(&mut *sink, delivery(1, 1), &numbers([2]));
-    drop(sink);
-    let name = "part-00000-0f0e0d0c-b00000001.json";
-    // As if the process had ended after the log's entry and before the rename; and what an
-    // attempt at the next batch left.
-    std::fs::rename(dir.path().join(name), dir.path().join(format!(".{name}"))).unwrap();
-    std::fs::write(dir.path().join(".part-00000-0f0e0d0c-b00000002.json"), "{\"n\":3").unwrap();
-    let mut sink = opened("json", dir.path(), &[]);
-    assert_eq!(sink.begin(delivery(1, 1)).unwrap(), Begin::Landed);
-    assert_eq!(names(dir.path()), ["_spark_metadata", "part-00000-0f0e0d0c-b00000000.json", name]);
-    assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "{\"n\":2}\n");
 }
 
 #[test]

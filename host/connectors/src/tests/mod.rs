@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod console;
+mod file_log;
 mod file_sink;
 mod file_source;
 mod made_up;
 mod places;
+mod readers;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -16,10 +18,10 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tidemill_core::{QueryId, Source};
 
-use crate::{ConfigError, SinkConfig, SinkContext, SourceConfig, plan_source};
+use crate::{ConfigError, OptionText, SinkConfig, SinkContext, SourceConfig, plan_source};
 
-fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, OptionText> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
 }
 
 fn source_config(format: &str, path: &Path, schema: &str, given: &[(&str, &str)]) -> SourceConfig {

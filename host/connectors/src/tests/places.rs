@@ -9,7 +9,8 @@ use tidemill_core::{OutputMode, ReadLimit, Sink, Slice};
 
 use super::{context, open, sink_config, source_config, temp};
 use crate::contract::{
-    Place, check_exactly_once, check_replaces_all, check_replaces_by_key, check_shows_on_commit,
+    Place, check_exactly_once, check_marks, check_replaces_all, check_replaces_by_key,
+    check_shows_on_commit, delivery,
 };
 use crate::{ConsoleOutput, SinkConfig, SinkContext, plan_sink};
 
@@ -31,7 +32,11 @@ impl<R: Fn(&SinkContext) -> Vec<(String, i64)>> Place for At<R> {
         };
         let planned = plan_sink(config).unwrap();
         planned.check().unwrap();
-        planned.open(&self.context).unwrap()
+        // The plan says the same of a place that is not open yet.
+        let held = planned.held(&self.context).unwrap();
+        let mut sink = planned.open(&self.context).unwrap();
+        assert_eq!((sink.description(), sink.held().unwrap()), (planned.description(), held));
+        sink
     }
 
     fn rows(&self) -> Vec<(String, i64)> {
@@ -123,6 +128,7 @@ fn console() -> At<impl Fn(&SinkContext) -> Vec<(String, i64)>> {
 #[test]
 fn json_files_take_each_delivery_once() {
     check_exactly_once(|| files("json"));
+    check_marks(|| files("json"));
 }
 
 #[test]
@@ -133,6 +139,7 @@ fn parquet_files_take_each_delivery_once() {
 #[test]
 fn sqlite_takes_each_delivery_once() {
     check_exactly_once(sqlite);
+    check_marks(sqlite);
 }
 
 #[test]
@@ -144,6 +151,7 @@ fn sqlite_replaces_rows_by_key_and_all_rows() {
 #[test]
 fn memory_takes_each_delivery_once() {
     check_exactly_once(memory);
+    check_marks(memory);
     check_replaces_all(memory);
 }
 
@@ -157,13 +165,8 @@ fn noop_takes_everything() {
     let planned = plan_sink(sink_config("noop", &[])).unwrap();
     planned.check().unwrap();
     let mut sink = planned.open(&context()).unwrap();
-    let delivery = tidemill_core::Delivery {
-        batch: tidemill_core::BatchId(0),
-        attempt: tidemill_core::Attempt(0),
-        call: 1,
-    };
     for _ in 0..2 {
-        assert_eq!(sink.begin(delivery).unwrap(), tidemill_core::Begin::Wanted);
+        assert_eq!(sink.begin(delivery(0, 0, 1)).unwrap(), tidemill_core::Begin::Wanted);
         sink.prepare().unwrap();
         sink.commit().unwrap();
     }

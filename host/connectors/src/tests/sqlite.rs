@@ -7,9 +7,10 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
-use tidemill_core::{Abandoned, Attempt, BatchId, Delivery, OutputMode, Sink};
+use tidemill_core::{Abandoned, BatchId, Begin, Held, Mark, OutputMode, Sink};
 
 use super::{context, sink_config, sink_refusal, temp};
+use crate::contract::delivery;
 use crate::{SinkConfig, plan_sink};
 
 fn config(path: &Path, mode: OutputMode, given: &[(&str, &str)]) -> SinkConfig {
@@ -21,7 +22,7 @@ fn config(path: &Path, mode: OutputMode, given: &[(&str, &str)]) -> SinkConfig {
 }
 
 fn deliver(sink: &mut dyn Sink, batch: u64, rows: &RecordBatch) {
-    sink.begin(Delivery { batch: BatchId(batch), attempt: Attempt(2), call: 1 }).unwrap();
+    sink.begin(delivery(batch, 2, 1)).unwrap();
     sink.write(rows).unwrap();
     sink.prepare().unwrap();
     sink.commit().unwrap();
@@ -78,10 +79,39 @@ fn every_type_has_its_column() {
     assert!(found[1].iter().all(|value| *value == Value::Null));
     let mark = select(&path, "SELECT * FROM tidemill_marks");
     let query = text(&context().query_id.0);
-    assert_eq!(
-        mark,
-        [[query, text("out"), Value::Integer(0), Value::Integer(2), Value::Integer(1)]]
-    );
+    let spec = delivery(0, 2, 1).spec;
+    let (digest, spec) = (text(&spec.digest().to_string()), text(spec.text()));
+    let counts = [0, 2, 1].map(Value::Integer);
+    assert_eq!(mark, [[vec![query, text("out")], counts.to_vec(), vec![digest, spec]].concat()]);
+}
+
+#[test]
+fn a_database_from_before_marks_had_specs_goes_on() {
+    let dir = temp();
+    let path = dir.path().join("a.db");
+    let query = &context().query_id.0;
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(&format!(
+            "CREATE TABLE t (n INTEGER);
+             CREATE TABLE tidemill_marks (query_id TEXT NOT NULL, target TEXT NOT NULL,
+                 batch INTEGER NOT NULL, attempt INTEGER NOT NULL, calls INTEGER NOT NULL,
+                 PRIMARY KEY (query_id, target)) WITHOUT ROWID;
+             INSERT INTO tidemill_marks VALUES ('{query}', 'out', 3, 0, 2), ('another', 'out', 9, 0, 1);"
+        ))
+        .unwrap();
+    let planned = plan_sink(config(&path, OutputMode::Append, &[])).unwrap();
+    let old = Mark { batch: BatchId(3), calls: 2, digest: None, spec: None };
+    assert_eq!(planned.held(&context()).unwrap(), Held::UpTo(old.clone()));
+    let mut sink = planned.open(&context()).unwrap();
+    assert_eq!(sink.held().unwrap(), Held::UpTo(old));
+    assert_eq!(sink.begin(delivery(3, 0, 2)).unwrap(), Begin::Landed);
+    deliver(&mut *sink, 4, &json_rows("n INT", "{\"n\":1}"));
+    drop(sink);
+    let mark = Mark::of(&delivery(4, 2, 1));
+    assert_eq!(planned.held(&context()).unwrap(), Held::UpTo(mark));
+    let marks = "SELECT batch FROM tidemill_marks ORDER BY 1";
+    assert_eq!(select(&path, marks), [[Value::Integer(4)], [Value::Integer(9)]]);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct PluginCall {
     /// The result's column.
     pub(crate) output: SchemaRef,
     pub(crate) arguments: Vec<Expr>,
+    /// Whether equal arguments give equal results.
+    pub(crate) is_deterministic: bool,
 }
 
 impl Call {
@@ -57,6 +59,7 @@ impl Call {
                 input: Arc::clone(scalar.input()),
                 output: Arc::clone(scalar.output()),
                 arguments: args.clone(),
+                is_deterministic: scalar.is_deterministic(),
             }));
         }
         inner.downcast_ref::<BatchTime>().map(|time| Call::BatchTime(time.clone()))
@@ -73,6 +76,14 @@ impl Call {
         match self {
             Call::Plugin(call) => Call::Plugin(PluginCall { arguments: new, ..call.clone() }),
             Call::BatchTime(time) => Call::BatchTime(time.clone()),
+        }
+    }
+
+    /// Whether two calls with the same arguments are one.
+    fn is_repeatable(&self) -> bool {
+        match self {
+            Call::Plugin(call) => call.is_deterministic,
+            Call::BatchTime(_) => true,
         }
     }
 
@@ -121,12 +132,13 @@ pub(crate) fn extract_calls(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn extract_innermost(node: &LogicalPlan, counter: &mut usize) -> Result<Option<LogicalPlan>> {
+    // In the order in which `replace` comes to them.
     let mut found: Vec<Expr> = Vec::new();
     node.apply_expressions(|expression| {
         expression.apply(|e| {
             if let Some(call) = Call::of(e)
                 && !call.arguments().iter().any(contains_call)
-                && !found.contains(e)
+                && !(call.is_repeatable() && found.contains(e))
             {
                 found.push(e.clone());
             }
@@ -159,8 +171,8 @@ fn contains_call(expression: &Expr) -> bool {
     expression.exists(|e| Ok(Call::of(e).is_some())).unwrap_or(false)
 }
 
-/// The node over its new input, with each call replaced by its column. Columns and their names
-/// stay as they were.
+/// The node over its new input, with each call replaced by its column: one that stands there twice is
+/// two, unless both give the same. Columns and their names stay as they were.
 fn replace(
     node: &LogicalPlan,
     calls: &[Expr],
@@ -169,12 +181,19 @@ fn replace(
 ) -> Result<LogicalPlan> {
     let names = NamePreserver::new(node);
     let columns = node.schema().columns();
+    let is_once: Vec<bool> =
+        calls.iter().map(|call| Call::of(call).is_some_and(|c| !c.is_repeatable())).collect();
+    let mut is_taken = vec![false; calls.len()];
     let mut expressions = Vec::new();
     for expression in node.expressions() {
         let name = names.save(&expression);
         let rewritten = expression.transform_down(|e| {
-            Ok(match calls.iter().position(|call| *call == e) {
-                Some(i) => Transformed::yes(col(outputs[i].name())),
+            let is_left = |i: &usize| calls[*i] == e && !(is_once[*i] && is_taken[*i]);
+            Ok(match (0..calls.len()).find(is_left) {
+                Some(i) => {
+                    is_taken[i] = true;
+                    Transformed::yes(col(outputs[i].name()))
+                }
                 None => Transformed::no(e),
             })
         })?;

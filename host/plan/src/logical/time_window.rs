@@ -19,6 +19,10 @@ use super::{tagged_field, with_event_time_of};
 /// Name of the column that holds the starts.
 pub(super) const START: &str = "__window_start";
 
+/// Windows that a row may be in: a day's windows that begin each second. Each is a row of its own
+/// for all that comes after, so more of them is a slip of the unit and not a query.
+const WINDOWS_A_ROW_MAX: usize = 100_000;
+
 /// Sizes of windows in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct WindowShape {
@@ -53,10 +57,19 @@ impl WindowShape {
                 "window(): the slide_duration ({slide} microseconds) must be <= the window_duration ({size} microseconds)"
             );
         }
-        if start.abs() >= slide {
+        if start.unsigned_abs() >= slide.unsigned_abs() {
             return plan_err!("window(): the start has to be smaller than the slide");
         }
-        Ok(WindowShape { size, slide, start })
+        let shape = WindowShape { size, slide, start };
+        if shape.windows_a_time() > WINDOWS_A_ROW_MAX {
+            return plan_err!(
+                "window(): a row would be in {} windows of {}, one every {}; at most {WINDOWS_A_ROW_MAX} are possible, so take a longer slide or shorter windows",
+                shape.windows_a_time(),
+                Interval { micros: size },
+                Interval { micros: slide }
+            );
+        }
+        Ok(shape)
     }
 
     /// How many windows a time is in, at most.
@@ -177,4 +190,31 @@ impl UserDefinedLogicalNodeCore for TimeWindow {
 /// Size of a window as a literal.
 pub(crate) fn micros_literal(micros: i64) -> Expr {
     Expr::Literal(ScalarValue::Int64(Some(micros)), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(arguments: &[&str]) -> Result<WindowShape> {
+        let text = |text: &&str| Expr::Literal(ScalarValue::Utf8(Some((*text).to_owned())), None);
+        WindowShape::from_arguments(&arguments.iter().map(text).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_row_is_not_in_more_windows_than_can_be_meant() {
+        assert_eq!(shape(&["1 day", "1 second"]).unwrap().windows_a_time(), 86_400);
+        assert_eq!(shape(&["100 seconds", "1 millisecond"]).unwrap().windows_a_time(), 100_000);
+        let refused = shape(&["365 days", "1 millisecond"]).unwrap_err().to_string();
+        for words in ["31536000000 windows", "365 days", "1 millisecond", "at most 100000"] {
+            assert!(refused.contains(words), "no \"{words}\" in {refused}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_start_there_is_has_no_absolute_value_and_is_refused_all_the_same() {
+        let start = format!("{} microseconds", i64::MIN);
+        let refused = shape(&["2 seconds", "1 second", &start]).unwrap_err().to_string();
+        assert!(refused.contains("start has to be smaller"), "{refused}");
+    }
 }

@@ -89,7 +89,7 @@ impl PayloadDecoder for JsonPayload {
         Arc::clone(self.0.schema())
     }
 
-    fn decode(&mut self, payload: Option<&[u8]>) -> Result<(), ConnectorError> {
+    fn decode(&mut self, payload: Option<&[u8]>) -> Result<bool, ConnectorError> {
         self.0.decode_value(payload).map_err(|error| ConnectorError::fatal(error.to_string()))
     }
 

@@ -16,8 +16,11 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
+use super::held::grow;
 use super::inputs::Inputs;
 use super::properties::{debug_as_shown, one_input, plain};
+use crate::RunningBatch;
+use crate::memory::block_bytes;
 
 /// Puts a [`GatherExec`] below every operator that wants one partition and would be given several:
 /// it would read the first one, and leave the others and their state aside.
@@ -81,12 +84,16 @@ impl ExecutionPlan for GatherExec {
         _partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        let memory = RunningBatch::of(&context)?.memory().reserve("rows that are gathered");
         let mut input = Inputs::start(&self.input, &context)?;
         let rows = async move {
             let mut blocks = Vec::new();
             while let Some(block) = input.next().await? {
-                blocks.push(Ok(block));
+                let mut held = memory.part();
+                grow(&mut held, block_bytes(&block))?;
+                blocks.push((block, held));
             }
+            let blocks = blocks.into_iter().map(|(block, _)| Ok(block));
             Ok::<_, datafusion::error::DataFusionError>(futures::stream::iter(blocks))
         };
         let rows = futures::stream::once(rows).try_flatten();

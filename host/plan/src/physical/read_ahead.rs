@@ -1,26 +1,50 @@
-//! Rows of the next batch that are read while the last one is delivered.
+//! Rows of a source, read by a thread that may block.
 //!
 //! ```text
 //!  batch n      read, compute ──▶ deliver, commit
 //!  batch n + 1                    read ───────────▶ compute (reads on) ──▶ deliver, commit
 //! ```
 //!
+//! A source may have to wait for rows, for minutes where its place is slow. So no reading is done
+//! by the threads that compute: as many of them could wait as there are, and the query would stand
+//! still.
+//!
 //! Reading depends on a range alone, not on watermark, time or state: so it may begin before the
 //! batch does, once its range is fixed.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use datafusion::error::Result;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
-use tidemill_core::{BatchId, SourceRange, TRACE_TARGET};
-use tracing::debug_span;
+use futures::executor::block_on;
+use futures::stream;
+use tidemill_core::{BatchId, MemoryBudget, Reservation, SourceRange, TRACE_TARGET};
+use tokio::sync::mpsc::{Sender, channel};
+use tracing::{Span, debug_span};
 
 use super::scan::StreamScanExec;
+use crate::memory::block_bytes;
+use crate::threads::spawn_blocking;
 
 /// Record batches that one partition of a source is read ahead: 8 blocks of 8,192 rows.
 const AHEAD_BLOCKS: usize = 8;
+
+/// How errors about memory name rows that were read and not yet computed.
+const HOLDER: &str = "rows read ahead";
+
+/// The blocks of one partition, as they are read.
+pub(super) type Blocks = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// A block on its way to who computes, and its memory. Where that could not be reserved, the block
+/// is the only one on its way.
+type Passed = (Result<RecordBatch>, Option<Reservation>);
 
 /// The beginnings of ranges, by source, scan of it and partition. Dropped, it stops reading.
 #[derive(Default)]
@@ -35,32 +59,21 @@ struct Part {
 }
 
 impl ReadAhead {
-    /// Begins to read one partition. A thread that may block does it, for a source may have to
-    /// wait for rows.
+    /// Begins to read one partition.
     pub(crate) fn begin(
         &self,
         scan: &StreamScanExec,
         batch: BatchId,
         range: &SourceRange,
         partition: usize,
+        memory: &MemoryBudget,
     ) -> Result<()> {
-        let mut blocks = scan.read(range, partition)?;
         let source = scan.source().to_owned();
         let span = debug_span!(
             target: TRACE_TARGET, "read_ahead", batch = batch.0, source, partition
         );
-        let mut stream = RecordBatchReceiverStreamBuilder::new(scan.schema(), AHEAD_BLOCKS);
-        let sender = stream.tx();
-        stream.spawn_blocking(move || {
-            // Who does not want the rows any more hangs up.
-            while let Some(block) = span.in_scope(|| blocks.next()) {
-                if sender.blocking_send(block).is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        let part = Part { range: range.clone(), rows: stream.build() };
+        let rows = read_blocking(scan.schema(), scan.read(range, partition), span, memory)?;
+        let part = Part { range: range.clone(), rows };
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.insert((scan.source().to_owned(), scan.number(), partition), part);
         Ok(())
@@ -78,4 +91,79 @@ impl ReadAhead {
         let fits = part.range == *range && part.rows.schema() == scan.schema();
         fits.then_some(part.rows)
     }
+}
+
+/// Begins to read on a thread that may block. The stream has its rows; dropped, it stops reading
+/// after the next block.
+pub(super) fn read_blocking(
+    schema: SchemaRef,
+    open: impl FnOnce() -> Result<Blocks> + Send + 'static,
+    span: Span,
+    memory: &MemoryBudget,
+) -> Result<SendableRecordBatchStream> {
+    let (sender, receiver) = channel(AHEAD_BLOCKS);
+    let ahead = Ahead { sender, memory: memory.reserve(HOLDER) };
+    spawn_blocking(move || ahead.read(open, &span))
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let rows = stream::unfold(receiver, |mut receiver| async move {
+        let (block, _): Passed = receiver.recv().await?;
+        Some((block, receiver))
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+}
+
+/// The end of a queue at which a thread reads.
+struct Ahead {
+    sender: Sender<Passed>,
+    memory: Reservation,
+}
+
+impl Ahead {
+    fn read(&self, open: impl FnOnce() -> Result<Blocks>, span: &Span) {
+        let mut open = Some(open);
+        let mut blocks: Option<Blocks> = None;
+        let mut next = || -> Option<Result<RecordBatch>> {
+            if let Some(open) = open.take() {
+                match open() {
+                    Ok(opened) => blocks = Some(opened),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            blocks.as_mut()?.next()
+        };
+        loop {
+            let block = catch_unwind(AssertUnwindSafe(|| span.in_scope(&mut next)));
+            let Some(block) = block.unwrap_or_else(|panic| Some(Err(panicked(panic.as_ref()))))
+            else {
+                return;
+            };
+            let is_last = block.is_err();
+            // Who does not want the rows any more hangs up.
+            if !self.pass(block) || is_last {
+                return;
+            }
+        }
+    }
+
+    /// Hands a block over. Whether anybody wants more.
+    fn pass(&self, block: Result<RecordBatch>) -> bool {
+        let held = match &block {
+            Ok(rows) => {
+                let mut part = self.memory.part();
+                part.try_grow_ahead(block_bytes(rows)).then_some(part)
+            }
+            Err(_) => None,
+        };
+        // Without memory nothing is read ahead: all other blocks have to be taken first.
+        if held.is_none() && block_on(self.sender.reserve_many(AHEAD_BLOCKS)).is_err() {
+            return false;
+        }
+        self.sender.blocking_send((block, held)).is_ok()
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> DataFusionError {
+    let message = panic.downcast_ref::<&str>().copied();
+    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    exec_datafusion_err!("reading ended early: {}", message.unwrap_or("it panicked"))
 }

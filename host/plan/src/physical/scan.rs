@@ -17,12 +17,14 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use futures::stream::{self, BoxStream, StreamExt};
-use tidemill_core::{BatchId, ConnectorError, RangeReader, Slice, SourceRange, TRACE_TARGET};
+use tidemill_core::{
+    BatchId, ConnectorError, MemoryBudget, RangeReader, Slice, SourceRange, TRACE_TARGET,
+};
 use tracing::debug_span;
 
 use super::decode::JsonValue;
 use super::properties::{leaf, plain};
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{Blocks, ReadAhead, read_blocking};
 use crate::definition::ValueFormat;
 use crate::{PlanError, RunningBatch, SourceTable};
 
@@ -123,9 +125,6 @@ pub(crate) struct StreamScanExec {
     properties: Arc<PlanProperties>,
 }
 
-/// The blocks of one partition.
-type Blocks = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
-
 impl StreamScanExec {
     pub(crate) fn source(&self) -> &str {
         &self.source
@@ -141,27 +140,35 @@ impl StreamScanExec {
         batch: BatchId,
         range: &SourceRange,
         ahead: &ReadAhead,
+        memory: &MemoryBudget,
     ) -> Result<()> {
-        (0..self.slices).try_for_each(|partition| ahead.begin(self, batch, range, partition))
+        (0..self.slices)
+            .try_for_each(|partition| ahead.begin(self, batch, range, partition, memory))
     }
 
-    /// The rows of a partition, block by block.
-    pub(super) fn read(&self, range: &SourceRange, partition: usize) -> Result<Blocks> {
+    /// Opens a partition and reads it block by block. It may block.
+    pub(super) fn read(
+        &self,
+        range: &SourceRange,
+        partition: usize,
+    ) -> impl FnOnce() -> Result<Blocks> + Send + use<> {
         let slice = Slice { index: partition, count: self.slices };
-        let external = |error: ConnectorError| DataFusionError::External(Box::new(error));
-        let Some(value) = &self.value else {
-            let rows = self.reader.read(range, slice, &self.projection).map_err(external)?;
-            return Ok(Box::new(rows.map(move |rows| rows.map_err(external))));
-        };
-        let decoder =
-            value.decoder().map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let rows = self
-            .reader
-            .read_decoded(range, slice, &self.projection, value.payload, decoder)
-            .map_err(external)?;
+        let (reader, range) = (Arc::clone(&self.reader), range.clone());
+        let (projection, value) = (self.projection.clone(), self.value.clone());
         let schema = Arc::clone(self.properties.eq_properties.schema());
-        let value = Arc::clone(value);
-        Ok(Box::new(rows.map(move |rows| value.arrange(&schema, &rows.map_err(external)?))))
+        let external = |error: ConnectorError| DataFusionError::External(Box::new(error));
+        move || -> Result<Blocks> {
+            let Some(value) = value else {
+                let rows = reader.read(&range, slice, &projection).map_err(external)?;
+                return Ok(Box::new(rows.map(move |rows| rows.map_err(external))));
+            };
+            let decoder =
+                value.decoder().map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let rows = reader
+                .read_decoded(&range, slice, &projection, value.payload, decoder)
+                .map_err(external)?;
+            Ok(Box::new(rows.map(move |rows| value.arrange(&schema, &rows.map_err(external)?))))
+        }
     }
 
     /// The rows of a partition in the running batch: those that were read ahead, or read now.
@@ -176,10 +183,10 @@ impl StreamScanExec {
         if let Some(rows) = batch.ahead().take(self, range, partition) {
             return Ok(rows.boxed());
         }
-        let mut blocks = self.read(range, partition)?;
         let (number, source) = (batch.spec().batch.0, self.source.clone());
         let span = debug_span!(target: TRACE_TARGET, "read", batch = number, source, partition);
-        Ok(stream::iter(std::iter::from_fn(move || span.in_scope(|| blocks.next()))).boxed())
+        let read = self.read(range, partition);
+        Ok(read_blocking(self.schema(), read, span, batch.memory())?.boxed())
     }
 }
 

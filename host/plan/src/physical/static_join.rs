@@ -15,17 +15,29 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::{EmissionType, reset_plan_states};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
-    PlanProperties, SendableRecordBatchStream, collect,
+    PlanProperties, SendableRecordBatchStream, execute_stream,
 };
 use futures::StreamExt;
 use hashbrown::HashMap;
+use tidemill_core::Reservation;
 use tokio::sync::OnceCell;
+use tokio::task::coop::consume_budget;
 
+use super::held::{BOX_BYTES, grow, resize};
 use super::join_keys::{JoinKeys, KeyRows, fulfils};
 use super::output::Output;
 use super::properties::{debug_as_shown, one_input, plain};
-use super::stateful::{OUTPUT_ROWS, rows_of};
+use super::stateful::{OUTPUT_ROWS, in_blocks, rows_of};
+use crate::RunningBatch;
 use crate::logical::spark_name;
+use crate::memory::block_bytes;
+
+/// Rows of a table whose keys are looked up at a time.
+const INDEXED_ROWS: usize = 64 * 1024;
+/// Memory of a key beside its bytes: the two boxes, and its place in the index.
+const KEY_BYTES: usize = 2 * BOX_BYTES + 48;
+/// Memory of a row's number in the list of its key, which grows by doubling.
+const ROW_BYTES: usize = 8;
 
 /// How rows of the stream find those of the table.
 pub(super) struct StaticJoinPlan {
@@ -55,6 +67,8 @@ struct Lookup {
     /// All rows, where there is no key.
     all: Vec<u32>,
     has_null_key: bool,
+    /// Memory of all of it.
+    held: Reservation,
 }
 
 /// Joins a stream with a table.
@@ -88,28 +102,57 @@ impl StaticJoinExec {
 
 impl StaticJoinPlan {
     /// Reads the table.
-    async fn read(&self) -> Result<Lookup> {
+    async fn read(&self, context: &Arc<TaskContext>) -> Result<Lookup> {
+        let batch = RunningBatch::of(context)?;
+        let mut held = batch.memory().reserve("a table that the stream is joined with");
         // Parts of it may keep what came of an earlier attempt, an error too.
         let table = reset_plan_states(Arc::clone(&self.table))?;
-        let blocks = collect(table, Arc::new(TaskContext::default())).await?;
-        let mut rows = concat_batches(&self.table.schema(), &blocks)?;
-        if let Some(only) = &self.table_only {
-            rows = filter_record_batch(&rows, &fulfils(only, &rows)?)?;
+        let mut stream = execute_stream(table, Arc::clone(context))?;
+        let mut blocks = Vec::new();
+        while let Some(mut block) = stream.next().await.transpose()? {
+            if let Some(only) = &self.table_only {
+                block = filter_record_batch(&block, &fulfils(only, &block)?)?;
+            }
+            // Twice: for a moment there are the blocks, and the one that is made of them.
+            grow(&mut held, 2 * block_bytes(&block))?;
+            blocks.push(block);
         }
+        let rows = concat_batches(&self.table.schema(), &blocks)?;
+        drop(blocks);
+        resize(&mut held, block_bytes(&rows))?;
         let (by_key, all) = (HashMap::new(), Vec::new());
-        let mut lookup = Lookup { rows, by_key, all, has_null_key: false };
+        let mut lookup = Lookup { rows, by_key, all, has_null_key: false, held };
         if self.table_keys.expressions().is_empty() {
+            grow(&mut lookup.held, 4 * lookup.rows.num_rows() as u64)?;
             lookup.all = (0..lookup.rows.num_rows() as u32).collect();
             return Ok(lookup);
         }
-        let keys = self.table_keys.of(&lookup.rows)?;
-        lookup.has_null_key = keys.has_null;
-        for (row, key) in keys.bytes.iter().enumerate() {
-            if keys.can_meet[row] {
-                lookup.by_key.entry(key.as_ref().into()).or_default().push(row as u32);
-            }
-        }
+        self.index(&mut lookup)?;
         Ok(lookup)
+    }
+
+    /// Finds the rows of each key, some rows at a time.
+    fn index(&self, lookup: &mut Lookup) -> Result<()> {
+        let mut first = 0;
+        for block in in_blocks(&lookup.rows, INDEXED_ROWS) {
+            let keys = self.table_keys.of(&block)?;
+            let mut bytes = 0;
+            for (row, key) in keys.bytes.iter().enumerate().filter(|(row, _)| keys.can_meet[*row]) {
+                let number = (first + row) as u32;
+                match lookup.by_key.get_mut(key.as_ref()) {
+                    Some(rows) => rows.push(number),
+                    None => {
+                        lookup.by_key.insert(key.as_ref().into(), vec![number]);
+                        bytes += key.as_ref().len() + KEY_BYTES;
+                    }
+                }
+                bytes += ROW_BYTES;
+            }
+            lookup.has_null_key |= keys.has_null;
+            grow(&mut lookup.held, bytes as u64)?;
+            first += block.num_rows();
+        }
+        Ok(())
     }
 
     /// Joins a block of the stream.
@@ -141,6 +184,9 @@ impl StaticJoinPlan {
                         output.send(&pairs).await?;
                         mine.clear();
                         theirs.clear();
+                        // Pairs that do not fulfil the condition are not sent, and a table may have
+                        // millions of rows: the task must end when nobody wants it any more.
+                        consume_budget().await;
                     }
                 }
             }
@@ -245,11 +291,11 @@ impl ExecutionPlan for StaticJoinExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let mut input = self.input.execute(partition, context)?;
+        let mut input = self.input.execute(partition, Arc::clone(&context))?;
         let (plan, lookup) = (Arc::clone(&self.plan), Arc::clone(&self.lookup));
         Ok(Output::of(self.schema(), async move |output| {
             while let Some(block) = input.next().await.transpose()? {
-                let lookup = lookup.get_or_try_init(|| plan.read()).await?;
+                let lookup = lookup.get_or_try_init(|| plan.read(&context)).await?;
                 plan.join(&block, lookup, &output).await?;
             }
             Ok(())

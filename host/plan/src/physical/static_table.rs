@@ -10,14 +10,15 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::execution_plan::EmissionType;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use futures::stream;
+use tidemill_core::{ConnectorError, TRACE_TARGET};
+use tracing::debug_span;
 
 use super::properties::{debug_as_shown, leaf, plain};
-use crate::StaticTable;
+use super::read_ahead::{Blocks, read_blocking};
+use crate::{RunningBatch, StaticTable};
 
 /// A static table in a plan.
 pub(crate) struct StaticRows(pub(crate) StaticTable);
@@ -74,11 +75,17 @@ impl DisplayAs for StaticScanExec {
 impl ExecutionPlan for StaticScanExec {
     leaf!("StaticScan");
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let external = |error| DataFusionError::External(Box::new(error));
-        let rows = self.table.reader.read(&self.columns).map_err(external)?;
-        let rows = stream::iter(rows.map(move |rows| rows.map_err(external)));
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let batch = RunningBatch::of(&context)?;
+        let (reader, columns) = (Arc::clone(&self.table.reader), self.columns.clone());
+        let read = move || -> Result<Blocks> {
+            let external = |error: ConnectorError| DataFusionError::External(Box::new(error));
+            let rows = reader.read(&columns).map_err(external)?;
+            Ok(Box::new(rows.map(move |rows| rows.map_err(external))))
+        };
+        let (number, table) = (batch.spec().batch.0, self.table.name.clone());
+        let span = debug_span!(target: TRACE_TARGET, "read", batch = number, source = table);
         let schema = Arc::clone(self.properties.eq_properties.schema());
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        read_blocking(schema, read, span, batch.memory())
     }
 }

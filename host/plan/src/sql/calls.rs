@@ -5,15 +5,18 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, NullTreatment, ObjectName, OrderByExpr,
-    TimezoneInfo, TypedString, Value,
+    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, Ident, NullTreatment,
+    ObjectName, OrderByExpr, TimezoneInfo, TypedString, Value,
 };
 
 use super::cast::{CAST, TRY_CAST, is_of_type};
 use super::grouping::window_function;
-use super::parse::parse_expr;
 use super::patterns::to_chrono;
+use super::times::PARSED_TIME;
+use super::tree::{
+    self, arguments, as_boolean, as_text, boolean, call, case_when, cast, is_not_null, joined,
+    nested, not, quoted_call, set_arguments, text, whole,
+};
 
 /// Other names of functions.
 const NAMES: [(&str, &str); 24] = [
@@ -88,8 +91,9 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
         Expr::Function(function) => rewritten_call(function),
         Expr::CompoundFieldAccess { root, access_chain } => rewritten_access(root, access_chain),
         Expr::RLike { negated, expr, pattern, .. } => {
-            let not = if *negated { "NOT " } else { "" };
-            parse_expr(&format!("{not}regexp_like({expr}, {pattern})")).map(Some)
+            let operands = vec![expr.as_ref().clone(), pattern.as_ref().clone()];
+            let matches = Expr::Function(call("regexp_like", operands));
+            Ok(Some(if *negated { not(matches) } else { matches }))
         }
         Expr::Like { any: true, expr, pattern, negated, escape_char: None } => {
             like_any(expr, pattern, *negated)
@@ -98,7 +102,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
         // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if number.contains(['e', 'E']) => {
-                parse_expr(&format!("{CAST}('{number}', 'DOUBLE')")).map(Some)
+                Ok(Some(cast(text(number), "DOUBLE")))
             }
             _ => Ok(None),
         },
@@ -168,9 +172,15 @@ fn like_any(value: &Expr, patterns: &Expr, negated: bool) -> Result<Option<Expr>
         Expr::Nested(pattern) => std::slice::from_ref(pattern.as_ref()),
         _ => return Ok(None),
     };
-    let like = if negated { "NOT LIKE" } else { "LIKE" };
-    let each = patterns.iter().map(|pattern| format!("{value} {like} {pattern}"));
-    parse_expr(&format!("({})", each.collect::<Vec<_>>().join(" OR "))).map(Some)
+    let like = |pattern: &Expr| Expr::Like {
+        negated,
+        any: false,
+        expr: Box::new(value.clone()),
+        pattern: Box::new(pattern.clone()),
+        escape_char: None,
+    };
+    let each = patterns.iter().map(like).collect();
+    Ok(joined(each, &BinaryOperator::Or).map(|any| *nested(any)))
 }
 
 /// Fields of what a function gives, such as `window(…).start`.
@@ -178,41 +188,17 @@ fn rewritten_access(root: &Expr, access_chain: &[AccessExpr]) -> Result<Option<E
     if !matches!(root, Expr::Function(_)) {
         return Ok(None);
     }
-    let mut value = root.to_string();
+    let mut value = root.clone();
     for access in access_chain {
         let AccessExpr::Dot(Expr::Identifier(field)) = access else {
             return Ok(None);
         };
-        let field = match window_function(root) {
-            Some(_) => field.value.to_ascii_lowercase(),
-            None => field.value.replace('\'', "''"),
+        value = match window_function(root) {
+            Some(_) => tree::field(value, &field.value.to_ascii_lowercase()),
+            None => tree::field(value, &field.value),
         };
-        value = format!("get_field({value}, '{field}')");
     }
-    parse_expr(&value).map(Some)
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Function {
-    let args = arguments.into_iter().map(unnamed).collect();
-    Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    }
-}
-
-/// A cast to the type of that name.
-fn cast(expr: Expr, kind: &str) -> Expr {
-    Expr::Function(call(CAST, vec![expr, text(kind)]))
+    Ok(Some(value))
 }
 
 /// The literal pattern of a function, as DataFusion has it.
@@ -226,44 +212,6 @@ fn chrono_pattern(function: &str, pattern: &Expr) -> Result<Expr> {
     }
 }
 
-/// A call of a function whose arguments are as they have to be.
-fn quoted_call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let name = ObjectName::from(vec![Ident::with_quote('`', name)]);
-    Expr::Function(Function { name, ..call("", arguments) })
-}
-
-fn unnamed(expr: Expr) -> FunctionArg {
-    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-}
-
-fn text(value: &str) -> Expr {
-    Expr::value(Value::SingleQuotedString(value.to_owned()))
-}
-
-fn boolean(value: bool) -> Expr {
-    Expr::value(Value::Boolean(value))
-}
-
-fn as_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn as_boolean(expr: &Expr) -> Option<bool> {
-    match expr {
-        Expr::Value(value) => match value.value {
-            Value::Boolean(value) => Some(value),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// A whole number that is written out is an INT where it fits.
 fn as_int(expr: Expr) -> Expr {
     let is_int = match &expr {
@@ -274,26 +222,6 @@ fn as_int(expr: Expr) -> Expr {
         _ => false,
     };
     if is_int { cast(expr, "INT") } else { expr }
-}
-
-/// The arguments of a call that has nothing but expressions.
-fn arguments(function: &Function) -> Option<Vec<Expr>> {
-    let FunctionArguments::List(list) = &function.args else {
-        return None;
-    };
-    list.args
-        .iter()
-        .map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn set_arguments(function: &mut Function, arguments: Vec<Expr>) {
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args = arguments.into_iter().map(unnamed).collect();
-    }
 }
 
 fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
@@ -316,7 +244,7 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             args.truncate(1);
         }
         ("count_if", [condition]) => {
-            args = vec![parse_expr(&format!("CASE WHEN {condition} THEN 1 END"))?];
+            args = vec![case_when(condition.clone(), whole(1))];
             function.name = ObjectName::from(vec![Ident::new("count")]);
         }
         ("count", []) => {
@@ -325,25 +253,25 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             );
         }
         ("count" | "regr_count", [_, _, ..]) => {
-            let present = args.iter().map(|argument| format!("({argument}) IS NOT NULL"));
-            let present = present.collect::<Vec<_>>().join(" AND ");
-            args = vec![parse_expr(&format!("CASE WHEN {present} THEN 1 END"))?];
+            let present = args.into_iter().map(is_not_null).collect();
+            args = joined(present, &BinaryOperator::And)
+                .map(|present| case_when(present, whole(1)))
+                .into_iter()
+                .collect();
             function.name = ObjectName::from(vec![Ident::new("count")]);
         }
         ("date_format", [time, pattern]) => {
             args = vec![cast(time.clone(), "TIMESTAMP"), chrono_pattern(&name, pattern)?];
             function.name = ObjectName::from(vec![Ident::new("to_char")]);
         }
-        // Quoted, a name is not looked at again.
         ("to_timestamp" | "to_date", [time, pattern]) => {
             let pattern = chrono_pattern(&name, pattern)?;
-            let parsed = quoted_call("to_timestamp", vec![time.clone(), pattern]);
-            let kind = if name == "to_date" { "DATE" } else { "TIMESTAMP" };
-            return Ok(Some(cast(parsed, kind)));
+            let parsed = quoted_call(PARSED_TIME, vec![time.clone(), pattern]);
+            return Ok(Some(if name == "to_date" { cast(parsed, "DATE") } else { parsed }));
         }
         ("size", [_]) => {
             let size = quoted_call("size", args);
-            let absent = parse_expr(&format!("{CAST}(-1, 'INT')"))?;
+            let absent = cast(whole(-1), "INT");
             return Ok(Some(Expr::Function(call("nullif", vec![size, absent]))));
         }
         ("regexp_replace", [_, _, _]) => args.push(text("g")),
@@ -362,7 +290,7 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             function.name = ObjectName::from(vec![Ident::new("array_sort")]);
         }
         ("regr_avgx", [other, value]) | ("regr_avgy", [value, other]) => {
-            args = vec![parse_expr(&format!("CASE WHEN ({other}) IS NOT NULL THEN {value} END"))?];
+            args = vec![case_when(is_not_null(other.clone()), value.clone())];
             function.name = ObjectName::from(vec![Ident::new("avg")]);
         }
         // Of the most frequent values, the smallest: which is what `true` asks for.
@@ -380,10 +308,6 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             }
             None => return Ok(None),
         },
-        // What has no logarithm gives null.
-        ("ln" | "log10" | "log2", [value]) => {
-            args = vec![parse_expr(&format!("CASE WHEN ({value}) > 0 THEN {value} END"))?];
-        }
         (arithmetic, [_, _]) if ARITHMETIC.contains(&arithmetic) => {
             args = args.into_iter().map(as_int).collect();
         }

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tidemill_core::Interval;
 
-use super::parse::parse_expr;
+use super::tree::{arguments, cast, field, quoted_call};
 use super::{SESSION_WINDOW, WINDOW};
 
 /// Rewrites the GROUP BY of a SELECT, and what reads it: the SELECT's items, HAVING and ORDER BY.
@@ -147,15 +147,17 @@ impl VisitorMut for GroupingIds {
                 "[UNSUPPORTED_GROUPING_EXPRESSION] grouping()/grouping_id() can only be used with GroupingSets/Cube/Rollup".to_owned(),
             ));
         };
-        let arguments: Vec<String> = match list.args.as_slice() {
-            [] => grouped.iter().map(ToString::to_string).collect(),
-            arguments => arguments.iter().map(ToString::to_string).collect(),
+        let arguments = match list.args.as_slice() {
+            [] => Some(grouped.clone()),
+            _ => arguments(function),
+        };
+        let Some(arguments) = arguments else {
+            return ControlFlow::Break(DataFusionError::Plan(format!(
+                "{name}() takes expressions that are grouped by"
+            )));
         };
         let kind = if name == "grouping" { "TINYINT" } else { "BIGINT" };
-        match parse_expr(&format!("CAST(`grouping`({}) AS {kind})", arguments.join(", "))) {
-            Ok(id) => *expr = id,
-            Err(error) => return ControlFlow::Break(error),
-        }
+        *expr = cast(quoted_call("grouping", arguments), kind);
         ControlFlow::Continue(())
     }
 }
@@ -244,11 +246,7 @@ impl VisitorMut for WindowNames<'_> {
                 self.window.clone()
             }
             Expr::CompoundIdentifier(idents) if idents.len() == 2 && is_window(&idents[0]) => {
-                let field = idents[1].value.to_ascii_lowercase();
-                match parse_expr(&format!("get_field({}, '{field}')", self.window)) {
-                    Ok(expression) => expression,
-                    Err(error) => return ControlFlow::Break(error),
-                }
+                field(self.window.clone(), &idents[1].value.to_ascii_lowercase())
             }
             _ => return ControlFlow::Continue(()),
         };

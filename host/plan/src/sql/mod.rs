@@ -3,14 +3,22 @@
 mod aggregates;
 mod arithmetic;
 mod batch_time;
+mod bounded;
 mod bytes;
 mod calls;
 mod cast;
+mod coalesce;
 mod dialect;
 mod elements;
+#[cfg(test)]
+mod extremes;
 mod from_json;
 mod grouping;
+mod growth;
 mod intervals;
+mod lateral;
+mod limits;
+mod logarithm;
 mod names;
 mod naming;
 mod operators;
@@ -21,7 +29,9 @@ mod refusals;
 mod structs;
 mod substitute;
 mod texts;
+mod times;
 mod to_json;
+mod tree;
 mod using;
 mod window;
 
@@ -34,10 +44,12 @@ pub(crate) use aggregates::{
 };
 pub(crate) use arithmetic::{Operation, calculated};
 pub(crate) use batch_time::BatchTime;
+pub(crate) use bounded::{bounded, check_constants};
 pub(crate) use cast::{CAST, cast_to};
+pub(crate) use limits::QuerySize;
 pub(crate) use names::Names;
 pub(crate) use operators::Operators;
-pub(crate) use parse::parse_query;
+pub(crate) use parse::{Parsed, parse_query};
 pub(crate) use plugin_scalar::PluginScalar;
 pub(crate) use refusals::Refusals;
 pub(crate) use window::{
@@ -53,7 +65,10 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
         ScalarUDF::new_from_impl(window::WindowTime::default()),
         ScalarUDF::new_from_impl(from_json::FromJson::default()),
         ScalarUDF::new_from_impl(to_json::ToJson::default()),
+        ScalarUDF::new_from_impl(times::ParsedTime::default()),
+        ScalarUDF::new_from_impl(coalesce::Coalesce::default()),
     ];
+    functions.extend(logarithm::Logarithm::all().map(ScalarUDF::new_from_impl));
     functions.extend(BatchTime::all().into_iter().map(ScalarUDF::new_from_impl));
     functions.extend(arithmetic::Arithmetic::all().into_iter().map(ScalarUDF::new_from_impl));
     functions.extend(elements::Element::all().into_iter().map(ScalarUDF::new_from_impl));

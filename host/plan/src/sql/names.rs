@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::grouping::{window_function, window_named};
+use super::limits::QuerySize;
 use super::naming;
 
 /// Names that the text may mean, as they are written where they are defined.
@@ -15,26 +16,50 @@ use super::naming;
 pub(crate) struct Names {
     /// And each table's columns.
     tables: BTreeMap<String, Vec<String>>,
-    columns: BTreeSet<String>,
+    /// How much each table brings into a plan.
+    sizes: BTreeMap<String, QuerySize>,
+    columns: Spellings,
     /// Names that the text itself gives to columns.
-    aliases: BTreeSet<String>,
+    aliases: Spellings,
+    /// Functions that may give another value each time, by their lower case.
+    varying: BTreeSet<String>,
     /// Names that stand before a column's, by their lower case.
     qualifiers: BTreeMap<String, String>,
 }
 
 impl Names {
     /// Adds a table with its columns and their fields.
-    pub(crate) fn add_table(&mut self, name: &str, schema: &arrow::datatypes::Schema) {
+    pub(crate) fn add_table(
+        &mut self,
+        name: &str,
+        schema: &arrow::datatypes::Schema,
+        size: QuerySize,
+    ) {
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
         self.tables.insert(name.to_owned(), columns);
+        self.sizes.insert(name.to_lowercase(), size);
         for field in schema.fields() {
             self.add_field(field);
         }
     }
 
+    /// How much a table brings into the plan of who reads it; nothing, if there is none of that name.
+    pub(crate) fn size_of(&self, table: &str) -> Option<QuerySize> {
+        self.sizes.get(&table.to_lowercase()).copied()
+    }
+
+    /// Says that two calls of a function may give two values.
+    pub(crate) fn add_varying(&mut self, function: &str) {
+        self.varying.insert(function.to_lowercase());
+    }
+
+    pub(super) fn varies(&self, function: &str) -> bool {
+        !self.varying.is_empty() && self.varying.contains(&function.to_lowercase())
+    }
+
     /// Whether there is a column of that name.
     pub(super) fn has_column(&self, name: &str) -> bool {
-        self.columns.iter().any(|column| column.eq_ignore_ascii_case(name))
+        self.columns.has(name)
     }
 
     pub(super) fn forget_table(&mut self, name: &str) {
@@ -53,17 +78,16 @@ impl Names {
     /// Writes a column's name as where it is defined. Columns of tables go before names that the
     /// text gives.
     pub(super) fn spell_column(&self, ident: &mut Ident) {
-        if self.has_column(&ident.value) {
-            as_written(self.columns.iter(), ident);
-        } else {
-            as_written(self.aliases.iter(), ident);
+        match self.has_column(&ident.value) {
+            true => self.columns.spell(ident),
+            false => self.aliases.spell(ident),
         }
     }
 
     /// How a column of that name is written in the tables that there are; as it is here, if in none.
     pub(crate) fn known(&self, name: &str) -> String {
         let mut ident = Ident::new(name);
-        as_written(self.columns.iter(), &mut ident);
+        self.columns.spell(&mut ident);
         ident.value
     }
 
@@ -151,6 +175,37 @@ impl Names {
     }
 }
 
+/// Names, found without regard to case.
+#[derive(Default, Clone)]
+struct Spellings(BTreeMap<String, BTreeSet<String>>);
+
+impl Spellings {
+    fn insert(&mut self, name: String) {
+        self.0.entry(name.to_ascii_lowercase()).or_default().insert(name);
+    }
+
+    fn of(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.0.get(&name.to_ascii_lowercase())
+    }
+
+    /// In whatever case.
+    fn has(&self, name: &str) -> bool {
+        self.of(name).is_some()
+    }
+
+    /// In this very spelling.
+    fn contains(&self, name: &str) -> bool {
+        self.of(name).is_some_and(|spellings| spellings.contains(name))
+    }
+
+    /// Writes a name as the known one that differs from it in case only, if there is just one.
+    fn spell(&self, ident: &mut Ident) {
+        if let Some(spellings) = self.of(&ident.value) {
+            as_written(spellings.iter(), ident);
+        }
+    }
+}
+
 /// The known name that differs from `ident` in case only, if there is just one.
 fn as_written<'a>(known: impl Iterator<Item = &'a String> + Clone, ident: &mut Ident) {
     if known.clone().any(|name| *name == ident.value) {
@@ -190,7 +245,9 @@ impl Spell<'_> {
 
     fn alias(&mut self, alias: &mut TableAlias) {
         self.table(&mut alias.name);
-        self.0.aliases.extend(alias.columns.iter().map(|column| column.name.value.clone()));
+        for column in &alias.columns {
+            self.0.aliases.insert(column.name.value.clone());
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Operators and subscripts, planned as Spark means them.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
 };
@@ -9,8 +12,10 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
+use datafusion_spark::function::string::concat;
 
 use super::arithmetic::{Operation, calculated};
+use super::bounded::bounded;
 use super::cast::cast_to;
 use super::elements::{Access, Element};
 
@@ -35,6 +40,9 @@ impl ExprPlanner for Operators {
                 calculated(operation, operands.0, operands.1)?
             }
             (None, Some(operator)) => compared(&expr, operator, &left, &right),
+            (None, None) if expr.op == BinaryOperator::StringConcat => {
+                concatenated(&expr, &left, &right)
+            }
             (None, None) => None,
         };
         Ok(match planned {
@@ -84,6 +92,20 @@ fn comparison(op: &BinaryOperator) -> Option<Operator> {
         BinaryOperator::GtEq => Operator::GtEq,
         _ => return None,
     })
+}
+
+/// Texts one after the other are one call, which knows how long the result will be.
+fn concatenated(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    if *left != DataType::Utf8 || *right != DataType::Utf8 {
+        return None;
+    }
+    let function = Arc::new(bounded(&concat())?);
+    let mut texts = match &expr.left {
+        Expr::ScalarFunction(call) if *call.func == *function => call.args.clone(),
+        other => vec![other.clone()],
+    };
+    texts.push(expr.right.clone());
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(function, texts)))
 }
 
 /// A text beside a number is read as a number.

@@ -25,26 +25,34 @@ use super::aggregates::is_aggregate;
 use super::calls;
 use super::dialect::Spark;
 use super::grouping::{SameSpelling, rewrite_grouping, window_named};
+use super::lateral::resolve_aliases;
+use super::limits::{self, QuerySize};
 use super::names::{Names, default_name};
 use super::refusals::Refusals;
 use super::structs::name_fields;
-use super::substitute::{substitute_aliases, substitute_in_having};
+use super::substitute::substitute_in_having;
 use super::texts;
 use super::using::rewrite_joins;
 use crate::counters;
 
+/// A SELECT, as DataFusion plans it.
+pub(crate) struct Parsed {
+    pub(crate) statement: DataFusionStatement,
+    /// What it brings into the plan of who reads it.
+    pub(crate) size: QuerySize,
+}
+
 /// Parses one SELECT.
-pub(crate) fn parse_query(
-    text: &str,
-    names: &Names,
-    refusals: &Refusals,
-) -> Result<DataFusionStatement> {
+///
+/// # Errors
+/// It is none, or too large (see `limits`), or asks what streams cannot answer.
+pub(crate) fn parse_query(text: &str, names: &Names, refusals: &Refusals) -> Result<Parsed> {
     counters::count_parsed();
-    let mut statements =
-        parse_sql(text).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    let mut statements = parse_sql(text)?;
     let (Some(Statement::Query(mut query)), None) = (statements.pop(), statements.pop()) else {
         return plan_err!("a step is one SELECT, and nothing else");
     };
+    let size = limits::measure(&query, &|table| names.size_of(table))?;
     refusals.check(&query)?;
     let mut names = names.clone();
     names.spell_aliases(&mut query);
@@ -55,15 +63,26 @@ pub(crate) fn parse_query(
     if let ControlFlow::Break(error) = outcome {
         return Err(error);
     }
-    Ok(DataFusionStatement::Statement(Box::new(Statement::Query(query))))
+    let statement = DataFusionStatement::Statement(Box::new(Statement::Query(query)));
+    Ok(Parsed { statement, size })
 }
 
 /// The parser takes `struct(…)` for a literal, in which it knows no `*`; as a quoted name the star
 /// passes.
-fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
+fn parse_sql(text: &str) -> Result<Vec<Statement>> {
+    let wrong = |error: ParserError| match error {
+        ParserError::RecursionLimitExceeded => DataFusionError::Plan(format!(
+            "more than {} parentheses, calls or queries are within one another; put a part of them into a column of a step before",
+            limits::NESTING_MAX
+        )),
+        other => DataFusionError::Plan(other.to_string()),
+    };
+    limits::check_text(text)?;
     let dialect = Spark::written();
     let mut tokenizer = Tokenizer::new(&dialect, text).with_unescape(false);
-    let mut tokens = texts::read(tokenizer.tokenize_with_location()?);
+    let tokens = tokenizer.tokenize_with_location().map_err(|error| wrong(error.into()))?;
+    let mut tokens = texts::read(tokens);
+    limits::check_tokens(&tokens)?;
     type_numbers(&mut tokens);
     let mut significant: Vec<&mut TokenWithSpan> =
         tokens.iter_mut().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
@@ -75,30 +94,38 @@ fn parse_sql(text: &str) -> Result<Vec<Statement>, ParserError> {
             significant[at].token = Token::make_word(ALL_COLUMNS, Some('`'));
         }
     }
-    Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements()
+    Parser::new(&dialect)
+        .with_recursion_limit(limits::NESTING_MAX)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map_err(wrong)
 }
 
 /// Numbers with the letter of their type, such as `1.5D`: a DOUBLE is one with an exponent from
 /// here on, and the others are what they are without it.
 fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
-    let mut at = 1;
-    while at < tokens.len() {
-        let letter = match (&tokens[at - 1].token, &tokens[at].token) {
-            (Token::Number(..), Token::Word(word)) if word.quote_style.is_none() => {
+    let mut typed: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens.drain(..) {
+        let letter = match (typed.last().map(|before| &before.token), &token.token) {
+            (Some(Token::Number(..)), Token::Word(word)) if word.quote_style.is_none() => {
                 word.value.to_ascii_lowercase()
             }
             _ => String::new(),
         };
-        if let ("d" | "f" | "bd" | "s" | "y", Token::Number(number, _)) =
-            (letter.as_str(), &mut tokens[at - 1].token)
-        {
-            if matches!(letter.as_str(), "d" | "f") && !number.contains(['e', 'E']) {
-                number.push_str("e0");
+        let number = match typed.last_mut().map(|before| &mut before.token) {
+            Some(Token::Number(number, _)) => number,
+            _ => {
+                typed.push(token);
+                continue;
             }
-            tokens.remove(at);
+        };
+        match letter.as_str() {
+            "d" | "f" if !number.contains(['e', 'E']) => number.push_str("e0"),
+            "d" | "f" | "bd" | "s" | "y" => {}
+            _ => typed.push(token),
         }
-        at += 1;
     }
+    *tokens = typed;
 }
 
 /// The name that stands for `*` in `struct(*)`.
@@ -146,6 +173,7 @@ impl VisitorMut for Rewrite {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        limits::flatten(expr);
         match expr {
             Expr::Identifier(ident) => self.names.spell_column(ident),
             Expr::CompoundIdentifier(idents) => self.names.spell_path(idents),
@@ -201,11 +229,13 @@ fn rewrite_select(
     }
     name_fields(select, names)?;
     rewrite_joins(select, order_by.as_deref_mut(), names)?;
-    substitute_aliases(select, names);
-    substitute_in_having(select, &|name| is_aggregate(calls::name_here(name)));
+    resolve_aliases(select, order_by.as_deref(), names)?;
+    substitute_in_having(select, names, &|name| is_aggregate(calls::name_here(name)))?;
     rewrite_grouping(select, order_by)
 }
 
+/// One expression, for tests: what is rewritten is built as a tree (see `tree`).
+#[cfg(test)]
 pub(super) fn parse_expr(text: &str) -> Result<Expr> {
     let error = |error: ParserError| DataFusionError::Plan(error.to_string());
     Parser::new(&Spark::default()).try_with_sql(text).map_err(error)?.parse_expr().map_err(error)
@@ -237,8 +267,8 @@ mod tests {
         let mut names = Names::default();
         let column =
             arrow::datatypes::Field::new("orderTime", arrow::datatypes::DataType::Utf8, true);
-        names.add_table("Orders", &arrow::datatypes::Schema::new(vec![column]));
-        parse_query(text, &names, &Refusals::default()).unwrap().to_string()
+        names.add_table("Orders", &arrow::datatypes::Schema::new(vec![column]), QuerySize::TABLE);
+        parse_query(text, &names, &Refusals::default()).unwrap().statement.to_string()
     }
 
     #[test]
@@ -283,7 +313,7 @@ mod tests {
     fn all_columns_of_several_tables_are_no_struct() {
         let text = "SELECT struct(*) AS v FROM a JOIN b ON a.x = b.x";
         let error =
-            parse_query(text, &Names::default(), &Refusals::default()).unwrap_err().to_string();
+            parse_query(text, &Names::default(), &Refusals::default()).err().unwrap().to_string();
         assert!(error.contains("name the columns"), "{error}");
     }
 
@@ -292,8 +322,8 @@ mod tests {
         let text =
             "WITH orders AS (SELECT *, 1 AS more FROM orders) SELECT struct(*) AS v FROM orders";
         let mut names = Names::default();
-        names.add_table("Orders", &arrow::datatypes::Schema::empty());
-        let error = parse_query(text, &names, &Refusals::default()).unwrap_err().to_string();
+        names.add_table("Orders", &arrow::datatypes::Schema::empty(), QuerySize::TABLE);
+        let error = parse_query(text, &names, &Refusals::default()).err().unwrap().to_string();
         assert!(error.contains("name the columns"), "{error}");
     }
 

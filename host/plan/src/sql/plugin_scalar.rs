@@ -20,10 +20,16 @@ pub(crate) struct PluginScalar {
     name: String,
     input: SchemaRef,
     output: SchemaRef,
+    is_deterministic: bool,
     signature: Signature,
 }
 
 impl PluginScalar {
+    /// Whether equal arguments give equal results, as the plugin says.
+    pub(crate) fn is_deterministic(&self) -> bool {
+        self.is_deterministic
+    }
+
     pub(crate) fn module(&self) -> &Arc<dyn PluginModule> {
         &self.module
     }
@@ -77,6 +83,7 @@ fn scalar(
         name: function.name.clone(),
         input: Arc::clone(input),
         output: Arc::clone(output),
+        is_deterministic: function.deterministic,
         signature,
     }))
 }

@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    Expr, Ident, Query, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::names::Names;
-use super::parse::{ALL_COLUMNS, parse_expr};
+use super::parse::ALL_COLUMNS;
+use super::tree::{call, text};
 
 /// Rewrites every `struct(…)` of a SELECT to `named_struct`.
 pub(super) fn name_fields(select: &mut Select, names: &Names) -> Result<()> {
@@ -65,33 +66,27 @@ impl NameFields<'_> {
                         "struct(*) stands for all columns of one table, and this SELECT does not read just one that is no WITH or subquery; name the columns, or make a step of the inner query"
                     );
                 };
+                let quoted = |name: &String| Expr::Identifier(Ident::with_quote('`', name));
                 columns.iter().map(|name| (name.clone(), quoted(name))).collect()
             }
             values => values.iter().enumerate().map(field).collect::<Vec<_>>(),
         };
-        let fields: Vec<String> = fields
-            .into_iter()
-            .map(|(name, value)| format!("'{}', {value}", name.replace('\'', "''")))
-            .collect();
-        parse_expr(&format!("named_struct({})", fields.join(", "))).map(Some)
+        let pairs = fields.into_iter().flat_map(|(name, value)| [text(&name), value]).collect();
+        Ok(Some(Expr::Function(call("named_struct", pairs))))
     }
 }
 
 /// A field's name and value; what is no column is called by its place, as in Spark.
-fn field((index, value): (usize, &Expr)) -> (String, String) {
+fn field((index, value): (usize, &Expr)) -> (String, Expr) {
     match value {
-        Expr::Identifier(ident) => (ident.value.clone(), value.to_string()),
+        Expr::Identifier(ident) => (ident.value.clone(), value.clone()),
         Expr::CompoundIdentifier(idents) => {
             let last = idents.last().map(|ident| ident.value.clone());
-            (last.unwrap_or_default(), value.to_string())
+            (last.unwrap_or_default(), value.clone())
         }
-        Expr::Named { expr, name } => (name.value.clone(), expr.to_string()),
-        other => (format!("col{}", index + 1), other.to_string()),
+        Expr::Named { expr, name } => (name.value.clone(), expr.as_ref().clone()),
+        other => (format!("col{}", index + 1), other.clone()),
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }
 
 impl VisitorMut for NameFields<'_> {

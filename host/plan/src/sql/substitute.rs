@@ -1,11 +1,14 @@
 //! Expressions in the place of names that stand for them.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
+use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut,
 };
 
+use super::lateral::varies;
 use super::names::Names;
 
 /// Puts an expression in the place of each bare name that has one. Nested queries have names of
@@ -61,7 +64,19 @@ impl VisitorMut for Substitute<'_> {
 
 /// `SELECT k, sum(v) AS v … HAVING v > 1`: HAVING means the item, also where a column has its name.
 /// Within an aggregate it means the column.
-pub(super) fn substitute_in_having(select: &mut Select, is_aggregate: &dyn Fn(&str) -> bool) {
+///
+/// # Errors
+/// The item calls what gives another value each time: the rows would be chosen by a value that
+/// nobody sees.
+pub(super) fn substitute_in_having(
+    select: &mut Select,
+    names: &Names,
+    is_aggregate: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    if select.having.is_none() {
+        return Ok(());
+    }
+    let calls_again = Cell::new(false);
     let items = select.projection.iter().filter_map(|item| match item {
         SelectItem::ExprWithAlias { expr, alias } => Some((alias.value.clone(), expr.clone())),
         _ => None,
@@ -69,37 +84,16 @@ pub(super) fn substitute_in_having(select: &mut Select, is_aggregate: &dyn Fn(&s
     let items: Vec<(String, Expr)> = items.collect();
     let of = |ident: &Ident| {
         let named = |(name, _): &&(String, Expr)| name.eq_ignore_ascii_case(&ident.value);
-        items.iter().find(named).map(|(_, expr)| Expr::Nested(Box::new(expr.clone())))
+        let (_, expr) = items.iter().find(named)?;
+        calls_again.set(calls_again.get() || varies(expr, names));
+        Some(Expr::Nested(Box::new(expr.clone())))
     };
     let is_aggregate_call = |expr: &Expr| matches!(expr, Expr::Function(call) if is_aggregate(&call.name.to_string().to_lowercase()));
     substitute_outside(&mut select.having, &of, &is_aggregate_call);
-}
-
-/// `SELECT v * 2 AS d, d + 1`: the alias of an item before stands for it, unless there is a column
-/// of that name.
-pub(super) fn substitute_aliases(select: &mut Select, names: &Names) {
-    let from = select.from.iter();
-    let tables =
-        from.flat_map(|from| from.joins.iter().map(|j| &j.relation).chain([&from.relation]));
-    // Where not all columns are known, the name may be one of them.
-    let Some(columns) = tables.map(|table| names.columns_in(table)).collect::<Option<Vec<_>>>()
-    else {
-        return;
-    };
-    let columns = columns.concat();
-    let mut before: Vec<(String, Expr)> = Vec::new();
-    for item in &mut select.projection {
-        let SelectItem::ExprWithAlias { expr, alias } = item else {
-            continue;
-        };
-        substitute(expr, &|ident| {
-            let named = |name: &String| name.eq_ignore_ascii_case(&ident.value);
-            if columns.iter().any(named) {
-                return None;
-            }
-            let (_, expr) = before.iter().rev().find(|(name, _)| named(name))?;
-            Some(Expr::Nested(Box::new(expr.clone())))
-        });
-        before.push((alias.value.clone(), expr.clone()));
+    match calls_again.get() {
+        true => plan_err!(
+            "HAVING reads an alias for the call of a plugin's function that is not deterministic, and would call it again; call it in a step of its own, and filter in the next"
+        ),
+        false => Ok(()),
     }
 }

@@ -5,14 +5,14 @@
 
 use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
-    ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins,
-    WildcardAdditionalOptions,
+    BinaryOperator, ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
+    OrderBy, Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor,
+    TableWithJoins, WildcardAdditionalOptions,
 };
 
 use super::names::Names;
-use super::parse::parse_expr;
 use super::substitute::substitute;
+use super::tree::{binary, call, joined, nested};
 
 /// Rewrites the joins of a SELECT, and what reads their keys.
 pub(super) fn rewrite_joins(
@@ -160,10 +160,10 @@ fn merged(from: &mut TableWithJoins, names: &Names) -> Result<Vec<Columns>> {
             names.spell_column(&mut name);
             let left = take_key(&mut columns, &name)?;
             let right_key = right.column(&name);
-            on.push(format!("({left}) = {right_key}"));
+            on.push(binary(*nested(left.clone()), BinaryOperator::Eq, right_key.clone()));
             let value = match join_operator {
                 JoinOperator::FullOuter(_) => {
-                    parse_expr(&format!("coalesce({left}, {right_key})"))?
+                    Expr::Function(call("coalesce", vec![left, right_key]))
                 }
                 JoinOperator::Right(_) | JoinOperator::RightOuter(_) => right_key,
                 _ => left,
@@ -175,8 +175,10 @@ fn merged(from: &mut TableWithJoins, names: &Names) -> Result<Vec<Columns>> {
         columns = merged;
         let gives_right =
             !matches!(join_operator, JoinOperator::LeftSemi(_) | JoinOperator::LeftAnti(_));
-        if let (Some(constraint), false) = (constraint(join_operator), on.is_empty()) {
-            *constraint = JoinConstraint::On(parse_expr(&on.join(" AND "))?);
+        if let (Some(constraint), Some(on)) =
+            (constraint(join_operator), joined(on, &BinaryOperator::And))
+        {
+            *constraint = JoinConstraint::On(on);
         }
         if gives_right {
             columns.push(Columns::Of(right));

@@ -130,6 +130,23 @@ fn values_that_are_no_json_have_null_columns() {
         })
         .collect();
     assert_eq!(stripped, expected);
+    let warning = format!("the first is at offset 1 of partition 0 of the topic {}", input.name);
+    assert!(finished.stderr.contains("2 malformed rows of "), "{}", finished.stderr);
+    assert!(finished.stderr.contains(&warning), "{}", finished.stderr);
+}
+
+#[test]
+fn failfast_names_topic_partition_and_offset() {
+    let Some(input) = Topic::new(1) else { return };
+    input.write(&[Plain::value(0, "{\"order_id\":1}"), Plain::value(0, "{broken")]);
+    let bench = Workbench::new();
+    let job = forwarding(&input, &input, AVAILABLE_NOW);
+    let job =
+        job.replace("amount DOUBLE\" }", "amount DOUBLE\", options = { mode = \"FAILFAST\" } }");
+    let (head, _) = job.split_once("[[step]]").unwrap();
+    bench.write("job.toml", format!("{head}[sink]\nformat = \"noop\"\n"));
+    let place = format!("offset 1 of partition 0 of the topic {}: ", input.name);
+    bench.run(&["run", "job.toml"]).expect_failure(1, &[&place, "[MALFORMED_RECORD_IN_PARSING]"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod broker;
 mod crash;
 mod example;
 mod jobs;
+mod places;
 mod security;
 mod sink;
 mod source;

@@ -7,12 +7,11 @@ use arrow::array::{
     StringBuilder, StructBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields};
+use tidemill_connectors::contract::delivery;
 use tidemill_connectors::{SinkConfig, SinkContext, plan_sink};
-use tidemill_core::{Attempt, BatchId, Begin, ConnectorError, Delivery, OutputMode, QueryId, Sink};
+use tidemill_core::{Begin, ConnectorError, OutputMode, QueryId, Sink};
 
 use super::broker::{Plain, Topic};
-
-const DELIVERY: Delivery = Delivery { batch: BatchId(0), attempt: Attempt(0), call: 1 };
 
 fn open(topic: &Topic, rows: &RecordBatch, options: &[(&str, &str)]) -> Box<dyn Sink> {
     let mut all = vec![("kafka.bootstrap.servers", topic.bootstrap.as_str())];
@@ -20,7 +19,7 @@ fn open(topic: &Topic, rows: &RecordBatch, options: &[(&str, &str)]) -> Box<dyn 
     let config = SinkConfig {
         name: "out".to_owned(),
         format: "kafka".to_owned(),
-        options: all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        options: all.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect(),
         schema: Some(rows.schema()),
         output_mode: OutputMode::Append,
         ..SinkConfig::default()
@@ -29,7 +28,7 @@ fn open(topic: &Topic, rows: &RecordBatch, options: &[(&str, &str)]) -> Box<dyn 
 }
 
 fn deliver(sink: &mut dyn Sink, rows: &RecordBatch) -> Result<(), ConnectorError> {
-    assert_eq!(sink.begin(DELIVERY)?, Begin::Wanted);
+    assert_eq!(sink.begin(delivery(0, 0, 1))?, Begin::Wanted);
     sink.write(rows)?;
     sink.prepare()?;
     sink.commit()
@@ -125,5 +124,6 @@ fn a_partition_that_is_not_there_fails_the_batch() {
     ]);
     let mut sink = open(&topic, &rows, &[("topic", &topic.name)]);
     let error = deliver(sink.as_mut(), &rows).unwrap_err().to_string();
-    assert!(error.contains("artition"), "{error}");
+    let words = format!("partition 7 of topic \"{}\", and it has partition 0 alone", topic.name);
+    assert!(error.contains(&words), "{error}");
 }

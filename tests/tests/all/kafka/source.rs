@@ -25,7 +25,7 @@ fn plan(bootstrap: &str, options: &[(&str, &str)]) -> Result<PlannedSource, Conf
     plan_source(SourceConfig {
         name: "s".to_owned(),
         format: "kafka".to_owned(),
-        options: options.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        options: options.map(|(k, v)| ((*k).to_owned(), (*v).into())).collect(),
         ..SourceConfig::default()
     })
 }

@@ -1,6 +1,6 @@
 //! What is inside of strings: escapes, and base64 where a column is binary.
 
-use super::{Result, SyntaxError, Tokens};
+use super::{Result, SyntaxError, Text, Tokens};
 use crate::text::decode_base64;
 
 impl Tokens<'_> {
@@ -86,6 +86,7 @@ impl Tokens<'_> {
                     return Ok(());
                 }
                 0..=0x7f => Unit::Char(char::from(byte)),
+                _ if self.text == Text::Line => self.wide_char(byte)?,
                 _ => {
                     self.at -= 1;
                     let c = self.peek_char();
@@ -109,6 +110,36 @@ impl Tokens<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// A character of several bytes, of which the first was taken. As Jackson reads them: only the
+    /// bits that say how long it is are looked at, and after an error reading goes on behind the
+    /// byte that does not fit, be it the closing quote.
+    fn wide_char(&mut self, first: u8) -> Result<Unit> {
+        let (more, bits) = match first {
+            0xc0..=0xdf => (1, first & 0x1f),
+            0xe0..=0xef => (2, first & 0x0f),
+            0xf0..=0xf7 => (3, first & 0x07),
+            _ => return Err(SyntaxError),
+        };
+        let mut code = u32::from(bits);
+        for _ in 0..more {
+            let byte = self.take().ok_or(SyntaxError)?;
+            if byte & 0xc0 != 0x80 {
+                return Err(SyntaxError);
+            }
+            code = code << 6 | u32::from(byte & 0x3f);
+        }
+        match code {
+            // Half a character, which belongs into an escape if anywhere.
+            0xd800..=0xdfff => Err(SyntaxError),
+            // More than there are characters: two halves that make none.
+            0x11_0000.. => {
+                self.string.push('?');
+                Ok(Unit::Char('?'))
+            }
+            _ => Ok(Unit::Escaped(code)),
         }
     }
 
@@ -142,6 +173,6 @@ impl Tokens<'_> {
 
 enum Unit {
     Char(char),
-    /// A code from `\u`, which may be half a character.
+    /// A code, which may be half a character.
     Escaped(u32),
 }

@@ -12,11 +12,13 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
-use tidemill_core::Bucket;
+use tidemill_core::{Bucket, Reservation};
 
 use super::super::encoding::{comparable, encoding};
+use super::super::held::resize;
 use super::super::stateful::OUTPUT_ROWS;
 use crate::logical::{EventTimeColumn, session_columns};
+use crate::memory::column_bytes;
 
 /// Columns of a partial aggregation: first the keys, then the states of each aggregate.
 pub(super) struct GroupLayout {
@@ -32,6 +34,10 @@ pub(super) struct GroupLayout {
     key_rows: RowConverter,
     state_rows: RowConverter,
 }
+
+/// Bytes of states after which accumulators are measured again, at the least: each is asked for each
+/// of its groups, so it is done the less often the more they hold.
+const MEASURED_BYTES: u64 = 1024 * 1024;
 
 /// The rows of a block that count, and the group of each.
 pub(super) type RowsAndGroups = (Vec<u64>, Vec<usize>);
@@ -139,8 +145,9 @@ impl GroupLayout {
         of_old: &[usize],
         blocks: &[RecordBatch],
         of_blocks: &[RowsAndGroups],
+        held: Reservation,
     ) -> Result<Vec<ArrayRef>> {
-        let mut merging = self.merging()?;
+        let mut merging = self.merging(held)?;
         for (old, groups) in old.chunks(OUTPUT_ROWS).zip(of_old.chunks(OUTPUT_ROWS)) {
             merging.add(&self.states_from_bytes(old.iter().map(AsRef::as_ref))?, groups)?;
         }
@@ -156,9 +163,9 @@ impl GroupLayout {
         merging.finish()
     }
 
-    /// A merge of states, which come in one go after the other.
-    pub(super) fn merging(&self) -> Result<Merging> {
-        Ok(Merging { accumulators: self.accumulators()?, groups: 0 })
+    /// A merge of states, which come in one go after the other. `held` is for its memory.
+    pub(super) fn merging(&self, held: Reservation) -> Result<Merging> {
+        Ok(Merging { accumulators: self.accumulators()?, groups: 0, held, fresh: 0 })
     }
 
     /// Accumulators without a group.
@@ -190,6 +197,9 @@ impl GroupLayout {
 pub(super) struct Merging {
     accumulators: Accumulators,
     groups: usize,
+    held: Reservation,
+    /// Bytes of states that came since they were measured.
+    fresh: u64,
 }
 
 impl Merging {
@@ -198,7 +208,13 @@ impl Merging {
     pub(super) fn add(&mut self, states: &[ArrayRef], groups: &[usize]) -> Result<()> {
         let Some(last) = groups.iter().max() else { return Ok(()) };
         self.groups = self.groups.max(last + 1);
-        self.accumulators.merge(states, groups, self.groups)
+        self.accumulators.merge(states, groups, self.groups)?;
+        self.fresh += states.iter().map(column_bytes).sum::<u64>();
+        if self.fresh < MEASURED_BYTES.max(self.held.bytes() / 4) {
+            return Ok(());
+        }
+        self.fresh = 0;
+        resize(&mut self.held, self.accumulators.size() as u64)
     }
 
     /// The states of all groups.
@@ -218,6 +234,11 @@ impl Accumulators {
             rest = others;
         }
         Ok(())
+    }
+
+    /// Bytes that they hold.
+    fn size(&self) -> usize {
+        self.accumulators.iter().map(|accumulator| accumulator.size()).sum()
     }
 
     /// The states of all groups.

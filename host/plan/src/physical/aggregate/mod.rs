@@ -27,19 +27,21 @@ use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    SendableRecordBatchStream, common, replace_children_if_necessary,
+    SendableRecordBatchStream, replace_children_if_necessary,
 };
-use futures::TryStreamExt;
-use tidemill_core::{OutputMode, TRACE_TARGET};
+use futures::{StreamExt, TryStreamExt};
+use tidemill_core::{OutputMode, Reservation, TRACE_TARGET};
 use tracing::{Instrument, debug_span};
 
 use self::groups::GroupLayout;
 use self::merge::Merge;
 use self::noted_input::{NotedInputExec, has_grand_total};
 use self::sessions::Sessions;
+use super::held::grow;
 use super::properties::{debug_as_shown, one_input, only, plain};
 use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
+use crate::memory::block_bytes;
 
 /// Merges partial groups with state.
 struct StatefulAggregateExec {
@@ -108,6 +110,19 @@ impl Stateful for AggregateExec {
     }
 }
 
+/// All blocks of a stream, and their memory.
+async fn collect(
+    mut stream: SendableRecordBatchStream,
+    mut held: Reservation,
+) -> Result<(Vec<RecordBatch>, Reservation)> {
+    let mut blocks = Vec::new();
+    while let Some(block) = stream.next().await.transpose()? {
+        grow(&mut held, block_bytes(&block))?;
+        blocks.push(block);
+    }
+    Ok((blocks, held))
+}
+
 debug_as_shown!(StatefulAggregateExec);
 
 impl DisplayAs for StatefulAggregateExec {
@@ -139,7 +154,8 @@ impl ExecutionPlan for StatefulAggregateExec {
         for partition in 0..self.input.output_partitioning().partition_count() {
             let stream = self.input.execute(partition, Arc::clone(&context))?;
             let span = debug_span!(target: TRACE_TARGET, "partial", batch = number, partition);
-            partials.push(SpawnedTask::spawn(common::collect(stream).instrument(span)));
+            let held = batch.memory().reserve("partial groups of an aggregation");
+            partials.push(SpawnedTask::spawn(collect(stream, held).instrument(span)));
         }
         let layout = Arc::clone(&self.layout);
         // Late rows and eviction go by the event time among the keys; in complete mode all stays,
@@ -151,22 +167,28 @@ impl ExecutionPlan for StatefulAggregateExec {
         let schema = self.schema();
         let output = Arc::clone(&schema);
         let rows = async move {
-            let mut blocks: Vec<RecordBatch> = Vec::new();
+            let memory = batch.memory().reserve("an aggregation");
+            let (mut blocks, mut held): (Vec<RecordBatch>, Vec<Reservation>) = Default::default();
             for (partition, partial) in partials.into_iter().enumerate() {
-                let groups =
+                let (groups, of_groups) =
                     partial.join_unwind().await.map_err(|e| exec_datafusion_err!("{e}"))??;
+                held.push(of_groups);
                 if !is_noted || batch.had_input(whole.operator.0, partition) {
                     blocks.extend(groups);
                 }
             }
             let span = debug_span!(target: TRACE_TARGET, "merge_state", batch = number);
             let rows = span.in_scope(|| match layout.session {
-                None => Merge::new(layout, placement, &batch).run(&batch, &blocks, &output),
+                None => {
+                    let merge = Merge::new(layout, placement, &batch);
+                    merge.run(&batch, &blocks, &output, &memory)
+                }
                 Some(bounds) => {
-                    Sessions::new(layout, bounds, placement, &batch).run(&batch, &blocks, &output)
+                    let sessions = Sessions::new(layout, bounds, placement, &batch);
+                    sessions.run(&batch, &blocks, &output, &memory)
                 }
             })?;
-            Ok::<_, DataFusionError>(futures::stream::iter(rows.into_iter().map(Ok)))
+            Ok::<_, DataFusionError>(futures::stream::iter(rows))
         };
         let stream = futures::stream::once(rows).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))

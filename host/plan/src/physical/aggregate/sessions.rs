@@ -15,15 +15,21 @@ use arrow::row::Rows;
 use datafusion::common::{exec_datafusion_err, exec_err};
 use datafusion::error::Result;
 use hashbrown::HashMap;
-use tidemill_core::{Bucket, OutputMode, ShardId, split_member};
+use tidemill_core::{Bucket, OutputMode, Reservation, ShardId, split_member};
 
+use super::super::held::{BOX_BYTES, Held, grow};
 use super::super::stateful::{OUTPUT_ROWS, OperatorState, Placement, StateCounts};
 use super::groups::GroupLayout;
-use super::merge::result;
+use super::merge::{Results, result};
 use crate::RunningBatch;
 
 /// Spark's name for the operator.
 pub(super) const OPERATOR_NAME: &str = "sessionWindowStateStoreSaveExec";
+
+/// Memory of a key beside its bytes, which are there twice.
+const KEY_BYTES: usize = size_of::<Key>() + size_of::<(Box<[u8]>, usize)>();
+/// Memory of a session of the state beside the bytes of its value.
+const OLD_BYTES: usize = size_of::<Piece>() + size_of::<(usize, Bucket, u64)>();
 
 pub(super) struct Sessions {
     layout: Arc<GroupLayout>,
@@ -78,7 +84,6 @@ struct Joined {
 }
 
 /// What the merge works on.
-#[derive(Default)]
 struct Work {
     keys: Vec<Key>,
     index: HashMap<Box<[u8]>, usize>,
@@ -86,24 +91,43 @@ struct Work {
     old_states: Vec<Box<[u8]>>,
     old_places: Vec<(usize, Bucket, u64)>,
     dropped: u64,
+    held: Held,
+}
+
+impl Work {
+    fn new(memory: &Reservation) -> Work {
+        let (keys, index) = (Vec::new(), HashMap::new());
+        let (old_states, old_places) = (Vec::new(), Vec::new());
+        let held = Held::new(memory.part());
+        Work { keys, index, old_states, old_places, dropped: 0, held }
+    }
 }
 
 /// Sessions with their states, on their way out.
-#[derive(Default)]
 struct Emitted {
     keys: Vec<Box<[u8]>>,
     bounds: Vec<(i64, i64)>,
     states: Vec<Box<[u8]>>,
     /// Whether the state has a key that no session has.
     is_damaged: bool,
+    held: Held,
 }
 
 impl Emitted {
+    fn new(memory: &Reservation) -> Emitted {
+        let (keys, bounds, states) = (Vec::new(), Vec::new(), Vec::new());
+        let held = Held::new(memory.part());
+        Emitted { keys, bounds, states, is_damaged: false, held }
+    }
+
     fn push(&mut self, bucket: Bucket, key: &[u8], state: &[u8]) {
         let Some((group, member)) = split_member(key) else {
             self.is_damaged = true;
             return;
         };
+        if !self.held.add(group.len() + state.len() + 2 * BOX_BYTES + size_of::<(i64, i64)>()) {
+            return;
+        }
         self.keys.push(group.into());
         self.bounds.push((start_of(member), bucket.0));
         self.states.push(state.into());
@@ -129,25 +153,37 @@ impl Sessions {
         Sessions { layout, bounds, placement, state: placement.open(batch) }
     }
 
+    /// Joins the blocks of partial sessions with those of the state. `memory` is for what is held
+    /// meanwhile.
     pub(super) fn run(
-        &self,
+        self,
         batch: &RunningBatch,
         blocks: &[RecordBatch],
         schema: &SchemaRef,
-    ) -> Result<Vec<RecordBatch>> {
-        let mut work = self.gather(batch, blocks)?;
+        memory: &Reservation,
+    ) -> Result<Results> {
+        let mut work = self.gather(batch, blocks, memory)?;
         let joined = join_pieces(&mut work);
-        let states = self.merge(&work, &joined, blocks)?;
+        let mut of_new = memory.part();
+        grow(&mut of_new, joined.bytes())?;
+        let states = self.merge(&work, &joined, blocks, memory)?;
+        let bytes: u64 = states.iter().map(|state| state.get_array_memory_size() as u64).sum();
+        grow(&mut of_new, bytes)?;
         let states = self.layout.states_to_bytes(&states, joined.changed.len())?;
+        grow(&mut of_new, states.size() as u64)?;
         let replaced = self.replace(&work, &joined, &states)?;
         let mode = self.placement.mode;
-        let mut expired = Emitted::default();
+        let mut leaving = Emitted::new(memory);
         let evicted = match mode {
-            OutputMode::Complete => 0,
+            OutputMode::Complete => {
+                self.state.visit_all(&mut |at, key, state| leaving.push(at, key, state))?;
+                0
+            }
             OutputMode::Append | OutputMode::Update => {
-                self.state.evict(batch, &mut |at, key, state| expired.push(at, key, state))?
+                self.state.evict(batch, &mut |at, key, state| leaving.push(at, key, state))?
             }
         };
+        leaving.held.check()?;
         let counts = StateCounts {
             // Spark puts all sessions of a key that had a row.
             updated: joined.changed.len() as u64 + joined.unchanged,
@@ -155,21 +191,22 @@ impl Sessions {
             dropped: work.dropped,
             ..StateCounts::default()
         };
-        let rows = match mode {
-            OutputMode::Complete => {
-                let mut all = Emitted::default();
-                self.state.visit_all(&mut |at, key, state| all.push(at, key, state))?;
-                self.emit(&all, schema)?
-            }
-            OutputMode::Append | OutputMode::Update => self.emit(&expired, schema)?,
-        };
         self.state.report(batch, OPERATOR_NAME, counts)?;
-        Ok(rows)
+        if leaving.is_damaged {
+            return exec_err!("the state of sessions is damaged: a key has no start");
+        }
+        Ok(self.emit(leaving, Arc::clone(schema)))
     }
 
     /// The states of the changed sessions.
-    fn merge(&self, work: &Work, joined: &Joined, blocks: &[RecordBatch]) -> Result<Vec<ArrayRef>> {
-        let mut merging = self.layout.merging()?;
+    fn merge(
+        &self,
+        work: &Work,
+        joined: &Joined,
+        blocks: &[RecordBatch],
+        memory: &Reservation,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut merging = self.layout.merging(memory.part())?;
         let pieces = joined.pieces.chunks(OUTPUT_ROWS).zip(joined.sessions.chunks(OUTPUT_ROWS));
         for (pieces, sessions) in pieces {
             // The old states of the chunk are the first of the sources, the blocks the others.
@@ -198,9 +235,14 @@ impl Sessions {
     }
 
     /// Finds the keys of all partial groups that are not late, and the sessions that they have.
-    fn gather(&self, batch: &RunningBatch, blocks: &[RecordBatch]) -> Result<Work> {
+    fn gather(
+        &self,
+        batch: &RunningBatch,
+        blocks: &[RecordBatch],
+        memory: &Reservation,
+    ) -> Result<Work> {
         let lateness = self.placement.lateness(batch.spec());
-        let mut work = Work::default();
+        let mut work = Work::new(memory);
         for (number, block) in blocks.iter().enumerate() {
             let keys = self.layout.key_bytes(block)?;
             let (starts, ends) = (times(block, self.bounds.0)?, times(block, self.bounds.1)?);
@@ -213,7 +255,9 @@ impl Sessions {
                 let key = self.key(&mut work, key.as_ref())?;
                 let from = Origin::Partial(number, row);
                 work.keys[key].pieces.push(Piece { start, end, from });
+                work.held.add(size_of::<Piece>());
             }
+            work.held.check()?;
         }
         Ok(work)
     }
@@ -227,8 +271,13 @@ impl Sessions {
         let shard = self.state.shard_of(bytes);
         let mut pieces = Vec::new();
         let (old_states, old_places) = (&mut work.old_states, &mut work.old_places);
+        let held = &mut work.held;
+        held.add(2 * (bytes.len() + BOX_BYTES) + KEY_BYTES);
         self.state.shard(shard, |state| {
             state.members(bytes, &mut |bucket, member, value| {
+                if !held.add(value.len() + BOX_BYTES + OLD_BYTES) {
+                    return;
+                }
                 let from = Origin::State(old_states.len());
                 pieces.push(Piece { start: start_of(member), end: bucket.0, from });
                 old_states.push(value.into());
@@ -265,15 +314,14 @@ impl Sessions {
         Ok(replaced)
     }
 
-    fn emit(&self, emitted: &Emitted, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-        if emitted.is_damaged {
-            return exec_err!("the state of sessions is damaged: a key has no start");
-        }
+    fn emit(self, emitted: Emitted, schema: SchemaRef) -> Results {
         let count = emitted.keys.len();
         let blocks = (0..count).step_by(OUTPUT_ROWS);
-        blocks
-            .map(|from| self.block(emitted, from..count.min(from + OUTPUT_ROWS), schema))
-            .collect()
+        Box::new(
+            blocks.map(move |from| {
+                self.block(&emitted, from..count.min(from + OUTPUT_ROWS), &schema)
+            }),
+        )
     }
 
     fn block(
@@ -327,6 +375,13 @@ fn join_pieces(work: &mut Work) -> Joined {
 }
 
 impl Joined {
+    /// Memory of it.
+    fn bytes(&self) -> u64 {
+        let pieces = self.pieces.len() * (size_of::<Origin>() + size_of::<usize>());
+        let old = self.of_old.len() * size_of::<Option<usize>>();
+        (pieces + old + self.changed.len() * size_of::<Session>()) as u64
+    }
+
     /// A session of a key, made of these pieces.
     fn add(&mut self, key: usize, pieces: &[Piece]) {
         if let [Piece { from: Origin::State(_), .. }] = pieces {

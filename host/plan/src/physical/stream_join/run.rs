@@ -8,8 +8,10 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_ar
 use arrow::compute::{filter_record_batch, not, take_arrays};
 use datafusion::common::{JoinType, exec_err};
 use datafusion::error::Result;
-use tidemill_core::{Bucket, ShardId};
+use tidemill_core::{Bucket, Reservation, ShardId};
+use tokio::task::coop::consume_budget;
 
+use super::super::held::{BOX_BYTES, Held};
 use super::super::join_keys::fulfils;
 use super::super::output::Output;
 use super::super::stateful::{OUTPUT_ROWS, OperatorState, Placement, StateCounts, rows_of};
@@ -19,6 +21,9 @@ use crate::RunningBatch;
 
 /// Rows of a batch that can have a number of their own.
 const ROWS_OF_A_BATCH: u64 = 1 << 32;
+
+/// Memory of a pair beside the bytes of the kept row.
+const CANDIDATE_BYTES: usize = size_of::<u32>() + size_of::<(Bucket, u64)>() + size_of::<usize>();
 
 /// A block with fewer rows is joined by one task: it would take longer to start others.
 const ROWS_SIDE_BY_SIDE: usize = 512;
@@ -54,10 +59,10 @@ struct ShardRun {
     /// Left rows of the state that met a right row of this block, in a left semi join: they leave
     /// once.
     given: HashSet<u64>,
+    memory: Reservation,
 }
 
 /// Pairs of a row of the block and one of the other side with an equal key.
-#[derive(Default)]
 struct Candidates {
     rows: Vec<u32>,
     /// Where each kept row is in the state.
@@ -65,10 +70,20 @@ struct Candidates {
     /// The bytes of the kept rows, one after the other, and where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    held: Held,
 }
 
 impl Candidates {
+    fn new(memory: &Reservation) -> Candidates {
+        let (rows, places, bytes, ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Candidates { rows, places, bytes, ends, held: Held::new(memory.part()) }
+    }
+
     fn push(&mut self, row: u32, bucket: Bucket, member: u64, kept: &[u8]) {
+        // Twice, as the vectors grow by doubling.
+        if !self.held.add(2 * (kept.len() + CANDIDATE_BYTES)) {
+            return;
+        }
         self.rows.push(row);
         self.places.push((bucket, member));
         self.bytes.extend(kept);
@@ -89,6 +104,7 @@ impl Candidates {
         self.places.clear();
         self.bytes.clear();
         self.ends.clear();
+        self.held.clear();
     }
 }
 
@@ -109,6 +125,7 @@ struct Part<'a> {
 impl Run {
     pub(super) fn new(plan: Arc<JoinPlan>, placement: Placement, batch: Arc<RunningBatch>) -> Run {
         let state = Arc::new(placement.open(&batch));
+        let memory = batch.memory().reserve("rows that meet in a join, or leave it");
         let shard = |shard| ShardRun {
             plan: Arc::clone(&plan),
             state: Arc::clone(&state),
@@ -118,6 +135,7 @@ impl Run {
             counts: StateCounts::default(),
             next_row: batch.spec().batch.0.wrapping_mul(ROWS_OF_A_BATCH),
             given: HashSet::new(),
+            memory: memory.part(),
         };
         let shards = state.all_shards().map(shard).collect();
         let counts = StateCounts::default();
@@ -202,7 +220,7 @@ impl ShardRun {
     ) -> Result<()> {
         // Left rows that were given before have left the state.
         self.given.clear();
-        let mut candidates = Candidates::default();
+        let mut candidates = Candidates::new(&self.memory);
         let mut group = vec![other.tag];
         let keys = &part.block.prepared.keys;
         for &row in own {
@@ -217,6 +235,7 @@ impl ShardRun {
                 });
                 Ok(())
             })?;
+            candidates.held.check()?;
             if candidates.len() >= OUTPUT_ROWS {
                 self.pair_all(part, other, &candidates, output).await?;
                 candidates.clear();
@@ -237,6 +256,9 @@ impl ShardRun {
             let some = from..candidates.len().min(from + OUTPUT_ROWS);
             let pairs = self.pair(part, other, candidates, some)?;
             output.send(&pairs).await?;
+            // Pairs that do not fulfil the condition are not sent: the task must end all the same
+            // when nobody wants it any more.
+            consume_budget().await;
         }
         Ok(())
     }
@@ -354,15 +376,17 @@ impl ShardRun {
     async fn finish(mut self, output: &Output) -> Result<StateCounts> {
         let plan = Arc::clone(&self.plan);
         let (mut left, mut right) = (Vec::new(), Vec::new());
+        let mut held = Held::new(self.memory.part());
         self.counts.removed +=
             self.state.evict_from(self.shard, &self.batch, &mut |_, key, kept| {
                 let is_left = key.first() == Some(&plan.left.tag);
                 let (side, rows) =
                     if is_left { (&plan.left, &mut left) } else { (&plan.right, &mut right) };
-                if side.is_preserved && kept[0] == ALONE {
+                if side.is_preserved && kept[0] == ALONE && held.add(kept.len() + BOX_BYTES) {
                     rows.push(Box::<[u8]>::from(&kept[1..]));
                 }
             })?;
+        held.check()?;
         for (of, side, rows) in [(Of::Left, &plan.left, left), (Of::Right, &plan.right, right)] {
             for rows in rows.chunks(OUTPUT_ROWS) {
                 let columns = side.columns(rows.iter().map(AsRef::as_ref))?;

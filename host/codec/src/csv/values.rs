@@ -1,0 +1,185 @@
+//! Cells as values, as Java's `parseInt` and its relatives read them.
+
+use crate::decode::columns::{Column, Values};
+use crate::decode::{parse_date, parse_decimal, parse_timestamp, parse_timestamp_ntz};
+
+use super::options::ValueRules;
+use arrow::datatypes::DataType;
+
+/// Adds a cell that is not null to its column. `false`: it is no value of the column's type, and
+/// the column has a null.
+pub(super) fn push(column: &mut Column, cell: &str, rules: &ValueRules) -> bool {
+    let done = push_value(column, cell, rules);
+    match done {
+        Some(()) => column.set_valid(),
+        None => column.push_null(),
+    }
+    done.is_some()
+}
+
+fn push_value(column: &mut Column, cell: &str, rules: &ValueRules) -> Option<()> {
+    let (precision, scale) = match column.data_type() {
+        DataType::Decimal128(precision, scale) => (*precision, *scale),
+        _ => (0, 0),
+    };
+    let has_zone = matches!(column.data_type(), DataType::Timestamp(_, Some(_)));
+    match &mut column.values {
+        Values::Text(bytes) | Values::Binary(bytes) => bytes.push(cell.as_bytes()),
+        Values::Int8(values) => values.push(i8::try_from(integer(cell)?).ok()?),
+        Values::Int16(values) => values.push(i16::try_from(integer(cell)?).ok()?),
+        Values::Int32(values) => values.push(i32::try_from(integer(cell)?).ok()?),
+        Values::Int64(values) => values.push(integer(cell)?),
+        Values::Float32(values) => values.push(float(cell, rules, float_of)?),
+        Values::Float64(values) => values.push(float(cell, rules, double_of)?),
+        Values::Boolean(bits) => bits.append(boolean(cell)?),
+        Values::Decimal(values) => values.push(decimal(cell, precision, scale)?),
+        Values::Date(values) => values.push(date(cell, rules)?),
+        Values::Timestamp(values) if has_zone => values.push(timestamp(cell, rules)?),
+        Values::Timestamp(values) => values.push(timestamp_ntz(cell, rules)?),
+        Values::List(..) | Values::Struct(_) | Values::Map(..) => return None,
+    }
+    Some(())
+}
+
+/// Digits of any script, with a sign or without.
+fn integer(cell: &str) -> Option<i64> {
+    if cell.is_ascii() {
+        // Unlike Rust's, Java's takes no sign alone either; both take one sign.
+        return cell.parse().ok();
+    }
+    ascii_digits(cell).parse().ok()
+}
+
+/// The text with digits of other scripts written as ASCII's, where Java takes them.
+fn ascii_digits(cell: &str) -> String {
+    /// The zeros of the scripts that Java 17 knows, in the plane where it looks at them.
+    const ZEROS: [u32; 36] = [
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
+        0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90,
+        0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0,
+        0xff10,
+    ];
+    let ascii = |c: char| {
+        let code = u32::from(c);
+        let zero = ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code));
+        zero.and_then(|zero| char::from_digit(code - zero, 10)).unwrap_or(c)
+    };
+    cell.chars().map(ascii).collect()
+}
+
+fn boolean(cell: &str) -> Option<bool> {
+    match cell {
+        _ if cell.eq_ignore_ascii_case("true") => Some(true),
+        _ if cell.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// Commas are for people, and do not count.
+fn decimal(cell: &str, precision: u8, scale: i8) -> Option<i128> {
+    if cell.is_ascii() && !cell.contains(',') {
+        return parse_decimal(cell, precision, scale);
+    }
+    parse_decimal(&ascii_digits(cell).replace(',', ""), precision, scale)
+}
+
+/// Names for what is no number, which can be set; else what `read` makes of it.
+fn float<F: From<f32>>(
+    cell: &str,
+    rules: &ValueRules,
+    read: impl Fn(&str) -> Option<F>,
+) -> Option<F> {
+    if cell == rules.nan {
+        return Some(F::from(f32::NAN));
+    }
+    if cell == rules.negative_infinity {
+        return Some(F::from(f32::NEG_INFINITY));
+    }
+    if cell == rules.infinity {
+        return Some(F::from(f32::INFINITY));
+    }
+    // Java's parser passes over blanks at both ends, and over the suffix of its own literals.
+    let text = cell.trim_matches(|c| c <= ' ');
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
+    match unsigned {
+        "NaN" => return Some(F::from(f32::NAN)),
+        "Infinity" => return Some(F::from(sign * f32::INFINITY)),
+        _ => {}
+    }
+    let digits = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
+    read(digits)
+}
+
+fn double_of(text: &str) -> Option<f64> {
+    if !is_decimal(text) {
+        return hexadecimal(text);
+    }
+    text.parse().ok()
+}
+
+fn float_of(text: &str) -> Option<f32> {
+    if !is_decimal(text) {
+        return hexadecimal(text).map(|value| value as f32);
+    }
+    text.parse().ok()
+}
+
+/// What Rust would take for more than a number is none.
+fn is_decimal(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
+}
+
+/// `0x1.8p3`. Digits past the first 15 cannot be told from zeros by a double, nearly.
+fn hexadecimal(text: &str) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let digits = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"))?;
+    let (mantissa, exponent) = digits.split_once(['p', 'P'])?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.len() + fraction.len() == 0 || whole.len() + fraction.len() > DIGITS_MAX {
+        return None;
+    }
+    let all_digits = whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_hexdigit());
+    let exponent: i32 = Some(exponent).filter(|_| all_digits)?.parse().ok()?;
+    let value = u64::from_str_radix(&format!("{whole}{fraction}"), 16).ok()?;
+    let shift = exponent.checked_sub(4 * i32::try_from(fraction.len()).ok()?)?;
+    let size = value as f64 * 2_f64.powi(shift);
+    Some(if negative { -size } else { size })
+}
+
+fn timestamp(cell: &str, rules: &ValueRules) -> Option<i64> {
+    let Some(pattern) = &rules.times.timestamp else { return parse_timestamp(cell) };
+    let falls_back = rules.times.fall_back == Some(true);
+    pattern.timestamp(cell).or_else(|| parse_timestamp(cell).filter(|_| falls_back))
+}
+
+fn timestamp_ntz(cell: &str, rules: &ValueRules) -> Option<i64> {
+    match &rules.times.timestamp_ntz {
+        None => parse_timestamp_ntz(cell),
+        Some(pattern) => pattern.timestamp_ntz(cell),
+    }
+}
+
+fn date(cell: &str, rules: &ValueRules) -> Option<i32> {
+    match (&rules.times.date, rules.times.fall_back) {
+        (None, Some(false)) => parse_date(cell).filter(|_| is_plain_date(cell)),
+        (None, _) => parse_date(cell),
+        (Some(pattern), Some(true)) => pattern.date(cell).or_else(|| parse_date(cell)),
+        (Some(pattern), _) => pattern.date(cell),
+    }
+}
+
+/// `yyyy-MM-dd`, as the default pattern has it.
+fn is_plain_date(cell: &str) -> bool {
+    let bytes = cell.as_bytes();
+    bytes.len() == 10
+        && bytes.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}

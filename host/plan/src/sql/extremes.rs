@@ -1,0 +1,339 @@
+//! Every function, operator and cast with extreme arguments from columns: it may fail, and must not
+//! panic, whatever rows come.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Int64Type, Schema};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, col};
+use datafusion::prelude::SessionContext;
+
+use crate::setup;
+
+/// Columns by their names, with what is extreme of each type.
+fn columns() -> Vec<(&'static str, ArrayRef)> {
+    let texts =
+        ["", "a", "ä𝄞", "-9223372036854775808", "%2147483647d%s", "0001-01-01", "{\"a\":1}"];
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
+        Some(vec![]),
+        Some(vec![Some(i64::MIN), None, Some(i64::MAX)]),
+        Some(vec![Some(0)]),
+        None,
+        Some(vec![None]),
+        Some(vec![Some(-1), Some(1)]),
+        Some(vec![Some(7); 40]),
+    ]);
+    let times =
+        vec![i64::MIN, -62_135_596_800_000_000, -1, 0, 1, 253_402_300_799_999_999, i64::MAX];
+    let largest = 10_i128.pow(38) - 1;
+    vec![
+        ("l", Arc::new(Int64Array::from(vec![i64::MIN, -1, 0, 1, 7, 2_147_483_648, i64::MAX]))),
+        ("i", Arc::new(Int32Array::from(vec![i32::MIN, -1, 0, 1, 2, 1_114_112, i32::MAX]))),
+        ("s", Arc::new(StringArray::from(texts.to_vec()))),
+        (
+            "d",
+            Arc::new(Float64Array::from(vec![
+                f64::NEG_INFINITY,
+                f64::MIN,
+                -0.0,
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                f64::INFINITY,
+                f64::NAN,
+            ])),
+        ),
+        ("t", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))),
+        ("a", Arc::new(lists)),
+        (
+            "day",
+            Arc::new(Date32Array::from(vec![i32::MIN, -719_162, -1, 0, 1, 2_932_896, i32::MAX])),
+        ),
+        (
+            "m",
+            Arc::new(
+                Decimal128Array::from(vec![-largest, -1, 0, 1, 10, largest / 2, largest])
+                    .with_precision_and_scale(38, 10)
+                    .unwrap(),
+            ),
+        ),
+        (
+            "b",
+            Arc::new(BooleanArray::from(vec![
+                Some(true),
+                Some(false),
+                None,
+                Some(true),
+                Some(false),
+                None,
+                Some(true),
+            ])),
+        ),
+        (
+            "bin",
+            Arc::new(BinaryArray::from(vec![
+                b"".as_slice(),
+                b"\xff",
+                b"a",
+                b"\0\0\0\0",
+                b"\xf0\x9f",
+                b"zz",
+                b"0",
+            ])),
+        ),
+    ]
+}
+
+/// Rows of one argument beside each value of the next.
+struct Rows {
+    table: Vec<RecordBatch>,
+    schema: DFSchema,
+    names: Vec<&'static str>,
+}
+
+/// Every column three times, for three arguments; a row for each pair of values, and the third goes
+/// along with some value.
+fn rows() -> Rows {
+    let columns = columns();
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let mut fields = Vec::new();
+    for place in 0..3 {
+        for (name, values) in &columns {
+            let name = format!("{name}{place}");
+            fields.push(arrow::datatypes::Field::new(name, values.data_type().clone(), true));
+        }
+    }
+    let arrow_schema = Arc::new(Schema::new(fields));
+    let count = columns[0].1.len();
+    let mut table = Vec::new();
+    for row in 0..count * count {
+        let picks = [row / count, row % count, (row * 3 + row / count) % count];
+        let values = picks.iter().flat_map(|pick| columns.iter().map(|(_, c)| c.slice(*pick, 1)));
+        table.push(RecordBatch::try_new(Arc::clone(&arrow_schema), values.collect()).unwrap());
+    }
+    let schema = DFSchema::try_from(arrow_schema.as_ref().clone()).unwrap();
+    Rows { table, schema, names }
+}
+
+/// The panics of an expression, over all rows.
+fn panics(context: &SessionContext, expr: &Expr, rows: &Rows, found: &mut BTreeSet<String>) {
+    let told = |panic: Box<dyn std::any::Any + Send>| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default()
+    };
+    let planned =
+        catch_unwind(AssertUnwindSafe(|| context.create_physical_expr(expr.clone(), &rows.schema)));
+    let planned = match planned {
+        Ok(Ok(planned)) => planned,
+        Ok(Err(_)) => return,
+        Err(panic) => {
+            found.insert(format!("{expr}, planned: {}", told(panic)));
+            return;
+        }
+    };
+    for row in &rows.table {
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            planned.evaluate(row).and_then(|value| value.into_array(1))
+        }));
+        match result {
+            Ok(Ok(values))
+                if values.data_type() != &planned.data_type(row.schema_ref()).unwrap() =>
+            {
+                found.insert(format!("{expr}: gave {}", values.data_type()));
+                return;
+            }
+            Ok(_) => {}
+            Err(panic) => {
+                found.insert(format!("{expr}: {}", told(panic)));
+                return;
+            }
+        }
+    }
+}
+
+/// All lists of arguments that are tried: of three, not all types with all.
+fn argument_lists(names: &[&'static str]) -> Vec<Vec<Expr>> {
+    let column = |name: &str, place: usize| col(format!("{name}{place}"));
+    let mut lists = vec![Vec::new()];
+    for first in names {
+        lists.push(vec![column(first, 0)]);
+        for second in names {
+            lists.push(vec![column(first, 0), column(second, 1)]);
+            for third in ["l", "s", "i"] {
+                lists.push(vec![column(first, 0), column(second, 1), column(third, 2)]);
+            }
+        }
+    }
+    lists
+}
+
+#[test]
+fn no_function_panics_on_extreme_values() {
+    let context = setup::streaming(1);
+    setup::register_functions(&context);
+    let state = context.state();
+    let functions: Vec<Arc<ScalarUDF>> = state
+        .scalar_functions()
+        .iter()
+        .filter(|(name, function)| *name == function.name())
+        .map(|(_, function)| Arc::clone(function))
+        .collect();
+    assert!(functions.len() > 200, "{}", functions.len());
+    let rows = rows();
+    let lists = argument_lists(&rows.names);
+    let found = thread::scope(|scope| {
+        let parts: Vec<_> = functions
+            .chunks(functions.len().div_ceil(2))
+            .map(|part| {
+                let (context, rows, lists) = (&context, &rows, &lists);
+                scope.spawn(move || {
+                    let mut found = BTreeSet::new();
+                    for function in part {
+                        let before = found.len();
+                        for list in lists {
+                            let expr = function.call(list.clone());
+                            let accepts = catch_unwind(AssertUnwindSafe(|| {
+                                expr.get_type(&rows.schema).is_ok()
+                            }));
+                            if accepts.unwrap_or(true) && found.len() < before + 3 {
+                                panics(context, &expr, rows, &mut found);
+                            }
+                        }
+                    }
+                    found
+                })
+            })
+            .collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect::<Vec<String>>()
+    });
+    assert!(found.is_empty(), "{} panic:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn no_operator_and_no_cast_panics_on_extreme_values() {
+    let context = setup::streaming(1);
+    setup::register_functions(&context);
+    let rows = rows();
+    let mut texts = Vec::new();
+    for first in &rows.names {
+        for second in &rows.names {
+            for operator in ["+", "-", "*", "/", "%", "DIV", "&", "|", "^", "=", "<", "||", "<=>"] {
+                texts.push(format!("{first}0 {operator} {second}1"));
+            }
+            for name in
+                ["date_add", "date_sub", "add_months", "pmod", "mod", "try_divide", "nullif"]
+            {
+                texts.push(format!("{name}({first}0, {second}1)"));
+            }
+            texts.push(format!("a0[{second}1]"));
+        }
+        for kind in [
+            "TINYINT",
+            "SMALLINT",
+            "INT",
+            "BIGINT",
+            "FLOAT",
+            "DOUBLE",
+            "DECIMAL(38, 0)",
+            "DECIMAL(38, 38)",
+            "DECIMAL(1, 0)",
+            "STRING",
+            "BINARY",
+            "BOOLEAN",
+            "DATE",
+            "TIMESTAMP",
+            "TIMESTAMP_NTZ",
+            "ARRAY<INT>",
+            "ARRAY<STRING>",
+        ] {
+            texts.push(format!("CAST({first}0 AS {kind})"));
+            texts.push(format!("try_cast({first}0 AS {kind})"));
+        }
+        for name in ["to_timestamp", "to_date"] {
+            for pattern in ["yyyy-MM-dd", "yyyy", "HH:mm", "DDD", "SSSSSS", "a", ""] {
+                texts.push(format!("{name}({first}0, '{pattern}')"));
+            }
+        }
+        for name in ["year", "month", "dayofweek", "date_format", "to_char"] {
+            texts.push(format!("{name}({first}0)"));
+            texts.push(format!("{name}({first}0, 'yyyy-MM-dd HH:mm:ss.SSS')"));
+        }
+        for interval in
+            ["1 YEAR", "2147483647 MONTHS", "9223372036854775807 MICROSECONDS", "-1 DAY"]
+        {
+            texts.push(format!("{first}0 + INTERVAL '{interval}'"));
+            texts.push(format!("{first}0 - INTERVAL '{interval}'"));
+        }
+        texts.push(format!("-{first}0"));
+        texts.push(format!("~{first}0"));
+        texts.push(format!("{first}0 LIKE s1"));
+        texts.push(format!("{first}0 RLIKE s1"));
+        texts.push(format!("{first}0 IN (l1, i1)"));
+        texts.push(format!("{first}0 BETWEEN l1 AND i2"));
+    }
+    let mut found = BTreeSet::new();
+    let table = datafusion::datasource::MemTable::try_new(
+        Arc::clone(rows.table[0].schema_ref()),
+        vec![rows.table.clone()],
+    );
+    context.register_table("r", Arc::new(table.unwrap())).unwrap();
+    for text in &texts {
+        if let Err(panic) =
+            catch_unwind(AssertUnwindSafe(|| one(&context, text, &rows, &mut found)))
+        {
+            let told = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            found.insert(format!("{text}, planned: {told}"));
+        }
+    }
+    let found: Vec<String> = found.into_iter().collect();
+    assert!(found.is_empty(), "{} panic:\n{}", found.len(), found.join("\n"));
+}
+
+/// Plans a text as a query does, and looks at the expression that it became.
+fn one(context: &SessionContext, text: &str, rows: &Rows, found: &mut BTreeSet<String>) {
+    let (names, refusals) = (super::Names::default(), super::Refusals::default());
+    let Ok(parsed) = super::parse_query(&format!("SELECT {text} AS x FROM r"), &names, &refusals)
+    else {
+        return;
+    };
+    let plan = futures::executor::block_on(context.state().statement_to_plan(parsed.statement));
+    let Ok(plan) = plan.and_then(crate::logical::as_spark) else { return };
+    if let Some(expr) = plan.expressions().into_iter().next() {
+        // As the column of the table.
+        let expr = datafusion::common::tree_node::TreeNode::transform(expr, |e| match e {
+            Expr::Column(column) => Ok(datafusion::common::tree_node::Transformed::yes(
+                Expr::Column(datafusion::common::Column::new_unqualified(column.name)),
+            )),
+            other => Ok(datafusion::common::tree_node::Transformed::no(other)),
+        });
+        let before = found.len();
+        panics(context, &expr.unwrap().data.unalias(), rows, found);
+        if found.len() > before {
+            found.insert(format!("  that is {text}"));
+        }
+    }
+}
+
+#[test]
+fn a_constant_is_not_larger_than_a_row_may_be() {
+    let values = ScalarValue::new_list_nullable(
+        &vec![ScalarValue::Int64(Some(1)); 20_000],
+        &DataType::Int64,
+    );
+    let plan = datafusion::logical_expr::LogicalPlanBuilder::empty(true)
+        .project(vec![Expr::Literal(ScalarValue::List(values), None).alias("x")])
+        .unwrap()
+        .build()
+        .unwrap();
+    let error = super::check_constants(&plan).unwrap_err().to_string();
+    assert!(error.contains("put it into a table"), "{error}");
+}

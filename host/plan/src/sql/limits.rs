@@ -1,0 +1,344 @@
+//! How large a text of SQL may be, and how deep.
+//!
+//! Whoever goes through a tree goes as deep as it is, and plans of a query hold what it reads as
+//! often as it reads it. So both are measured before anything is planned, and what is beyond is
+//! refused by name. The numbers are far above what people write and below what a planner needs
+//! minutes for.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::common::{Result, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, ObjectName, Query, Select, Visit, Visitor,
+};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// Bytes of one text. A list of values for IN comes near it.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Words, numbers, texts and signs of one text.
+const TOKENS_MAX: usize = 250_000;
+/// Types within types, as in a schema.
+const TYPE_NESTING_MAX: usize = 100;
+/// Parentheses, calls, CASEs and queries within one another, which the parser goes into.
+pub(super) const NESTING_MAX: usize = 400;
+/// Expressions within one another, as `a + b + c` has two: hundreds of terms are written by programs.
+/// It is what has to fit on the stack of a thread that computes rows.
+const DEPTH_MAX: usize = 600;
+/// Terms of one AND or OR, which are laid flat.
+const TERMS_MAX: usize = 5_000;
+/// Columns that one SELECT names.
+const COLUMNS_MAX: usize = 5_000;
+/// SELECTs of a query, with those of the tables that it reads, each as often as it reads it.
+const SELECTS_MAX: usize = 1_000;
+/// Queries within one another, with those of the tables that they read.
+const QUERY_DEPTH_MAX: usize = 250;
+
+/// How much a table brings into the plan of who reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QuerySize {
+    selects: usize,
+    depth: usize,
+}
+
+impl QuerySize {
+    /// Of a table that is no query.
+    pub(crate) const TABLE: QuerySize = QuerySize { selects: 0, depth: 0 };
+
+    /// Of a query that reads it.
+    pub(crate) fn and_one(self) -> QuerySize {
+        QuerySize { selects: self.selects.saturating_add(1), depth: self.depth.saturating_add(1) }
+    }
+
+    /// Refuses more than a plan may hold.
+    pub(crate) fn check(self) -> Result<()> {
+        if self.selects > SELECTS_MAX {
+            return plan_err!(
+                "it comes to more than {SELECTS_MAX} SELECTs: those of a table or a WITH count as often as it is read; write the rows once to a place, and read them from there"
+            );
+        }
+        if self.depth > QUERY_DEPTH_MAX {
+            return plan_err!(
+                "more than {QUERY_DEPTH_MAX} queries are within one another, with those of the tables that are read"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a text that is too long to be looked at.
+pub(super) fn check_text(text: &str) -> Result<()> {
+    if text.len() > TEXT_BYTES_MAX {
+        return plan_err!(
+            "the text has {} bytes, and one of SQL may have {TEXT_BYTES_MAX}; put the values into a table",
+            text.len()
+        );
+    }
+    Ok(())
+}
+
+/// Refuses what the parser would go into too deep, or for too long.
+pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
+    let significant =
+        || tokens.iter().map(|token| &token.token).filter(|t| !matches!(t, Token::Whitespace(_)));
+    let count = significant().count();
+    if count > TOKENS_MAX {
+        return plan_err!(
+            "the text has {count} words and signs, and may have {TOKENS_MAX}; put the values into a table"
+        );
+    }
+    // `ARRAY<ARRAY<…`, and `INT[][]…`.
+    let (mut types, mut brackets): (usize, usize) = (0, 0);
+    let mut before = &Token::EOF;
+    for token in significant() {
+        match (before, token) {
+            (Token::Word(word), Token::Lt) if is_nesting(&word.value) => types += 1,
+            (_, Token::Gt) => types = types.saturating_sub(1),
+            (_, Token::ShiftRight) => types = types.saturating_sub(2),
+            (Token::LBracket, Token::RBracket) => brackets += 1,
+            (Token::RBracket, Token::LBracket) => {}
+            _ => brackets = 0,
+        }
+        if types > TYPE_NESTING_MAX || brackets > TYPE_NESTING_MAX {
+            return plan_err!("a type has more than {TYPE_NESTING_MAX} types within one another");
+        }
+        before = token;
+    }
+    Ok(())
+}
+
+/// Whether a word is a type that has others in it.
+fn is_nesting(word: &str) -> bool {
+    ["ARRAY", "MAP", "STRUCT"].iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Measures a query that reads tables of these sizes, and refuses what is too large.
+pub(super) fn measure(
+    query: &Query,
+    size_of: &dyn Fn(&str) -> Option<QuerySize>,
+) -> Result<QuerySize> {
+    let mut measure = Measure {
+        size_of,
+        known: BTreeMap::new(),
+        named: Vec::new(),
+        open: vec![QuerySize { selects: 0, depth: 0 }],
+        around: Vec::new(),
+        depth: 0,
+        terms: 0,
+    };
+    match query.visit(&mut measure) {
+        ControlFlow::Continue(()) => Ok(measure.open[0]),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Measure<'a> {
+    size_of: &'a dyn Fn(&str) -> Option<QuerySize>,
+    /// The sizes of WITH's tables, by their names in lower case.
+    known: BTreeMap<String, QuerySize>,
+    /// Queries that WITH gives a name, known by their places in memory.
+    named: Vec<(*const Query, String)>,
+    /// What was found so far in each query around the place that is looked at.
+    open: Vec<QuerySize>,
+    /// Whether each expression around it is an AND or an OR.
+    around: Vec<Option<bool>>,
+    /// How many of them count.
+    depth: usize,
+    /// How many operators of one AND or OR they are.
+    terms: usize,
+}
+
+/// Whether an expression is an AND (or an OR, which is false).
+fn conjunction(expr: &Expr) -> Option<bool> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::And, .. } => Some(true),
+        Expr::BinaryOp { op: BinaryOperator::Or, .. } => Some(false),
+        _ => None,
+    }
+}
+
+fn refused<T>(reason: String) -> ControlFlow<DataFusionError, T> {
+    ControlFlow::Break(DataFusionError::Plan(reason))
+}
+
+impl Measure<'_> {
+    /// Whether an expression goes on with the AND or OR that it is in.
+    fn goes_on(&self, kind: Option<bool>) -> bool {
+        kind.is_some() && self.around.last() == Some(&kind)
+    }
+
+    fn add(&mut self, size: QuerySize) -> ControlFlow<DataFusionError> {
+        if let Some(open) = self.open.last_mut() {
+            open.selects = open.selects.saturating_add(size.selects);
+            open.depth = open.depth.max(size.depth);
+            if let Err(error) = open.check() {
+                return ControlFlow::Break(error);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Visitor for Measure<'_> {
+    type Break = DataFusionError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<DataFusionError> {
+        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let name = table.alias.name.value.to_lowercase();
+            self.named.push((std::ptr::from_ref(table.query.as_ref()), name));
+        }
+        if self.open.len() > QUERY_DEPTH_MAX {
+            return refused(format!("more than {QUERY_DEPTH_MAX} queries are within one another"));
+        }
+        self.open.push(QuerySize { selects: 0, depth: 0 });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<DataFusionError> {
+        let Some(size) = self.open.pop() else { return ControlFlow::Continue(()) };
+        let size = QuerySize { depth: size.depth.saturating_add(1), ..size };
+        match self.named.iter().rposition(|(named, _)| std::ptr::eq(*named, query)) {
+            Some(place) => {
+                let (_, name) = self.named.swap_remove(place);
+                self.known.insert(name, size);
+                match size.check() {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(error),
+                }
+            }
+            None => self.add(size),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<DataFusionError> {
+        let columns = select.projection.len();
+        if columns > COLUMNS_MAX {
+            return refused(format!(
+                "a SELECT names {columns} columns, and may name {COLUMNS_MAX}; make an array or a map of what belongs together"
+            ));
+        }
+        self.add(QuerySize { selects: 1, depth: 0 })
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<DataFusionError> {
+        let Some(name) = relation.0.last().and_then(|part| part.as_ident()) else {
+            return ControlFlow::Continue(());
+        };
+        let known = self.known.get(&name.value.to_lowercase()).copied();
+        match known.or_else(|| (self.size_of)(&name.value)) {
+            Some(size) => self.add(size),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<DataFusionError> {
+        let kind = conjunction(expr);
+        if self.goes_on(kind) {
+            self.terms += 1;
+        } else {
+            self.depth += 1;
+        }
+        self.around.push(kind);
+        if self.depth > DEPTH_MAX {
+            return refused(format!(
+                "more than {DEPTH_MAX} expressions are within one another (each operator holds what is before it); put a part of them into a column of a step before"
+            ));
+        }
+        if self.terms > TERMS_MAX {
+            return refused(format!(
+                "an AND or OR has more than {TERMS_MAX} terms; write IN (…), or join a table of the values"
+            ));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<DataFusionError> {
+        self.around.pop();
+        if self.goes_on(conjunction(expr)) {
+            self.terms -= 1;
+        } else {
+            self.depth -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Lays the terms of an AND or an OR flat, so that nobody has to go deep for them. What is in them
+/// stays in its order.
+pub(super) fn flatten(expr: &mut Expr) {
+    const FEW: usize = 16;
+    let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } = expr else {
+        return;
+    };
+    let op = op.clone();
+    let mut count = 1;
+    let mut rest: &Expr = expr;
+    while let Expr::BinaryOp { left, op: other, .. } = rest
+        && *other == op
+    {
+        count += 1;
+        rest = left;
+    }
+    if count <= FEW {
+        return;
+    }
+    let mut terms = Vec::with_capacity(count);
+    let mut rest = std::mem::replace(expr, super::tree::boolean(true));
+    loop {
+        match rest {
+            Expr::BinaryOp { left, op: other, right } if other == op => {
+                terms.push(*right);
+                rest = *left;
+            }
+            first => {
+                terms.push(first);
+                break;
+            }
+        }
+    }
+    terms.reverse();
+    if let Some(joined) = super::tree::joined(terms, &op) {
+        *expr = joined;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use super::super::parse::parse_expr;
+    use super::*;
+
+    #[test]
+    fn terms_that_are_laid_flat_keep_their_order() {
+        let terms: Vec<String> = (0..1_000).map(|n| format!("n <> {n}")).collect();
+        let text = terms.join(" AND ");
+        let mut expr = parse_expr(&text).unwrap();
+        flatten(&mut expr);
+        assert_eq!(expr.to_string(), text);
+        let mut depth = 0;
+        let mut rest = &expr;
+        while let Expr::BinaryOp { left, op: BinaryOperator::And, .. } = rest {
+            depth += 1;
+            rest = left;
+        }
+        assert_eq!(depth, 10);
+    }
+
+    #[test]
+    fn types_are_told_from_comparisons() {
+        use super::super::dialect::Spark;
+        use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+        let tokens =
+            |text: &str| Tokenizer::new(&Spark::written(), text).tokenize_with_location().unwrap();
+        let comparisons = vec!["a < b"; 1_000].join(" AND ");
+        check_tokens(&tokens(&comparisons)).unwrap();
+        let columns = vec!["map < b"; 90].join(", ");
+        check_tokens(&tokens(&columns)).unwrap();
+        let deep = format!("CAST(x AS {}INT{})", "ARRAY<".repeat(101), ">".repeat(101));
+        assert!(check_tokens(&tokens(&deep)).is_err());
+        let deep = format!("x::INT{}", "[]".repeat(101));
+        assert!(check_tokens(&tokens(&deep)).is_err());
+    }
+}

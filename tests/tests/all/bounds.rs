@@ -1,0 +1,467 @@
+//! How large and how deep a query may be: hundreds of terms, columns and names are planned at once,
+//! and what is beyond a bound is refused by name. Nothing ends the process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use futures::StreamExt;
+use tidemill_core::MemoryBudget;
+use tidemill_plan::{FrameRows, FrameTable, Frames, QueryMemory};
+use tidemill_tests::{Finished, Workbench};
+
+const JOB: &str = r#"
+output_mode = "append"
+trigger = { available_now = true }
+
+[source.events]
+format = "json"
+path = "input"
+schema = "SCHEMA"
+
+[[step]]
+name = "out"
+sql = '''
+QUERY
+'''
+[sink]
+format = "console"
+options = { format = "json" }
+"#;
+
+const SCHEMA: &str = "s STRING, i BIGINT, d DOUBLE, b BOOLEAN, a ARRAY<BIGINT>, k INT";
+
+fn bench(query: &str) -> Workbench {
+    let bench = Workbench::new();
+    bench.write("job.toml", JOB.replace("SCHEMA", SCHEMA).replace("QUERY", query));
+    bench.write_input(
+        "input/0.json",
+        0,
+        r#"{"s": "a", "i": 1, "d": 0.5, "b": true, "a": [1, 2], "k": 3}"#.to_owned() + "\n",
+    );
+    bench
+}
+
+fn run(query: &str) -> Finished {
+    bench(query).run(&["run", "job.toml"])
+}
+
+#[track_caller]
+fn gives(name: &str, query: &str, row: &str) {
+    let finished = run(query);
+    assert_eq!(finished.code, Some(0), "{name}: {}", finished.stderr);
+    assert!(finished.stdout.contains(row), "{name}: {}", finished.stdout);
+}
+
+#[track_caller]
+fn is_refused(name: &str, query: &str, words: &str) {
+    let bench = bench(query);
+    let finished = bench.run(&["check", "job.toml"]);
+    assert_eq!(finished.code, Some(2), "{name}: {}", finished.stderr);
+    assert!(finished.stderr.contains(words), "{name}: {}", finished.stderr);
+    assert!(finished.stderr.len() < 4_000, "{name}: {}", finished.stderr.len());
+}
+
+fn repeated(text: &str, count: usize, between: &str) -> String {
+    vec![text; count].join(between)
+}
+
+fn numbered(count: usize, between: &str, text: impl Fn(usize) -> String) -> String {
+    (0..count).map(text).collect::<Vec<_>>().join(between)
+}
+
+#[test]
+fn hundreds_of_everything_are_planned() {
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("SELECT {}{inner}{} AS x FROM events", open.repeat(depth), close.repeat(depth))
+    };
+    let columns = numbered(1_000, ", ", |n| format!("i + {n} AS c{n}"));
+    let chain = numbered(200, ", ", |n| match n {
+        0 => "i + i AS c0".to_owned(),
+        n => format!("c{0} - c{0} + 1 AS c{n}", n - 1),
+    });
+    for (name, query, row) in [
+        ("a sum", format!("SELECT {} AS x FROM events", repeated("i", 500, " + ")), r#"{"x":500}"#),
+        (
+            "texts",
+            format!("SELECT length({}) AS x FROM events", repeated("s", 500, " || ")),
+            r#"{"x":500}"#,
+        ),
+        (
+            "AND",
+            format!(
+                "SELECT i AS x FROM events WHERE {}",
+                numbered(2_000, " AND ", |n| format!("i <> {}", n + 2))
+            ),
+            r#"{"x":1}"#,
+        ),
+        (
+            "OR",
+            format!(
+                "SELECT i AS x FROM events WHERE {}",
+                numbered(2_000, " OR ", |n| format!("(d > {n} AND i < {n}) OR k = 3"))
+            ),
+            r#"{"x":1}"#,
+        ),
+        ("columns", format!("SELECT {columns} FROM events"), "\"c999\":1000"),
+        ("aliases", format!("SELECT {chain} FROM events"), "\"c199\":1"),
+        (
+            "IN",
+            format!(
+                "SELECT i AS x FROM events WHERE i IN ({})",
+                numbered(20_000, ", ", |n| n.to_string())
+            ),
+            r#"{"x":1}"#,
+        ),
+        (
+            "WHEN",
+            format!(
+                "SELECT CASE {} END AS x FROM events",
+                numbered(1_000, " ", |n| format!("WHEN i = {n} THEN {n}"))
+            ),
+            r#"{"x":1}"#,
+        ),
+        ("logarithms", nested("ln(", "i", ")", 200), r#"{"x":null}"#),
+        ("calls", nested("abs(", "i", ")", 200), r#"{"x":1}"#),
+        ("coalesce", nested("coalesce(", "i", ", 1 / k)", 200), r#"{"x":1}"#),
+        ("coalesce over calls", nested("coalesce(abs(", "i", "), 0)", 100), r#"{"x":1}"#),
+        ("parentheses", nested("(", "i", ")", 200), r#"{"x":1}"#),
+        ("CASE", nested("CASE WHEN b THEN ", "i", " END", 200), r#"{"x":1}"#),
+        ("NOT", nested("NOT ", "b", "", 200), r#"{"x":true}"#),
+        ("casts", nested("", "i", "::int", 200), r#"{"x":1}"#),
+        ("UNION ALL", repeated("SELECT i AS x FROM events", 200, " UNION ALL "), r#"{"x":1}"#),
+        (
+            "queries",
+            format!(
+                "SELECT x FROM {}events{}",
+                "(SELECT i AS x, i FROM ".repeat(100),
+                ")".repeat(100)
+            ),
+            r#"{"x":1}"#,
+        ),
+        (
+            "WITH",
+            format!(
+                "WITH {} SELECT i AS x FROM q99",
+                numbered(100, ", ", |n| match n {
+                    0 => "q0 AS (SELECT i FROM events)".to_owned(),
+                    n => format!("q{n} AS (SELECT i FROM q{})", n - 1),
+                })
+            ),
+            r#"{"x":1}"#,
+        ),
+    ] {
+        gives(name, &query, row);
+    }
+}
+
+#[test]
+fn a_chain_of_aliases_does_not_double_below_a_filter() {
+    let chain = numbered(60, ", ", |n| match n {
+        0 => "i + i AS c0".to_owned(),
+        n => format!("c{0} - c{0} + 1 AS c{n}", n - 1),
+    });
+    gives(
+        "a filter",
+        &format!("SELECT c59 AS x FROM (SELECT {chain} FROM events) WHERE c59 > 0"),
+        r#"{"x":1}"#,
+    );
+    let steps = (0..40).fold("events".to_owned(), |from, n| match n {
+        0 => format!("(SELECT i + i AS c FROM {from})"),
+        _ => format!("(SELECT c - c + 1 AS c FROM {from})"),
+    });
+    gives("queries", &format!("SELECT c AS x FROM {steps} WHERE c > 0"), r#"{"x":1}"#);
+}
+
+#[test]
+fn what_is_beyond_a_bound_is_refused_by_name() {
+    for depth in [1_000, 50_000] {
+        let nested = |open: &str, inner: &str, close: &str| {
+            format!("SELECT {}{inner}{} AS x FROM events", open.repeat(depth), close.repeat(depth))
+        };
+        let select = |expression: String| format!("SELECT {expression} AS x FROM events");
+        for (name, query) in [
+            ("a sum", select(repeated("i", depth, " + "))),
+            ("texts", select(repeated("s", depth, " || "))),
+            ("signs", select(format!("i{}", " - -1".repeat(depth)))),
+            ("minus", nested("- ", "i", "")),
+            ("BETWEEN", select(format!("{}2", "i BETWEEN 1 AND ".repeat(depth)))),
+            ("casts", nested("", "i", "::int")),
+            ("NOT", nested("NOT ", "b", "")),
+            ("calls", nested("abs(", "i", ")")),
+            ("parentheses", nested("(", "i", ")")),
+            ("CASE", nested("CASE WHEN b THEN ", "i", " END")),
+            ("arrays", nested("array(", "i", ")")),
+            ("structs", nested("struct(", "i", ")")),
+            ("subscripts", select(format!("a{}", "[0]".repeat(depth)))),
+            (
+                "queries",
+                format!(
+                    "SELECT 1 AS x FROM {}events{}",
+                    "(SELECT i FROM ".repeat(depth),
+                    ")".repeat(depth)
+                ),
+            ),
+        ] {
+            is_refused(&format!("{depth} {name}"), &query, "");
+            let finished = bench(&query).run(&["check", "job.toml"]);
+            let says = ["are within one another", "words and signs", "may have"];
+            assert!(
+                says.iter().any(|words| finished.stderr.contains(words)),
+                "{name}: {}",
+                finished.stderr
+            );
+        }
+        is_refused(
+            "a type",
+            &select(format!("CAST(s AS {}INT{})", "ARRAY<".repeat(depth), ">".repeat(depth))),
+            "types within one another",
+        );
+        is_refused(
+            "a type",
+            &select(format!("s::INT{}", "[]".repeat(depth))),
+            "types within one another",
+        );
+    }
+    for (name, query, words) in [
+        (
+            "AND",
+            format!(
+                "SELECT i FROM events WHERE {}",
+                numbered(50_000, " AND ", |n| format!("i <> {n}"))
+            ),
+            "terms",
+        ),
+        (
+            "columns",
+            format!("SELECT {} FROM events", numbered(6_000, ", ", |n| format!("i AS c{n}"))),
+            "may name 5000",
+        ),
+        (
+            "more columns",
+            format!("SELECT {} FROM events", numbered(70_000, ", ", |n| format!("i AS c{n}"))),
+            "words and signs",
+        ),
+        ("UNION ALL", repeated("SELECT i FROM events", 3_000, " UNION ALL "), "SELECTs"),
+        (
+            "WITH",
+            format!(
+                "WITH {} SELECT i FROM q2999",
+                numbered(3_000, ", ", |n| match n {
+                    0 => "q0 AS (SELECT i FROM events)".to_owned(),
+                    n => format!("q{n} AS (SELECT i FROM q{})", n - 1),
+                })
+            ),
+            "queries are within one another",
+        ),
+        (
+            "WITH that doubles",
+            format!(
+                "WITH {} SELECT i FROM q40",
+                numbered(41, ", ", |n| match n {
+                    0 => "q0 AS (SELECT i FROM events)".to_owned(),
+                    n =>
+                        format!("q{n} AS (SELECT i FROM q{0} UNION ALL SELECT i FROM q{0})", n - 1),
+                })
+            ),
+            "SELECTs",
+        ),
+        (
+            "aliases of groups",
+            format!(
+                "SELECT k, {} FROM events GROUP BY k",
+                numbered(40, ", ", |n| match n {
+                    0 => "sum(i) AS c0".to_owned(),
+                    n => format!("c{0} + c{0} AS c{n}", n - 1),
+                })
+            ),
+            "a step of their own",
+        ),
+        (
+            "a long text",
+            format!("SELECT '{}' AS x FROM events", "x".repeat(100_000)),
+            "put it into a table",
+        ),
+        (
+            "a very long text",
+            format!("SELECT '{}' AS x FROM events", "x".repeat(5_000_000)),
+            "bytes, and one of SQL may have",
+        ),
+    ] {
+        is_refused(name, &query, words);
+    }
+}
+
+#[test]
+fn steps_that_double_are_refused() {
+    let bench = bench("SELECT i FROM events");
+    let mut job = JOB.replace("SCHEMA", SCHEMA).replace("QUERY", "SELECT i FROM events");
+    let (head, sink) = job.split_at(job.find("[sink]").unwrap());
+    let steps = numbered(40, "\n", |n| {
+        let from = if n == 0 { "out".to_owned() } else { format!("q{}", n - 1) };
+        format!(
+            "[[step]]\nname = \"q{n}\"\nsql = \"SELECT i FROM {from} UNION ALL SELECT i FROM {from}\""
+        )
+    });
+    job = format!("{head}{steps}\n{sink}");
+    bench.write("job.toml", job);
+    bench.run(&["check", "job.toml"]).expect_failure(2, &["SELECTs", "as often as it is read"]);
+}
+
+#[test]
+fn a_schema_has_a_bound() {
+    let deep = format!("x {}INT{}", "ARRAY<".repeat(50_000), ">".repeat(50_000));
+    let wide = numbered(50_000, ", ", |n| format!("c{n} INT"));
+    for (schema, words) in [(deep, "at most 100 nested types"), (wide, "at most 10000 fields")] {
+        let bench = Workbench::new();
+        bench.write(
+            "job.toml",
+            JOB.replace("SCHEMA", &schema).replace("QUERY", "SELECT 1 FROM events"),
+        );
+        let finished = bench.run(&["check", "job.toml"]);
+        finished.expect_failure(2, &[words]);
+    }
+}
+
+#[test]
+fn a_value_has_a_bound_that_is_known_before_it_is_made() {
+    let constants = [
+        "repeat('x', 3000000000)",
+        "repeat(s, 2147483647)",
+        "lpad('a', 2147483647, 'b')",
+        "rpad('a', 2147483647, 'b')",
+        "lpad(s, 2147483647, 'b')",
+        "space(2147483647)",
+        "space(k + 2000000000)",
+        "array_repeat(1, 2147483647)",
+        "array_repeat(i, 100000000000)",
+        "range(0, 10000000000)",
+        "range(0, i + 10000000000)",
+        "generate_series(1, 100000000000)",
+        "array_resize(a, 2147483647, 1)",
+        "format_string('%2147483647d', 1)",
+        "format_string('%999999999s', s)",
+        "levenshtein(repeat('a', 20000), repeat('b', 20000))",
+        "levenshtein(repeat(s, 20000), repeat(s, 20000))",
+        "replace(repeat(s, 100000), 'a', repeat('x', 60000))",
+        "regexp_replace(repeat(s, 100000), 'a', repeat('x', 60000))",
+    ];
+    for expression in constants {
+        let finished = run(&format!("SELECT {expression} AS x FROM events"));
+        assert!(matches!(finished.code, Some(1 | 2)), "{expression}: {finished:?}");
+        assert!(finished.stderr.contains("may "), "{expression}: {}", finished.stderr);
+        assert!(!finished.stderr.contains("panicked"), "{expression}: {}", finished.stderr);
+    }
+    let doubled = numbered(40, ", ", |n| match n {
+        0 => "concat(s, s) AS c0".to_owned(),
+        n => format!("concat(c{0}, c{0}) AS c{n}", n - 1),
+    });
+    let finished = run(&format!("SELECT length(c39) AS x FROM (SELECT {doubled} FROM events)"));
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("concat() would give"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_text_that_is_padded_to_less_than_nothing_is_empty() {
+    gives("lpad", "SELECT lpad(s, i - 5, 'x') AS x FROM events", r#"{"x":""}"#);
+    gives("rpad", "SELECT rpad(s, -1, 'x') AS x FROM events", r#"{"x":""}"#);
+    gives("lpad", "SELECT lpad(s, 3, 'x') AS x FROM events", r#"{"x":"xxa"}"#);
+}
+
+#[test]
+fn a_name_is_refused_that_leaves_its_directory_or_has_control_characters() {
+    let job = JOB.replace("SCHEMA", SCHEMA).replace("QUERY", "SELECT i FROM events");
+    for (name, words) in [
+        ("a\\u0000b", "control character"),
+        ("a\\nb", "control character"),
+        ("../x", "no name for a directory"),
+        ("..", "no name for a directory"),
+        ("/tmp/x", "no name for a directory"),
+        ("", "no name"),
+    ] {
+        let bench = Workbench::new();
+        bench.write("job.toml", format!("name = \"{name}\"\n{job}"));
+        bench.write("input/0.json", "{}\n");
+        for verb in ["check", "run"] {
+            bench.run(&[verb, "job.toml"]).expect_failure(2, &["job.toml", words]);
+        }
+        assert_eq!(bench.names(""), ["input", "job.toml"]);
+    }
+    let bench = Workbench::new();
+    bench.write("job.toml", format!("{job}\n[plugin.\"a\\u0000b\"]\npath = \"x.wasm\"\n"));
+    bench.run(&["check", "job.toml"]).expect_failure(2, &["plugin", "control character"]);
+}
+
+/// One table of one row, for a handler's SQL.
+struct OneRow;
+
+impl FrameRows for OneRow {
+    fn read(&self) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
+        let n: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        Box::new(std::iter::once(RecordBatch::try_from_iter([("n", n)])))
+    }
+}
+
+/// What a handler's SQL gives: rows, or the reason why not.
+fn handler(text: &str) -> Result<usize, String> {
+    let _held = crate::planning();
+    let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+    let table =
+        FrameTable { name: "batch".to_owned(), schema: Arc::new(schema), rows: Arc::new(OneRow) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let memory = QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap();
+    let frames = Frames::default();
+    runtime.block_on(async {
+        let said = |error: tidemill_plan::PlanError| error.to_string();
+        let mut found = frames.sql(text, &[table], &memory.call()).await.map_err(said)?;
+        let mut rows = 0;
+        while let Some(block) = found.rows.next().await {
+            rows += block.map_err(said)?.num_rows();
+        }
+        Ok(rows)
+    })
+}
+
+#[test]
+fn handlers_have_the_same_bounds() {
+    let select = |expression: String| format!("SELECT {expression} AS x FROM batch");
+    for (name, text) in [
+        ("a sum", select(repeated("n", 300, " + "))),
+        ("UNION ALL", repeated("SELECT n FROM batch", 200, " UNION ALL ")),
+        ("casts", select(format!("n{}", "::int".repeat(200)))),
+        (
+            "AND",
+            format!(
+                "SELECT n FROM batch WHERE {}",
+                numbered(1_000, " AND ", |n| format!("n <> {}", n + 2))
+            ),
+        ),
+        (
+            "columns",
+            format!("SELECT {} FROM batch", numbered(500, ", ", |n| format!("n + {n} AS c{n}"))),
+        ),
+    ] {
+        let rows = handler(&text);
+        assert!(rows.as_ref().is_ok_and(|rows| *rows >= 1), "{name}: {rows:?}");
+    }
+    for (name, text, words) in [
+        ("a sum", select(repeated("n", 3_000, " + ")), "within one another"),
+        ("UNION ALL", repeated("SELECT n FROM batch", 3_000, " UNION ALL "), "SELECTs"),
+        ("casts", select(format!("n{}", "::int".repeat(20_000))), "within one another"),
+        ("NOT", select(format!("{}true", "NOT ".repeat(20_000))), "within one another"),
+        (
+            "AND",
+            format!(
+                "SELECT 1 FROM batch WHERE {}",
+                numbered(50_000, " AND ", |n| format!("n <> {n}"))
+            ),
+            "terms",
+        ),
+        ("a text", select("repeat('x', 1000000)".to_owned()), "may have"),
+    ] {
+        let reason = handler(&text).err().unwrap_or_default();
+        assert!(reason.contains(words), "{name}: {reason}");
+    }
+}

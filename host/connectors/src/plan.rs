@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{ConnectorError, Held, QueryId, Sink, Source};
+use tidemill_core::{Abandoned, ConnectorError, Held, QueryId, Sink, Source};
 
 use crate::console::{ConsoleOutput, ConsolePlan};
 use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
@@ -258,11 +258,13 @@ impl PlannedSink {
 /// batch that runs again runs them again.
 pub trait SqlTarget: Send {
     /// Runs a statement once, or once for each row of `parameters` (then all or none), whose
-    /// columns are bound by position. Gives the number of rows that it changed.
+    /// columns are bound by position. Gives the number of rows that it changed. Where it is
+    /// abandoned, it ends within some milliseconds and has changed nothing.
     fn execute(
         &mut self,
         statement: &str,
         parameters: Option<&RecordBatch>,
+        abandoned: &Abandoned,
     ) -> Result<u64, ConnectorError>;
 }
 

@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod abandoned;
 mod bytes;
 mod failure;
 mod ids;
@@ -27,6 +28,7 @@ mod trace;
 mod trigger;
 mod watermark;
 
+pub use abandoned::{AbandonOnDrop, Abandoned};
 pub use bytes::parse_bytes;
 pub use failure::ConnectorError;
 pub use ids::{Attempt, BatchId, Digest, ParseDigestError, QueryId};

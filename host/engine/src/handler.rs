@@ -9,8 +9,8 @@ use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use tidemill_checkpoint::Checkpoint;
 use tidemill_core::{
-    BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivered, Delivery, FrameHandle,
-    Secrets,
+    Abandoned, BatchHost, Begin, BoxFuture, CallFailure, ConnectorError, Delivered, Delivery,
+    FrameHandle, Secrets,
 };
 use tidemill_plan::{
     CallMemory, FrameRows, FrameTable, Frames, PlanError, block_bytes, spawn_blocking,
@@ -177,9 +177,13 @@ impl BatchHost for Handler {
     ) -> BoxFuture<'_, Result<u64, CallFailure>> {
         Box::pin(async move {
             let factory = self.target(&target)?;
-            let executed =
-                blocking(move || Ok(factory.execute(&statement, parameters.as_ref()))).await?;
-            let changed = executed.map_err(|error| self.failure(error.into()))?;
+            let abandoned = Abandoned::default();
+            // The deadline drops this future, and cannot end the thread that runs the statement.
+            let _waiting = abandoned.on_drop();
+            let executed = blocking(move || {
+                Ok(factory.execute(&statement, parameters.as_ref(), &abandoned))
+            });
+            let changed = executed.await?.map_err(|error| self.failure(error.into()))?;
             changed.ok_or_else(|| {
                 CallFailure::BadInput(format!("target \"{target}\" takes no statements"))
             })

@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{ConnectorError, Held, Sink};
+use tidemill_core::{Abandoned, ConnectorError, Held, Sink};
 
 /// Opens a target. A handler decides what rows it sends, so the columns are known only then.
 pub trait TargetFactory: Send + Sync {
@@ -18,10 +18,11 @@ pub trait TargetFactory: Send + Sync {
 
     /// Runs a statement of the handler's own, once for each row of `parameters`, with no guarantee
     /// beyond what the target gives. Gives the rows that it changed; `None`: the target takes no
-    /// statements.
+    /// statements. Where it is abandoned, it ends soon and has changed nothing.
     fn execute(
         &self,
         statement: &str,
         parameters: Option<&RecordBatch>,
+        abandoned: &Abandoned,
     ) -> Result<Option<u64>, ConnectorError>;
 }

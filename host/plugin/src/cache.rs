@@ -1,8 +1,9 @@
 //! Compiled plugins on disk, by the digest of their bytes: the second start does not compile.
 //!
 //! The files are machine code that this process will run. So they lie in a directory that is the
-//! user's alone, appear by a rename, and carry a checksum against torn writes. Anything that is
-//! not as it should be is compiled again, with a warning and never with an error.
+//! user's alone, below directories that nobody else can rename anything in; they appear by a
+//! rename, and carry a checksum against torn writes. Anything that is not as it should be is
+//! compiled again, with a warning and never with an error.
 
 use std::fs::{self, DirBuilder, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -29,14 +30,14 @@ pub(crate) struct CodeCache {
 }
 
 impl CodeCache {
-    /// A cache in `directory`, if that is the user's alone.
+    /// A cache in `directory`, if that is the user's alone, with all directories above it.
     pub(crate) fn open(directory: Option<PathBuf>) -> CodeCache {
-        let usable = directory.filter(|directory| match own(directory) {
-            Ok(()) => true,
+        let usable = directory.and_then(|directory| match own(&directory) {
+            Ok(directory) => Some(directory),
             Err(error) => {
                 let path = directory.display();
                 tracing::warn!("compiled plugins are not kept in {path}: {error}");
-                false
+                None
             }
         });
         CodeCache { directory: usable }
@@ -110,30 +111,49 @@ fn remove_oldest(directory: &Path) -> io::Result<()> {
     files.iter().take(excess).try_for_each(|(_, path)| fs::remove_file(path))
 }
 
-/// Makes the directory, and makes sure that nobody else can put code into it.
-fn own(directory: &Path) -> io::Result<()> {
+/// Makes the directory, and gives its real path if nobody else can put code there: neither into
+/// it, nor by putting another directory in its place.
+fn own(directory: &Path) -> io::Result<PathBuf> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
-    let probe = tempfile::tempfile_in(directory)?;
-    check_owner(&fs::metadata(directory)?, &probe.metadata()?)
+    // From here on without links: one that is changed later leads nowhere else.
+    let directory = fs::canonicalize(directory)?;
+    let probe = tempfile::tempfile_in(&directory)?;
+    check_owners(&directory, &probe.metadata()?)?;
+    Ok(directory)
 }
 
 #[cfg(unix)]
-fn check_owner(directory: &Metadata, mine: &Metadata) -> io::Result<()> {
+fn check_owners(directory: &Path, mine: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
 
     const WRITE_FOR_OTHERS: u32 = 0o022;
-    if directory.uid() != mine.uid() || directory.mode() & WRITE_FOR_OTHERS != 0 {
-        return Err(io::Error::other("others can write there; `chmod 700` it"));
+    /// In such a directory only the owner of an entry renames or removes it.
+    const STICKY: u32 = 0o1000;
+    const ROOT: u32 = 0;
+
+    for (above, directory) in directory.ancestors().enumerate() {
+        let found = fs::metadata(directory)?;
+        let of_others = found.uid() != mine.uid() && (above == 0 || found.uid() != ROOT);
+        let kept = above > 0 && found.mode() & STICKY != 0;
+        let place = directory.display();
+        if of_others {
+            let reason = format!("{place} is another user's, who could put other code there");
+            return Err(io::Error::other(reason));
+        }
+        if found.mode() & WRITE_FOR_OTHERS != 0 && !kept {
+            let reason = format!("others can write to {place}; `chmod go-w {place}`");
+            return Err(io::Error::other(reason));
+        }
     }
     Ok(())
 }
 
 /// Elsewhere the user's profile directory is the user's alone already.
 #[cfg(not(unix))]
-fn check_owner(_directory: &Metadata, _mine: &Metadata) -> io::Result<()> {
+fn check_owners(_directory: &Path, _mine: &Metadata) -> io::Result<()> {
     Ok(())
 }

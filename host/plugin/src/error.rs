@@ -46,6 +46,9 @@ pub enum LoadProblem {
     /// It wants something of the host that a plugin does not get.
     #[error("{0}")]
     Import(String),
+    /// There is more in it than a plugin may have.
+    #[error("{0}")]
+    TooLarge(String),
     /// It could not be compiled.
     #[error("could not be compiled: {0}")]
     Compile(String),

@@ -11,7 +11,7 @@ use wasmtime::{Engine, Store};
 
 use crate::abi::{Context, FUNCTIONS, Failure, Function, Opened, Rows};
 use crate::limits::{Limits, ticks};
-use crate::state::{CallState, GuestLog, failure, store};
+use crate::state::{CallState, GuestLog, failure, start_failure, store};
 
 /// A compiled plugin, linked to what it may call.
 pub(crate) struct Prepared {
@@ -70,7 +70,7 @@ impl Guest {
         store.set_epoch_deadline(deadline_ticks);
         match prepared.for_rows.instantiate(&mut store) {
             Ok(instance) => Ok(Guest { store, instance, deadline_ticks }),
-            Err(error) => Err(failure(&mut store, &error)),
+            Err(error) => Err(start_failure(&mut store, &error)),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::abi::{Context, Failure, Opened};
 use crate::ipc;
 use crate::module::Inner;
 use crate::schema::Input;
-use crate::state::{Bridge, CallState, GuestLog, deadline, failure, store};
+use crate::state::{Bridge, CallState, GuestLog, deadline, failure, start_failure, store};
 
 /// Calls `function` with the table `batch` of `host`. The deadline counts all of it.
 pub(crate) async fn run(
@@ -71,8 +71,11 @@ impl Call {
         // The guest yields with every tick, so that the time-out around this call is noticed.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
+        let instance = match prepared.for_handlers.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(start_failure(&mut store, &error)),
+        };
         let made = async {
-            let instance = prepared.for_handlers.instantiate_async(&mut store).await?;
             let opened =
                 Self::open(&self.module, &mut store, instance, self.function, schema).await?;
             let opened = match opened {

@@ -74,6 +74,8 @@ impl PluginHost {
 fn engine(dev: bool) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config.wasm_component_model(true);
+    // One memory a module, as every toolchain writes it.
+    config.wasm_multi_memory(false);
     config.epoch_interruption(true);
     // The same rows give the same bytes on every machine.
     config.cranelift_nan_canonicalization(true);

@@ -12,9 +12,9 @@ use wasmtime::{Engine, StoreContextMut};
 
 use crate::abi::{DATAFRAME, Failure, LEDGER, LOG, Level, Response, TARGET};
 use crate::ipc;
-use crate::limits::COLLECT_BYTES_MAX;
+use crate::limits::{COLLECT_BYTES_MAX, FRAMES_MAX};
 use crate::schema::Input;
-use crate::state::{Bridge, CallState};
+use crate::state::{Bridge, CallState, check_sql};
 
 type Store<'a> = StoreContextMut<'a, CallState>;
 type Answer<T> = Result<T, Failure>;
@@ -95,7 +95,10 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState
 
     let mut ledger = linker.instance(LEDGER)?;
     ledger.func_wrap("is-processed", |store: Store<'_>, (name,): (String,)| {
-        let marked = |bridge: &Bridge| Ok(bridge.host.is_processed(&name)?);
+        let marked = |bridge: &Bridge| {
+            bridge.check_mark(&name)?;
+            Ok(bridge.host.is_processed(&name)?)
+        };
         Ok((bridge(&store).and_then(marked),))
     })?;
     bridge!(ledger, "mark-processed", mark_processed);
@@ -153,6 +156,13 @@ async fn sql(
     mut store: Store<'_>,
     (query, tables): (String, Vec<(String, u64)>),
 ) -> Answer<FrameHandle> {
+    check_sql(&query)?;
+    if tables.len() > FRAMES_MAX {
+        return Err(Failure::BadInput(format!(
+            "a query over {} tables, and the limit is {FRAMES_MAX}",
+            tables.len()
+        )));
+    }
     let host = {
         let bridge = bridge(&store)?;
         bridge.check_room()?;
@@ -170,7 +180,8 @@ fn from_rows(
     let bridge = bridge_mut(store)?;
     bridge.check_room()?;
     let schema = ipc::decode_schema(&schema).map_err(Failure::BadInput)?;
-    let batches = messages.into_iter().map(|message| ipc::decode(&schema, message));
+    let mut decoder = ipc::Decoder::new(&schema);
+    let batches = messages.into_iter().map(|message| decoder.decode(message));
     let batches = batches.collect::<Result<_, _>>().map_err(Failure::BadInput)?;
     let frame = bridge.host.add_frame(schema, batches)?;
     Ok(bridge.made(frame))
@@ -203,14 +214,18 @@ async fn execute(
 ) -> Answer<u64> {
     let bridge = bridge(&store)?;
     bridge.check_target(&target)?;
+    check_sql(&statement)?;
     let host = Arc::clone(&bridge.host);
-    let parameters = parameters.as_deref().map(ipc::decode_stream).transpose();
+    let parameters = parameters.map(ipc::decode_stream).transpose();
     let parameters = parameters.map_err(Failure::BadInput)?;
     Ok(host.execute(target, statement, parameters).await?)
 }
 
-async fn mark_processed(store: Store<'_>, (name,): (String,)) -> Answer<()> {
-    let host = Arc::clone(&bridge(&store)?.host);
+async fn mark_processed(mut store: Store<'_>, (name,): (String,)) -> Answer<()> {
+    let bridge = bridge_mut(&mut store)?;
+    bridge.check_mark(&name)?;
+    bridge.count_mark()?;
+    let host = Arc::clone(&bridge.host);
     Ok(host.mark_processed(name).await?)
 }
 

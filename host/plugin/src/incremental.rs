@@ -7,6 +7,8 @@ use std::fmt;
 use parking_lot::Mutex;
 use wasmtime::CacheStore;
 
+use crate::guarded::check_time;
+
 /// Bytes of compiled functions to keep: some ten generations of a module of 2 MB.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -23,7 +25,9 @@ struct Entries {
 }
 
 impl CacheStore for CompiledFunctions {
+    /// The compiler asks before each function, which is where it can be stopped.
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        check_time();
         self.0.lock().by_key.get(key).map(|value| Cow::Owned(value.clone()))
     }
 

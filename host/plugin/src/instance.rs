@@ -16,6 +16,7 @@ use crate::ipc;
 use crate::module::Inner;
 use crate::schema::{Input, ddl, same_columns};
 use crate::state::GuestLog;
+use crate::text::shortened_row;
 
 pub(crate) struct Opened {
     module: Arc<Inner>,
@@ -91,7 +92,8 @@ impl Opened {
     }
 
     fn check(&self, answer: Rows, rows: usize) -> Result<PluginRows, String> {
-        let batches = answer.batches.into_iter().map(|message| ipc::decode(&self.output, message));
+        let mut decoder = ipc::Decoder::new(&self.output);
+        let batches = answer.batches.into_iter().map(|message| decoder.decode(message));
         let batches = batches.collect::<Result<Vec<_>, _>>()?;
         if self.kind == FunctionKind::Scalar {
             let found: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
@@ -99,7 +101,11 @@ impl Opened {
                 return Err(format!("record batches of {found:?} rows for {rows} rows"));
             }
         }
-        let refused: Vec<RefusedRow> = answer.refused.into_iter().map(RefusedRow::from).collect();
+        if answer.refused.len() > rows {
+            return Err(format!("it refused {} rows of {rows}", answer.refused.len()));
+        }
+        let refused = answer.refused.into_iter().map(|row| shortened_row(row.into()));
+        let refused: Vec<RefusedRow> = refused.collect();
         match refused.iter().find(|refused| refused.row as usize >= rows) {
             Some(beyond) => Err(format!("it refused row {}, and there were {rows}", beyond.row)),
             None => Ok(PluginRows { batches, refused }),

@@ -7,7 +7,7 @@ use wasmtime::ResourceLimiter;
 /// What a job allows one plugin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Bytes of memory that one instance may hold.
+    /// Bytes of memory that one instance may hold, in all of its memories and tables.
     pub memory: u64,
     /// How long one call may take, with what the host does for it.
     pub deadline: Duration,
@@ -25,18 +25,69 @@ impl Default for Limits {
 /// hundred ticks a second cost nothing that can be measured.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
+/// Bytes of a plugin's file. A Python interpreter with its libraries has 20 MB, a plugin in Rust 2.
+pub(crate) const MODULE_BYTES_MAX: usize = 64 << 20;
+
+/// Functions in a file. The compiler holds all of them at a time, at some ten kilobytes each: more
+/// would be a gigabyte. A plugin in Rust has some thousand, an interpreter some ten thousand.
+pub(crate) const FUNCTIONS_MAX: usize = 50_000;
+
+/// Bytes of one function's body. The compiler's time and memory grow faster than a body does, and
+/// it cannot be interrupted inside of one. The main loops of interpreters have some 100 KB.
+pub(crate) const FUNCTION_BYTES_MAX: usize = 512 << 10;
+
+/// Entries of each other kind in a file: types, imports, exports, globals, segments of data and
+/// of tables. A library that is linked dynamically exports some ten thousand names.
+pub(crate) const ENTRIES_MAX: usize = 50_000;
+
+/// Modules and components inside of a component, and core instances in its lists. A component
+/// from an interpreter has some forty and some hundred.
+pub(crate) const PARTS_MAX: usize = 1_000;
+
+/// Instantiations of components inside of a component. Each may hold others, and all are laid out
+/// in full: sixteen in a row that double are 256.
+pub(crate) const NESTED_INSTANCES_MAX: usize = 16;
+
+/// Sections that say what the module's functions are in terms of the contract. The toolchain
+/// writes one, and one more for each library that brings its own.
+pub(crate) const TYPE_SECTIONS_MAX: usize = 8;
+
+/// Bytes of such a section. Ours has four thousand.
+pub(crate) const TYPE_SECTION_BYTES_MAX: usize = 1 << 20;
+
+/// How long a module may compile. An interpreter of 20 MB takes up to a minute on two busy cores.
+pub(crate) const COMPILE_TIME_MAX: Duration = Duration::from_secs(180);
+
+/// Functions that a plugin may list: each is looked up by name for every call in the plan.
+pub(crate) const LISTED_FUNCTIONS_MAX: usize = 1_000;
+
+/// Bytes of a function's name. It stands in SQL and in every message.
+pub(crate) const NAME_BYTES_MAX: usize = 256;
+
 /// Bytes that one call may give to the host: some two hundred times a usual record batch. The
 /// host holds them beside the guest's own copy, which the memory limit bounds.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 256 << 20;
 
-/// Rows in one record batch that comes back. Columns of nulls have no bytes that would bound it.
-pub(crate) const OUTPUT_ROWS_MAX: i64 = 1 << 26;
+/// Values in one message that comes from a guest, over all of its columns. Nulls and empty
+/// structures have no bytes that would bound them.
+pub(crate) const VALUES_MAX: u64 = 1 << 26;
+
+/// Arrays that one call may make in the host: a record batch of four columns is four. Each takes
+/// some two hundred bytes, however few the guest sent for it.
+pub(crate) const ARRAYS_MAX: usize = 1 << 20;
+
+/// Bytes of a message with a schema: a hundred for each of ten thousand columns.
+pub(crate) const SCHEMA_BYTES_MAX: usize = 1 << 20;
+
+/// Columns of a schema, with those inside of others.
+pub(crate) const COLUMNS_MAX: usize = 10_000;
 
 /// Lines that one call may log: enough to debug with, too few to fill a disk.
 pub(crate) const LOG_LINES_MAX: u32 = 1_000;
 
-/// Bytes of one logged line. Longer ones are cut.
-pub(crate) const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of one text of a guest that the host keeps or shows: a logged line, an error, a panic and
+/// its place, the reason for a refused row, a doc comment. Longer ones are cut.
+pub(crate) const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// Tables that a handler may hold at a time. Each keeps its rows in the host.
 pub(crate) const FRAMES_MAX: usize = 256;
@@ -44,8 +95,23 @@ pub(crate) const FRAMES_MAX: usize = 256;
 /// Bytes of rows that one `collect` hands over, whatever the guest asks for.
 pub(crate) const COLLECT_BYTES_MAX: u64 = 64 << 20;
 
-/// Entries of a module's function tables. A module of 2 MB has some thousand.
-const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+/// Bytes of a handler's query or statement: it is parsed on the stack, and kept with its plan.
+pub(crate) const STATEMENT_BYTES_MAX: usize = 1 << 20;
+
+/// Marks that one call may set: each is synced to the disk, and kept for as long as its batch.
+pub(crate) const MARKS_MAX: u32 = 1_000;
+
+/// Core instances of a plugin: a component made from JavaScript has 74.
+const INSTANCES_MAX: usize = 128;
+
+/// Linear memories of a plugin. One is the rule, and one more for each adapter.
+const MEMORIES_MAX: usize = 8;
+
+/// Tables of functions of a plugin: one, and one for the shims around it.
+const TABLES_MAX: usize = 32;
+
+/// Bytes of an entry of a function table: a pointer.
+const TABLE_ENTRY_BYTES: u64 = 8;
 
 /// Ticks after which a call that began now has passed its deadline.
 pub(crate) fn ticks(deadline: Duration) -> u64 {
@@ -54,8 +120,26 @@ pub(crate) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
 }
 
-/// Keeps an instance to its memory.
-pub(crate) struct MemoryLimit(pub(crate) u64);
+/// Keeps an instance to its memory: the sum of its linear memories and its tables.
+pub(crate) struct MemoryLimit {
+    limit: u64,
+    used: u64,
+}
+
+impl MemoryLimit {
+    pub(crate) fn new(limit: u64) -> MemoryLimit {
+        MemoryLimit { limit, used: 0 }
+    }
+
+    /// What is once counted stays counted: memories only grow, and all end with the instance.
+    fn grow(&mut self, bytes: u64) -> wasmtime::Result<bool> {
+        match self.used.checked_add(bytes).filter(|used| *used <= self.limit) {
+            Some(used) => self.used = used,
+            None => return Err(OutOfMemory.into()),
+        }
+        Ok(true)
+    }
+}
 
 /// The instance wanted more. It is stopped at once: a Rust guest could only abort, and would hide
 /// the reason.
@@ -66,19 +150,39 @@ pub(crate) struct OutOfMemory;
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired as u64 > self.0 { Err(OutOfMemory.into()) } else { Ok(true) }
+        // Beyond its own maximum it will not grow, and is told so.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.grow(desired.saturating_sub(current) as u64)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let entries = desired.saturating_sub(current) as u64;
+        self.grow(entries.saturating_mul(TABLE_ENTRY_BYTES))
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
     }
 }

@@ -1,9 +1,11 @@
 //! From a plugin's bytes to a module that can be called.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tidemill_core::{Digest, FunctionSignature};
 use wasmtime::component::Component;
@@ -11,12 +13,17 @@ use wit_component::ComponentEncoder;
 
 use crate::abi::{DATAFRAME, Function, LEDGER, LOG, TARGET, TYPES};
 use crate::error::{LoadError, LoadProblem};
+use crate::guarded::{Ended, guarded, guarded_until};
 use crate::guest::{Exports, Guest, Prepared};
 use crate::host::PluginHost;
+use crate::inspect::{check_parts, check_size};
 use crate::ipc;
-use crate::limits::Limits;
+use crate::limits::{
+    COMPILE_TIME_MAX, LISTED_FUNCTIONS_MAX, Limits, MODULE_BYTES_MAX, NAME_BYTES_MAX,
+};
 use crate::module::{Inner, Module, UsageCounters};
 use crate::state::GuestLog;
+use crate::text::{shortened, shortened_copy, shortened_problem};
 
 /// What a job says of a plugin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -37,10 +44,11 @@ impl PluginHost {
         path: &Path,
         config: PluginConfig,
     ) -> Result<Arc<Module>, LoadError> {
-        let bytes = std::fs::read(path).map_err(|error| LoadError {
-            plugin: name.to_owned(),
-            problem: LoadProblem::Read { path: path.to_owned(), reason: error.to_string() },
-        })?;
+        let bytes = read(path).unwrap_or_else(|error| {
+            let reason = error.to_string();
+            Err(LoadProblem::Read { path: path.to_owned(), reason })
+        });
+        let bytes = bytes.map_err(|problem| LoadError { plugin: name.to_owned(), problem })?;
         self.load(name, &bytes, config)
     }
 
@@ -54,7 +62,10 @@ impl PluginHost {
     ) -> Result<Arc<Module>, LoadError> {
         let name = Arc::from(name);
         let module = self.module(&name, bytes, config);
-        module.map_err(|problem| LoadError { plugin: name.to_string(), problem })
+        module.map_err(|problem| LoadError {
+            plugin: name.to_string(),
+            problem: shortened_problem(problem),
+        })
     }
 
     fn module(
@@ -63,13 +74,21 @@ impl PluginHost {
         bytes: &[u8],
         config: PluginConfig,
     ) -> Result<Arc<Module>, LoadProblem> {
+        check_size(bytes.len())?;
         let digest = Digest::of(bytes);
         let component = match self.cache.get(&self.engine, digest) {
             Some(component) => component,
-            None => self.compile(bytes, digest)?,
+            None => {
+                let component = self.compile_within(COMPILE_TIME_MAX, bytes)?;
+                self.cache.put(&self.engine, digest, &component);
+                component
+            }
         };
-        check_imports(name, &component, &config)?;
-        let prepared = self.link(&component)?;
+        let prepared = guarded(|| {
+            check_imports(name, &component, &config)?;
+            self.link(&component)
+        });
+        let prepared = prepared.unwrap_or_else(|ended| Err(unreadable(ended, COMPILE_TIME_MAX)))?;
         let functions = describe(name, &prepared, config.limits)?;
         Ok(Arc::new(Module {
             inner: Arc::new(Inner {
@@ -86,17 +105,21 @@ impl PluginHost {
         }))
     }
 
-    fn compile(&self, bytes: &[u8], digest: Digest) -> Result<Component, LoadProblem> {
+    /// Makes a component of what may have been written to do harm.
+    fn compile_within(&self, limit: Duration, bytes: &[u8]) -> Result<Component, LoadProblem> {
         let compiled = |bytes: &[u8]| {
             let component = Component::from_binary(&self.engine, bytes);
             component.map_err(|error| LoadProblem::Compile(format!("{error:#}")))
         };
-        let component = match kind(bytes)? {
-            Kind::Component => compiled(bytes)?,
-            Kind::CoreModule => compiled(&self.componentize(bytes)?)?,
-        };
-        self.cache.put(&self.engine, digest, &component);
-        Ok(component)
+        let kind = kind(bytes)?;
+        let made = guarded_until(Instant::now() + limit, || {
+            check_parts(bytes)?;
+            match kind {
+                Kind::Component => compiled(bytes),
+                Kind::CoreModule => compiled(&self.componentize(bytes)?),
+            }
+        });
+        made.unwrap_or_else(|ended| Err(unreadable(ended, limit)))
     }
 
     fn componentize(&self, module: &[u8]) -> Result<Vec<u8>, LoadProblem> {
@@ -108,9 +131,8 @@ impl PluginHost {
         };
         // The encoder is made for what a compiler has just written; what it makes of a section
         // that was written by hand is not for the host to end with.
-        let component = catch_unwind(AssertUnwindSafe(encode));
-        let damaged = || Err("its component type is damaged".to_owned());
-        component.unwrap_or_else(|_| damaged()).map_err(|reason| {
+        let damaged = |_: Ended| Err("its component type is damaged".to_owned());
+        guarded(encode).unwrap_or_else(damaged).map_err(|reason| {
             match reason.split_once("import interface named `") {
                 Some((_, rest)) => not_granted(rest.split('`').next().unwrap_or(rest)),
                 None => LoadProblem::NoPlugin { reason },
@@ -133,6 +155,36 @@ impl PluginHost {
             exports,
         })
     }
+}
+
+/// The bytes of a plugin's file, or that it has too many. An error says that it cannot be read.
+pub(crate) fn read(path: &Path) -> io::Result<Result<Vec<u8>, LoadProblem>> {
+    // Before it is opened, which would wait for the other end of a pipe.
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let told = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    if let Err(problem) = check_size(told) {
+        return Ok(Err(problem));
+    }
+    let mut bytes = Vec::with_capacity(told);
+    // One more than may be: it can have grown since.
+    File::open(path)?.take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(check_size(bytes.len()).map(|()| bytes))
+}
+
+fn unreadable(ended: Ended, limit: Duration) -> LoadProblem {
+    LoadProblem::Compile(match ended {
+        Ended::Panicked(reason) => {
+            format!("the module is damaged, or was not made by a compiler ({reason})")
+        }
+        Ended::OutOfTime => format!(
+            "it takes longer than {} seconds to compile, which is the limit; build it with \
+             `opt-level = \"s\"` and without what it does not need",
+            limit.as_secs()
+        ),
+    })
 }
 
 enum Kind {
@@ -191,10 +243,28 @@ fn describe(
     let functions = Guest::start(prepared, limits, log)
         .and_then(|mut guest| guest.describe(&prepared.exports))
         .map_err(LoadProblem::Describe)?;
+    if functions.len() > LISTED_FUNCTIONS_MAX {
+        return Err(LoadProblem::TooLarge(format!(
+            "it lists {} functions, and the limit is {LISTED_FUNCTIONS_MAX}; make several plugins \
+             of it",
+            functions.len()
+        )));
+    }
     let mut names = BTreeSet::new();
-    if let Some(twice) = functions.iter().find(|function| !names.insert(function.name.as_str())) {
-        let reason = format!("it has two functions with the name \"{}\"", twice.name);
-        return Err(LoadProblem::NoPlugin { reason });
+    for function in &functions {
+        let name = &function.name;
+        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let name = shortened_copy(name).escape_debug().to_string();
+            let reason = format!(
+                "it has a function with the name \"{name}\"; a name has at most {NAME_BYTES_MAX} \
+                 bytes, and no control characters"
+            );
+            return Err(LoadProblem::NoPlugin { reason });
+        }
+        if !names.insert(name.as_str()) {
+            let reason = format!("it has two functions with the name \"{name}\"");
+            return Err(LoadProblem::NoPlugin { reason });
+        }
     }
     functions.into_iter().map(signature).collect()
 }
@@ -212,6 +282,24 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
         name: function.name.clone(),
         kind: function.kind.into(),
         deterministic: function.deterministic,
-        documentation: function.documentation,
+        documentation: shortened(function.documentation),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::host::{CacheLocation, HostOptions};
+
+    #[test]
+    fn a_module_that_takes_too_long_to_compile_is_refused() {
+        let host = PluginHost::new(&HostOptions { dev: true, cache: CacheLocation::None }).unwrap();
+        let module = wat::parse_str("(component (core module (func)))").unwrap();
+        host.compile_within(Duration::from_secs(60), &module).unwrap();
+        let other = wat::parse_str("(component (core module (func nop)))").unwrap();
+        let problem = host.compile_within(Duration::ZERO, &other).err().unwrap();
+        assert!(problem.to_string().contains("longer than 0 seconds"), "{problem}");
+    }
 }

@@ -16,6 +16,7 @@ use crate::handler;
 use crate::instance::Opened;
 use crate::limits::Limits;
 use crate::schema::Input;
+use crate::text::shortened_failure;
 
 /// A plugin's bytes, checked, compiled and linked. Made by [`PluginHost::load`](crate::PluginHost::load).
 pub struct Module {
@@ -83,7 +84,7 @@ impl Inner {
         failure: PluginFailure,
     ) -> PluginError {
         let (plugin, function) = (self.name.to_string(), function.to_owned());
-        PluginError { plugin, function, batch, failure }
+        PluginError { plugin, function, batch, failure: shortened_failure(failure) }
     }
 }
 

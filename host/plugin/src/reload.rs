@@ -25,10 +25,12 @@ use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_pr
 use tidemill_core::{Digest, FunctionKind, PluginModule, Wake};
 
 use crate::error::{LoadError, LoadProblem};
+use crate::guarded::STACK_BYTES;
 use crate::host::PluginHost;
-use crate::load::PluginConfig;
+use crate::load::{PluginConfig, read};
 use crate::module::Module;
 use crate::schema::{ddl, same_columns};
+use crate::text::shortened_problem;
 
 /// How long the file has to be quiet. A linker writes a module in one go of a few milliseconds.
 const QUIET: Duration = Duration::from_millis(30);
@@ -113,7 +115,9 @@ impl Reloader {
             seen: current.digest(),
             ready: Arc::clone(&ready),
         };
-        let thread = thread::Builder::new().name(format!("tidemill-reload-{plugin}"));
+        // A name with a NUL would be one that no thread can have.
+        let name = format!("tidemill-reload-{}", plugin.replace('\0', "?"));
+        let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
         thread.spawn(move || worker.run(&changes)).map_err(|error| failed(&error))?;
         Ok(Reloader { ready, _watcher: watcher })
     }
@@ -200,7 +204,10 @@ impl Worker {
     /// The file's module, if the file is another one than before.
     fn next(&mut self) -> Option<Outcome> {
         // Between a removal and a rename there is no file. Its return is another event.
-        let bytes = std::fs::read(&self.path).ok()?;
+        let bytes = match read(&self.path).ok()? {
+            Ok(bytes) => bytes,
+            Err(problem) => return Some(Err(LoadError { plugin: self.plugin.clone(), problem })),
+        };
         let digest = Digest::of(&bytes);
         if digest == self.seen {
             return None;
@@ -210,7 +217,7 @@ impl Worker {
         Some(module.and_then(|module| {
             check_uses(&module, &self.uses).map_err(|reason| LoadError {
                 plugin: self.plugin.clone(),
-                problem: LoadProblem::Unfit(reason),
+                problem: shortened_problem(LoadProblem::Unfit(reason)),
             })?;
             Ok(module)
         }))

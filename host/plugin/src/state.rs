@@ -8,9 +8,10 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::abi::{Failure, Level};
 use crate::limits::{
-    FRAMES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, Limits, MemoryLimit, OUTPUT_BYTES_MAX,
-    OutOfMemory,
+    FRAMES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, MemoryLimit, NAME_BYTES_MAX, OUTPUT_BYTES_MAX,
+    OutOfMemory, STATEMENT_BYTES_MAX,
 };
+use crate::text::shortened_copy;
 
 /// Target of the log line by which the SDK tells of a panic: the place, a line break, the message.
 const PANIC_TARGET: &str = "tidemill::panic";
@@ -25,7 +26,7 @@ pub(crate) struct CallState {
 
 impl CallState {
     pub(crate) fn new(limits: Limits, log: GuestLog, bridge: Option<Bridge>) -> CallState {
-        CallState { memory: MemoryLimit(limits.memory), limits, log, bridge }
+        CallState { memory: MemoryLimit::new(limits.memory), limits, log, bridge }
     }
 }
 
@@ -53,6 +54,17 @@ pub(crate) fn failure(store: &mut Store<CallState>, error: &wasmtime::Error) -> 
     }
 }
 
+/// What it means that an instance did not come to be: nothing was given back yet.
+pub(crate) fn start_failure(
+    store: &mut Store<CallState>,
+    error: &wasmtime::Error,
+) -> PluginFailure {
+    match failure(store, error) {
+        PluginFailure::BadOutput(reason) => PluginFailure::Host(reason),
+        other => other,
+    }
+}
+
 pub(crate) fn deadline(limits: Limits) -> PluginFailure {
     let limit_ms = u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX);
     PluginFailure::Deadline { limit_ms }
@@ -62,7 +74,9 @@ pub(crate) fn deadline(limits: Limits) -> PluginFailure {
 fn innermost(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
     let name = frames.first().and_then(|frame| frame.func_name());
-    name.map_or_else(String::new, |name| format!(" in {:#}", rustc_demangle::demangle(name)))
+    // Cut before it is taken apart: the name is whatever the file says.
+    let name = name.map(shortened_copy);
+    name.map_or_else(String::new, |name| format!(" in {:#}", rustc_demangle::demangle(&name)))
 }
 
 /// Lines of one instance, on their way to the host's log.
@@ -88,15 +102,17 @@ impl GuestLog {
     pub(crate) fn write(&mut self, level: Level, target: &str, message: &str) {
         if target == PANIC_TARGET {
             let (place, message) = message.split_once('\n').unwrap_or(("", message));
-            self.panic = Some((place.to_owned(), cut(message).to_owned()));
+            self.panic = Some((shortened_copy(place), shortened_copy(message)));
             return;
         }
         self.lines = self.lines.saturating_add(1);
         match self.lines.cmp(&(LOG_LINES_MAX + 1)) {
-            std::cmp::Ordering::Less => self.emit(level, target, cut(message)),
+            std::cmp::Ordering::Less => {
+                self.emit(level, &shortened_copy(target), &shortened_copy(message));
+            }
             std::cmp::Ordering::Equal => self.emit(
                 Level::Warn,
-                target,
+                &shortened_copy(target),
                 &format!("more than {LOG_LINES_MAX} lines in one call; the others are dropped"),
             ),
             std::cmp::Ordering::Greater => {}
@@ -121,13 +137,15 @@ impl GuestLog {
     }
 }
 
-/// At most the bytes that a line may have.
-fn cut(message: &str) -> &str {
-    let mut end = message.len().min(LOG_LINE_BYTES_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
+/// Refuses SQL that is too long to be read.
+pub(crate) fn check_sql(sql: &str) -> Result<(), Failure> {
+    match sql.len() {
+        ..=STATEMENT_BYTES_MAX => Ok(()),
+        bytes => Err(Failure::BadInput(format!(
+            "SQL of {bytes} bytes, and the limit is {STATEMENT_BYTES_MAX}; give values as \
+             parameters or as a table"
+        ))),
     }
-    &message[..end]
 }
 
 /// The way from a foreach_batch handler to what the host does for it.
@@ -138,6 +156,7 @@ pub(crate) struct Bridge {
     batch: FrameHandle,
     /// Tables that the handler made and has not released.
     made: HashSet<FrameHandle>,
+    marks: u32,
 }
 
 impl Bridge {
@@ -148,7 +167,7 @@ impl Bridge {
         batch: FrameHandle,
     ) -> Bridge {
         let (plugin, targets) = (Arc::clone(plugin), Arc::clone(targets));
-        Bridge { host, plugin, targets, batch, made: HashSet::new() }
+        Bridge { host, plugin, targets, batch, made: HashSet::new(), marks: 0 }
     }
 
     /// Refuses a handle that this call was not given.
@@ -167,6 +186,7 @@ impl Bridge {
         let plugin = &self.plugin;
         let granted = self.targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let granted = if granted.is_empty() { "none".to_owned() } else { granted };
+        let target = shortened_copy(target);
         Err(Failure::BadInput(format!(
             "target \"{target}\" is not granted to plugin \"{plugin}\" (granted: {granted}); add \
              it to `targets` of [plugin.{plugin}] in the job"
@@ -182,6 +202,28 @@ impl Bridge {
             "the handler holds {FRAMES_MAX} tables, which is the limit; drop those that it no \
              longer needs"
         )))
+    }
+
+    /// Refuses a mark whose name is too long.
+    pub(crate) fn check_mark(&self, name: &str) -> Result<(), Failure> {
+        match name.len() {
+            ..=NAME_BYTES_MAX => Ok(()),
+            bytes => Err(Failure::BadInput(format!(
+                "the name of a mark has {bytes} bytes, and the limit is {NAME_BYTES_MAX}"
+            ))),
+        }
+    }
+
+    /// Counts a mark that is about to be set, and refuses one too many.
+    pub(crate) fn count_mark(&mut self) -> Result<(), Failure> {
+        if self.marks == MARKS_MAX {
+            return Err(Failure::Fatal(format!(
+                "the handler has set {MARKS_MAX} marks for this batch, which is the limit; one for \
+                 each thing that must not happen twice is enough"
+            )));
+        }
+        self.marks += 1;
+        Ok(())
     }
 
     pub(crate) fn made(&mut self, frame: FrameHandle) -> FrameHandle {

@@ -9,6 +9,7 @@ use wasmtime::component::Component;
 pub(crate) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the code was written by `Component::serialize` of an engine with the same
     // compatibility hash (it is in the file's name, and wasmtime compares version and settings
-    // again), into a directory that only this user can write to, and its checksum is right.
+    // again), into a directory that only this user can write to or put another in the place of
+    // (`cache.rs` checks the whole path up to the root), and its checksum is right.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -1,6 +1,7 @@
 //! From a job to a query: everything is checked and planned first ([`Prepared`]), and only then is
 //! anything created ([`Prepared::start`]).
 
+mod compiled_in;
 mod error;
 mod late;
 mod memory;

@@ -8,6 +8,7 @@ use tidemill_core::{Digest, PluginModule, Wake};
 use tidemill_engine::{PluginChange, Plugins};
 use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, UsedFunction};
 
+use super::compiled_in::CompiledIn;
 use super::error::PrepareError;
 use super::prepare::Shared;
 use crate::job::JobPlugin;
@@ -17,7 +18,7 @@ pub(super) enum JobPlugins {
     /// From the files that the job names.
     Files { host: PluginHost, plugins: Vec<Loaded> },
     /// Compiled in.
-    Native(Vec<Arc<dyn PluginModule>>),
+    Native(Vec<Arc<CompiledIn>>),
 }
 
 pub(super) struct Loaded {
@@ -34,7 +35,7 @@ pub(super) struct Loaded {
 impl JobPlugins {
     pub(super) fn load(shared: &Shared, plugins: &[JobPlugin]) -> Result<JobPlugins, PrepareError> {
         if !shared.native.is_empty() {
-            return Ok(JobPlugins::Native(shared.native.clone()));
+            return JobPlugins::compiled_in(&shared.native);
         }
         let host = shared.host()?;
         let mut loaded = Vec::new();
@@ -52,6 +53,18 @@ impl JobPlugins {
             });
         }
         Ok(JobPlugins::Files { host, plugins: loaded })
+    }
+
+    fn compiled_in(modules: &[Arc<dyn PluginModule>]) -> Result<JobPlugins, PrepareError> {
+        let modules =
+            modules.iter().map(|module| CompiledIn::new(Arc::clone(module)).map(Arc::new));
+        let modules = modules.collect::<std::io::Result<_>>().map_err(|error| {
+            PrepareError::Invalid(format!(
+                "the plugins are compiled in, and the executable, whose bytes stand for them, \
+                 cannot be read: {error}"
+            ))
+        })?;
+        Ok(JobPlugins::Native(modules))
     }
 
     /// Starts to watch the files of the plugins that are to be reloaded.
@@ -88,7 +101,9 @@ fn config_of(plugin: &JobPlugin) -> PluginConfig {
 impl Plugins for JobPlugins {
     fn current(&self) -> Vec<Arc<dyn PluginModule>> {
         match self {
-            JobPlugins::Native(modules) => modules.clone(),
+            JobPlugins::Native(modules) => {
+                modules.iter().map(|module| Arc::clone(module) as Arc<dyn PluginModule>).collect()
+            }
             JobPlugins::Files { plugins, .. } => plugins
                 .iter()
                 .map(|plugin| Arc::clone(&plugin.current) as Arc<dyn PluginModule>)
@@ -98,11 +113,9 @@ impl Plugins for JobPlugins {
 
     fn bytes(&self, digest: Digest) -> Option<Arc<[u8]>> {
         match self {
-            // Compiled in, a plugin has no bytes; its name stands for them, and its digest is the
-            // name's.
             JobPlugins::Native(modules) => {
                 let module = modules.iter().find(|module| module.digest() == digest)?;
-                Some(Arc::from(module.name().as_bytes()))
+                Some(module.identity())
             }
             JobPlugins::Files { plugins, .. } => {
                 let plugin = plugins.iter().find(|plugin| plugin.current.digest() == digest)?;
@@ -113,7 +126,11 @@ impl Plugins for JobPlugins {
 
     fn load(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<dyn PluginModule>, String> {
         let JobPlugins::Files { host, plugins } = self else {
-            return Err("it is compiled in".to_owned());
+            return Err(
+                "it was compiled into another build of this program; start that build once \
+                        more, and it finishes the batch"
+                    .to_owned(),
+            );
         };
         let plugin = plugins
             .iter()

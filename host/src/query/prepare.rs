@@ -39,6 +39,7 @@ pub struct Shared {
     /// Where memory sinks keep their tables.
     pub tables: MemoryTables,
     /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
+    /// Whatever digest they give, the one that counts is of their name and of the executable.
     pub native: Vec<Arc<dyn PluginModule>>,
     /// Their budget.
     pub memory: Arc<ProcessMemory>,

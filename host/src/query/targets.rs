@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_connectors::{PlannedSink, SinkConfig, SinkContext, plan_sink};
-use tidemill_core::{ConnectorError, Held, Sink};
+use tidemill_core::{Abandoned, ConnectorError, Held, Sink};
 use tidemill_engine::TargetFactory;
 
 /// One `[target.NAME]`.
@@ -53,10 +53,11 @@ impl TargetFactory for Target {
         &self,
         statement: &str,
         parameters: Option<&RecordBatch>,
+        abandoned: &Abandoned,
     ) -> Result<Option<u64>, ConnectorError> {
         match self.planned(None)?.open_sql() {
             None => Ok(None),
-            Some(target) => target?.execute(statement, parameters).map(Some),
+            Some(target) => target?.execute(statement, parameters, abandoned).map(Some),
         }
     }
 }

@@ -28,6 +28,7 @@ mod scripts;
 mod secrets;
 mod spark;
 mod sqlite_start;
+mod statements;
 mod streams;
 mod texts;
 mod tidy;

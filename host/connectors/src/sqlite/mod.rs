@@ -14,6 +14,7 @@
 //! A table that is there already keeps its own column types.
 
 mod marks;
+mod sandbox;
 mod sink;
 mod statements;
 mod target;
@@ -48,6 +49,9 @@ const OPTIONS: Known = Known {
         "numPartitions",
     ],
 };
+
+/// The table that says which batches were delivered.
+const MARKS: &str = "tidemill_marks";
 
 /// A URL may have a name and a password in it, in whatever form it was meant to have.
 pub(crate) const SECRETS: [&str; 1] = ["url"];
@@ -181,7 +185,7 @@ impl SqlitePlan {
     }
 
     pub(crate) fn open_sql(&self) -> Result<SqliteTarget, ConnectorError> {
-        Ok(SqliteTarget::new(self.clone(), self.connect()?))
+        SqliteTarget::new(self.clone(), self.connect()?)
     }
 
     /// A connection to a database that is there. SQLite may have to play back a journal before it

@@ -17,6 +17,8 @@ pub(super) enum Values {
     /// JSON strings: what is between the quotes.
     Quoted(StringArray),
     Blob(BinaryArray),
+    /// Nulls of no type, which take no room however many they are.
+    Nulls,
 }
 
 impl Values {
@@ -49,7 +51,8 @@ impl Values {
                 let cast = cast(column, &DataType::Float64)?;
                 Values::Real(cast.as_primitive::<Float64Type>().clone())
             }
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+            DataType::Null => Values::Nulls,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 Values::Text(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
             }
             DataType::Binary
@@ -78,6 +81,7 @@ impl Values {
             Values::Real(values) => values.is_null(row),
             Values::Text(values) | Values::Quoted(values) => values.is_null(row),
             Values::Blob(values) => values.is_null(row),
+            Values::Nulls => true,
         }
     }
 
@@ -94,6 +98,7 @@ impl Values {
                     ValueRef::Text(values.value(row).trim_matches('"').as_bytes())
                 }
                 Values::Blob(values) => ValueRef::Blob(values.value(row)),
+                Values::Nulls => ValueRef::Null,
             }
         };
         ToSqlOutput::Borrowed(value)

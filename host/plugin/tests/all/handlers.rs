@@ -10,9 +10,10 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use tidemill_core::{
     BatchHost, BoxFuture, CallFailure, FrameHandle, PluginError, PluginFailure, PluginModule,
 };
-use tidemill_plugin_host::{Limits, PluginConfig};
+use tidemill_plugin_host::{Limits, Module, PluginConfig};
 
-use crate::support::{configured, context, load, table};
+use crate::handmade::{Handmade, Kind, numbers};
+use crate::support::{config, configured, context, host, load, table};
 
 /// Frames by handle, and what handlers did.
 #[derive(Default)]
@@ -247,4 +248,108 @@ async fn a_command_wants_a_target_that_takes_it() {
         matches!(&failure, PluginFailure::BadInput(told) if told.contains("Redis")),
         "{failure:?}"
     );
+}
+
+/// A handler of one body, which may call what a handler may.
+fn handmade(fill: impl FnOnce(&mut Handmade) -> String) -> Arc<Module> {
+    let mut made = Handmade::new(Kind::ForeachBatch);
+    made.calls_targets = true;
+    let scratch = made.scratch;
+    let body = fill(&mut made);
+    let done = made.words(&[0, 0, 0, 0]);
+    let made = made.body("foreach-batch", &format!("{body} (i32.const {done})"));
+    let made = made.with_fields(&format!(
+        "(func $fails (if (i32.eqz (i32.load8_u (i32.const {scratch}))) (then (unreachable))))
+         (func $works (if (i32.load8_u (i32.const {scratch})) (then (unreachable))))"
+    ));
+    host().load("made", &made.build(), config()).unwrap()
+}
+
+async fn run(module: &Arc<Module>, host: &Arc<Memory>) -> Result<(), PluginError> {
+    let host: Arc<dyn BatchHost> = Arc::clone(host) as Arc<dyn BatchHost>;
+    module.foreach_batch("f", &context(4), host, 0).await
+}
+
+/// `execute` with these parameters, after which `then` is called.
+fn execute(made: &mut Handmade, statement: &str, parameters: &[u8], then: &str) -> String {
+    let (target, length) = made.bytes(b"place");
+    let (sql, sql_length) = made.bytes(statement.as_bytes());
+    let (rows, rows_length) = made.bytes(parameters);
+    let scratch = made.scratch;
+    format!(
+        "(call $execute (i32.const {target}) (i32.const {length})
+           (i32.const {sql}) (i32.const {sql_length})
+           (i32.const 1) (i32.const {rows}) (i32.const {rows_length}) (i32.const {scratch}))
+         (call ${then})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_lie_about_their_lengths_are_an_error_of_the_call() {
+    let insert = "INSERT INTO t VALUES (?)";
+    let sound = numbers(0..37);
+    let module = handmade(|made| {
+        let mut body = execute(made, insert, &sound, "works");
+        for exponent in [20, 31, 36, 40, 46, 62] {
+            for old in [37_i64, 37 * 8] {
+                let (old, new) = (old.to_le_bytes(), (1_i64 << exponent).to_le_bytes());
+                let mut rows = sound.clone();
+                for at in 0..rows.len() - 8 {
+                    if rows[at..].starts_with(&old) {
+                        rows[at..at + 8].copy_from_slice(&new);
+                    }
+                }
+                body += &execute(made, insert, &rows, "fails");
+            }
+        }
+        body
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert_eq!(*host.executed.lock().unwrap(), [(insert.to_owned(), 37)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_sql_is_an_error_of_the_call() {
+    let module = handmade(|made| {
+        let long = format!("SELECT '{}'", "x".repeat(1 << 20));
+        let (query, length) = made.bytes(long.as_bytes());
+        let scratch = made.scratch;
+        let mut body = execute(made, &long, &numbers([1]), "fails");
+        body += &format!(
+            "(call $sql (i32.const {query}) (i32.const {length}) (i32.const 0) (i32.const 0)
+               (i32.const {scratch}))
+             (call $fails)"
+        );
+        body
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert_eq!(host.frames.lock().unwrap().len(), 1);
+    assert!(host.executed.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_are_short_and_few() {
+    let module = handmade(|made| {
+        let name = made.words(&[u32::from_le_bytes(*b"aaaa"), 0]);
+        let scratch = made.scratch;
+        let mark = |length: u32| {
+            format!("(call $mark (i32.const {name}) (i32.const {length}) (i32.const {scratch}))")
+        };
+        format!(
+            "(local $i i32)
+             {} (call $fails)
+             (loop $l {} (call $works)
+               (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1)))
+                 (i32.const 1000))))
+             {} (call $fails)",
+            mark(257),
+            mark(4),
+            mark(4)
+        )
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert_eq!(host.marks.lock().unwrap().len(), 1);
 }

@@ -148,6 +148,37 @@ fn a_cache_that_others_can_write_to_is_not_used() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_cache_in_whose_place_others_can_put_another_is_not_used() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir().unwrap();
+    let above = directory.path().join("above");
+    let inside = above.join("a").join("b");
+    fs::create_dir_all(&inside).unwrap();
+    let link = directory.path().join("link");
+    symlink(&inside, &link).unwrap();
+    let kept = |mode, cache: &std::path::Path| {
+        fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        let cache = CacheLocation::Directory(cache.to_owned());
+        let host = PluginHost::new(&HostOptions { dev: true, cache }).unwrap();
+        host.load("p", &guest("flights"), config()).unwrap();
+        let files: Vec<_> =
+            fs::read_dir(&inside).unwrap().map(|file| file.unwrap().path()).collect();
+        files.iter().for_each(|file| fs::remove_file(file).unwrap());
+        files.len()
+    };
+    // Others can rename what is in `above`, whichever way leads there.
+    assert_eq!(kept(0o777, &inside), 0);
+    assert_eq!(kept(0o770, &inside), 0);
+    assert_eq!(kept(0o777, &link), 0);
+    // With the sticky bit they cannot, as in the system's folder for temporary files.
+    assert_eq!(kept(0o1777, &inside), 1);
+    assert_eq!(kept(0o755, &inside), 1);
+    assert_eq!(kept(0o755, &link), 1);
+}
+
 #[test]
 fn modules_of_one_host_do_not_share_their_counters() {
     let (first, second) = (load("orders", config()), load("orders", config()));

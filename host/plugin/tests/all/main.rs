@@ -5,6 +5,8 @@
 mod calls;
 mod faults;
 mod handlers;
+mod handmade;
+mod hostile;
 mod loading;
 mod reloading;
 mod support;

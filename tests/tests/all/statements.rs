@@ -1,0 +1,171 @@
+//! Statements of a handler on a SQLite target, with a handler that is compiled in.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, NullArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use rusqlite::Connection;
+use tidemill::job::Job;
+use tidemill::query::{Prepared, Shared};
+use tidemill_core::{
+    BatchContext, BatchHost, BoxFuture, CallFailure, Digest, FrameHandle, FunctionInstance,
+    FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage,
+};
+use tidemill_engine::StopSignal;
+use tidemill_tests::Workbench;
+
+const JOB: &str = r#"
+name = "statements"
+trigger = { available_now = true }
+options = { retries = 0 }
+[source.s]
+format = "json"
+path = "input"
+schema = "n BIGINT"
+[plugin.p]
+path = "compiled-in.wasm"
+targets = ["t"]
+[sink]
+format = "foreach_batch"
+plugin = "p"
+function = "f"
+[target.t]
+format = "sqlite"
+path = "t.db"
+options = { dbtable = "rows" }
+"#;
+
+/// How long the handler waits for a statement that has no end, and for one that ends.
+const DEADLINE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Statement = (&'static str, Option<RecordBatch>, Duration);
+
+/// A handler that runs statements, each for as long as its deadline, and notes how each ended.
+struct Handler {
+    functions: Vec<FunctionSignature>,
+    statements: Vec<Statement>,
+    ended: Arc<Mutex<Vec<Option<Result<u64, CallFailure>>>>>,
+}
+
+impl PluginModule for Handler {
+    fn name(&self) -> &str {
+        "p"
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(b"p")
+    }
+
+    fn functions(&self) -> &[FunctionSignature] {
+        &self.functions
+    }
+
+    fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
+        Ok(input)
+    }
+
+    fn open(
+        &self,
+        function: &str,
+        _: &BatchContext,
+        _: SchemaRef,
+    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
+        let failure = PluginFailure::Signature("it is a handler".to_owned());
+        Err(PluginError {
+            plugin: "p".to_owned(),
+            function: function.to_owned(),
+            batch: None,
+            failure,
+        })
+    }
+
+    fn foreach_batch<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a BatchContext,
+        host: Arc<dyn BatchHost>,
+        _: FrameHandle,
+    ) -> BoxFuture<'a, Result<(), PluginError>> {
+        Box::pin(async move {
+            for (statement, rows, deadline) in &self.statements {
+                let call = host.execute("t".to_owned(), (*statement).to_owned(), rows.clone());
+                let ended = tokio::time::timeout(*deadline, call).await.ok();
+                self.ended.lock().unwrap().push(ended);
+            }
+            Ok(())
+        })
+    }
+
+    fn usage(&self) -> PluginUsage {
+        PluginUsage::default()
+    }
+}
+
+/// Runs a job whose handler runs these statements. `None`: it was not waited for any longer.
+fn run(bench: &Workbench, statements: Vec<Statement>) -> Vec<Option<Result<u64, CallFailure>>> {
+    bench.write("job.toml", JOB);
+    bench.write_input("input/0.json", 0, "{\"n\":1}\n");
+    let ended = Arc::<Mutex<Vec<_>>>::default();
+    let signature = FunctionSignature {
+        name: "f".to_owned(),
+        kind: FunctionKind::ForeachBatch,
+        input: None,
+        output: None,
+        deterministic: true,
+        documentation: String::new(),
+    };
+    let handler = Handler { functions: vec![signature], statements, ended: Arc::clone(&ended) };
+    let mut shared = Shared::new(false);
+    shared.native = vec![Arc::new(handler)];
+    let job = Job::read(&bench.path("job.toml"), &[]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let prepared = runtime.block_on(Prepared::new(job, &shared)).unwrap();
+    prepared.start(StopSignal::new(), Box::new(|_| {})).unwrap().run().unwrap();
+    std::mem::take(&mut *ended.lock().unwrap())
+}
+
+#[test]
+fn a_statement_past_its_deadline_lets_go_of_the_database() {
+    let bench = Workbench::new();
+    let nulls: ArrayRef = Arc::new(NullArray::new(1 << 26));
+    let nulls = RecordBatch::try_from_iter([("n", nulls)]).unwrap();
+    let endless = "INSERT INTO own WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) \
+                   SELECT n FROM c";
+    let statements = vec![
+        ("CREATE TABLE own (n)", None, PATIENCE),
+        (endless, None, DEADLINE),
+        ("INSERT INTO own VALUES (?1)", Some(nulls), DEADLINE),
+        // It gets the lock that the two before it held.
+        ("INSERT INTO own VALUES (7)", None, PATIENCE),
+    ];
+    assert_eq!(run(&bench, statements), [Some(Ok(0)), None, None, Some(Ok(1))]);
+    let database = Connection::open(bench.path("t.db")).unwrap();
+    let rows: Vec<i64> = database
+        .prepare("SELECT n FROM own")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(rows, [7]);
+}
+
+#[test]
+fn a_refused_statement_is_an_error_of_its_call_by_name() {
+    let bench = Workbench::new();
+    let ended = run(
+        &bench,
+        [("ATTACH 'other.db' AS o", None, PATIENCE), ("SELECT 1; SELECT 2", None, PATIENCE)]
+            .to_vec(),
+    );
+    match &ended[0] {
+        Some(Err(CallFailure::Fatal(told))) => {
+            assert!(told.contains("refused is ATTACH of \"other.db\""), "{told}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(&ended[1], Some(Err(CallFailure::Fatal(_)))), "{ended:?}");
+    assert!(!bench.path("other.db").exists());
+}

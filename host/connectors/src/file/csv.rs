@@ -17,9 +17,9 @@ use tidemill_core::ConnectorError;
 use super::json::first_lines;
 use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::{FilePart, FileSpan, open, read_failed};
-use crate::ConfigError;
 use crate::malformed::{Place, Tally, failed_at};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
+use crate::{ConfigError, OptionText};
 
 /// Bytes asked of a file at once.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -29,18 +29,18 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// The decoder's options out of all options of a source; the names were checked already.
 pub(crate) fn options(
-    given: &BTreeMap<String, String>,
+    given: &BTreeMap<String, OptionText>,
     place: &str,
 ) -> Result<CsvOptions, ConfigError> {
     let of_csv = given
         .iter()
         .filter(|(name, _)| CsvOptions::has_key(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
+        .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
         .collect();
     CsvOptions::parse(&of_csv).map_err(|error| ConfigError::BadValue {
         place: place.to_owned(),
+        value: given.get(&error.key).map(OptionText::shown).unwrap_or_default(),
         option: error.key,
-        value: error.value,
         wanted: error.reason,
     })
 }

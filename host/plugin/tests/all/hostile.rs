@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
-use tidemill_core::{PluginFailure, PluginModule};
+use tidemill_core::PluginFailure;
 use tidemill_plugin_host::{LoadProblem, PluginConfig};
 use wit_component::ComponentEncoder;
 

@@ -148,11 +148,14 @@ pub(crate) fn query_of(
     stop: StopSignal,
     on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
 ) -> Query {
-    query_after(Unfinished::Run, disk, retries, sink, stop, on_event)
+    query_after(Unfinished::Run, source, trigger, disk, retries, sink, stop, on_event)
 }
 
+#[expect(clippy::too_many_arguments, reason = "a test's query, whatever is particular to it")]
 fn query_after(
     unfinished: Unfinished,
+    source: Box<dyn Source>,
+    trigger: Trigger,
     disk: &MemoryDisk,
     retries: u32,
     sink: Box<dyn Sink>,
@@ -262,7 +265,9 @@ fn after_pending(unfinished: Unfinished) -> (Vec<u64>, Vec<String>) {
         _ => {}
     });
     let (disk, sink) = (with_a_pending_batch(), Box::new(Nowhere(|| Ok(()))));
-    query_after(unfinished, &disk, 0, sink, StopSignal::new(), on_event).run().unwrap();
+    let (source, stop) = (Box::new(Numbers::default()), StopSignal::new());
+    let trigger = Trigger::AvailableNow;
+    query_after(unfinished, source, trigger, &disk, 0, sink, stop, on_event).run().unwrap();
     let ended = ended.lock().unwrap().clone();
     let said = said.lock().unwrap().clone();
     (ended, said)

@@ -180,9 +180,8 @@ impl BatchHost for Handler {
             let abandoned = Abandoned::default();
             // The deadline drops this future, and cannot end the thread that runs the statement.
             let _waiting = abandoned.on_drop();
-            let executed = blocking(move || {
-                Ok(factory.execute(&statement, parameters.as_ref(), &abandoned))
-            });
+            let executed =
+                blocking(move || Ok(factory.execute(&statement, parameters.as_ref(), &abandoned)));
             let changed = executed.await?.map_err(|error| self.failure(error.into()))?;
             changed.ok_or_else(|| {
                 CallFailure::BadInput(format!("target \"{target}\" takes no statements"))

@@ -9,7 +9,7 @@ use tidemill_core::Secrets;
 
 /// A text of the job, with the environment's values in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Text(pub String);
+pub(super) struct Text(pub String);
 
 /// Says nothing of the text, which may have the environment's secrets in it.
 impl fmt::Debug for Text {
@@ -49,7 +49,7 @@ impl JsonSchema for Text {
 
 /// An option's value. Spark's options are texts; numbers and booleans may be written as such.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OptionValue(pub OptionText);
+pub(super) struct OptionValue(pub OptionText);
 
 impl<'de> Deserialize<'de> for OptionValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OptionValue, D::Error> {

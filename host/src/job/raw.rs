@@ -11,7 +11,7 @@ use super::environment::{OptionValue, Text};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Tidemill job")]
-pub struct RawJob {
+pub(super) struct RawJob {
     /// Name of the query. Default: the file's stem.
     pub name: Option<Text>,
     /// Directory of the checkpoint, relative to the job file. Default: `.tidemill/<name>`.
@@ -46,7 +46,7 @@ pub struct RawJob {
 /// Spark's output modes.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum RawOutputMode {
+pub(super) enum RawOutputMode {
     /// Rows that will never change again.
     Append,
     /// Rows that changed in the batch.
@@ -58,7 +58,7 @@ pub enum RawOutputMode {
 /// Exactly one of these.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawTrigger {
+pub(super) struct RawTrigger {
     /// A batch every so often: `"10 seconds"`.
     pub processing_time: Option<Text>,
     /// Everything that is there at the start, then end.
@@ -72,7 +72,7 @@ pub struct RawTrigger {
 /// Options of the engine.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawOptions {
+pub(super) struct RawOptions {
     /// Shards of state. Fixed in the checkpoint once chosen. Default: 4.
     #[schemars(range(min = 1, max = 1024))]
     pub shuffle_partitions: Option<u32>,
@@ -101,7 +101,7 @@ pub struct RawOptions {
 /// Which of several watermarks counts.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum RawWatermarkPolicy {
+pub(super) enum RawWatermarkPolicy {
     /// The slowest.
     Min,
     /// The fastest.
@@ -111,7 +111,7 @@ pub enum RawWatermarkPolicy {
 /// A streaming table.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawSource {
+pub(super) struct RawSource {
     /// `json`, `csv`, `parquet`, `text`, `rate`, `rate-micro-batch`, `kafka`; later
     /// `socket`.
     pub format: Text,
@@ -131,7 +131,7 @@ pub struct RawSource {
 /// Short for `from_json(value, schema)` and `data.*`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawValue {
+pub(super) struct RawValue {
     /// `json`.
     pub format: Text,
     /// Columns in Spark's DDL.
@@ -147,7 +147,7 @@ pub struct RawValue {
 /// Spark's `withWatermark`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawWatermark {
+pub(super) struct RawWatermark {
     /// A TIMESTAMP column.
     pub column: Text,
     /// How late rows may be: `"5 minutes"`.
@@ -160,7 +160,7 @@ pub struct RawWatermark {
 /// A plugin.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawPlugin {
+pub(super) struct RawPlugin {
     /// A core module with an embedded component type, or a component; relative to the job file.
     pub path: Text,
     /// Hot reload. Default: false under `tidemill run`, true with its `--watch`.
@@ -182,7 +182,7 @@ pub struct RawPlugin {
 /// What a plugin may use.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawLimits {
+pub(super) struct RawLimits {
     /// Memory of one instance. Default: `"256 MiB"`.
     pub memory: Option<Text>,
     /// Time of one call. Default: `"30 seconds"`.
@@ -193,7 +193,7 @@ pub struct RawLimits {
 /// just a table with a `watermark`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawStep {
+pub(super) struct RawStep {
     /// Name of the table that the step makes.
     pub name: Text,
     /// The table that a step without SQL reads. Default: the step before, or the only source.
@@ -217,7 +217,7 @@ pub struct RawStep {
 /// Spark's dropDuplicates.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawDropDuplicates {
+pub(super) struct RawDropDuplicates {
     /// Columns that make rows equal. Default: all.
     #[serde(default)]
     pub columns: Vec<Text>,
@@ -229,7 +229,7 @@ pub struct RawDropDuplicates {
 /// Where the result goes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawSink {
+pub(super) struct RawSink {
     /// `console`, `kafka`, `json`, `parquet`, `sqlite`, `memory`, `noop`, `foreach_batch`; later
     /// `csv`, `postgres`, `elasticsearch`, `redis`.
     pub format: Text,
@@ -249,7 +249,7 @@ pub struct RawSink {
 /// A named place.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawTarget {
+pub(super) struct RawTarget {
     /// As of a sink.
     pub format: Text,
     /// As of a sink.

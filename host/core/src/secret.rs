@@ -58,7 +58,8 @@ impl Secrets {
     pub fn add(&mut self, text: &str, name: Option<&str>) {
         let text = text.trim();
         let quoted = format!("{text:?}");
-        let escaped = quoted.trim_matches('"');
+        // One quote at each end; an escaped one beside it belongs to the text.
+        let escaped = &quoted[1..quoted.len() - 1];
         let lines = text.lines().filter(|line| line.len() < text.len());
         for text in std::iter::once(text).chain([escaped]).chain(lines) {
             let text = text.trim();

@@ -113,5 +113,5 @@ fn start_compilers() -> Result<(), &'static String> {
         Err(error) if error.source().is_some() => Err(format!("no threads to compile on: {error}")),
         _ => Ok(()),
     };
-    STARTED.get_or_init(start).as_ref().map(|()| ())
+    STARTED.get_or_init(start).as_ref().copied()
 }

@@ -56,7 +56,7 @@ fn edited(edits: &[u8], extension: &str) {
 
 fn last(disk: &MemoryDisk, extension: &str) -> PathBuf {
     let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
-    disk.paths().into_iter().filter(is_one).next_back().expect("there is one")
+    disk.paths().into_iter().rfind(is_one).expect("there is one")
 }
 
 fn open(disk: &MemoryDisk) -> Result<Opened, tidemill_checkpoint::CheckpointError> {

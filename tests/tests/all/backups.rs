@@ -229,6 +229,8 @@ fn folders_that_were_moved_together_are_compared_as_before() {
     let moved = Workbench::new();
     copy_all(&bench.path(""), &moved.path(""));
     remove(&moved.path("out.db"));
+    // Files are known by their whole paths, as in Spark: in the other folder they would be new.
+    [1, 2].iter().for_each(|n| remove(&moved.path(&format!("input/{n}.json"))));
     add(&moved, 3..=3);
     refused(&moved, &["out.db", "holds none of this query's batches"]);
     copy_all(&bench.path("out.db"), &moved.path("out.db"));

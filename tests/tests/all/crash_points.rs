@@ -195,7 +195,8 @@ fn a_power_cut_and_then_an_older_copy_of_the_checkpoint_lose_and_double_nothing(
     assert!(adopted > 1, "the batch landed {adopted} times before the cut");
 }
 
-/// Every batch that a power cut leaves here has landed: the disk fails at the commit alone.
+/// A batch that a power cut left has landed, or has not: its plan may be durable although the run
+/// saw the disk fail. Where it has landed, another plan would lose or double rows.
 #[test]
 fn a_batch_that_landed_is_not_planned_anew() {
     let _alone = crate::planning();
@@ -215,10 +216,11 @@ fn a_batch_that_landed_is_not_planned_anew() {
         let survivor = disk.after(Crash::PowerCut);
         let Some(batch) = pending(&survivor, &checkpoint) else { continue };
         let wish = Unfinished::Replan(batch);
-        let refusal = start(&job, &survivor, &tables, wish, Box::new(|_| {})).unwrap_err();
-        assert!(refusal.contains("holds rows of batch"), "{refusal}");
-        refused += 1;
-        assert!(run(&job, &survivor, &tables), "operation {operation}");
+        if let Err(refusal) = start(&job, &survivor, &tables, wish, Box::new(|_| {})) {
+            assert!(refusal.contains("holds rows of batch"), "{refusal}");
+            refused += 1;
+            assert!(run(&job, &survivor, &tables), "operation {operation}");
+        }
         assert_eq!(rows(&tables), expected, "operation {operation}");
     }
     assert!(refused > 1, "{refused} were refused");

@@ -122,8 +122,8 @@ impl CommittedLogs {
 fn first_read(folder: &LogFolder, entries: &[EntryId]) -> Result<EntryId, ConnectorError> {
     let first = EntryId { batch: 0, is_folded: false };
     let from = entries.iter().rev().find(|entry| entry.is_folded).copied().unwrap_or(first);
-    let mut expected = from.batch;
-    for entry in entries.iter().filter(|entry| **entry >= from) {
+    let rest = entries.iter().filter(|entry| **entry >= from);
+    for (expected, entry) in (from.batch..).zip(rest) {
         if entry.batch != expected {
             let missing = EntryId::of(expected);
             return Err(ConnectorError::fatal(format!(
@@ -131,7 +131,6 @@ fn first_read(folder: &LogFolder, entries: &[EntryId]) -> Result<EntryId, Connec
                 folder.file(missing).display()
             )));
         }
-        expected += 1;
     }
     Ok(from)
 }

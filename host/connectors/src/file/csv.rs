@@ -108,10 +108,10 @@ impl CsvLines {
             .decode_lines(&lines[..taken])
             .map_err(|error| failed_at(&self.blocks.place(error.at), &error))?;
         self.tally.add(malformed.rows, || self.blocks.place(malformed.first.unwrap_or_default()));
-        if let Some(problem) = self.decoder.take_header_problem() {
-            if let Place::Line { path, .. } = self.blocks.place(0) {
-                self.tally.add_header(&path, &problem);
-            }
+        if let Some(problem) = self.decoder.take_header_problem()
+            && let Place::Line { path, .. } = self.blocks.place(0)
+        {
+            self.tally.add_header(&path, &problem);
         }
         self.pending_bytes += taken;
         self.blocks.take(taken);

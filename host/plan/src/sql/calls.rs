@@ -280,6 +280,9 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             let days = as_int(days.clone());
             return Ok(Some(quoted_call(&name, vec![date, days])));
         }
+        ("space", [count]) => {
+            return Ok(Some(quoted_call("space", vec![cast(count.clone(), "INT")])));
+        }
         ("sort_array", [_] | [_, _]) => {
             let descends =
                 args.get(1).is_some_and(|ascending| as_boolean(ascending) == Some(false));

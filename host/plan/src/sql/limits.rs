@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, ObjectName, Query, Select, Visit, Visitor,
 };
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// Bytes of one text. A list of values for IN comes near it.
@@ -90,8 +91,15 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     }
     // `ARRAY<ARRAY<…`, and `INT[][]…`.
     let (mut types, mut brackets): (usize, usize) = (0, 0);
+    // The parser gives up on a long row of them without a word.
+    let mut nots: usize = 0;
     let mut before = &Token::EOF;
     for token in significant() {
+        let is_not = matches!(token, Token::Word(word) if word.keyword == Keyword::NOT);
+        nots = if is_not { nots + 1 } else { 0 };
+        if nots > NESTING_MAX {
+            return plan_err!("more than {NESTING_MAX} NOTs are within one another");
+        }
         match (before, token) {
             (Token::Word(word), Token::Lt) if is_nesting(&word.value) => types += 1,
             (_, Token::Gt) => types = types.saturating_sub(1),

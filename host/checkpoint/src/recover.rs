@@ -173,7 +173,7 @@ pub(crate) fn settle(
 ) -> Result<(), CheckpointError> {
     if head.is_none() {
         // Directories that the killed process made may not be durable either.
-        for dir in layout.root.ancestors() {
+        for dir in layout.root.ancestors().skip(1) {
             match disk.sync_dir(dir) {
                 Err(error) if is_of_others(error.kind()) => {}
                 synced => synced.map_err(CheckpointError::io("sync", dir))?,
@@ -186,7 +186,9 @@ pub(crate) fn settle(
         let from = tail.filter(is_known).map_or(0, |tail| tail.len);
         disk.rewrite(&path, from).map_err(CheckpointError::io("make durable", &path))?;
     }
-    for dir in layout.directories() {
+    // The root as well: a head that was found may have its name in memory alone, and a segment
+    // made after it would be left without one.
+    for dir in layout.directories().into_iter().chain([layout.root.clone()]) {
         disk.sync_dir(&dir).map_err(CheckpointError::io("sync", &dir))?;
     }
     Ok(())

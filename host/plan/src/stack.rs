@@ -10,8 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::PlanError;
 
-/// Bytes of address space; memory is taken as far as the stack is used. The deepest query that is
-/// let pass takes less than half of it in the dev build.
+/// Bytes of address space; memory is taken as far as the stack is used.
 const STACK_BYTES: usize = 256 << 20;
 
 /// Does work on a thread of its own, and waits for it.

@@ -86,7 +86,12 @@ fn run_jobs(
     // Before anything is opened: a signal that comes early is no kill.
     let talks = Reporter::talks_to_person(arguments.progress);
     if let Err(error) = stop_on_signals(stop.clone(), trace.cloned(), talks) {
-        complain(secrets, &format!("signals cannot be waited for: {error}"));
+        // It takes a thread; nothing else is wanting here.
+        let reason = match is_exhausted(&error) {
+            true => NoThread(error.to_string()).to_string(),
+            false => error.to_string(),
+        };
+        complain(secrets, &format!("signals cannot be waited for: {reason}"));
         return FAILED;
     }
     let queries = match start(arguments, jobs, &stop) {

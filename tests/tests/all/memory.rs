@@ -339,12 +339,12 @@ fn count(blocks: &[RecordBatch]) -> usize {
     blocks.iter().map(RecordBatch::num_rows).sum()
 }
 
-/// Four times 33 MB of rows where a call may use 32 MiB: tables go to the disk, and sorts and groups,
+/// Four times 33 MB of rows where a call may use 48 MiB: tables go to the disk, and sorts and groups,
 /// too.
 #[test]
 fn a_handlers_tables_and_sorts_spill() {
     let (ended, left) = handled(
-        "memory = \"64 MiB\"",
+        "memory = \"96 MiB\"",
         |host, batch| {
             Box::pin(async move {
                 let mut tables = Vec::new();

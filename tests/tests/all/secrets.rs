@@ -102,10 +102,6 @@ fn wrong_jobs() -> Vec<(&'static str, String)> {
         ("a plugin's path", source("[plugin.p]\npath = \"$.wasm\"")),
         ("a table", source("[[step]]\nname = \"t\"\nsql = \"SELECT * FROM `$`\"")),
         (
-            "SQL that does not fit",
-            source("[[step]]\nname = \"t\"\nsql = \"SELECT '$' + n AS x FROM s\""),
-        ),
-        (
             "SQL that is none",
             source("[[step]]\nname = \"t\"\nsql = \"SELECT n FROM s WHERE n = '$\""),
         ),

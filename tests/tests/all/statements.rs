@@ -42,11 +42,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Statement = (&'static str, Option<RecordBatch>, Duration);
 
+/// How a statement ended; `None`: its deadline passed.
+type Ended = Option<Result<u64, CallFailure>>;
+
 /// A handler that runs statements, each for as long as its deadline, and notes how each ended.
 struct Handler {
     functions: Vec<FunctionSignature>,
     statements: Vec<Statement>,
-    ended: Arc<Mutex<Vec<Option<Result<u64, CallFailure>>>>>,
+    ended: Arc<Mutex<Vec<Ended>>>,
 }
 
 impl PluginModule for Handler {

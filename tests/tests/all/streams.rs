@@ -239,6 +239,7 @@ fn a_person_at_a_terminal_is_told_what_it_waits_for_and_where_it_stopped() {
     child.stdout.take().unwrap().read_to_string(&mut screen).unwrap();
     assert!(screen.contains("goes on with batch 3"), "{screen}");
     assert!(screen.contains("ended after batch 2: all that was there is processed"), "{screen}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -283,9 +284,9 @@ fn a_name_has_to_be_one_of_a_thread_a_file_and_a_label() {
         assert_eq!(bench.names(""), ["job.toml"], "{name}");
     }
     bench.write("job.toml", format!("name = \"a/b\"\ncheckpoint = \"c\"\n{ENDLESS}"));
-    bench.run(&["run", "job.toml", "--trigger", "once"]).expect_success();
+    bench.run(&["run", "job.toml", "--trigger", "once"]).expect_failure(2, &["name", "directory"]);
     bench.write("job.toml", ENDLESS.replace("[source.s]", "[source.\"s\\u0000\"]"));
-    bench.run(&["check", "job.toml"]).expect_failure(2, &["printed"]);
+    bench.run(&["check", "job.toml"]).expect_failure(2, &["source", "control"]);
 }
 
 /// What the machine lacks is no fault of the job: whoever starts us again may have more luck.

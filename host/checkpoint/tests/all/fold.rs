@@ -16,10 +16,10 @@ fn churn(query: &Query, batch: u64) {
         for step in 0..KEYS / 8 {
             let number = (batch * 7_919 + step * 31) % KEYS;
             let (bucket, key) = (Bucket(number as i64 % 5), number.to_be_bytes());
-            if (batch + step) % 3 == 0 {
+            if (batch + step).is_multiple_of(3) {
                 shard.remove(bucket, &key).unwrap();
             } else {
-                shard.put(bucket, &key, &vec![batch as u8; VALUE_BYTES]).unwrap();
+                shard.put(bucket, &key, &[batch as u8; VALUE_BYTES]).unwrap();
             }
         }
     }

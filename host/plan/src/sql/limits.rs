@@ -26,7 +26,7 @@ const TYPE_NESTING_MAX: usize = 100;
 pub(super) const NESTING_MAX: usize = 400;
 /// Expressions within one another, as `a + b + c` has two: hundreds of terms are written by programs.
 /// It is what has to fit on the stack of a thread that computes rows.
-const DEPTH_MAX: usize = 600;
+const DEPTH_MAX: usize = 250;
 /// Terms of one AND or OR, which are laid flat.
 const TERMS_MAX: usize = 5_000;
 /// Columns that one SELECT names.

@@ -15,7 +15,7 @@ use wasmparser::{
 use crate::error::LoadProblem;
 use crate::limits::{
     ENTRIES_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, MODULE_BYTES_MAX, NESTED_INSTANCES_MAX,
-    PARTS_MAX, TYPE_SECTION_BYTES_MAX, TYPE_SECTIONS_MAX,
+    NESTED_TYPES_MAX, PARTS_MAX, TYPE_SECTION_BYTES_MAX, TYPE_SECTIONS_MAX,
 };
 
 /// Name of the sections that hold a module's part of the contract.
@@ -32,12 +32,30 @@ pub(crate) fn check_parts(bytes: &[u8]) -> Result<(), LoadProblem> {
     let mut parts = Parts::default();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
-            Ok(payload) => parts.count(&payload)?,
+            Ok(payload) => {
+                check_nesting(&payload, bytes)?;
+                parts.count(&payload)?;
+            }
             Err(_) => break,
         }
         parts.check()?;
     }
     Ok(())
+}
+
+/// Refuses types that may be nested deeper than the stack of those who read them: they call
+/// themselves for each level. Each level begins with one of two bytes, so there are at most as many
+/// levels as such bytes.
+fn check_nesting(payload: &Payload<'_>, bytes: &[u8]) -> Result<(), LoadProblem> {
+    let Payload::ComponentTypeSection(types) = payload else { return Ok(()) };
+    let section = bytes.get(types.range()).unwrap_or(bytes);
+    let levels = section.iter().filter(|byte| matches!(byte, 0x41 | 0x42)).count();
+    check(
+        "beginnings of types in one section",
+        levels,
+        NESTED_TYPES_MAX,
+        "it was not made by a compiler, or holds far more than a plugin needs",
+    )
 }
 
 /// How many there are, over all modules and components in a file.
@@ -107,9 +125,7 @@ impl Parts {
                     TYPE_SECTION_BYTES_MAX,
                     "build it with the tidemill-plugin crate, which writes it",
                 )?;
-                self.packages
-                    .of_section(section.data())
-                    .map_err(|reason| LoadProblem::NoPlugin { reason })?;
+                self.packages.of_section(section.data())?;
             }
             _ => {}
         }
@@ -152,7 +168,15 @@ struct Packages {
 
 impl Packages {
     /// Reads a component type, or says why it is not to be read any further.
-    fn of_section(&mut self, section: &[u8]) -> Result<(), String> {
+    fn of_section(&mut self, section: &[u8]) -> Result<(), LoadProblem> {
+        for payload in Parser::new(0).parse_all(section) {
+            let payload = payload.map_err(|_| LoadProblem::NoPlugin { reason: damaged() })?;
+            check_nesting(&payload, section)?;
+        }
+        self.read(section).map_err(|reason| LoadProblem::NoPlugin { reason })
+    }
+
+    fn read(&mut self, section: &[u8]) -> Result<(), String> {
         // The encoder would look behind other beginnings, which an old format had.
         if !section.starts_with(b"\0asm") {
             return Err(damaged());
@@ -180,7 +204,7 @@ impl Packages {
         Ok(())
     }
 
-    /// Calls itself for the types in a type, which wasmparser has read as deep before.
+    /// Calls itself for the types in a type, which are few enough.
     fn of_type(&mut self, found: &ComponentType<'_>) -> Result<(), String> {
         match found {
             ComponentType::Component(parts) => parts.iter().try_for_each(|part| match part {

@@ -509,3 +509,21 @@ fn packages_that_use_each_other_are_refused() {
     let told = made(["p:p/d", "p:p/c", "p:p/b", "p:p/a"]);
     assert!(!told.contains("again"), "{told}");
 }
+
+#[test]
+fn types_that_are_nested_without_end_are_refused() {
+    for levels in [1_990, 10_000, 340_000] {
+        let mut body = vec![1];
+        body.extend([0x41, 1, 1].repeat(levels));
+        body.extend([0x41, 0]);
+        let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+        component.extend(section(7, &body));
+        let mut module = wat::parse_str("(module)").unwrap();
+        module.extend(custom("component-type:w", &component));
+        for refused in [problem(&module), problem(&component)] {
+            let is_counted =
+                matches!(&refused, LoadProblem::TooLarge(told) if told.contains("2000"));
+            assert_eq!(is_counted, levels > 2_000, "{refused}");
+        }
+    }
+}

@@ -5,12 +5,17 @@
 //! writes, and far below what the host could not bear. Reading goes by the sections' heads and
 //! skips the code itself.
 
-use wasmparser::{ComponentInstance, Parser, Payload};
+use std::collections::BTreeSet;
+
+use wasmparser::{
+    ComponentExternName, ComponentInstance, ComponentType, ComponentTypeDeclaration,
+    InstanceTypeDeclaration, Parser, Payload,
+};
 
 use crate::error::LoadProblem;
 use crate::limits::{
     ENTRIES_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, MODULE_BYTES_MAX, NESTED_INSTANCES_MAX,
-    PARTS_MAX, TYPE_SECTION_BYTES_MAX, TYPE_SECTIONS_MAX,
+    NESTED_TYPES_MAX, PARTS_MAX, TYPE_SECTION_BYTES_MAX, TYPE_SECTIONS_MAX,
 };
 
 /// Name of the sections that hold a module's part of the contract.
@@ -27,12 +32,30 @@ pub(crate) fn check_parts(bytes: &[u8]) -> Result<(), LoadProblem> {
     let mut parts = Parts::default();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
-            Ok(payload) => parts.count(&payload)?,
+            Ok(payload) => {
+                check_nesting(&payload, bytes)?;
+                parts.count(&payload)?;
+            }
             Err(_) => break,
         }
         parts.check()?;
     }
     Ok(())
+}
+
+/// Refuses types that may be nested deeper than the stack of those who read them: they call
+/// themselves for each level. Each level begins with one of two bytes, so there are at most as many
+/// levels as such bytes.
+fn check_nesting(payload: &Payload<'_>, bytes: &[u8]) -> Result<(), LoadProblem> {
+    let Payload::ComponentTypeSection(types) = payload else { return Ok(()) };
+    let section = bytes.get(types.range()).unwrap_or(bytes);
+    let levels = section.iter().filter(|byte| matches!(byte, 0x41 | 0x42)).count();
+    check(
+        "beginnings of types in one section",
+        levels,
+        NESTED_TYPES_MAX,
+        "it was not made by a compiler, or holds far more than a plugin needs",
+    )
 }
 
 /// How many there are, over all modules and components in a file.
@@ -50,6 +73,7 @@ struct Parts {
     core_instances: usize,
     nested_instances: usize,
     type_sections: usize,
+    packages: Packages,
 }
 
 impl Parts {
@@ -101,6 +125,7 @@ impl Parts {
                     TYPE_SECTION_BYTES_MAX,
                     "build it with the tidemill-plugin crate, which writes it",
                 )?;
+                self.packages.of_section(section.data())?;
             }
             _ => {}
         }
@@ -127,6 +152,110 @@ impl Parts {
         check("instances of components", self.nested_instances, NESTED_INSTANCES_MAX, advice)?;
         check("component types", self.type_sections, TYPE_SECTIONS_MAX, advice)
     }
+}
+
+/// The packages whose interfaces the component types of a module name, in the order of the names.
+///
+/// The encoder follows the packages that use each other until it has seen all, and so without end,
+/// down to where the stack and with it the process ends, if two of them use each other. An
+/// interface can only use what was named before it. So that cannot be where all names of a package
+/// follow each other, and nothing else is let through: a plugin names one package, the contract's.
+#[derive(Default)]
+struct Packages {
+    named: BTreeSet<String>,
+    last: String,
+}
+
+impl Packages {
+    /// Reads a component type, or says why it is not to be read any further.
+    fn of_section(&mut self, section: &[u8]) -> Result<(), LoadProblem> {
+        for payload in Parser::new(0).parse_all(section) {
+            let payload = payload.map_err(|_| LoadProblem::NoPlugin { reason: damaged() })?;
+            check_nesting(&payload, section)?;
+        }
+        self.read(section).map_err(|reason| LoadProblem::NoPlugin { reason })
+    }
+
+    fn read(&mut self, section: &[u8]) -> Result<(), String> {
+        // The encoder would look behind other beginnings, which an old format had.
+        if !section.starts_with(b"\0asm") {
+            return Err(damaged());
+        }
+        for payload in Parser::new(0).parse_all(section) {
+            match payload.map_err(|_| damaged())? {
+                Payload::ComponentTypeSection(types) => {
+                    for found in types {
+                        self.of_type(&found.map_err(|_| damaged())?)?;
+                    }
+                }
+                Payload::ComponentImportSection(imports) => {
+                    for import in imports {
+                        self.name(&import.map_err(|_| damaged())?.name)?;
+                    }
+                }
+                Payload::ComponentExportSection(exports) => {
+                    for export in exports {
+                        self.name(&export.map_err(|_| damaged())?.name)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls itself for the types in a type, which are few enough.
+    fn of_type(&mut self, found: &ComponentType<'_>) -> Result<(), String> {
+        match found {
+            ComponentType::Component(parts) => parts.iter().try_for_each(|part| match part {
+                ComponentTypeDeclaration::Type(inner) => self.of_type(inner),
+                ComponentTypeDeclaration::Import(import) => self.name(&import.name),
+                ComponentTypeDeclaration::Export { name, .. } => self.name(name),
+                ComponentTypeDeclaration::CoreType(_) | ComponentTypeDeclaration::Alias(_) => {
+                    Ok(())
+                }
+            }),
+            ComponentType::Instance(parts) => parts.iter().try_for_each(|part| match part {
+                InstanceTypeDeclaration::Type(inner) => self.of_type(inner),
+                InstanceTypeDeclaration::Export { name, .. } => self.name(name),
+                InstanceTypeDeclaration::CoreType(_) | InstanceTypeDeclaration::Alias(_) => Ok(()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&mut self, name: &ComponentExternName<'_>) -> Result<(), String> {
+        if name.version_suffix.is_some() {
+            return Err(damaged());
+        }
+        [Some(name.name), name.implements].into_iter().flatten().try_for_each(|name| self.add(name))
+    }
+
+    /// Counts a name such as `namespace:package/interface@0.1.0`; others are of no package.
+    fn add(&mut self, name: &str) -> Result<(), String> {
+        let Some((package, interface)) = name.split_once('/') else { return Ok(()) };
+        let package = match interface.split_once('@') {
+            Some((_, version)) => format!("{package}@{version}"),
+            None => package.to_owned(),
+        };
+        if package == self.last {
+            return Ok(());
+        }
+        if !self.named.insert(package.clone()) {
+            return Err(format!(
+                "{}: it names `{package}`, then `{}`, and `{package}` again, as if they used each \
+                 other",
+                damaged(),
+                self.last
+            ));
+        }
+        self.last = package;
+        Ok(())
+    }
+}
+
+fn damaged() -> String {
+    "its component type is damaged".to_owned()
 }
 
 fn add(sum: &mut usize, count: u32) {

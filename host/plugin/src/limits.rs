@@ -52,6 +52,10 @@ pub(crate) const NESTED_INSTANCES_MAX: usize = 16;
 /// writes one, and one more for each library that brings its own.
 pub(crate) const TYPE_SECTIONS_MAX: usize = 8;
 
+/// Beginnings of types that types can be nested in, in one section of types: each takes the stack of
+/// a thread that reads modules some kilobytes.
+pub(crate) const NESTED_TYPES_MAX: usize = 2_000;
+
 /// Bytes of such a section. Ours has four thousand.
 pub(crate) const TYPE_SECTION_BYTES_MAX: usize = 1 << 20;
 

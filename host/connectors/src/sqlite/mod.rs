@@ -59,6 +59,9 @@ pub(crate) const SECRETS: [&str; 1] = ["url"];
 /// How long another writer may hold the database before a batch gives up for now.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of a statement, or of what SQLite says about it, that an error shows.
+const SHOWN_BYTES: usize = 1_000;
+
 /// A SQLite sink that could be opened.
 #[derive(Clone, Debug)]
 pub(crate) struct SqlitePlan {
@@ -228,6 +231,7 @@ impl SqlitePlan {
 
 /// Whether another try may help is SQLite's to say.
 fn failure(message: String, error: rusqlite::Error) -> ConnectorError {
+    let error = shortened(error);
     let may_pass = matches!(
         error.sqlite_error_code(),
         Some(
@@ -242,6 +246,26 @@ fn failure(message: String, error: rusqlite::Error) -> ConnectorError {
     } else {
         ConnectorError::fatal(message).caused_by(error)
     }
+}
+
+/// SQLite repeats the statement and names from it, which can be as long as a statement may be.
+fn shortened(error: rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqlInputError { error, msg, sql, offset } => {
+            let (msg, sql) = (beginning(&msg), beginning(&sql));
+            rusqlite::Error::SqlInputError { error, msg, sql, offset }
+        }
+        rusqlite::Error::SqliteFailure(error, Some(told)) => {
+            rusqlite::Error::SqliteFailure(error, Some(beginning(&told)))
+        }
+        other => other,
+    }
+}
+
+/// As much of a text as an error shows.
+fn beginning(text: &str) -> String {
+    let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN_BYTES));
+    if rest.is_empty() { shown.to_owned() } else { format!("{shown}… ({} bytes)", text.len()) }
 }
 
 fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {

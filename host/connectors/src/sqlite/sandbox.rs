@@ -28,13 +28,13 @@ const HEAP_BYTES_MAX: i64 = 512 << 20;
 const VALUE_BYTES_MAX: i32 = 1 << 20;
 
 /// Bytes of a statement, which the plugin's side bounds as well.
-const STATEMENT_BYTES_MAX: i32 = 1 << 20;
+pub(super) const STATEMENT_BYTES_MAX: usize = 1 << 20;
 
 /// What a connection for handlers may do less of than SQLite allows by default.
 const LIMITS: [(Limit, i32); 7] = [
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
     (Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX),
-    (Limit::SQLITE_LIMIT_SQL_LENGTH, STATEMENT_BYTES_MAX),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, STATEMENT_BYTES_MAX as i32),
     (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000),
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 32),

@@ -4,13 +4,10 @@ use arrow::array::RecordBatch;
 use rusqlite::{Connection, params_from_iter};
 use tidemill_core::{Abandoned, ConnectorError};
 
-use super::sandbox::{Sandbox, marks_table, while_wanted};
+use super::sandbox::{STATEMENT_BYTES_MAX, Sandbox, marks_table, while_wanted};
 use super::values::Values;
-use super::{MARKS, SqlitePlan, failure};
+use super::{MARKS, SqlitePlan, beginning, failure};
 use crate::SqlTarget;
-
-/// Bytes of a statement that an error shows.
-const SHOWN_BYTES: usize = 1_000;
 
 /// A connection for statements.
 pub(crate) struct SqliteTarget {
@@ -109,6 +106,13 @@ impl SqlTarget for SqliteTarget {
         let place = self.plan.path.display().to_string();
         let message =
             format!("the database {place} could not run the statement {}", beginning(statement));
+        if statement.len() > STATEMENT_BYTES_MAX {
+            return Err(ConnectorError::fatal(format!(
+                "{message}: a statement of {} bytes is too big, and the limit is \
+                 {STATEMENT_BYTES_MAX}; give values as parameters",
+                statement.len()
+            )));
+        }
         let columns = parameters.map(Values::of).transpose()?;
         let rows = parameters.map_or(0, RecordBatch::num_rows);
         let ready = while_wanted(&mut self.connection, abandoned).map_err(Stopped::from);
@@ -119,7 +123,9 @@ impl SqlTarget for SqliteTarget {
             (Err(Stopped::Sqlite(error)), None) if !abandoned.is_set() => {
                 return Err(failure(message, error));
             }
-            (Err(Stopped::Sqlite(_)), Some(refused)) => format!("refused is {refused}"),
+            (Err(Stopped::Sqlite(_)), Some(refused)) => {
+                format!("refused is {}", beginning(&refused))
+            }
             (Err(Stopped::Marks), _) => {
                 format!("refused is a change to the table {MARKS}, which is the host's")
             }
@@ -128,18 +134,5 @@ impl SqlTarget for SqliteTarget {
             }
         };
         Err(ConnectorError::fatal(format!("{message}: {reason}")))
-    }
-}
-
-fn beginning(statement: &str) -> String {
-    let mut end = statement.len().min(SHOWN_BYTES);
-    while !statement.is_char_boundary(end) {
-        end -= 1;
-    }
-    let (shown, rest) = statement.split_at(end);
-    if rest.is_empty() {
-        shown.to_owned()
-    } else {
-        format!("{shown}… ({} bytes)", statement.len())
     }
 }

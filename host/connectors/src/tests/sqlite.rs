@@ -347,6 +347,34 @@ fn a_statement_is_bounded() {
     assert!(error.contains("out of memory"), "{error}");
     let error = refused(&mut *target, &format!("SELECT '{}'", "x".repeat(2 << 20)));
     assert!(error.contains("too big") && error.len() < 2_000, "{error}");
+    assert!(error.contains("2097161 bytes") && error.contains("limit is 1048576"), "{error}");
+}
+
+#[test]
+fn an_error_does_not_repeat_a_long_statement() {
+    let dir = temp();
+    let (_, mut target) = target(dir.path());
+    let long = "x".repeat(1_000_000);
+    for (statement, told) in [
+        (format!("SELECT '{long}' FROM own WHERE"), "incomplete input"),
+        (format!("SELECT {long} FROM own"), "no such column: xxx"),
+        (format!("INSERT INTO \"{long}\" VALUES (1)"), "no such table: xxx"),
+        (format!("PRAGMA {long}"), ""),
+        (
+            format!("CREATE TRIGGER {long} AFTER INSERT ON own BEGIN SELECT 1; END"),
+            "CREATE TRIGGER",
+        ),
+        (format!("ATTACH '{long}' AS o"), "ATTACH"),
+    ] {
+        if let Err(error) = target.execute(&statement, None, &Abandoned::default()) {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let error = format!("{error}: {}", source.unwrap_or_default());
+            assert!(error.contains(told), "{error}");
+            assert!(error.len() < 5_000, "{} bytes: {}", error.len(), &error[..200]);
+        } else {
+            panic!("{}", &statement[..20]);
+        }
+    }
 }
 
 /// Abandons a call once its statement holds the database.

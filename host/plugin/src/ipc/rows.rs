@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
+use arrow::array::{
+    ArrayData, ArrayRef, BufferSpec, RecordBatch, RecordBatchOptions, layout, make_array,
+};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::{self as fb, Message, MessageHeader};
@@ -122,13 +124,10 @@ where
         }
         let array = match data_type {
             DataType::Null => array,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => {
-                array.buffers(vec![self.buffer()?, self.buffer()?])
-            }
-            DataType::Utf8View | DataType::BinaryView => array.buffers(self.views()?),
+            DataType::Utf8View | DataType::BinaryView => array.buffers(self.views(data_type)?),
             DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
-                let offsets = self.buffer()?;
-                array.add_buffer(offsets).add_child_data(self.array(child.data_type())?)
+                let offsets = self.own_buffers(data_type)?;
+                array.buffers(offsets).add_child_data(self.array(child.data_type())?)
             }
             DataType::FixedSizeList(child, _) => {
                 array.add_child_data(self.array(child.data_type())?)
@@ -137,11 +136,37 @@ where
                 let children = fields.iter().map(|field| self.array(field.data_type()));
                 array.child_data(children.collect::<Result<Vec<_>, _>>()?)
             }
-            DataType::Boolean | DataType::FixedSizeBinary(_) => array.add_buffer(self.buffer()?),
-            other if other.primitive_width().is_some() => array.add_buffer(self.buffer()?),
+            DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::Boolean
+            | DataType::FixedSizeBinary(_) => array.buffers(self.own_buffers(data_type)?),
+            other if other.primitive_width().is_some() => array.buffers(self.own_buffers(other)?),
             other => return Err(format!("values of the type {other} do not cross the boundary")),
         };
         array.build().map_err(|error| error.to_string())
+    }
+
+    /// The buffers of a column of this type, but for the bytes that its views look at.
+    ///
+    /// Arrow's validation looks at a buffer of numbers as a list of them, and panics where it does
+    /// not end with a whole one. Padding cannot make that: it is to eight bytes or more. Where the
+    /// buffer begins does not matter, as `align_buffers` copies it if need be.
+    fn own_buffers(&mut self, data_type: &DataType) -> Result<Vec<Buffer>, String> {
+        let buffers = layout(data_type).buffers.into_iter().map(|spec| {
+            let buffer = self.buffer()?;
+            match spec {
+                BufferSpec::FixedWidth { byte_width, alignment }
+                    if alignment > 1 && !buffer.len().is_multiple_of(byte_width) =>
+                {
+                    let bytes = buffer.len();
+                    Err(format!("{bytes} bytes for values or offsets of {byte_width} bytes each"))
+                }
+                _ => Ok(buffer),
+            }
+        });
+        buffers.collect()
     }
 
     /// Which values are there; `None`: all of them.
@@ -154,8 +179,8 @@ where
         }
     }
 
-    fn views(&mut self) -> Result<Vec<Buffer>, String> {
-        let mut buffers = vec![self.buffer()?];
+    fn views(&mut self, data_type: &DataType) -> Result<Vec<Buffer>, String> {
+        let mut buffers = self.own_buffers(data_type)?;
         let count = self.variadic.next().ok_or("views that do not say what they look at")?;
         for _ in 0..count {
             // Each is there, or the message ends: the count itself reserves nothing.

@@ -91,14 +91,21 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     }
     // `ARRAY<ARRAY<…`, and `INT[][]…`.
     let (mut types, mut brackets): (usize, usize) = (0, 0);
-    // The parser gives up on a long row of them without a word.
-    let mut nots: usize = 0;
+    // What the parser gives up on deep in them is not what is wrong.
+    let (mut nots, mut parentheses): (usize, usize) = (0, 0);
     let mut before = &Token::EOF;
     for token in significant() {
         let is_not = matches!(token, Token::Word(word) if word.keyword == Keyword::NOT);
         nots = if is_not { nots + 1 } else { 0 };
-        if nots > NESTING_MAX {
-            return plan_err!("more than {NESTING_MAX} NOTs are within one another");
+        match token {
+            Token::LParen => parentheses += 1,
+            Token::RParen => parentheses = parentheses.saturating_sub(1),
+            _ => {}
+        }
+        if nots.max(parentheses) > NESTING_MAX {
+            return plan_err!(
+                "more than {NESTING_MAX} parentheses, calls, queries or NOTs are within one another"
+            );
         }
         match (before, token) {
             (Token::Word(word), Token::Lt) if is_nesting(&word.value) => types += 1,

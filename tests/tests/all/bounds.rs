@@ -225,7 +225,7 @@ fn what_is_beyond_a_bound_is_refused_by_name() {
         ] {
             is_refused(&format!("{depth} {name}"), &query, "");
             let finished = command(&bench(&query), "check");
-            let says = ["are within one another", "words and signs", "may have"];
+            let says = ["are within one another", "words and signs", "may have", "more than 1 MiB"];
             assert!(
                 says.iter().any(|words| finished.stderr.contains(words)),
                 "{name}: {}",

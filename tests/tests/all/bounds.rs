@@ -305,7 +305,7 @@ fn what_is_beyond_a_bound_is_refused_by_name() {
         (
             "a very long text",
             format!("SELECT '{}' AS x FROM events", "x".repeat(5_000_000)),
-            "bytes, and one of SQL may have",
+            "more than 1 MiB",
         ),
     ] {
         is_refused(name, &query, words);

@@ -158,7 +158,11 @@ fn next_record(lines: &mut impl Iterator<Item = String>) {
 fn a_terminal_that_goes_away_ends_a_query_as_a_signal_to_stop_does() {
     let bench = Workbench::new();
     bench.write("job.toml", ENDLESS);
-    let mut child = bench.spawn(&["run", "job.toml", "--progress", "json"]);
+    // Whoever runs the tests under nohup ignores the signal, and so would the command.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(tidemill());
+    command.args(["run", "job.toml", "--progress", "json"]).current_dir(bench.path(""));
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = lines(child.stderr.take().unwrap());
     next_record(&mut said);
     signal(&child, "-HUP");

@@ -184,6 +184,26 @@ fn parse_time(text: &str, bare_unit: &str) -> Option<Interval> {
     format!("{number} {unit}").parse().ok()
 }
 
+/// The options that a decoder takes, for it alone: it parses them itself.
+pub(crate) fn revealed(
+    given: &BTreeMap<String, OptionText>,
+    has_key: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    let taken = given.iter().filter(|(name, _)| has_key(name));
+    taken.map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect()
+}
+
+/// A decoder cannot follow a value, which is shown only as far as it may be.
+pub(crate) fn refused_value(
+    given: &BTreeMap<String, OptionText>,
+    place: &str,
+    option: String,
+    wanted: String,
+) -> ConfigError {
+    let value = given.get(&option).map(OptionText::shown).unwrap_or_default();
+    ConfigError::BadValue { place: place.to_owned(), option, value, wanted }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

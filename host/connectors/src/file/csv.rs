@@ -18,6 +18,7 @@ use super::json::first_lines;
 use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::{FilePart, FileSpan, open, read_failed};
 use crate::malformed::{Place, Tally, failed_at};
+use crate::options::{refused_value, revealed};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
 use crate::{ConfigError, OptionText};
 
@@ -32,17 +33,8 @@ pub(crate) fn options(
     given: &BTreeMap<String, OptionText>,
     place: &str,
 ) -> Result<CsvOptions, ConfigError> {
-    let of_csv = given
-        .iter()
-        .filter(|(name, _)| CsvOptions::has_key(name))
-        .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
-        .collect();
-    CsvOptions::parse(&of_csv).map_err(|error| ConfigError::BadValue {
-        place: place.to_owned(),
-        value: given.get(&error.key).map(OptionText::shown).unwrap_or_default(),
-        option: error.key,
-        wanted: error.reason,
-    })
+    let of_csv = revealed(given, CsvOptions::has_key);
+    CsvOptions::parse(&of_csv).map_err(|error| refused_value(given, place, error.key, error.reason))
 }
 
 /// Refuses columns that CSV cannot be read as.

@@ -11,6 +11,7 @@ use tidemill_core::ConnectorError;
 use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::FileSpan;
 use crate::malformed::{Tally, failed_at};
+use crate::options::{refused_value, revealed};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
 use crate::{ConfigError, OptionText};
 
@@ -19,17 +20,9 @@ pub(crate) fn options(
     given: &BTreeMap<String, OptionText>,
     place: &str,
 ) -> Result<JsonOptions, ConfigError> {
-    let of_json = given
-        .iter()
-        .filter(|(name, _)| JsonOptions::has_key(name))
-        .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
-        .collect();
-    JsonOptions::parse(&of_json).map_err(|error| ConfigError::BadValue {
-        place: place.to_owned(),
-        value: given.get(&error.key).map(OptionText::shown).unwrap_or_default(),
-        option: error.key,
-        wanted: error.reason,
-    })
+    let of_json = revealed(given, JsonOptions::has_key);
+    JsonOptions::parse(&of_json)
+        .map_err(|error| refused_value(given, place, error.key, error.reason))
 }
 
 /// Refuses columns that JSON cannot be read as.

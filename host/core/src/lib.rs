@@ -18,6 +18,7 @@ mod memory;
 mod nearest;
 mod output_mode;
 mod plugin;
+mod printable;
 mod progress;
 mod secret;
 mod sink;
@@ -41,6 +42,7 @@ pub use plugin::{
     FunctionSignature, PluginError, PluginFailure, PluginModule, PluginRows, PluginUsage,
     RefusedRow,
 };
+pub use printable::printable;
 pub use progress::{
     EventTimeProgress, FunctionProgress, Measured, PluginProgress, Progress, SinkProgress,
     SourceProgress, StateProgress, format_millis,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_spark::SessionStateBuilderSpark;
 
+use crate::logical::OuterJoins;
 use crate::sql;
 
 /// Rows in a record batch, about.
@@ -32,6 +34,12 @@ fn builder(config: SessionConfig) -> SessionStateBuilder {
         .with_config(config)
         .with_default_features()
         .with_spark_features();
+    let bounded = |rule: Arc<dyn OptimizerRule + Send + Sync>| match OuterJoins::replaces(&rule) {
+        true => Arc::new(OuterJoins(rule)),
+        false => rule,
+    };
+    let rules = Optimizer::new().rules.into_iter().map(bounded).collect();
+    builder = builder.with_optimizer_rules(rules);
     // The first planner that takes an operator has it.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(sql::Operators));
     builder

@@ -1,30 +1,27 @@
-//! Texts of guests, cut where they enter the host.
+//! Texts of guests, cut and without control characters where they enter the host.
 //!
 //! They go to logs, to errors, to the terminal and to the checkpoint. What is cut says so, and how
 //! long it was.
 
-use tidemill_core::{PluginFailure, RefusedRow};
+use tidemill_core::{PluginFailure, RefusedRow, printable};
 
 use crate::error::LoadProblem;
 use crate::limits::TEXT_BYTES_MAX;
 
 /// The text, or its beginning with a note.
 pub(crate) fn shortened(text: String) -> String {
-    if text.len() <= TEXT_BYTES_MAX { text } else { beginning(&text) }
+    shortened_copy(&text)
 }
 
 /// The same for a borrowed text, of which no more than the bound is copied.
 pub(crate) fn shortened_copy(text: &str) -> String {
-    if text.len() <= TEXT_BYTES_MAX { text.to_owned() } else { beginning(text) }
-}
-
-fn beginning(text: &str) -> String {
+    // No more than the bound is looked at; what is written out may make it longer.
     let note = format!("… (cut; it has {} bytes)", text.len());
-    let mut end = TEXT_BYTES_MAX - note.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    let begun = printable(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
+    if text.len() <= TEXT_BYTES_MAX && begun.len() <= TEXT_BYTES_MAX {
+        return begun.into_owned();
     }
-    format!("{}{note}", &text[..end])
+    format!("{}{note}", &begun[..begun.floor_char_boundary(TEXT_BYTES_MAX - note.len())])
 }
 
 /// A failure whose texts are no longer than a guest's may be. The match is exhaustive on purpose.
@@ -76,5 +73,15 @@ mod tests {
         assert!(cut.len() <= TEXT_BYTES_MAX);
         assert!(cut.starts_with("üü") && cut.ends_with("ü… (cut; it has 32768 bytes)"), "{cut}");
         assert_eq!(shortened("short".to_owned()), "short");
+    }
+
+    #[test]
+    fn a_text_is_no_command_to_a_terminal() {
+        assert_eq!(shortened("\u{1b}[2J".to_owned()), "\\u{1b}[2J");
+        let long = shortened("\u{1b}".repeat(TEXT_BYTES_MAX - 1));
+        assert!(
+            long.len() <= TEXT_BYTES_MAX && long.ends_with("(cut; it has 16383 bytes)"),
+            "{long}"
+        );
     }
 }

@@ -7,6 +7,7 @@ mod expressions;
 mod join;
 mod key;
 mod limit;
+mod outer_joins;
 mod plugin_use;
 mod session_window;
 mod set_operations;
@@ -28,6 +29,7 @@ pub(crate) use join::{
 };
 pub(crate) use key::grouping_columns;
 pub(crate) use limit::{StreamLimit, gives_rows_once, limit_streams};
+pub(crate) use outer_joins::OuterJoins;
 pub use plugin_use::PluginUse;
 pub(crate) use plugin_use::plugin_uses;
 pub(crate) use session_window::{SessionWindow, session_columns, with_session, with_session_of};

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 
 /// Expressions that a column stands for, with those that the columns in it stand for.
-const CLOSED_FROM: usize = 1_000;
+pub(super) const CLOSED_FROM: usize = 1_000;
 
 /// Closes columns that have become large. Nothing, where there are none.
 pub(crate) fn close_large(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
@@ -120,7 +120,8 @@ fn is_column(expression: &Expr) -> bool {
     }
 }
 
-fn size_of(expression: &Expr, input: &LogicalPlan, below: &[usize]) -> usize {
+/// The expressions in one, with those that its columns stand for.
+pub(super) fn size_of(expression: &Expr, input: &LogicalPlan, below: &[usize]) -> usize {
     let mut size = 0_usize;
     // The closure never fails.
     let _ = expression.apply(|e| {

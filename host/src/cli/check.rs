@@ -26,7 +26,10 @@ pub(super) fn check(arguments: &JobArguments) -> u8 {
     let shared = Shared::new(false);
     let mut code = ENDED_WELL;
     for job in jobs {
-        let checked = job.map_err(PrepareError::from).and_then(|job| prepare(job, &shared));
+        let checked = job
+            .map_err(PrepareError::from)
+            .and_then(|job| prepare(job, &shared))
+            .and_then(|prepared| prepared.compare_places().map(|()| prepared));
         let outcome = match checked {
             Ok(prepared) => match print(&secrets.conceal(&findings(&prepared))) {
                 Ok(()) => ENDED_WELL,

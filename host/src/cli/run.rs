@@ -121,9 +121,7 @@ fn start(
     let mut prepared = Vec::new();
     for job in jobs {
         let mut job = prepare(job, &shared)?;
-        if unfinished != Unfinished::Run {
-            job.settle(unfinished)?;
-        }
+        job.settle(unfinished)?;
         prepared.push(job);
     }
     let board = serve(arguments)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Recovered, Seen};
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
 use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
     plan_sink, plan_source,
@@ -91,7 +91,8 @@ pub struct Prepared {
 
 impl Prepared {
     /// Checks everything that can be checked without creating anything: sources and sinks, the
-    /// plugins' bytes, signatures and grants, the SQL, and what a checkpoint that is there allows.
+    /// plugins' bytes, signatures and grants, the SQL, and what is pinned in a
+    /// checkpoint that is there.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
         shared.memory.ask(job.options.memory, &job.name)?;
         let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
@@ -151,37 +152,35 @@ impl Prepared {
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
         };
         prepared.check_places()?;
-        let recovered = Checkpoint::peek(prepared.disk.as_ref(), &prepared.job.checkpoint)?;
-        if let Some(recovered) = &recovered {
-            prepared.compare_places(recovered)?;
-        }
         Ok(prepared)
     }
 
-    /// Says what becomes of a batch that an earlier run left unfinished. Refuses a number that is
-    /// not its.
+    /// Says what becomes of a batch that an earlier run left unfinished. The start refuses a number
+    /// that is not its.
     pub fn settle(&mut self, unfinished: Unfinished) -> Result<(), PrepareError> {
-        self.unfinished = unfinished;
-        match Checkpoint::peek(self.disk.as_ref(), &self.job.checkpoint)? {
-            Some(recovered) => self.compare_places(&recovered),
-            None => Err(PrepareError::Invalid(format!(
+        if self.seen == Seen::Nothing && unfinished != Unfinished::Run {
+            return Err(PrepareError::Invalid(format!(
                 "there is no checkpoint {}, so there is no batch that failed or is pending",
                 self.job.checkpoint.display()
-            ))),
+            )));
         }
+        self.unfinished = unfinished;
+        Ok(())
     }
 
-    /// Refuses places and a checkpoint that are not of one piece.
-    fn compare_places(&self, recovered: &Recovered) -> Result<(), PrepareError> {
+    /// Refuses places and a checkpoint that are not of one piece, as the start will, which compares
+    /// what it opens: this is for who only wants to know, and reads the log for it.
+    pub fn compare_places(&self) -> Result<(), PrepareError> {
         let path = &self.job.checkpoint;
+        let look = || Checkpoint::peek(self.disk.as_ref(), path);
+        let Some(recovered) = look()? else { return Ok(()) };
         let places = self.places(&recovered.query_id)?;
-        let Err(refusal) = first_step(path, recovered, &places, self.unfinished) else {
+        let Err(refusal) = first_step(path, &recovered, &places, self.unfinished) else {
             return Ok(());
         };
         // A query that runs moves its log and its places on, one after the other: what counts is
-        // what both say while nothing moves. The start finds the lock.
-        let again = Checkpoint::peek(self.disk.as_ref(), path)?;
-        if again.as_ref() == Some(recovered) { Err(PrepareError::Invalid(refusal)) } else { Ok(()) }
+        // what both say while nothing moves.
+        if look()? == Some(recovered) { Err(PrepareError::Invalid(refusal)) } else { Ok(()) }
     }
 
     /// What the places hold of the query.

@@ -178,6 +178,8 @@ fn two_calls_of_what_varies_are_two_and_of_what_does_not_are_one() {
 fn an_alias_for_a_call_that_varies_stands_for_its_one_value() {
     let row = answer("SELECT ticket(n) AS a, a + 0 AS b, b AS c FROM numbers", false);
     assert_eq!(row, [row[0]; 3]);
+    let row = answer("SELECT *, ticket(n) AS a, a + 0 AS b FROM numbers", false);
+    assert_eq!(row, [7, row[1], row[1]]);
     let row = answer(
         "SELECT a AS x, a AS y FROM (SELECT ticket(n) AS a FROM numbers) WHERE a >= 0",
         false,

@@ -118,18 +118,18 @@ impl Recovered {
         }))
     }
 
-    /// [`Recovered::ranges_since`] without those of the batch in [`Recovered::next`]. `None`: the
-    /// log was written by a version that kept the positions after it alone.
+    /// [`Recovered::ranges_since`] without those of the batch in [`Recovered::next`].
     #[must_use]
-    pub fn ranges_before_next(&self) -> Option<&[BTreeMap<String, SourceRange>]> {
-        let ranges = match &self.next {
+    pub fn ranges_before_next(&self) -> &[BTreeMap<String, SourceRange>] {
+        let next = match &self.next {
             Resume::Replay { spec, .. } | Resume::Retry { spec, .. } => &spec.ranges,
-            Resume::Start(_) => return Some(&self.ranges_since),
+            Resume::Start(_) => return &self.ranges_since,
         };
-        if ranges.is_empty() {
-            return Some(&self.ranges_since);
+        match self.ranges_since.split_last() {
+            Some((last, before)) if last == next => before,
+            // It reads nothing, and so it is not among them.
+            _ => &self.ranges_since,
         }
-        self.ranges_since.split_last().filter(|(last, _)| *last == ranges).map(|(_, before)| before)
     }
 
     /// The last batch that was committed; `None` before the first.

@@ -346,12 +346,6 @@ impl Log<'_> {
                 marks.join("\", \"")
             ));
         }
-        if self.recovered.ranges_before_next().is_none() {
-            return Err(format!(
-                "the checkpoint {} was last written by a version that did not keep where the sources stood before batch {next}, so it cannot be planned anew; run it as it is, or do without its rows (`--skip-batch {next}`)",
-                self.checkpoint.display()
-            ));
-        }
         Ok(())
     }
 }

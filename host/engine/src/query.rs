@@ -663,7 +663,7 @@ impl Query {
 fn ranges_before(first: &FirstStep, recovered: &Recovered) -> Vec<BTreeMap<String, SourceRange>> {
     let unlogged = match first {
         FirstStep::Replan(_) => {
-            return recovered.ranges_before_next().unwrap_or_default().to_vec();
+            return recovered.ranges_before_next().to_vec();
         }
         FirstStep::Adopt { spec, .. } => Some(&spec.ranges),
         FirstStep::Skip { left, .. } if left.reached == Reached::Unlogged => {

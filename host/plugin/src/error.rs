@@ -25,6 +25,14 @@ pub enum LoadProblem {
         /// The system's words.
         reason: String,
     },
+    /// The system cannot tell when the file changes, as where it has no watches or threads left.
+    #[error("{} cannot be watched: {reason}; start without --watch, or raise what the system allows (fs.inotify.max_user_instances, ulimit -n, ulimit -u)", path.display())]
+    Unwatched {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
     /// The bytes are no WebAssembly.
     #[error(
         "the file is not WebAssembly: it begins with {found}; name the .wasm file that \
@@ -61,4 +69,12 @@ pub enum LoadProblem {
     /// The host itself could not be set up.
     #[error("the host could not be set up: {0}")]
     Host(String),
+}
+
+impl LoadError {
+    /// Whether the same file may be loaded later, as it is: the machine lacks something.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.problem, LoadProblem::Unwatched { .. })
+    }
 }

@@ -89,9 +89,9 @@ impl Reloader {
         let plugin = current.name().to_owned();
         let failed = |reason: &dyn std::fmt::Display| LoadError {
             plugin: plugin.clone(),
-            problem: LoadProblem::Read {
+            problem: LoadProblem::Unwatched {
                 path: path.to_owned(),
-                reason: format!("it cannot be watched: {reason}"),
+                reason: reason.to_string(),
             },
         };
         let path = std::path::absolute(path).map_err(|error| failed(&error))?;

@@ -50,8 +50,8 @@ impl PrepareError {
             PrepareError::Job(error) => error.is_retryable(),
             PrepareError::Place(error) => error.is_retryable(),
             PrepareError::Checkpoint(error) => error.is_of_the_place(),
+            PrepareError::Load(error) => error.is_retryable(),
             PrepareError::Config(_)
-            | PrepareError::Load(_)
             | PrepareError::Plugin(_)
             | PrepareError::Plan(_)
             | PrepareError::Invalid(_) => false,

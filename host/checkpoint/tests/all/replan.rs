@@ -40,7 +40,7 @@ fn the_new_spec_takes_the_place_of_the_old_one() {
         }
         drop(query);
         let mut query = Query::open(&disk).unwrap();
-        let before = query.recovered.ranges_before_next().unwrap().last();
+        let before = query.recovered.ranges_before_next().last();
         let before = match before {
             Some(ranges) => &ranges["numbers"].end,
             None => &query.recovered.positions["numbers"],

@@ -20,6 +20,8 @@ mod statements;
 mod target;
 mod values;
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -202,7 +204,7 @@ impl SqlitePlan {
             connection.pragma_update(None, "query_only", true)?;
             Ok(connection)
         };
-        connect().map_err(|error| self.failed("open", error))
+        connect().map_err(|error| self.unopened(error))
     }
 
     /// A connection whose commits are durable when they return.
@@ -214,7 +216,25 @@ impl SqlitePlan {
             connection.pragma_update(None, "synchronous", "FULL")?;
             Ok(connection)
         };
-        connect().map_err(|error| self.failed("open", error))
+        connect().map_err(|error| self.unopened(error))
+    }
+
+    /// SQLite has one word for every file that it cannot open. Where there could be one, it is for
+    /// want of a permission, of handles or of room.
+    fn unopened(&self, error: rusqlite::Error) -> ConnectorError {
+        let is_unopened = error.sqlite_error_code() == Some(ErrorCode::CannotOpen);
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        if !is_unopened || !directory.is_dir() || self.path.is_dir() {
+            return self.failed("open", error);
+        }
+        let message = format!("could not open the database {}", self.path.display());
+        let failed = ConnectorError::retryable(message);
+        match OpenOptions::new().append(true).open(&self.path) {
+            // The system's own reason says more.
+            Err(reason) if reason.kind() != ErrorKind::NotFound => failed.caused_by(reason),
+            _ => failed.caused_by(shortened(error)),
+        }
     }
 
     fn failed(&self, what: &str, error: rusqlite::Error) -> ConnectorError {

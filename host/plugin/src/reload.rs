@@ -89,10 +89,7 @@ impl Reloader {
         let plugin = current.name().to_owned();
         let failed = |reason: &dyn std::fmt::Display| LoadError {
             plugin: plugin.clone(),
-            problem: LoadProblem::Unwatched {
-                path: path.to_owned(),
-                reason: reason.to_string(),
-            },
+            problem: LoadProblem::Unwatched { path: path.to_owned(), reason: reason.to_string() },
         };
         let path = std::path::absolute(path).map_err(|error| failed(&error))?;
         let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {

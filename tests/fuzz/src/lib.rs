@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod files;
+mod guest;
 mod job;
 mod mutate;
 mod text;
@@ -22,9 +23,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "csv", run: files::csv },
     Target { name: "ddl", run: text::ddl },
+    Target { name: "guest", run: guest::rows },
     Target { name: "job", run: job::job },
     Target { name: "json", run: text::json },
     Target { name: "json_file", run: files::json },

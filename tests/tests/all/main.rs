@@ -18,6 +18,7 @@ mod kafka;
 mod left_batches;
 mod malformed;
 mod memory;
+mod native;
 mod observe;
 mod orders;
 mod random_queries;

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
-use tidemill_core::{
-    BatchContext, BatchHost, BoxFuture, CallFailure, Digest, FrameHandle, FunctionInstance,
-    FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage,
-};
+use tidemill_core::{BatchHost, BoxFuture, CallFailure, FrameHandle, PluginFailure};
 use tidemill_engine::StopSignal;
 use tidemill_tests::{Finished, Workbench};
+
+use crate::native::{NativeHandler, Work};
 
 /// The end of the query, and what stands before the sources.
 fn job(mode: &str, memory: &str, files: usize, step: &str, sink: &str) -> String {
@@ -218,75 +216,18 @@ fn without_threads_a_query_ends_with_a_word() {
 /// Work of a handler that is compiled in.
 type Handle = fn(Arc<dyn BatchHost>, FrameHandle) -> BoxFuture<'static, Result<(), CallFailure>>;
 
-/// A plugin whose only function is this handler.
-struct Handler {
-    functions: Vec<FunctionSignature>,
-    handle: Handle,
-    deadline: Duration,
-}
-
-impl Handler {
-    fn new(handle: Handle, deadline: Duration) -> Handler {
-        let function = FunctionSignature {
-            name: "handle".to_owned(),
-            kind: FunctionKind::ForeachBatch,
-            input: None,
-            output: None,
-            deterministic: true,
-            documentation: String::new(),
-        };
-        Handler { functions: vec![function], handle, deadline }
-    }
-}
-
-impl PluginModule for Handler {
-    fn name(&self) -> &str {
-        "p"
-    }
-
-    fn digest(&self) -> Digest {
-        Digest::of(b"p")
-    }
-
-    fn functions(&self) -> &[FunctionSignature] {
-        &self.functions
-    }
-
-    fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-        Ok(input)
-    }
-
-    fn open(
-        &self,
-        _: &str,
-        _: &BatchContext,
-        _: SchemaRef,
-    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
-        unreachable!("the plugin has a handler alone")
-    }
-
-    fn foreach_batch<'a>(
-        &'a self,
-        function: &'a str,
-        _: &'a BatchContext,
-        host: Arc<dyn BatchHost>,
-        batch: FrameHandle,
-    ) -> BoxFuture<'a, Result<(), PluginError>> {
-        let work = (self.handle)(host, batch);
+/// Ends the work where its deadline passes, as the host does with a guest's.
+fn within(deadline: Duration, handle: Handle) -> Box<Work> {
+    Box::new(move |host, batch| {
+        let work = handle(host, batch);
         Box::pin(async move {
-            let failure = match tokio::time::timeout(self.deadline, work).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(failure)) => PluginFailure::Fatal(format!("{failure:?}")),
-                Err(_) => PluginFailure::Deadline { limit_ms: self.deadline.as_millis() as u64 },
-            };
-            let (plugin, function) = ("p".to_owned(), function.to_owned());
-            Err(PluginError { plugin, function, batch: None, failure })
+            match tokio::time::timeout(deadline, work).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(failure)) => Err(PluginFailure::Fatal(format!("{failure:?}"))),
+                Err(_) => Err(PluginFailure::Deadline { limit_ms: deadline.as_millis() as u64 }),
+            }
         })
-    }
-
-    fn usage(&self) -> PluginUsage {
-        PluginUsage::default()
-    }
+    })
 }
 
 /// Runs a batch of 100,000 rows of 300 bytes into a handler. Gives how the query ended, and what is
@@ -299,7 +240,7 @@ fn handled(memory: &str, handle: Handle, deadline: Duration) -> (Result<(), Stri
     let path = bench.write("job.toml", job("append", &options, 1, "SELECT * FROM s", sink));
     bench.write_input("input/0.json", 0, rows(0, 100_000, 300));
     let mut shared = Shared::new(false);
-    shared.native = vec![Arc::new(Handler::new(handle, deadline))];
+    shared.native = vec![NativeHandler::new(within(deadline, handle))];
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let job = Job::read(&path, &[]).unwrap();
     let prepared = runtime.block_on(Prepared::new(job, &shared)).unwrap();

@@ -4,16 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, NullArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
 use rusqlite::Connection;
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
-use tidemill_core::{
-    BatchContext, BatchHost, BoxFuture, CallFailure, Digest, FrameHandle, FunctionInstance,
-    FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage,
-};
+use tidemill_core::CallFailure;
 use tidemill_engine::StopSignal;
 use tidemill_tests::Workbench;
+
+use crate::native::NativeHandler;
 
 const JOB: &str = r#"
 name = "statements"
@@ -29,7 +27,7 @@ targets = ["t"]
 [sink]
 format = "foreach_batch"
 plugin = "p"
-function = "f"
+function = "handle"
 [target.t]
 format = "sqlite"
 path = "t.db"
@@ -45,83 +43,26 @@ type Statement = (&'static str, Option<RecordBatch>, Duration);
 /// How a statement ended; `None`: its deadline passed.
 type Ended = Option<Result<u64, CallFailure>>;
 
-/// A handler that runs statements, each for as long as its deadline, and notes how each ended.
-struct Handler {
-    functions: Vec<FunctionSignature>,
-    statements: Vec<Statement>,
-    ended: Arc<Mutex<Vec<Ended>>>,
-}
-
-impl PluginModule for Handler {
-    fn name(&self) -> &str {
-        "p"
-    }
-
-    fn digest(&self) -> Digest {
-        Digest::of(b"p")
-    }
-
-    fn functions(&self) -> &[FunctionSignature] {
-        &self.functions
-    }
-
-    fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-        Ok(input)
-    }
-
-    fn open(
-        &self,
-        function: &str,
-        _: &BatchContext,
-        _: SchemaRef,
-    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
-        let failure = PluginFailure::Signature("it is a handler".to_owned());
-        Err(PluginError {
-            plugin: "p".to_owned(),
-            function: function.to_owned(),
-            batch: None,
-            failure,
-        })
-    }
-
-    fn foreach_batch<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a BatchContext,
-        host: Arc<dyn BatchHost>,
-        _: FrameHandle,
-    ) -> BoxFuture<'a, Result<(), PluginError>> {
+/// Runs a job whose handler runs these statements. `None`: it was not waited for any longer.
+fn run(bench: &Workbench, statements: Vec<Statement>) -> Vec<Ended> {
+    bench.write("job.toml", JOB);
+    bench.write_input("input/0.json", 0, "{\"n\":1}\n");
+    let ended = Arc::<Mutex<Vec<Ended>>>::default();
+    let noted = Arc::clone(&ended);
+    // Each for as long as its deadline.
+    let handler = NativeHandler::new(Box::new(move |host, _| {
+        let (statements, noted) = (statements.clone(), Arc::clone(&noted));
         Box::pin(async move {
-            for (statement, rows, deadline) in &self.statements {
-                let call = host.execute("t".to_owned(), (*statement).to_owned(), rows.clone());
-                let ended = tokio::time::timeout(*deadline, call).await.ok();
-                self.ended.lock().unwrap().push(ended);
+            for (statement, rows, deadline) in statements {
+                let call = host.execute("t".to_owned(), statement.to_owned(), rows);
+                let ended = tokio::time::timeout(deadline, call).await.ok();
+                noted.lock().unwrap().push(ended);
             }
             Ok(())
         })
-    }
-
-    fn usage(&self) -> PluginUsage {
-        PluginUsage::default()
-    }
-}
-
-/// Runs a job whose handler runs these statements. `None`: it was not waited for any longer.
-fn run(bench: &Workbench, statements: Vec<Statement>) -> Vec<Option<Result<u64, CallFailure>>> {
-    bench.write("job.toml", JOB);
-    bench.write_input("input/0.json", 0, "{\"n\":1}\n");
-    let ended = Arc::<Mutex<Vec<_>>>::default();
-    let signature = FunctionSignature {
-        name: "f".to_owned(),
-        kind: FunctionKind::ForeachBatch,
-        input: None,
-        output: None,
-        deterministic: true,
-        documentation: String::new(),
-    };
-    let handler = Handler { functions: vec![signature], statements, ended: Arc::clone(&ended) };
+    }));
     let mut shared = Shared::new(false);
-    shared.native = vec![Arc::new(handler)];
+    shared.native = vec![handler];
     let job = Job::read(&bench.path("job.toml"), &[]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let prepared = runtime.block_on(Prepared::new(job, &shared)).unwrap();

@@ -1,8 +1,7 @@
-//! CSV files, line by line or, with `multiLine`, record by record.
+//! CSV files: options, and with `multiLine` their records.
 //!
-//! What a record is and what its cells mean is the decoder's. Here files become bytes for it: in
-//! spans that are cut at lines, or whole, since where a quoted cell ends only who began at the
-//! front of the file can know.
+//! What a record is and what its cells mean is the decoder's. Here whole files become bytes for it,
+//! since where a quoted cell ends only who began at the front of the file can know.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,9 +13,7 @@ use arrow::datatypes::SchemaRef;
 use tidemill_codec::{CsvDecoder, CsvOptions};
 use tidemill_core::ConnectorError;
 
-use super::json::first_lines;
-use super::lines::{Filled, LineBlocks, LongLine};
-use super::parts::{FilePart, FileSpan, open, read_failed};
+use super::parts::{FilePart, open, read_failed};
 use crate::malformed::{Place, Tally, failed_at};
 use crate::options::{refused_value, revealed};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
@@ -60,72 +57,6 @@ pub(crate) fn decoder(
 ) -> Result<CsvDecoder, ConnectorError> {
     CsvDecoder::new(schema, projection, options.clone())
         .map_err(|error| ConnectorError::fatal(error.to_string()))
-}
-
-/// The rows of some spans, a line each.
-pub(crate) struct CsvLines {
-    blocks: LineBlocks,
-    decoder: CsvDecoder,
-    tally: Arc<Tally>,
-    /// Bytes that the decoder took for the batch in progress.
-    pending_bytes: usize,
-}
-
-impl CsvLines {
-    pub(crate) fn new(spans: Vec<FileSpan>, decoder: CsvDecoder, tally: Arc<Tally>) -> CsvLines {
-        CsvLines { blocks: LineBlocks::new(spans), decoder, tally, pending_bytes: 0 }
-    }
-
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        while self.decoder.len() < BATCH_ROWS && self.pending_bytes < BATCH_BYTES_MAX {
-            match self.blocks.fill()? {
-                Filled::End => break,
-                Filled::TooLong(line) => self.pass_over(line)?,
-                Filled::Lines => self.decode()?,
-            }
-        }
-        self.pending_bytes = 0;
-        Ok((!self.decoder.is_empty()).then(|| self.decoder.finish()))
-    }
-
-    fn decode(&mut self) -> Result<(), ConnectorError> {
-        if self.blocks.begins_file() {
-            self.decoder.begin_file();
-        }
-        let lines = self.blocks.lines();
-        let rows_max = BATCH_ROWS - self.decoder.len();
-        let taken = first_lines(lines, rows_max, BATCH_BYTES_MAX - self.pending_bytes);
-        let malformed = self
-            .decoder
-            .decode_lines(&lines[..taken])
-            .map_err(|error| failed_at(&self.blocks.place(error.at), &error))?;
-        self.tally.add(malformed.rows, || self.blocks.place(malformed.first.unwrap_or_default()));
-        if let Some(problem) = self.decoder.take_header_problem()
-            && let Place::Line { path, .. } = self.blocks.place(0)
-        {
-            self.tally.add_header(&path, &problem);
-        }
-        self.pending_bytes += taken;
-        self.blocks.take(taken);
-        Ok(())
-    }
-
-    fn pass_over(&mut self, line: LongLine) -> Result<(), ConnectorError> {
-        let place = self.blocks.place_of(line);
-        self.decoder
-            .push_unreadable(&line.to_string())
-            .map_err(|error| failed_at(&place, &error))?;
-        self.tally.add(1, || place);
-        Ok(())
-    }
-}
-
-impl Iterator for CsvLines {
-    type Item = Result<RecordBatch, ConnectorError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_batch().transpose()
-    }
 }
 
 /// The rows of some files, whose records may span lines.

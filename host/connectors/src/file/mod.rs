@@ -13,6 +13,7 @@
 
 mod committed;
 mod csv;
+mod decoded;
 mod json;
 mod ledger;
 mod lines;

@@ -7,6 +7,7 @@ use tidemill_codec::{CsvOptions, JsonOptions};
 use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice};
 
 use super::committed::OUTSIDE_OPTION;
+use super::decoded::DecodedLines;
 use super::listing::Listing;
 use super::parts::{FilePart, spans, whole_files};
 use super::position::Memory;
@@ -142,14 +143,15 @@ impl FilePlan {
         let projected = self.projected(projection)?;
         Ok(match &self.decoding {
             Decoding::Json(options) => {
-                Box::new(json::JsonRows::new(spans(parts, slice), projected, options, tally)?)
+                let decoder = json::decoder(projected, options)?;
+                Box::new(DecodedLines::new(spans(parts, slice), decoder, tally))
             }
             Decoding::Csv(options) => {
                 let decoder = csv::decoder(&self.schema, projection, options)?;
                 if options.multi_line {
                     Box::new(csv::CsvRecords::new(whole_files(parts, slice), decoder, tally))
                 } else {
-                    Box::new(csv::CsvLines::new(spans(parts, slice), decoder, tally))
+                    Box::new(DecodedLines::new(spans(parts, slice), decoder, tally))
                 }
             }
             Decoding::Parquet => {

@@ -1,0 +1,87 @@
+//! A handler that is compiled in: its work is a closure of the test.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use tidemill_core::{
+    BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance, FunctionKind,
+    FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage,
+};
+
+/// The name of the plugin in a job.
+const PLUGIN: &str = "p";
+
+/// What a handler does with its batch.
+pub(crate) type Work = dyn Fn(Arc<dyn BatchHost>, FrameHandle) -> BoxFuture<'static, Result<(), PluginFailure>>
+    + Send
+    + Sync;
+
+/// The plugin `p`, whose one function is the handler `handle`.
+pub(crate) struct NativeHandler {
+    functions: [FunctionSignature; 1],
+    work: Box<Work>,
+}
+
+impl NativeHandler {
+    /// A plugin that does this with each batch.
+    pub(crate) fn new(work: Box<Work>) -> Arc<NativeHandler> {
+        let function = FunctionSignature {
+            name: "handle".to_owned(),
+            kind: FunctionKind::ForeachBatch,
+            input: None,
+            output: None,
+            deterministic: true,
+            documentation: String::new(),
+        };
+        Arc::new(NativeHandler { functions: [function], work })
+    }
+}
+
+impl PluginModule for NativeHandler {
+    fn name(&self) -> &str {
+        PLUGIN
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(PLUGIN.as_bytes())
+    }
+
+    fn functions(&self) -> &[FunctionSignature] {
+        &self.functions
+    }
+
+    fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
+        Ok(input)
+    }
+
+    fn open(
+        &self,
+        _: &str,
+        _: &BatchContext,
+        _: SchemaRef,
+    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
+        unreachable!("the plugin has a handler alone")
+    }
+
+    fn foreach_batch<'a>(
+        &'a self,
+        function: &'a str,
+        _: &'a BatchContext,
+        host: Arc<dyn BatchHost>,
+        batch: FrameHandle,
+    ) -> BoxFuture<'a, Result<(), PluginError>> {
+        let work = (self.work)(host, batch);
+        Box::pin(async move {
+            work.await.map_err(|failure| PluginError {
+                plugin: PLUGIN.to_owned(),
+                function: function.to_owned(),
+                batch: None,
+                failure,
+            })
+        })
+    }
+
+    fn usage(&self) -> PluginUsage {
+        PluginUsage::default()
+    }
+}

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 use tidemill_core::{
-    Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, Digest, QueryId, Watermark,
+    Attempt, AttemptSpec, BatchId, BatchSpec, Delivered, Digest, MemoryBudget, QueryId,
+    Reservation, Watermark,
 };
 
 use crate::CheckpointError;
@@ -30,6 +31,14 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of changes that the making of a snapshot holds in memory, by default: about what a
 /// segment's are, so that a query with little state needs no temporary files.
 pub const FOLD_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Batches, and closed segments, after which the log is shortened however few bytes they have:
+/// queries that are started for a batch or two leave one segment each, and all that was read since
+/// positions were last logged.
+const SHORT_RUNS: usize = 100;
+
+/// Bytes of changes after which the memory that state takes is counted again while it is loaded.
+const LOADED_BYTES: u64 = 256 * 1024;
 
 /// Bytes of state that one batch may change, by default.
 pub const OVERLAY_BYTES: u64 = 256 * 1024 * 1024;
@@ -94,6 +103,47 @@ pub struct Opened {
     pub recovered: Recovered,
     /// The state after the last committed batch.
     pub state: Arc<MemoryStateStore>,
+    /// What the state takes of the budget.
+    pub state_memory: Reservation,
+}
+
+/// A checkpoint that was locked and read. Nothing was written to it yet, so whoever finds that it
+/// does not fit lets go of it, and it is as it was.
+pub struct Found {
+    disk: Arc<dyn Disk>,
+    layout: Layout,
+    options: OpenOptions,
+    head: Option<Head>,
+    tail: Option<Tail>,
+    loaded: Loaded,
+    lock: Arc<dyn Any + Send + Sync>,
+    state: Arc<MemoryStateStore>,
+    state_memory: Reservation,
+}
+
+impl Found {
+    /// What it says; `None`: there is no checkpoint yet.
+    pub fn recovered(&self) -> Result<Option<Recovered>, CheckpointError> {
+        match self.head {
+            Some(_) => Ok(Recovered::of(&self.loaded.summary, false)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes durable what was read, clears what a crash left, and begins a segment of this
+    /// process; with it the checkpoint, if there is none.
+    pub fn begin(self) -> Result<Opened, CheckpointError> {
+        let (disk, layout, is_new) = (self.disk, self.layout, self.head.is_none());
+        remove_unfinished(&*disk, &layout)?;
+        recover::settle(&*disk, &layout, self.head.as_ref(), self.tail.as_ref())?;
+        clear(&*disk, self.loaded.leftover.as_ref())?;
+        let mut checkpoint = Checkpoint::begin(disk, layout, self.options, self.loaded, self.lock)?;
+        let recovered = Recovered::of(&checkpoint.summary, is_new)?;
+        let recovered = recovered.expect("a log that lacked its first record was just given one");
+        checkpoint.forget_ranges();
+        let (state, state_memory) = (self.state, self.state_memory);
+        Ok(Opened { checkpoint, recovered, state, state_memory })
+    }
 }
 
 /// The checkpoint of a query that runs. Only one process has it at a time.
@@ -118,6 +168,8 @@ pub struct Checkpoint {
     tail: TailWriter,
     /// Syncs of closed segments.
     syncs_before: u64,
+    /// Batches that were planned by earlier processes since the positions of sources were logged.
+    batches_before: usize,
     is_folding: Arc<AtomicBool>,
     /// Shared with the task that makes a snapshot.
     lock: Arc<dyn Any + Send + Sync>,
@@ -155,29 +207,42 @@ impl Checkpoint {
         path: &Path,
         options: OpenOptions,
     ) -> Result<Opened, CheckpointError> {
+        let memory = MemoryBudget::unlimited().reserve("the state");
+        Checkpoint::find(disk, path, options, memory)?.begin()
+    }
+
+    /// Locks and reads the checkpoint at `path`, and writes nothing but its directories, if they
+    /// are not there. Its state is counted in `memory` while it is loaded.
+    pub fn find(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: OpenOptions,
+        mut memory: Reservation,
+    ) -> Result<Found, CheckpointError> {
         let layout = Layout::new(path);
         for dir in layout.directories() {
             disk.create_dir(&dir).map_err(CheckpointError::io("create", &dir))?;
         }
         let lock = take_lock(&*disk, &layout)?;
-        remove_unfinished(&*disk, &layout)?;
         let head = Head::read(&*disk, &layout)?;
         check_seen(&layout, &options.seen, head.as_ref())?;
         let tail = Tail::read(&*disk, &layout)?;
-        let (head, tail) = (head.as_ref(), tail.as_ref());
-        recover::settle(&*disk, &layout, head, tail)?;
         let state = Arc::new(MemoryStateStore::new(options.overlay_bytes_max));
+        let mut uncounted = 0;
         let mut apply = |change: Change<'_>| {
+            uncounted += change.key.len() as u64 + change.value.map_or(0, <[u8]>::len) as u64;
             state.load(change);
+            if uncounted >= LOADED_BYTES {
+                uncounted = 0;
+                memory.try_resize(state.bytes())?;
+            }
             Ok(())
         };
-        let loaded = recover::load(&*disk, &layout, head, tail, Some(&mut apply))?;
+        let loaded =
+            recover::load(&*disk, &layout, head.as_ref(), tail.as_ref(), Some(&mut apply))?;
+        memory.try_resize(state.bytes())?;
         check_state(&layout, &loaded, &*state)?;
-        clear(&*disk, loaded.leftover.as_ref())?;
-        let mut checkpoint = Checkpoint::begin(disk, layout, options, loaded, lock)?;
-        let recovered = checkpoint.recovered(head.is_none())?;
-        checkpoint.forget_ranges();
-        Ok(Opened { checkpoint, recovered, state })
+        Ok(Found { disk, layout, options, head, tail, loaded, lock, state, state_memory: memory })
     }
 
     /// Begins this process's own segment, and with it the log, if there is none.
@@ -203,6 +268,7 @@ impl Checkpoint {
             disk,
             layout,
             options,
+            batches_before: loaded.summary.ranges_since.len(),
             summary: loaded.summary,
             fencing,
             segment_number,
@@ -299,10 +365,11 @@ impl Checkpoint {
             && self.summary.marks.contains(name)
     }
 
-    /// Whether the segment has grown so long that the next batch should begin a new one.
+    /// Whether the next batch should begin a new segment: this one has grown long, or a start has
+    /// to read the ranges of many batches to know where the sources stand.
     #[must_use]
     pub fn wants_roll(&self) -> bool {
-        self.segment.len() >= self.options.segment_bytes
+        self.segment.len() >= self.options.segment_bytes || self.batches_before >= SHORT_RUNS
     }
 
     /// Closes the segment and begins the next. `positions` are those of all sources after the
@@ -311,6 +378,7 @@ impl Checkpoint {
     pub fn roll(&mut self, positions: BTreeMap<String, Value>) -> Result<(), CheckpointError> {
         let after = self.summary.committed;
         self.append(Record::Positions(Positions { after, positions }))?;
+        self.batches_before = 0;
         self.segment.sync()?;
         let number = self.segment_number + 1;
         let header = Header {
@@ -332,8 +400,9 @@ impl Checkpoint {
 
     /// A task that makes a snapshot, when enough segments were closed since the last one: as many
     /// bytes as a segment has, and half as many as the last snapshot, so that snapshots write at
-    /// most about three times what the log does. `None` too while one is at work. To be asked
-    /// after a roll.
+    /// most about three times what the log does; or many, however short. `None` too while one is at
+    /// work. To be asked after a roll, and at the start, which closes the segment of the process
+    /// before.
     pub fn snapshot_task(&self) -> Result<Option<SnapshotTask>, CheckpointError> {
         let Some(running) = RunningFlag::raise(&self.is_folding) else {
             return Ok(None);
@@ -346,8 +415,8 @@ impl Checkpoint {
         let closed = list(&self.layout.log())?.into_iter().filter(|file| {
             segment_number(&file.name).is_some_and(|at| base < at && at < self.segment_number)
         });
-        let closed: u64 = closed.map(|file| file.len).sum();
-        if closed < self.options.segment_bytes.max(base_bytes / 2) {
+        let (count, bytes) = closed.fold((0, 0), |(count, sum), file| (count + 1, sum + file.len));
+        if bytes < self.options.segment_bytes.max(base_bytes / 2) && count < SHORT_RUNS {
             return Ok(None);
         }
         Ok(Some(SnapshotTask {
@@ -379,11 +448,6 @@ impl Checkpoint {
         let pinned = self.options.pinned.clone();
         self.append(Record::Created(Created { query_id, pinned }))?;
         self.segment.sync().map(drop)
-    }
-
-    fn recovered(&self, is_new: bool) -> Result<Recovered, CheckpointError> {
-        let recovered = Recovered::of(&self.summary, is_new)?;
-        Ok(recovered.expect("a log that lacked its first record has just been given one"))
     }
 
     fn write_head(&self, segment: u64) -> Result<(), CheckpointError> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tidemill_core::{Attempt, BatchId, Digest};
+use tidemill_core::{Attempt, BatchId, Digest, OutOfMemory};
 
 /// A checkpoint could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,9 @@ pub enum CheckpointError {
         /// Bytes of it that were durable.
         durable: u64,
     },
+    /// The state does not fit into the memory that there is for it.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
     /// What is there is not what the caller saw.
     #[error(
         "the checkpoint {} was made or replaced by another process since it was looked at; start the query again",
@@ -169,6 +172,7 @@ impl CheckpointError {
             | CheckpointError::Shortened { .. }
             | CheckpointError::Version { .. }
             | CheckpointError::Gap(_)
+            | CheckpointError::Memory(_)
             | CheckpointError::RecordTooLarge { .. }
             | CheckpointError::NoPlugin { .. }
             | CheckpointError::WrongPlugin { .. } => false,

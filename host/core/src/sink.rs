@@ -36,31 +36,30 @@ pub struct Mark {
     pub batch: BatchId,
     /// Calls of `batch` that landed, at least 1; they land in order.
     pub calls: u32,
-    /// Digest of the spec that the batch ran with. `None`: the mark was written by a version that
-    /// kept none.
-    pub digest: Option<Digest>,
-    /// That spec itself: with it the batch can be run again by a checkpoint that does not know of
-    /// it. `None`: as for the digest, or the place has no room for it.
-    pub spec: Option<EncodedSpec>,
+    /// The spec that the batch ran with: with it the batch can be run again by a checkpoint that
+    /// does not know of it.
+    pub spec: EncodedSpec,
 }
 
 impl Mark {
     /// The mark of a delivery that lands.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Mark {
-        Mark {
-            batch: delivery.batch,
-            calls: delivery.call,
-            digest: Some(delivery.spec.digest()),
-            spec: Some(delivery.spec.clone()),
-        }
+        Mark { batch: delivery.batch, calls: delivery.call, spec: delivery.spec.clone() }
     }
 
-    /// Whether the marked batch ran with this spec, as far as the mark tells.
+    /// Whether the marked batch ran with this spec.
     #[must_use]
     pub fn is_of(&self, spec: &EncodedSpec) -> bool {
-        self.digest.is_none_or(|digest| digest == spec.digest())
-            || self.spec.as_ref().is_some_and(|kept| kept.is_same(spec))
+        self.spec.is_same(spec)
+    }
+
+    /// Whether the log noted this mark's spec under that digest: the place may keep another text
+    /// of the same spec, from another version.
+    #[must_use]
+    pub fn is_noted_as(&self, digest: Digest) -> bool {
+        self.spec.digest() == digest
+            || self.spec.decode().is_ok_and(|spec| EncodedSpec::of(&spec).digest() == digest)
     }
 
     /// What [`Sink::begin`] answers in a place with this mark. Refuses a delivery of the marked
@@ -82,7 +81,7 @@ impl Mark {
         format!(
             "the place holds batch {} with other ranges or another time (digest {}) than the checkpoint has for it ({}): place and checkpoint do not belong together; put back the checkpoint that wrote it, or start with a new checkpoint and a new place",
             self.batch,
-            self.digest.map_or("unknown".to_owned(), |digest| digest.short()),
+            self.spec.digest().short(),
             logged.digest().short()
         )
     }
@@ -247,16 +246,10 @@ mod tests {
         let longer = EncodedSpec::from_text(longer);
         assert_ne!(longer.digest(), delivery.spec.digest());
         assert!(longer.is_same(&delivery.spec));
-        let mark =
-            Mark { digest: Some(longer.digest()), spec: Some(longer), ..Mark::of(&delivery) };
+        let mark = Mark { spec: longer, ..Mark::of(&delivery) };
         answers(&mark, &delivery, Begin::Landed);
-    }
-
-    #[test]
-    fn a_mark_from_before_marks_had_digests_tells_by_its_number() {
-        let mark = Mark { digest: None, spec: None, ..Mark::of(&delivery(7, 70, 1)) };
-        answers(&mark, &delivery(7, 99, 1), Begin::Landed);
-        answers(&mark, &delivery(7, 99, 2), Begin::Wanted);
+        assert!(mark.is_noted_as(delivery.spec.digest()) && mark.is_noted_as(mark.spec.digest()));
+        assert!(!mark.is_noted_as(Digest::of(b"another")));
     }
 
     #[test]

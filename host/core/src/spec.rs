@@ -23,14 +23,6 @@ pub struct BatchSpec {
     pub ranges: BTreeMap<String, SourceRange>,
 }
 
-impl BatchSpec {
-    /// Whether the batch runs only because the watermark moved.
-    #[must_use]
-    pub fn is_no_data(&self) -> bool {
-        self.ranges.is_empty()
-    }
-}
-
 /// A [`BatchSpec`] as the log and the marks of places write it: JSON, with its digest.
 ///
 /// Two texts may say the same (a later version may write a member more), so what counts for

@@ -3,9 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidemill_core::{ConnectorError, Sink};
+use tidemill_core::{ConnectorError, QueryId, Sink};
 
-use crate::{PlaceFound, TargetFactory};
+use crate::{EngineError, PlaceFound, TargetFactory};
+
+/// The sink of a query before it is opened.
+pub trait PlannedOutput: Send {
+    /// The places behind it, and what they hold of the query. Creates and changes nothing.
+    fn places(&self, query_id: &QueryId) -> Result<Vec<PlaceFound>, ConnectorError>;
+
+    /// Opens it, and finishes or undoes what a crash left there.
+    fn open(self: Box<Self>, query_id: &QueryId) -> Result<Output, EngineError>;
+}
 
 /// The sink of a query.
 pub enum Output {
@@ -23,20 +32,6 @@ pub enum Output {
 }
 
 impl Output {
-    /// The places behind it, as they are now. To be asked between two deliveries.
-    pub(crate) fn places(&mut self) -> Result<Vec<PlaceFound>, ConnectorError> {
-        match self {
-            Output::Sink(sink) => Ok(vec![PlaceFound::sink(sink.description(), sink.held()?)]),
-            Output::Handler { targets, .. } => {
-                let found = targets.iter().map(|(name, target)| {
-                    let (description, held) = target.held()?;
-                    Ok(PlaceFound { name: name.clone(), description, held })
-                });
-                found.collect()
-            }
-        }
-    }
-
     /// As progress records name it.
     pub(crate) fn description(&self) -> String {
         match self {

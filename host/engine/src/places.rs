@@ -147,7 +147,6 @@ pub fn first_step(
 
 /// What the places hold of a batch, as the log would have noted it.
 fn holding(checkpoint: &Path, places: &[PlaceFound], left: &LeftBatch) -> Vec<(String, Delivered)> {
-    let digest = EncodedSpec::of(&left.spec).digest();
     let held = places.iter().filter_map(|place| {
         let mark = place.held.mark().filter(|mark| mark.batch == left.spec.batch)?;
         let delivered = Delivered {
@@ -155,7 +154,7 @@ fn holding(checkpoint: &Path, places: &[PlaceFound], left: &LeftBatch) -> Vec<(S
             beside: beside(checkpoint, &place.description),
             batch: mark.batch,
             calls: mark.calls,
-            digest: mark.digest.unwrap_or(digest),
+            digest: mark.spec.digest(),
         };
         Some((place.name.clone(), delivered))
     });
@@ -220,10 +219,7 @@ impl Log<'_> {
                 let holds = format!("this query's batches up to {batch} only (write {calls})");
                 Err(self.behind(place, &holds, noted))
             }
-            Some(noted)
-                if mark.batch == noted.batch
-                    && mark.digest.is_some_and(|digest| digest != noted.digest) =>
-            {
+            Some(noted) if mark.batch == noted.batch && !mark.is_noted_as(noted.digest) => {
                 Err(self.another(place, mark))
             }
             _ => Ok(None),
@@ -235,10 +231,7 @@ impl Log<'_> {
             let is_same = mark.is_of(&EncodedSpec::of(planned));
             return if is_same { Ok(None) } else { Err(self.another(place, mark)) };
         }
-        let Some(spec) = &mark.spec else {
-            return Err(self.ahead(place, mark));
-        };
-        let spec = spec.decode().map_err(|reason| {
+        let spec = mark.spec.decode().map_err(|reason| {
             format!(
                 "{} has a mark of batch {} whose spec cannot be read ({reason}); the mark was changed. {}",
                 place.description,
@@ -280,7 +273,7 @@ impl Log<'_> {
             place.description,
             mark.batch,
             self.checkpoint.display(),
-            mark.digest.map_or("unknown".to_owned(), |digest| digest.short()),
+            mark.spec.digest().short(),
             self.ways_out()
         )
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -25,7 +26,7 @@ use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
 use crate::stop::Waiting;
 use crate::threads::Threads;
 use crate::trace::{BatchSection, section};
-use crate::{Clock, EngineError, Output, Plugins, StopSignal};
+use crate::{Clock, EngineError, Output, PlannedOutput, Plugins, StopSignal};
 
 /// How long an idle query waits before it asks a source again that cannot call it: short after
 /// rows, longer the longer there were none. A directory answers in microseconds.
@@ -100,9 +101,6 @@ pub struct QueryConfig {
     /// Is told of what happens.
     pub on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
 }
-
-/// Opens the sink of a query, which names its marks by the query's id.
-pub type OpenOutput = Box<dyn FnOnce(&QueryId) -> Result<Output, EngineError> + Send>;
 
 /// What a query tells while it runs.
 #[derive(Debug)]
@@ -242,23 +240,40 @@ pub struct Query {
     /// Where the sources stand after the batch that runs, when the log is to begin a new segment
     /// after it.
     roll_at: Option<BTreeMap<String, Value>>,
+    /// The thread that folds closed segments of the log into a snapshot.
+    folding: Option<JoinHandle<()>>,
     pub(crate) first: Option<FirstStep>,
 }
 
 impl Query {
-    /// Opens the checkpoint, or makes it, opens the sink, compares the two, and sets the sources to
-    /// where the query goes on.
+    /// Reads the checkpoint, compares it with what the places hold, and if they fit opens both, and
+    /// sets the sources to where the query goes on. Where they do not fit, both stay as they are.
     pub fn open(
         config: QueryConfig,
-        open_output: OpenOutput,
+        output: Box<dyn PlannedOutput>,
         stop: StopSignal,
     ) -> Result<Query, EngineError> {
-        let opened = Checkpoint::open(config.disk, &config.checkpoint, config.checkpoint_options)?;
+        let state_memory = config.memory.reserve(format!("the state of {}", config.name));
+        let (disk, path) = (config.disk, &config.checkpoint);
+        let found = Checkpoint::find(disk, path, config.checkpoint_options, state_memory)?;
+        let compared = match found.recovered()? {
+            Some(recovered) => {
+                let places = output.places(&recovered.query_id)?;
+                let first = first_step(path, &recovered, &places, config.unfinished);
+                Some((first.map_err(EngineError::Incompatible)?, places))
+            }
+            None => None,
+        };
+        let opened = found.begin()?;
         let recovered = opened.recovered;
-        let mut output = open_output(&recovered.query_id)?;
-        let places = output.places()?;
-        let first = first_step(&config.checkpoint, &recovered, &places, config.unfinished)
-            .map_err(EngineError::Incompatible)?;
+        let (first, places) = match compared {
+            Some(compared) => compared,
+            // Nobody has rows of a query that begins.
+            None => {
+                (FirstStep::Resume(recovered.next.clone()), output.places(&recovered.query_id)?)
+            }
+        };
+        let output = output.open(&recovered.query_id)?;
         let waiting = stop.waiting();
         let mut reading = Reading::new(config.sources, &waiting.wake());
         let mut plugins = config.plugins;
@@ -275,9 +290,6 @@ impl Query {
         let runtime = Threads::start(config.definition.scan_partitions.max(2))?;
         let spill = spill_directory(config.spill, &config.checkpoint, &recovered.query_id);
         let memory = QueryMemory::new(config.memory, &spill)?;
-        let mut state_memory = memory.budget().reserve(format!("the state of {}", config.name));
-        let operators = config.plan.operators().iter();
-        state_memory.try_grow(operators.map(|o| opened.state.usage(o.id).bytes).sum())?;
         let in_use = plugins.current();
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
         Ok(Query {
@@ -306,7 +318,7 @@ impl Query {
             runtime,
             frames: Arc::default(),
             memory: Arc::new(memory),
-            state_memory,
+            state_memory: opened.state_memory,
             reporter,
             laps: Laps::default(),
             on_event: config.on_event,
@@ -315,6 +327,7 @@ impl Query {
             checkpoint_path: config.checkpoint,
             marked_places: marked(&places),
             roll_at: None,
+            folding: None,
             first: Some(first),
         })
     }
@@ -328,14 +341,21 @@ impl Query {
     /// Runs batches until the query is asked to stop, its trigger is satisfied, one fails, or
     /// nobody reads them any more.
     pub fn run(&mut self) -> Result<Outcome, EngineError> {
-        match self.run_batches() {
-            Err(error) if error.is_unread() => Ok(Outcome::Unread),
-            outcome => outcome,
+        let outcome = match self.run_batches() {
+            Err(error) if error.is_unread() => Outcome::Unread,
+            outcome => outcome?,
+        };
+        // Who is started again and again for what there is would never have a snapshot otherwise.
+        if let (Outcome::Finished, Some(folding)) = (outcome, self.folding.take()) {
+            // What went wrong there was said there.
+            let _ = folding.join();
         }
+        Ok(outcome)
     }
 
     fn run_batches(&mut self) -> Result<Outcome, EngineError> {
         self.store_plugins()?;
+        self.fold_closed()?;
         let mut phase = self.first_phase()?;
         if self.settings.trigger == Trigger::AvailableNow {
             self.reading.stop_at_present_end()?;
@@ -627,29 +647,31 @@ impl Query {
         }
     }
 
-    /// Begins a new segment of the log when the present one is long, and folds the closed ones in
-    /// the background.
+    /// Begins a new segment of the log when the present one is long.
     fn roll_if_long(&mut self) -> Result<(), EngineError> {
         let Some(positions) = self.roll_at.take() else {
             return Ok(());
         };
-        let task = {
-            let mut checkpoint = self.checkpoint();
-            checkpoint.roll(positions)?;
-            checkpoint.snapshot_task()?
+        self.checkpoint().roll(positions)?;
+        self.fold_closed()
+    }
+
+    /// Folds the closed segments of the log in the background, when there are enough of them.
+    fn fold_closed(&mut self) -> Result<(), EngineError> {
+        let Some(task) = self.checkpoint().snapshot_task()? else {
+            return Ok(());
         };
-        if let Some(task) = task {
-            let failed = |error: &dyn std::fmt::Display| {
-                tracing::warn!(%error, "could not make a snapshot; the log stays");
-            };
-            let thread = std::thread::Builder::new().name("tidemill-snapshot".to_owned());
-            let started = thread.spawn(move || match task.run() {
-                Ok(report) => tracing::debug!(?report, "made a snapshot"),
-                Err(error) => failed(&error),
-            });
-            if let Err(error) = started {
-                failed(&error);
-            }
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%error, "could not make a snapshot; the log stays");
+        };
+        let thread = std::thread::Builder::new().name("tidemill-snapshot".to_owned());
+        let started = thread.spawn(move || match task.run() {
+            Ok(report) => tracing::debug!(?report, "made a snapshot"),
+            Err(error) => failed(&error),
+        });
+        match started {
+            Ok(folding) => self.folding = Some(folding),
+            Err(error) => failed(&error),
         }
         Ok(())
     }

@@ -2,15 +2,12 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Abandoned, ConnectorError, Held, Sink};
+use tidemill_core::{Abandoned, ConnectorError, Sink};
 
 /// Opens a target. A handler decides what rows it sends, so the columns are known only then.
 pub trait TargetFactory: Send + Sync {
     /// The target as a sink for rows of this schema: a new one, or one that was kept.
     fn open(&self, schema: SchemaRef) -> Result<Box<dyn Sink>, ConnectorError>;
-
-    /// What the target holds of the query, with [`Sink::description`] before it. Creates nothing.
-    fn held(&self) -> Result<(String, Held), ConnectorError>;
 
     /// Takes back a sink of [`TargetFactory::open`] whose delivery ended well, for the next one
     /// with rows of this schema: connecting can cost more than a delivery.

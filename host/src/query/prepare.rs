@@ -8,10 +8,11 @@ use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
     plan_sink, plan_source,
 };
-use tidemill_core::{Digest, FunctionKind, PluginModule, QueryId};
+use tidemill_core::{ConnectorError, Digest, FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
-    Clock, EngineError, NamedSource, NoPlugins, Output, PlaceFound, Plugins, Query, QueryConfig,
-    QueryEvent, Settings, StopSignal, SystemClock, TargetFactory, Unfinished, first_step,
+    Clock, EngineError, NamedSource, NoPlugins, Output, PlaceFound, PlannedOutput, Plugins, Query,
+    QueryConfig, QueryEvent, Settings, StopSignal, SystemClock, TargetFactory, Unfinished,
+    first_step,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
@@ -77,7 +78,7 @@ pub struct Prepared {
     static_digests: BTreeMap<String, Digest>,
     plan: PlannedQuery,
     sources: Vec<(PlannedSource, Arc<LateReader>)>,
-    sink: Option<PlannedSink>,
+    sink: Option<Arc<PlannedSink>>,
     plugins: Option<JobPlugins>,
     pinned: Pinned,
     pins: BTreeMap<String, String>,
@@ -174,32 +175,13 @@ impl Prepared {
         let path = &self.job.checkpoint;
         let look = || Checkpoint::peek(self.disk.as_ref(), path);
         let Some(recovered) = look()? else { return Ok(()) };
-        let places = self.places(&recovered.query_id)?;
+        let places = self.output().places(&recovered.query_id)?;
         let Err(refusal) = first_step(path, &recovered, &places, self.unfinished) else {
             return Ok(());
         };
         // A query that runs moves its log and its places on, one after the other: what counts is
         // what both say while nothing moves.
         if look()? == Some(recovered) { Err(PrepareError::Invalid(refusal)) } else { Ok(()) }
-    }
-
-    /// What the places hold of the query.
-    fn places(&self, query_id: &QueryId) -> Result<Vec<PlaceFound>, PrepareError> {
-        let context = self.around.clone().context(query_id);
-        match (&self.job.sink, &self.sink) {
-            (JobSink::Place(_), Some(sink)) => {
-                Ok(vec![PlaceFound::sink(sink.description(), sink.held(&context)?)])
-            }
-            (JobSink::Place(_), None) => Ok(Vec::new()),
-            (JobSink::ForeachBatch { plugin, .. }, _) => {
-                let targets = self.granted_targets(plugin).into_iter();
-                let found = targets.map(|(name, config)| {
-                    let (description, held) = Target::new(config, context.clone()).held()?;
-                    Ok(PlaceFound { name, description, held })
-                });
-                found.collect()
-            }
-        }
     }
 
     /// The job.
@@ -221,7 +203,7 @@ impl Prepared {
                 let config = SinkConfig { schema, ..self.sink_config(SINK, place) };
                 let planned = plan_sink(config)?;
                 planned.check()?;
-                self.sink = Some(planned);
+                self.sink = Some(Arc::new(planned));
             }
             JobSink::ForeachBatch { plugin, function } => self.check_handler(plugin, function)?,
         }
@@ -289,7 +271,7 @@ impl Prepared {
                 Box::new(plugins)
             }
         };
-        let output = self.output_opener();
+        let output = self.output();
         let options = &self.job.options;
         let mut checkpoint_options = OpenOptions {
             pinned: std::mem::take(&mut self.pins),
@@ -326,21 +308,21 @@ impl Prepared {
             secrets: self.job.secrets.clone(),
             on_event,
         };
-        let open_output = move |query_id: &QueryId| output.open(query_id);
-        Ok(Query::open(config, Box::new(open_output), stop)?)
+        Ok(Query::open(config, Box::new(output), stop)?)
     }
 
-    fn output_opener(&mut self) -> OutputOpener {
+    fn output(&self) -> JobOutput {
         let around = self.around.clone();
-        match (&self.job.sink, self.sink.take()) {
-            (JobSink::ForeachBatch { plugin, function }, _) => OutputOpener::Handler {
+        match (&self.job.sink, &self.sink) {
+            (JobSink::ForeachBatch { plugin, function }, _) => JobOutput::Handler {
                 plugin: plugin.clone(),
                 function: function.clone(),
                 targets: self.granted_targets(plugin),
                 around,
             },
             (JobSink::Place(_), sink) => {
-                OutputOpener::Sink { sink: sink.expect("a place was planned with the job"), around }
+                let sink = sink.clone().expect("a place was planned with the job");
+                JobOutput::Sink { sink, around }
             }
         }
     }
@@ -378,10 +360,10 @@ impl Prepared {
     }
 }
 
-/// Opens the sink when the query has an id.
-enum OutputOpener {
+/// The sink of a job.
+enum JobOutput {
     Sink {
-        sink: PlannedSink,
+        sink: Arc<PlannedSink>,
         around: Around,
     },
     Handler {
@@ -406,13 +388,31 @@ impl Around {
     }
 }
 
-impl OutputOpener {
-    fn open(self, query_id: &QueryId) -> Result<Output, EngineError> {
+impl PlannedOutput for JobOutput {
+    fn places(&self, query_id: &QueryId) -> Result<Vec<PlaceFound>, ConnectorError> {
         match self {
-            OutputOpener::Sink { sink, around } => {
+            JobOutput::Sink { sink, around } => {
+                let held = sink.held(&around.clone().context(query_id))?;
+                Ok(vec![PlaceFound::sink(sink.description(), held)])
+            }
+            JobOutput::Handler { targets, around, .. } => {
+                let context = around.clone().context(query_id);
+                let found = targets.iter().map(|(name, config)| {
+                    let target = Target::new(config.clone(), context.clone());
+                    let (description, held) = target.held()?;
+                    Ok(PlaceFound { name: name.clone(), description, held })
+                });
+                found.collect()
+            }
+        }
+    }
+
+    fn open(self: Box<Self>, query_id: &QueryId) -> Result<Output, EngineError> {
+        match *self {
+            JobOutput::Sink { sink, around } => {
                 Ok(Output::Sink(sink.open(&around.context(query_id))?))
             }
-            OutputOpener::Handler { plugin, function, targets, around } => {
+            JobOutput::Handler { plugin, function, targets, around } => {
                 let context = around.context(query_id);
                 let target = |(name, config)| {
                     let target = Target::new(config, context.clone());

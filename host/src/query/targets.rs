@@ -25,6 +25,12 @@ impl Target {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the target holds of the query, with its description before it. Creates nothing.
+    pub(super) fn held(&self) -> Result<(String, Held), ConnectorError> {
+        let planned = self.planned(None)?;
+        Ok((planned.description(), planned.held(&self.context)?))
+    }
+
     /// What the options say was checked at the start; only the columns are new.
     fn planned(&self, schema: Option<SchemaRef>) -> Result<PlannedSink, ConnectorError> {
         plan_sink(SinkConfig { schema, ..self.config.clone() })
@@ -38,11 +44,6 @@ impl TargetFactory for Target {
             Some((kept, sink)) if kept == schema => Ok(sink),
             _ => self.planned(Some(schema))?.open(&self.context),
         }
-    }
-
-    fn held(&self) -> Result<(String, Held), ConnectorError> {
-        let planned = self.planned(None)?;
-        Ok((planned.description(), planned.held(&self.context)?))
     }
 
     fn keep(&self, schema: SchemaRef, sink: Box<dyn Sink>) {

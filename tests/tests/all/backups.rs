@@ -2,7 +2,8 @@
 //! each start. Either every row is there once in the end, or the start is refused and nothing is
 //! touched.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use tidemill_tests::{Finished, Workbench, write_orders};
@@ -68,11 +69,25 @@ fn ran(bench: &Workbench, numbers: std::ops::RangeInclusive<i64>) {
     run(bench).expect_success();
 }
 
+/// Neither the checkpoint nor the place is touched by who finds that they do not fit.
 #[track_caller]
 fn refused(bench: &Workbench, words: &[&str]) {
+    let before = contents(&bench.path(""));
     for verb in ["check", "run"] {
         bench.run(&[verb, "job.toml"]).expect_failure(2, words);
+        assert!(contents(&bench.path("")) == before, "{verb} changed what is there");
     }
+}
+
+/// All files and what is in them, but for those that only say who is at work.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
+    let counts = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name != "lock" && !name.ends_with("-shm") && !name.ends_with("-wal")
+    };
+    let files = files.filter(|entry| entry.file_type().is_file() && counts(entry.path()));
+    files.map(|entry| (entry.path().to_owned(), std::fs::read(entry.path()).unwrap())).collect()
 }
 
 fn numbers(bench: &Workbench) -> Vec<i64> {

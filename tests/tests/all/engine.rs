@@ -9,12 +9,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 use tidemill_checkpoint::{Crash, MemoryDisk, OpenOptions};
 use tidemill_core::{
-    Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, RangeReader, ReadLimit, RowStream,
-    Secrets, Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
+    Begin, ConnectorError, Delivery, Digest, Held, MemoryBudget, QueryId, RangeReader, ReadLimit,
+    RowStream, Secrets, Sink, Slice, Source, SourceRange, Trigger, WatermarkPolicy,
 };
 use tidemill_engine::{
-    NamedSource, NoPlugins, Output, Query, QueryConfig, QueryEvent, Settings, StopSignal,
-    SystemClock, Unfinished,
+    EngineError, NamedSource, NoPlugins, Output, PlaceFound, PlannedOutput, Query, QueryConfig,
+    QueryEvent, Settings, StopSignal, SystemClock, Unfinished,
 };
 use tidemill_plan::{PlannedQuery, SourceTable};
 
@@ -196,8 +196,20 @@ fn query_after(
         secrets: Secrets::default(),
         on_event,
     };
-    let open = Box::new(|_: &_| Ok(Output::Sink(sink)));
-    Query::open(config, open, stop).unwrap()
+    Query::open(config, Box::new(Opens(sink)), stop).unwrap()
+}
+
+/// A sink that is there already.
+struct Opens(Box<dyn Sink>);
+
+impl PlannedOutput for Opens {
+    fn places(&self, _: &QueryId) -> Result<Vec<PlaceFound>, ConnectorError> {
+        Ok(vec![PlaceFound::sink(self.0.description(), Held::Unknown)])
+    }
+
+    fn open(self: Box<Self>, _: &QueryId) -> Result<Output, EngineError> {
+        Ok(Output::Sink(self.0))
+    }
 }
 
 /// What a batch says when it has ended: its number.

@@ -70,7 +70,9 @@ impl LogSummary {
                 self.marks.clear();
             }
             Record::Positions(positions) => {
-                self.ranges_since = self.ranges_after(positions.after);
+                // Those of the batch that is planned and not committed.
+                let open = self.open_batch().map(|open| open.spec.ranges.clone());
+                self.ranges_since = open.into_iter().filter(|ranges| !ranges.is_empty()).collect();
                 self.positions = positions.positions;
             }
         }
@@ -110,13 +112,6 @@ impl LogSummary {
         self.planned = Some(planned);
     }
 
-    /// Ranges of the batches that were planned after `after`: none, or those of the open batch.
-    fn ranges_after(&self, after: Option<BatchId>) -> Vec<BTreeMap<String, SourceRange>> {
-        let open = self.open_batch().filter(|open| Some(open.spec.batch) != after);
-        let ranges = open.map(|open| open.spec.ranges.clone());
-        ranges.into_iter().filter(|ranges| !ranges.is_empty()).collect()
-    }
-
     /// The open batch is planned anew: it reads other ranges.
     fn forget_open_ranges(&mut self) {
         let open = self.open_batch().map(|open| &open.spec.ranges);
@@ -152,11 +147,7 @@ impl LogSummary {
             }
             Record::Mark(mark) => is_running(mark.batch),
             Record::Committed(committed) => is_running(committed.batch),
-            // Logs from before a batch could be planned anew have the positions after the open one.
-            Record::Positions(positions) => {
-                let is_open = |open: &Planned| Some(open.spec.batch) == positions.after;
-                positions.after == self.committed || self.open_batch().is_some_and(is_open)
-            }
+            Record::Positions(positions) => positions.after == self.committed,
         }
     }
 }

@@ -41,6 +41,12 @@ impl MemoryStateStore {
         })
     }
 
+    /// Bytes of all shards of all operators, overlay included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        lock(&self.shards).values().map(|shard| lock(shard).usage().bytes).sum()
+    }
+
     fn get(&self, operator: OperatorId, shard: ShardId) -> Arc<Mutex<Shard>> {
         let mut shards = lock(&self.shards);
         let new = || Arc::new(Mutex::new(Shard::new(Arc::clone(&self.budget))));

@@ -1,9 +1,11 @@
 //! A snapshot of much state is made with little memory.
 
-use tidemill_checkpoint::{MemoryDisk, OpenOptions, StateBackend};
-use tidemill_core::{BatchId, Bucket, OperatorId, ShardId, StateStore};
+use std::sync::Arc;
 
-use crate::support::{Query, entries, options};
+use tidemill_checkpoint::{Checkpoint, CheckpointError, MemoryDisk, OpenOptions, StateBackend};
+use tidemill_core::{BatchId, Bucket, MemoryBudget, OperatorId, ShardId, StateStore};
+
+use crate::support::{Query, entries, options, root};
 
 const KEYS: u64 = 400;
 const VALUE_BYTES: usize = 100;
@@ -96,4 +98,45 @@ fn the_last_change_of_a_key_counts_whichever_run_it_is_in() {
     assert!(!state.contains_key(&(2, 1, 0, b"sometimes".to_vec())));
     drop(query);
     assert_eq!(entries(&Query::open(&disk).unwrap().state), state);
+}
+
+/// One batch a start, as a query is run by a timer, with segments that never grow long.
+#[test]
+fn a_log_of_short_runs_is_folded_too() {
+    let disk = MemoryDisk::new();
+    let long = || OpenOptions { segment_bytes: u64::MAX, ..options() };
+    let (mut segments_max, mut ranges_max) = (0, 0);
+    for batch in 0..450 {
+        let mut query = Query::open_with(&disk, long()).unwrap();
+        ranges_max = ranges_max.max(query.recovered.ranges_since.len());
+        // As the engine does at its start.
+        if let Some(task) = query.checkpoint.snapshot_task().unwrap() {
+            task.run().unwrap();
+        }
+        query.run_through(batch).unwrap();
+        if query.checkpoint.wants_roll() {
+            query.roll().unwrap();
+        }
+        let is_segment = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "log");
+        segments_max = segments_max.max(disk.paths().into_iter().filter(is_segment).count());
+    }
+    // Those of the last snapshot stay until the next one is there.
+    assert!(segments_max < 210, "{segments_max} segments");
+    assert!(ranges_max < 110, "{ranges_max} ranges are read at a start");
+    assert_eq!(Query::open(&disk).unwrap().recovered.committed(), Some(BatchId(449)));
+}
+
+#[test]
+fn state_is_counted_while_it_is_loaded() {
+    let disk = MemoryDisk::new();
+    folded(&disk, u64::MAX, 0..30);
+    let find = |limit| {
+        let memory = MemoryBudget::new(limit).reserve("the state of q");
+        Checkpoint::find(Arc::new(disk.clone()), root(), options(), memory)
+    };
+    let bytes = find(u64::MAX).unwrap().begin().unwrap().state_memory.bytes();
+    let refused = find(bytes / 2).err().unwrap();
+    assert!(matches!(refused, CheckpointError::Memory(_)), "{refused}");
+    assert!(refused.to_string().contains("the state of q needs"), "{refused}");
+    assert!(find(bytes).is_ok());
 }

@@ -59,7 +59,7 @@ impl Query {
         disk: &MemoryDisk,
         options: OpenOptions,
     ) -> Result<Query, CheckpointError> {
-        let Opened { checkpoint, recovered, state } =
+        let Opened { checkpoint, recovered, state, .. } =
             Checkpoint::open(Arc::new(disk.clone()), root(), options)?;
         checkpoint.store_plugin(tidemill_core::Digest::of(PLUGIN), PLUGIN)?;
         let mut position = recovered.positions.get("numbers").map_or(0, |at| at.as_u64().unwrap());

@@ -145,7 +145,7 @@ fn a_mark_holds_the_spec_of_its_batch(place: &dyn Place) {
         // As after a restart, by whatever attempt.
         let mark = Mark::of(&delivery(9, 3, call));
         expect_mark(&mut *place.open(OutputMode::Append), Some(&mark));
-        let spec = mark.spec.unwrap().decode().unwrap();
+        let spec = mark.spec.decode().unwrap();
         assert_eq!((spec.batch, spec.batch_time_ms), (BatchId(9), 1_700_000_000_009));
     }
 }

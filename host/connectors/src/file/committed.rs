@@ -51,12 +51,19 @@ impl CommittedLogs {
         CommittedLogs { takes_outside, ..CommittedLogs::default() }
     }
 
+    /// Whether files may lie elsewhere than in the directory of their log.
+    pub(super) fn takes_outside(&self) -> bool {
+        self.takes_outside
+    }
+
     /// All committed files of a directory, in the order in which they were committed.
     pub(super) fn files(&self, directory: &Path) -> Result<Vec<FilePart>, ConnectorError> {
         let folder = LogFolder::of(directory);
         let mut seen = self.seen.lock();
-        let mut failed: Option<(Look, ConnectorError)> = None;
-        for _ in 0..LOOKS_MAX {
+        let mut failed: Option<Look> = None;
+        let mut looks = 0;
+        loop {
+            looks += 1;
             let look = look_at(&folder)?;
             if let Some(seen) = seen.get(directory)
                 && seen.look == look
@@ -70,13 +77,12 @@ impl CommittedLogs {
                     return Ok(files);
                 }
                 // It was not the writer: the folder is as it was when it failed before.
-                Err(error) if failed.as_ref().is_some_and(|(before, _)| *before == look) => {
+                Err(error) if looks == LOOKS_MAX || failed.as_ref() == Some(&look) => {
                     return Err(error);
                 }
-                Err(error) => failed = Some((look, error)),
+                Err(_) => failed = Some(look),
             }
         }
-        failed.map_or_else(|| Ok(Vec::new()), |(_, error)| Err(error))
     }
 
     fn read(
@@ -191,7 +197,9 @@ impl Place<'_> {
         let Some(path) = path.to_str() else {
             return Err(self.outside(file.uri()));
         };
-        Ok(FilePart { path: path.to_owned(), size: file.size, modified_ms: file.modification_time })
+        let takes_outside = self.takes_outside;
+        let modified_ms = file.modification_time;
+        Ok(FilePart { path: path.to_owned(), size: file.size, modified_ms, takes_outside })
     }
 
     /// Sees that a file does not lie elsewhere by way of a link, and has the size that was

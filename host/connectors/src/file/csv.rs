@@ -152,11 +152,11 @@ impl Window {
         self.buffer.drain(..self.taken);
         self.offset += self.taken as u64;
         self.taken = 0;
-        let wanted = BLOCK_BYTES.max(self.buffer.len());
-        if self.buffer.len() + wanted > RECORD_BYTES_MAX {
+        let filled = self.buffer.len();
+        let wanted = BLOCK_BYTES.max(filled).min(RECORD_BYTES_MAX.saturating_sub(filled));
+        if wanted == 0 {
             return Ok(false);
         }
-        let filled = self.buffer.len();
         let left = self.part.size - self.offset - filled as u64;
         let room = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
         self.buffer.resize(filled + room, 0);

@@ -107,6 +107,9 @@ impl Ledger {
     /// What is left to do of the last delivery.
     fn finish(&self) -> Result<(), ConnectorError> {
         let Some(landed) = &self.owner.landed else { return Ok(()) };
+        // What is believed of `_owner` from here on has to outlive a power cut, too.
+        let path = self.folder.path();
+        sync_folder(path).map_err(|error| failed("sync", path, error))?;
         self.name_files()?;
         let mut is_written = true;
         for (entry, wanted) in landed.entries.iter().filter(|(entry, _)| landed.is_pending(**entry))

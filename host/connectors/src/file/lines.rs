@@ -285,7 +285,7 @@ mod tests {
         let path = dir.path().join("lines");
         std::fs::write(&path, text).unwrap();
         let path = path.to_str().unwrap().to_owned();
-        FilePart { path, size: text.len() as u64, modified_ms: 0 }
+        FilePart { path, size: text.len() as u64, modified_ms: 0, takes_outside: false }
     }
 
     fn read(spans: Vec<FileSpan>) -> Vec<u8> {

@@ -62,6 +62,13 @@ impl Listing {
         Ok(Listing { path: absolute, is_glob, name_filter, refuses_compressed, committed })
     }
 
+    /// Files that the query's log recorded, as this source may read them.
+    pub(crate) fn admit(&self, mut parts: Vec<FilePart>) -> Vec<FilePart> {
+        let takes_outside = self.committed.takes_outside();
+        parts.iter_mut().for_each(|part| part.takes_outside = takes_outside);
+        parts
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -133,7 +140,9 @@ impl Listing {
             )));
         };
         let modified_ms = modified_ms(&about);
-        files.push(FilePart { path: name.to_owned(), size: about.len(), modified_ms });
+        let takes_outside = self.committed.takes_outside();
+        let (path, size) = (name.to_owned(), about.len());
+        files.push(FilePart { path, size, modified_ms, takes_outside });
         Ok(())
     }
 

@@ -122,8 +122,7 @@ impl Owner {
         self.landed.as_ref().map(|landed| Mark {
             batch: BatchId(landed.batch),
             calls: landed.calls,
-            digest: Some(landed.digest),
-            spec: Some(EncodedSpec::from_text(landed.spec.as_str())),
+            spec: EncodedSpec::from_text(landed.spec.as_str()),
         })
     }
 

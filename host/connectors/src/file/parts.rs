@@ -5,12 +5,15 @@
 //! slices in order are the range in order.
 
 use std::fs::{File, Metadata};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_core::{ConnectorError, Slice, SourceRange};
+
+use super::log::METADATA_DIR;
 
 /// A range below this many bytes a slice is read by fewer slices: opening a file costs more than
 /// reading this much.
@@ -24,6 +27,9 @@ pub(crate) struct FilePart {
     /// Modification time in milliseconds since 1970-01-01 UTC.
     #[serde(rename = "modificationTime")]
     pub(crate) modified_ms: i64,
+    /// Whether it may lie elsewhere by way of a link. Who reads it says so; it is not recorded.
+    #[serde(skip)]
+    pub(crate) takes_outside: bool,
 }
 
 /// The bytes `start..end` of a file: what one slice has of it.
@@ -48,12 +54,13 @@ pub(crate) fn parts_of(range: &SourceRange) -> Result<Vec<FilePart>, ConnectorEr
 /// What a slice has of each file. A line or row group belongs to the slice in which it begins.
 pub(crate) fn spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
     let (from, to) = share(&parts, slice);
-    let mut offset = 0;
+    let mut offset = 0_u64;
     let mut spans = Vec::new();
     for part in parts {
-        let start = from.clamp(offset, offset + part.size) - offset;
-        let end = to.clamp(offset, offset + part.size) - offset;
-        offset += part.size;
+        let after = offset.saturating_add(part.size);
+        let start = from.clamp(offset, after) - offset;
+        let end = to.clamp(offset, after) - offset;
+        offset = after;
         if start < end {
             spans.push(FileSpan { part, start, end });
         }
@@ -64,11 +71,11 @@ pub(crate) fn spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
 /// The files that begin in a slice, whole.
 pub(crate) fn whole_files(parts: Vec<FilePart>, slice: Slice) -> Vec<FilePart> {
     let (from, to) = share(&parts, slice);
-    let mut offset = 0;
+    let mut offset = 0_u64;
     let mut files = Vec::new();
     for part in parts {
         let begins_here = (from..to).contains(&offset);
-        offset += part.size;
+        offset = offset.saturating_add(part.size);
         if begins_here && part.size > 0 {
             files.push(part);
         }
@@ -78,7 +85,8 @@ pub(crate) fn whole_files(parts: Vec<FilePart>, slice: Slice) -> Vec<FilePart> {
 
 /// The bytes of the range that a slice has.
 fn share(parts: &[FilePart], slice: Slice) -> (u64, u64) {
-    let total: u64 = parts.iter().map(|part| part.size).sum();
+    // What a log of others says of sizes may be anything.
+    let total = parts.iter().fold(0_u64, |total, part| total.saturating_add(part.size));
     let count = (slice.count as u64).min(total.div_ceil(SLICE_BYTES_MIN)).max(1);
     let bound = |index: u64| {
         let share = u128::from(total) * u128::from(index.min(count)) / u128::from(count);
@@ -104,7 +112,11 @@ pub(crate) fn open(part: &FilePart) -> Result<File, ConnectorError> {
             _ => ConnectorError::retryable(message).caused_by(error),
         }
     };
-    let file = File::open(Path::new(&part.path)).map_err(failed)?;
+    let path = Path::new(&part.path);
+    let file = File::open(path).map_err(failed)?;
+    if !part.takes_outside {
+        refuse_outside(path, &file)?;
+    }
     let found = file.metadata().map_err(failed)?.len();
     if found != part.size {
         return Err(ConnectorError::fatal(format!(
@@ -113,6 +125,32 @@ pub(crate) fn open(part: &FilePart) -> Result<File, ConnectorError> {
         )));
     }
     Ok(file)
+}
+
+/// Refuses a file of a directory with a log that lies elsewhere by way of a link, which may have been
+/// put there since the log was read. Who is to read what lies elsewhere names it by its own path.
+fn refuse_outside(path: &Path, file: &File) -> Result<(), ConnectorError> {
+    let Some(directory) = path.parent().filter(|parent| parent.join(METADATA_DIR).is_dir()) else {
+        return Ok(());
+    };
+    let failed = |error: std::io::Error| {
+        let message = format!("could not see where the file {} lies", path.display());
+        ConnectorError::retryable(message).caused_by(error)
+    };
+    // What was opened, and not what the path leads to by now.
+    let opened = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+    let real = match std::fs::read_link(opened) {
+        Ok(real) => real,
+        Err(_) => std::fs::canonicalize(path).map_err(failed)?,
+    };
+    if real.starts_with(std::fs::canonicalize(directory).map_err(failed)?) {
+        return Ok(());
+    }
+    Err(ConnectorError::fatal(format!(
+        "the file {} is a link to {}, which does not lie in its directory; a log names files of its own directory",
+        path.display(),
+        real.display()
+    )))
 }
 
 /// When a file was last modified, in milliseconds since 1970-01-01 UTC.
@@ -140,6 +178,7 @@ mod tests {
             path: i.to_string(),
             size: *size,
             modified_ms: 0,
+            takes_outside: false,
         };
         sizes.iter().enumerate().map(part).collect()
     }

@@ -140,6 +140,7 @@ impl FilePlan {
         projection: &[usize],
         tally: Arc<Tally>,
     ) -> Result<RowStream, ConnectorError> {
+        let parts = self.listing.admit(parts);
         let projected = self.projected(projection)?;
         Ok(match &self.decoding {
             Decoding::Json(options) => {
@@ -177,6 +178,7 @@ impl FilePlan {
                 "only lines of text files are decoded; the format has columns by itself",
             ));
         }
+        let parts = self.listing.admit(parts);
         let (spans, columns) = (spans(parts, slice), self.projected(projection)?);
         Ok(Box::new(text::TextRows::new(spans, columns, Some(decoder), tally)))
     }

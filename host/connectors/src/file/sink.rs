@@ -238,7 +238,12 @@ impl Sink for FileSink {
                 &std::fs::metadata(&hidden).map_err(|error| failed("read", &hidden, error))?,
             );
             let path = directory.join(name).to_string_lossy().into_owned();
-            files.push(SinkFile::added(&FilePart { path, size: *size, modified_ms }));
+            files.push(SinkFile::added(&FilePart {
+                path,
+                size: *size,
+                modified_ms,
+                takes_outside: false,
+            }));
         }
         // From here on it may have landed: an abort must not remove the files any more.
         self.open = None;

@@ -361,6 +361,34 @@ fn a_log_names_no_file_outside_of_its_directory_unless_the_job_lets_it() {
 }
 
 #[test]
+fn a_file_of_a_log_that_became_a_link_since_is_not_followed() {
+    let bench = temp();
+    let (path, secret) = (bench.path().join("in"), bench.path().join("secret.json"));
+    std::fs::create_dir_all(path.join("_spark_metadata")).unwrap();
+    std::fs::write(&secret, "{\"n\":7}\n").unwrap();
+    let named = path.join("a.json");
+    std::fs::write(&named, "{\"n\":1}\n").unwrap();
+    let line = serde_json::json!({
+        "path": format!("file://{}", named.display()), "size": 8, "isDir": false,
+        "modificationTime": 1, "blockReplication": 1, "blockSize": 1, "action": "add",
+    });
+    std::fs::write(path.join("_spark_metadata/0"), format!("v1\n{line}")).unwrap();
+    let linked = |given: &[(&str, &str)]| {
+        let _ = std::fs::remove_file(&named);
+        std::fs::write(&named, "{\"n\":1}\n").unwrap();
+        let mut source = open(source_config("json", &path, "n BIGINT", given));
+        let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
+        std::fs::remove_file(&named).unwrap();
+        std::os::unix::fs::symlink(&secret, &named).unwrap();
+        let rows = source.reader().read(&range, Slice { index: 0, count: 1 }, &[0])?;
+        rows.map(|rows| Ok(rows?.num_rows())).sum::<Result<usize, ConnectorError>>()
+    };
+    let message = linked(&[]).unwrap_err().to_string();
+    assert!(message.contains("a.json is a link to") && message.contains("secret.json"), "{message}");
+    assert_eq!(linked(&[("filesOutsidePath", "true")]).unwrap(), 1);
+}
+
+#[test]
 fn a_partition_directory_in_a_log_is_refused_by_name() {
     let dir = temp();
     std::fs::create_dir_all(dir.path().join("_spark_metadata")).unwrap();

@@ -79,6 +79,16 @@ fn csv_lines_are_the_same_rows_in_every_number_of_slices() {
 }
 
 #[test]
+fn with_multi_line_a_record_may_have_nearly_64_mib() {
+    let dir = temp();
+    let long = "x".repeat(60 << 20);
+    write_file(dir.path(), "a.csv", format!("1,\"{long}\"\n2,b\n"), 1);
+    let rows = rows(&csv(dir.path(), "n BIGINT, s STRING", &[("multiLine", "true")]));
+    assert_eq!(rows.len(), 2);
+    assert!(rows[0].len() > 60 << 20 && rows[1] == r#"{"n":2,"s":"b"}"#);
+}
+
+#[test]
 fn with_multi_line_a_quoted_cell_may_hold_ends_of_lines() {
     let dir = temp();
     let records: String = (0..30_000).map(|n| format!("{n},\"two\r\nlines {n}\"\r\n")).collect();

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
-use tidemill_core::{Abandoned, BatchId, Begin, Held, Mark, OutputMode, Sink};
+use tidemill_core::{Abandoned, OutputMode, Sink};
 
 use super::{context, sink_config, sink_refusal, temp};
 use crate::contract::delivery;
@@ -83,35 +83,6 @@ fn every_type_has_its_column() {
     let (digest, spec) = (text(&spec.digest().to_string()), text(spec.text()));
     let counts = [0, 2, 1].map(Value::Integer);
     assert_eq!(mark, [[vec![query, text("out")], counts.to_vec(), vec![digest, spec]].concat()]);
-}
-
-#[test]
-fn a_database_from_before_marks_had_specs_goes_on() {
-    let dir = temp();
-    let path = dir.path().join("a.db");
-    let query = &context().query_id.0;
-    Connection::open(&path)
-        .unwrap()
-        .execute_batch(&format!(
-            "CREATE TABLE t (n INTEGER);
-             CREATE TABLE tidemill_marks (query_id TEXT NOT NULL, target TEXT NOT NULL,
-                 batch INTEGER NOT NULL, attempt INTEGER NOT NULL, calls INTEGER NOT NULL,
-                 PRIMARY KEY (query_id, target)) WITHOUT ROWID;
-             INSERT INTO tidemill_marks VALUES ('{query}', 'out', 3, 0, 2), ('another', 'out', 9, 0, 1);"
-        ))
-        .unwrap();
-    let planned = plan_sink(config(&path, OutputMode::Append, &[])).unwrap();
-    let old = Mark { batch: BatchId(3), calls: 2, digest: None, spec: None };
-    assert_eq!(planned.held(&context()).unwrap(), Held::UpTo(old.clone()));
-    let mut sink = planned.open(&context()).unwrap();
-    assert_eq!(sink.held().unwrap(), Held::UpTo(old));
-    assert_eq!(sink.begin(delivery(3, 0, 2)).unwrap(), Begin::Landed);
-    deliver(&mut *sink, 4, &json_rows("n INT", "{\"n\":1}"));
-    drop(sink);
-    let mark = Mark::of(&delivery(4, 2, 1));
-    assert_eq!(planned.held(&context()).unwrap(), Held::UpTo(mark));
-    let marks = "SELECT batch FROM tidemill_marks ORDER BY 1";
-    assert_eq!(select(&path, marks), [[Value::Integer(4)], [Value::Integer(9)]]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tidemill_checkpoint::{Recovered, Resume};
 use tidemill_core::{Attempt, BatchId, BatchSpec, Delivered, EncodedSpec, Held, Mark};
 
 /// Name of a query's sink among its places, and in the log. Targets have names of their own.
-pub(crate) const SINK: &str = "sink";
+pub const SINK: &str = "sink";
 
 /// A place that the query writes to, as its start finds it.
 #[derive(Clone, PartialEq, Debug)]

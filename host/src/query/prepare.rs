@@ -11,7 +11,7 @@ use tidemill_connectors::{
 use tidemill_core::{ConnectorError, Digest, FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
     Clock, EngineError, NamedSource, NoPlugins, Output, PlaceFound, PlannedOutput, Plugins, Query,
-    QueryConfig, QueryEvent, Settings, StopSignal, SystemClock, TargetFactory, Unfinished,
+    QueryConfig, QueryEvent, SINK, Settings, StopSignal, SystemClock, TargetFactory, Unfinished,
     first_step,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
@@ -25,9 +25,6 @@ use super::plugins::JobPlugins;
 use super::statics::StaticReader;
 use super::targets::Target;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
-
-/// Name of the query's sink in the marks that places keep.
-const SINK: &str = "sink";
 
 /// What the queries of a process share: compiled plugins, and the world around them.
 pub struct Shared {

@@ -54,7 +54,10 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(File::open(path)?))
+        let file = File::open(path)?;
+        // Another process may be writing: its file is read as it was at one moment.
+        let len = file.metadata()?.len();
+        Ok(Box::new(file.take(len)))
     }
 
     fn slot(&self, path: &Path) -> io::Result<Box<dyn Slot>> {

@@ -53,6 +53,12 @@ const PARTITIONS_WAIT: Duration = Duration::from_secs(30);
 /// is replaced: librdkafka loses count of a record for a partition that is not there.
 const ABORT_WAIT: Duration = Duration::from_secs(5);
 
+/// After which librdkafka gives a record up, if it is not told otherwise.
+const MESSAGE_TIMEOUT_MS: u64 = 300_000;
+
+/// What it is given beyond that, for its own bookkeeping.
+const MORE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// One wait for the brokers; after it the client's complaints are looked at.
 const REPORT_WAIT: Duration = Duration::from_millis(500);
 
@@ -108,6 +114,17 @@ impl KafkaSinkPlan {
     fn columns(&self, schema: &SchemaRef) -> Result<OutgoingColumns, ConfigError> {
         OutgoingColumns::find(schema, self.topic.is_some(), self.takes_headers)
             .map_err(|reason| ConfigError::Schema { place: self.place.clone(), reason })
+    }
+
+    /// How long the client may say nothing of any record: it gives each up after a time of its own.
+    fn patience(&self) -> Duration {
+        let limits = ["delivery.timeout.ms", "message.timeout.ms"];
+        let limit = limits.iter().find_map(|name| self.client.get(name));
+        match limit.and_then(|limit| limit.parse().ok()) {
+            // The client's word for a record that is never given up.
+            Some(0) => Duration::MAX,
+            limit => Duration::from_millis(limit.unwrap_or(MESSAGE_TIMEOUT_MS)) + MORE_PATIENCE,
+        }
     }
 
     /// Connects, and sees that the topic is there.
@@ -252,10 +269,21 @@ impl KafkaSink {
         }
     }
 
-    /// Waits until the brokers have all records.
+    /// Waits until the brokers have all records, or have said of each that they do not.
     fn all_delivered(&mut self) -> Result<(), ConnectorError> {
-        while self.outbox.producer.in_flight_count() > 0 {
+        let patience = self.plan.patience();
+        let (mut left, mut since) = (self.outbox.producer.in_flight_count(), Instant::now());
+        while left > 0 {
             self.reported(REPORT_WAIT)?;
+            let now = self.outbox.producer.in_flight_count();
+            if now != left {
+                (left, since) = (now, Instant::now());
+            } else if since.elapsed() >= patience {
+                return Err(ConnectorError::retryable(format!(
+                    "the client has said nothing of {left} records for {} s, longer than it may take to deliver them; a topic that was made anew with fewer partitions does that",
+                    patience.as_secs()
+                )));
+            }
         }
         Ok(())
     }

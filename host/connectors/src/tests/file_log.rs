@@ -384,7 +384,10 @@ fn a_file_of_a_log_that_became_a_link_since_is_not_followed() {
         rows.map(|rows| Ok(rows?.num_rows())).sum::<Result<usize, ConnectorError>>()
     };
     let message = linked(&[]).unwrap_err().to_string();
-    assert!(message.contains("a.json is a link to") && message.contains("secret.json"), "{message}");
+    assert!(
+        message.contains("a.json is a link to") && message.contains("secret.json"),
+        "{message}"
+    );
     assert_eq!(linked(&[("filesOutsidePath", "true")]).unwrap(), 1);
 }
 

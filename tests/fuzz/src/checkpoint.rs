@@ -5,7 +5,7 @@
 //! end of one of its batches, or says that it is damaged.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
@@ -22,18 +22,26 @@ const FOLDED: u64 = 6;
 
 /// Edits the log's last segment.
 pub(crate) fn segment(bytes: &[u8]) {
-    edited(bytes, "log");
+    edited(bytes, |path| path.extension().is_some_and(|end| end == "log"));
 }
 
 /// Edits the snapshot.
 pub(crate) fn snapshot(bytes: &[u8]) {
-    edited(bytes, "snapshot");
+    edited(bytes, |path| path.extension().is_some_and(|end| end == "snapshot"));
 }
 
-fn edited(edits: &[u8], extension: &str) {
-    let disk = whole().after(tidemill_checkpoint::Crash::Kill);
-    let path = last(&disk, extension);
-    let mut bytes = disk.bytes(&path).expect("it is there");
+/// Edits the file that says whose checkpoint it is.
+pub(crate) fn head(bytes: &[u8]) {
+    edited(bytes, |path| path.ends_with("head"));
+}
+
+/// Edits the file that says how far the log was.
+pub(crate) fn tail(bytes: &[u8]) {
+    edited(bytes, |path| path.ends_with("tail"));
+}
+
+/// Makes edits of four bytes each: what, where (two bytes), and the new byte.
+pub(crate) fn edit(edits: &[u8], bytes: &mut Vec<u8>) {
     for edit in edits.chunks_exact(4) {
         let place = usize::from(u16::from_le_bytes([edit[1], edit[2]]));
         let at = place % (bytes.len() + 1);
@@ -44,6 +52,13 @@ fn edited(edits: &[u8], extension: &str) {
             _ => bytes.push(edit[3]),
         }
     }
+}
+
+fn edited(edits: &[u8], is_it: fn(&Path) -> bool) {
+    let disk = whole().after(tidemill_checkpoint::Crash::Kill);
+    let path = disk.paths().into_iter().rfind(|path| is_it(path)).expect("there is one");
+    let mut bytes = disk.bytes(&path).expect("it is there");
+    edit(edits, &mut bytes);
     disk.put(&path, &bytes);
     if let Ok(opened) = open(&disk) {
         let batches = count(&opened);
@@ -52,11 +67,6 @@ fn edited(edits: &[u8], extension: &str) {
         let again = open(&disk).expect("what opened once opens again");
         assert_eq!(count(&again), batches);
     }
-}
-
-fn last(disk: &MemoryDisk, extension: &str) -> PathBuf {
-    let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
-    disk.paths().into_iter().rfind(is_one).expect("there is one")
 }
 
 fn open(disk: &MemoryDisk) -> Result<Opened, tidemill_checkpoint::CheckpointError> {

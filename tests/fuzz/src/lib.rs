@@ -10,6 +10,7 @@ mod files;
 mod guest;
 mod job;
 mod mutate;
+mod owner;
 mod text;
 
 pub use mutate::mutated;
@@ -23,17 +24,20 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "csv", run: files::csv },
     Target { name: "ddl", run: text::ddl },
     Target { name: "guest", run: guest::rows },
+    Target { name: "head", run: checkpoint::head },
     Target { name: "job", run: job::job },
     Target { name: "json", run: text::json },
     Target { name: "json_file", run: files::json },
+    Target { name: "owner", run: owner::owner },
     Target { name: "parquet", run: files::parquet },
     Target { name: "segment", run: checkpoint::segment },
     Target { name: "snapshot", run: checkpoint::snapshot },
     Target { name: "sql", run: job::sql },
+    Target { name: "tail", run: checkpoint::tail },
 ];
 
 /// Runs one by its name.

@@ -62,6 +62,20 @@ pub(crate) const TYPE_SECTION_BYTES_MAX: usize = 1 << 20;
 /// How long a module may compile. An interpreter of 20 MB takes up to a minute on two busy cores.
 pub(crate) const COMPILE_TIME_MAX: Duration = Duration::from_secs(180);
 
+/// All of these, as far as they say which modules are let in: what was compiled by other ones is
+/// looked at anew.
+pub(crate) const OF_MODULES: [usize; 9] = [
+    MODULE_BYTES_MAX,
+    FUNCTIONS_MAX,
+    FUNCTION_BYTES_MAX,
+    ENTRIES_MAX,
+    PARTS_MAX,
+    NESTED_INSTANCES_MAX,
+    TYPE_SECTIONS_MAX,
+    NESTED_TYPES_MAX,
+    TYPE_SECTION_BYTES_MAX,
+];
+
 /// Functions that a plugin may list: each is looked up by name for every call in the plan.
 pub(crate) const LISTED_FUNCTIONS_MAX: usize = 1_000;
 

@@ -106,7 +106,8 @@ pub trait PluginModule: Send + Sync {
         input: SchemaRef,
     ) -> Result<Box<dyn FunctionInstance>, PluginError>;
 
-    /// Calls a foreach_batch handler with `batch`, a frame of `host`.
+    /// Calls a foreach_batch handler with `batch`, a frame of `host`. It computes between its waits:
+    /// drive it on a thread that serves no I/O.
     fn foreach_batch<'a>(
         &'a self,
         function: &'a str,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use tidemill_core::{Begin, ConnectorError, Delivered, StateStore};
+use tidemill_core::{
+    Begin, CallFailure, ConnectorError, Delivered, PluginError, PluginFailure, StateStore,
+};
 use tidemill_plan::{BatchRun, CallMemory, RunningBatch};
 
 use crate::clock::Stopwatch;
-use crate::handler::HandlerCall;
+use crate::handler::{HandlerCall, on_its_own_thread};
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
 use crate::places::{SINK, beside};
@@ -158,8 +160,24 @@ impl Query {
                         .entered();
                 let context = executed.batch.context(0);
                 let (host, frame) = call.start(Arc::clone(rows));
-                let called = module.foreach_batch(function, &context, host, frame);
-                let called = self.runtime.block_on(called);
+                // The guest computes on a thread where it holds no I/O up.
+                let (module, called) = (Arc::clone(module), function.clone());
+                let call =
+                    async move { Ok(module.foreach_batch(&called, &context, host, frame).await) };
+                let called = self.runtime.block_on(on_its_own_thread(call));
+                let called = called.unwrap_or_else(|failure| {
+                    Err(PluginError {
+                        plugin: plugin.clone(),
+                        function: function.clone(),
+                        batch: Some(executed.planned.spec.batch),
+                        failure: match failure {
+                            CallFailure::Retryable(reason) => PluginFailure::Retryable(reason),
+                            CallFailure::BadInput(reason) | CallFailure::Fatal(reason) => {
+                                PluginFailure::Host(reason)
+                            }
+                        },
+                    })
+                });
                 called.map_err(|error| match is_unread.get() {
                     Some(reason) => ConnectorError::unread(reason.clone()).into(),
                     None => EngineError::from(error),

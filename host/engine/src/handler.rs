@@ -152,8 +152,11 @@ impl BatchHost for Handler {
             let call = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
             let delivery = self.call.planned.delivery(call);
             let delivered = Arc::clone(&self.call.delivered);
+            let abandoned = Abandoned::default();
+            // As with a statement: the deadline drops this future, and not the thread's work.
+            let _waiting = abandoned.on_drop();
             let written = blocking(move || {
-                let written = deliver(factory.as_ref(), &rows, delivery.clone());
+                let written = deliver(factory.as_ref(), &rows, delivery.clone(), &abandoned);
                 if let Ok((_, place)) = &written {
                     let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
                     delivered.insert(target, Delivered::of(place.clone(), &delivery));
@@ -207,11 +210,13 @@ impl BatchHost for Handler {
     }
 }
 
-/// Writes a frame to a target as one delivery. Gives the rows written, and the place.
+/// Writes a frame to a target as one delivery, unless nobody waits for it any more: then nothing of
+/// it is kept. Gives the rows written, and the place.
 fn deliver(
     factory: &dyn TargetFactory,
     rows: &StoredRows,
     delivery: Delivery,
+    abandoned: &Abandoned,
 ) -> Result<(u64, String), EngineError> {
     let mut sink = factory.open(rows.schema())?;
     let place = sink.description();
@@ -221,12 +226,15 @@ fn deliver(
     }
     let mut written = || -> Result<(), ConnectorError> {
         for block in rows.read() {
+            still_wanted(abandoned)?;
             let block = block.map_err(|error| {
                 ConnectorError::fatal("the batch's rows could not be read again").caused_by(error)
             })?;
             sink.write(&block)?;
         }
         sink.prepare()?;
+        // What lands after its batch has failed is exact, and stands in the way of another plan.
+        still_wanted(abandoned)?;
         sink.commit()
     };
     match written() {
@@ -239,6 +247,13 @@ fn deliver(
             Ok(()) => Err(error.into()),
             Err(abort) => Err(EngineError::NotUndone { reason: Box::new(error.into()), abort }),
         },
+    }
+}
+
+fn still_wanted(abandoned: &Abandoned) -> Result<(), ConnectorError> {
+    match abandoned.is_set() {
+        true => Err(ConnectorError::fatal("the write was abandoned at the deadline of its call")),
+        false => Ok(()),
     }
 }
 
@@ -300,7 +315,7 @@ async fn blocking<T: Send + 'static>(
 
 /// A future that computes for long goes where it holds nobody up. Dropped, it ends where it next
 /// waits or yields; the caller's deadline does not depend on that.
-async fn on_its_own_thread<T: Send + 'static>(
+pub(crate) async fn on_its_own_thread<T: Send + 'static>(
     work: impl Future<Output = Result<T, CallFailure>> + Send + 'static,
 ) -> Result<T, CallFailure> {
     let runtime = Handle::current();

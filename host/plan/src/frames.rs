@@ -30,7 +30,7 @@ use futures::stream::BoxStream;
 
 use crate::logical::{as_spark, close_large, open_large};
 use crate::memory::out_of_memory;
-use crate::physical::{leaf, plain};
+use crate::physical::{leaf, measured, plain};
 use crate::sql::{self, Names, QuerySize};
 use crate::stack::on_deep_stack;
 use crate::{CallMemory, PlanError, analysis, counters, setup};
@@ -183,7 +183,7 @@ async fn physical_plan(
         0 | 1 => Ok(Transformed::no(node)),
         _ => Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)),
     })?;
-    Ok(yielding.data)
+    measured(yielding.data)
 }
 
 /// The rows of the day, in the task's context.

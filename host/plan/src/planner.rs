@@ -25,6 +25,7 @@ use crate::logical::{
 };
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
+    measured,
 };
 use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
 use crate::sql::{self, Names, Parsed, QuerySize, Refusals};
@@ -323,5 +324,5 @@ async fn make_physical(
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
     let plan = planner.create_physical_plan(plan, state).await?;
     let (plan, operators) = make_stateful(plan, settings).map_err(PlanError::refused_by)?;
-    Ok((gather_partitions(plan)?, operators))
+    Ok((measured(gather_partitions(plan)?)?, operators))
 }

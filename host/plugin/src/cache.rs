@@ -2,7 +2,8 @@
 //!
 //! The files are machine code that this process will run. So they lie in a directory that is the
 //! user's alone, below directories that nobody else can rename anything in; they appear by a
-//! rename, and carry a checksum against torn writes. Anything that is not as it should be is
+//! rename, and carry a checksum against torn writes. A file is believed if it is the user's own, as
+//! the directory may have been open to others before. Anything that is not as it should be is
 //! compiled again, with a warning and never with an error.
 
 use std::fs::{self, DirBuilder, Metadata};
@@ -16,10 +17,14 @@ use tidemill_core::Digest;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::limits::OF_MODULES;
 use crate::trusted;
 
 /// Modules to keep. One of 2 MB takes about 8 MB here, so this is some 250 MB at most.
 const FILES_MAX: usize = 32;
+
+/// What is kept here ends so, and nothing else is touched: the directory may be one with other files.
+const SUFFIX: &str = ".cwasm";
 
 const CHECKSUM: usize = 32;
 
@@ -53,6 +58,12 @@ impl CodeCache {
 
     pub(crate) fn get(&self, engine: &Engine, digest: Digest) -> Option<Component> {
         let path = self.path(engine, digest)?;
+        // Without following a link: what is at its end may be anybody's text in a file of the user's.
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        if !is_own(&metadata, path.parent()?) {
+            tracing::warn!("{} is compiled again: it is not this user's own file", path.display());
+            return None;
+        }
         let bytes = fs::read(&path).ok()?;
         let code = checked(&bytes)?;
         match trusted::deserialize(engine, code) {
@@ -73,12 +84,15 @@ impl CodeCache {
         }
     }
 
-    /// Code for another engine or another processor has another name.
+    /// Code for another engine or another processor has another name, and so has what was let in by
+    /// other limits.
     fn path(&self, engine: &Engine, digest: Digest) -> Option<PathBuf> {
         let directory = self.directory.as_ref()?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Some(directory.join(format!("{digest}-{:016x}.cwasm", hasher.finish())))
+        OF_MODULES.hash(&mut hasher);
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        Some(directory.join(format!("{digest}-{:016x}{SUFFIX}", hasher.finish())))
     }
 }
 
@@ -92,7 +106,7 @@ fn write(path: &Path, component: &Component) -> io::Result<()> {
     let code = component.serialize().map_err(io::Error::other)?;
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     // A temporary file is readable by its owner only, and keeps that when it is renamed.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = tempfile::Builder::new().suffix(SUFFIX).tempfile_in(directory)?;
     file.write_all(&Sha256::digest(&code))?;
     file.write_all(&code)?;
     file.persist(path)?;
@@ -103,6 +117,9 @@ fn remove_oldest(directory: &Path) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
+            continue;
+        }
         let written = entry.metadata().and_then(|metadata| metadata.modified());
         files.push((written.unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
     }
@@ -150,6 +167,25 @@ fn check_owners(directory: &Path, mine: &Metadata) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a file is one that this user has written, and nobody else: with one name, as another could
+/// have given a file of the user's a second one.
+#[cfg(unix)]
+fn is_own(file: &Metadata, directory: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    const WRITE_FOR_OTHERS: u32 = 0o022;
+
+    let is_plain = file.is_file() && file.nlink() == 1 && file.mode() & WRITE_FOR_OTHERS == 0;
+    // The directory was the user's when the cache was opened.
+    is_plain && fs::metadata(directory).is_ok_and(|directory| directory.uid() == file.uid())
+}
+
+/// Elsewhere the user's profile directory is the user's alone already.
+#[cfg(not(unix))]
+fn is_own(file: &Metadata, _directory: &Path) -> bool {
+    file.is_file()
 }
 
 /// Elsewhere the user's profile directory is the user's alone already.

@@ -60,6 +60,11 @@ pub enum LoadProblem {
     /// It could not be compiled.
     #[error("could not be compiled: {0}")]
     Compile(String),
+    /// The system gives no threads to compile it on, as where other programs have them all.
+    #[error(
+        "there are no threads to compile it on ({0}); raise the limit of processes (ulimit -u, or pids.max of the control group)"
+    )]
+    NoThread(String),
     /// It could not say which functions it has.
     #[error("could not say which functions it has: {0}")]
     Describe(PluginFailure),
@@ -75,6 +80,6 @@ impl LoadError {
     /// Whether the same file may be loaded later, as it is: the machine lacks something.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.problem, LoadProblem::Unwatched { .. })
+        matches!(self.problem, LoadProblem::Unwatched { .. } | LoadProblem::NoThread(_))
     }
 }

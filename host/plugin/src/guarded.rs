@@ -27,6 +27,8 @@ pub(crate) enum Ended {
     Panicked(String),
     /// It was still at work when its time was over.
     OutOfTime,
+    /// It did not begin: the system gives no threads to do it on.
+    NoThread(String),
 }
 
 /// Runs `work`, whose panics are its result and are not printed.
@@ -37,7 +39,18 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Ended> {
 
 /// As [`guarded`], for the compiler: it looks at the time before each function, on this thread if
 /// it was called in a pool of threads, and in a pool of its own otherwise.
+///
+/// Without threads of its own it is not done at all: those of others have neither its time, nor its
+/// stack, nor do they keep quiet.
 pub(crate) fn guarded_until<T: Send>(
+    until: Instant,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, Ended> {
+    on_threads(STACK_BYTES, until, work)
+}
+
+fn on_threads<T: Send>(
+    stack_bytes: usize,
     until: Instant,
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, Ended> {
@@ -49,12 +62,9 @@ pub(crate) fn guarded_until<T: Send>(
         UNTIL.set(Some(until));
         QUIET.set(true);
     };
-    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK_BYTES).start_handler(begin);
-    match pool.build() {
-        Ok(pool) => guarded(|| pool.install(work)),
-        // No more threads are to be had: then on this one, in the pool of the process.
-        Err(_) => guarded(work),
-    }
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(stack_bytes).start_handler(begin);
+    let pool = pool.build().map_err(|error| Ended::NoThread(error.to_string()))?;
+    guarded(|| pool.install(work))
 }
 
 /// Ends the guarded work that calls it, if its time is over.
@@ -137,6 +147,14 @@ mod tests {
         let ended = guarded(|| -> u32 { panic!("no {}", "good") });
         assert_eq!(ended, Err(Ended::Panicked("no good".to_owned())));
         assert_eq!(guarded(|| 7), Ok(7));
+    }
+
+    /// No thread has so large a stack, so the system gives none.
+    #[test]
+    fn without_threads_of_its_own_nothing_is_compiled() {
+        let until = Instant::now() + Duration::from_secs(60);
+        let ended = on_threads(1 << 47, until, || panic!("it was begun"));
+        assert!(matches!(&ended, Err(Ended::NoThread(_))), "{ended:?}");
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! A call of a foreach_batch handler: on a fibre, so that its calls of the host can wait.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemill_core::{BatchContext, BatchHost, FrameHandle, FunctionKind, PluginFailure};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -16,7 +13,8 @@ use crate::module::Inner;
 use crate::schema::Input;
 use crate::state::{Bridge, CallState, GuestLog, deadline, failure, start_failure, store};
 
-/// Calls `function` with the table `batch` of `host`. The deadline counts all of it.
+/// Calls `function` with the table `batch` of `host`. The deadline counts all of it. Between its waits
+/// the guest computes on the thread that drives this, and yields with every tick.
 pub(crate) async fn run(
     module: &Arc<Inner>,
     function: &str,
@@ -37,8 +35,7 @@ pub(crate) async fn run(
     };
     let rows = call.rows;
     let limit = remaining(module.limits.deadline, started);
-    let work = async move { tokio::time::timeout(limit, call.make()).await };
-    let result = on_its_own_thread(work).await?;
+    let result = tokio::time::timeout(limit, call.make()).await;
     module.count_call(function, rows, started.elapsed());
     result.unwrap_or_else(|_| Err(deadline(module.limits)))
 }
@@ -111,30 +108,4 @@ impl Call {
             open.call_async(store, (function, module.config_json.clone(), schema)).await?;
         Ok(opened)
     }
-}
-
-/// Drives `work` on a thread of its own: a guest computes there without holding up I/O. Dropping
-/// the future drops the work. (A runtime's blocking pool keeps work for later where the system gives
-/// no thread, and then the call would never end.)
-async fn on_its_own_thread<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, PluginFailure> {
-    let failed = |reason: &dyn std::fmt::Display| PluginFailure::Host(reason.to_string());
-    let runtime = Handle::try_current().map_err(|error| failed(&error))?;
-    let (_alive, dropped) = oneshot::channel::<()>();
-    let (done, result) = oneshot::channel();
-    let drive = move || {
-        let result = runtime.block_on(async {
-            tokio::select! {
-                result = work => Some(result),
-                _ = dropped => None,
-            }
-        });
-        // Who does not wait for it any more has hung up.
-        done.send(result).unwrap_or_else(drop);
-    };
-    let thread = std::thread::Builder::new().name("tidemill-handler".to_owned());
-    thread.spawn(drive).map_err(|error| failed(&format!("no thread to call it on: {error}")))?;
-    let result = result.await.map_err(|_| failed(&"the host panicked during the call"))?;
-    result.ok_or_else(|| failed(&"the call was abandoned"))
 }

@@ -180,9 +180,7 @@ fn from_rows(
     let bridge = bridge_mut(store)?;
     bridge.check_room()?;
     let schema = ipc::decode_schema(&schema).map_err(Failure::BadInput)?;
-    let mut decoder = ipc::Decoder::new(&schema);
-    let batches = messages.into_iter().map(|message| decoder.decode(message));
-    let batches = batches.collect::<Result<_, _>>().map_err(Failure::BadInput)?;
+    let batches = ipc::Decoder::new(&schema).blocks(messages).map_err(Failure::BadInput)?;
     let frame = bridge.host.add_frame(schema, batches)?;
     Ok(bridge.made(frame))
 }

@@ -93,14 +93,19 @@ impl Opened {
 
     fn check(&self, answer: Rows, rows: usize) -> Result<PluginRows, String> {
         let mut decoder = ipc::Decoder::new(&self.output);
-        let batches = answer.batches.into_iter().map(|message| decoder.decode(message));
-        let batches = batches.collect::<Result<Vec<_>, _>>()?;
-        if self.kind == FunctionKind::Scalar {
-            let found: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
-            if found != [rows] {
-                return Err(format!("record batches of {found:?} rows for {rows} rows"));
+        let batches = match self.kind {
+            // As many rows as it was given, which are a block.
+            FunctionKind::Scalar => {
+                let batches = answer.batches.into_iter().map(|message| decoder.decode(message));
+                let batches = batches.collect::<Result<Vec<_>, _>>()?;
+                let found: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+                if found != [rows] {
+                    return Err(format!("record batches of {found:?} rows for {rows} rows"));
+                }
+                batches
             }
-        }
+            _ => decoder.blocks(answer.batches)?,
+        };
         if answer.refused.len() > rows {
             return Err(format!("it refused {} rows of {rows}", answer.refused.len()));
         }

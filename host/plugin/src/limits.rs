@@ -62,6 +62,20 @@ pub(crate) const TYPE_SECTION_BYTES_MAX: usize = 1 << 20;
 /// How long a module may compile. An interpreter of 20 MB takes up to a minute on two busy cores.
 pub(crate) const COMPILE_TIME_MAX: Duration = Duration::from_secs(180);
 
+/// All of these, as far as they say which modules are let in: what was compiled by other ones is
+/// looked at anew.
+pub(crate) const OF_MODULES: [usize; 9] = [
+    MODULE_BYTES_MAX,
+    FUNCTIONS_MAX,
+    FUNCTION_BYTES_MAX,
+    ENTRIES_MAX,
+    PARTS_MAX,
+    NESTED_INSTANCES_MAX,
+    TYPE_SECTIONS_MAX,
+    NESTED_TYPES_MAX,
+    TYPE_SECTION_BYTES_MAX,
+];
+
 /// Functions that a plugin may list: each is looked up by name for every call in the plan.
 pub(crate) const LISTED_FUNCTIONS_MAX: usize = 1_000;
 
@@ -72,9 +86,13 @@ pub(crate) const NAME_BYTES_MAX: usize = 256;
 /// host holds them beside the guest's own copy, which the memory limit bounds.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 256 << 20;
 
-/// Values in one message that comes from a guest, over all of its columns. Nulls and empty
-/// structures have no bytes that would bound them.
+/// Values that one call may give, over all columns of all its messages. Nulls and empty structures
+/// have no bytes that would bound them.
 pub(crate) const VALUES_MAX: u64 = 1 << 26;
+
+/// Rows of a record batch as the host takes it over. Whoever computes with rows reckons with blocks
+/// of so many, as they come from sources and from the plan.
+pub(crate) const BLOCK_ROWS: usize = 8_192;
 
 /// Arrays that one call may make in the host: a record batch of four columns is four. Each takes
 /// some two hundred bytes, however few the guest sent for it.

@@ -175,16 +175,17 @@ pub(crate) fn read(path: &Path) -> io::Result<Result<Vec<u8>, LoadProblem>> {
 }
 
 fn unreadable(ended: Ended, limit: Duration) -> LoadProblem {
-    LoadProblem::Compile(match ended {
-        Ended::Panicked(reason) => {
-            format!("the module is damaged, or was not made by a compiler ({reason})")
-        }
-        Ended::OutOfTime => format!(
+    match ended {
+        Ended::NoThread(reason) => LoadProblem::NoThread(reason),
+        Ended::Panicked(reason) => LoadProblem::Compile(format!(
+            "the module is damaged, or was not made by a compiler ({reason})"
+        )),
+        Ended::OutOfTime => LoadProblem::Compile(format!(
             "it takes longer than {} seconds to compile, which is the limit; build it with \
              `opt-level = \"s\"` and without what it does not need",
             limit.as_secs()
-        ),
-    })
+        )),
+    }
 }
 
 enum Kind {

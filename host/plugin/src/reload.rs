@@ -100,7 +100,14 @@ impl Reloader {
         let watcher = notify::recommended_watcher(notifier(file.to_owned(), changed));
         let mut watcher = watcher.map_err(|error| failed(&error))?;
         let watching = watcher.watch(directory, RecursiveMode::NonRecursive);
-        watching.map_err(|error| failed(&error))?;
+        watching.map_err(|error| match error.kind {
+            // Nothing that the machine lacks: there is no such file.
+            notify::ErrorKind::PathNotFound => LoadError {
+                plugin: plugin.clone(),
+                problem: LoadProblem::Read { path: path.clone(), reason: error.to_string() },
+            },
+            _ => failed(&error),
+        })?;
 
         let ready = Arc::new(Ready::default());
         let worker = Worker {

@@ -58,9 +58,10 @@ pub(crate) fn shortened_problem(problem: LoadProblem) -> LoadProblem {
         LoadProblem::Describe(failure) => LoadProblem::Describe(shortened_failure(failure)),
         LoadProblem::Unfit(text) => LoadProblem::Unfit(shortened(text)),
         LoadProblem::Host(text) => LoadProblem::Host(shortened(text)),
-        LoadProblem::Read { .. } | LoadProblem::Unwatched { .. } | LoadProblem::NotWasm { .. } => {
-            problem
-        }
+        LoadProblem::Read { .. }
+        | LoadProblem::Unwatched { .. }
+        | LoadProblem::NoThread(_)
+        | LoadProblem::NotWasm { .. } => problem,
     }
 }
 

@@ -318,7 +318,7 @@ fn what_is_beyond_a_bound_is_refused_by_name() {
 #[test]
 fn steps_that_double_are_refused() {
     let bench = bench("SELECT i FROM events");
-    let mut job = JOB.replace("SCHEMA", SCHEMA).replace("QUERY", "SELECT i FROM events");
+    let job = JOB.replace("SCHEMA", SCHEMA).replace("QUERY", "SELECT i FROM events");
     let (head, sink) = job.split_at(job.find("[sink]").unwrap());
     let steps = numbered(40, "\n", |n| {
         let from = if n == 0 { "out".to_owned() } else { format!("q{}", n - 1) };
@@ -326,8 +326,17 @@ fn steps_that_double_are_refused() {
             "[[step]]\nname = \"q{n}\"\nsql = \"SELECT i FROM {from} UNION ALL SELECT i FROM {from}\""
         )
     });
-    job = format!("{head}{steps}\n{sink}");
-    bench.write("job.toml", job);
+    bench.write("job.toml", format!("{head}{steps}\n{sink}"));
+    command(&bench, "check").expect_failure(2, &["SELECTs", "as often as it is read"]);
+
+    // A WITH within the query has the name of the step, and is small.
+    let steps = numbered(40, "\n", |n| {
+        let from = if n == 0 { "out".to_owned() } else { format!("q{}", n - 1) };
+        format!(
+            "[[step]]\nname = \"q{n}\"\nsql = \"SELECT i + (WITH {from} AS (SELECT 1 AS i) SELECT max(i) FROM {from}) AS i FROM {from} UNION ALL SELECT i FROM {from}\""
+        )
+    });
+    bench.write("job.toml", format!("{head}{steps}\n{sink}"));
     command(&bench, "check").expect_failure(2, &["SELECTs", "as often as it is read"]);
 }
 
@@ -414,24 +423,29 @@ fn a_name_is_refused_that_leaves_its_directory_or_has_control_characters() {
     bench.run(&["check", "job.toml"]).expect_failure(2, &["plugin", "control character"]);
 }
 
-/// One table of one row, for a handler's SQL.
-struct OneRow;
+/// One table of so many rows in one block, for a handler's SQL.
+struct OneBlock(usize);
 
-impl FrameRows for OneRow {
+impl FrameRows for OneBlock {
     fn read(&self) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
-        let n: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let n: ArrayRef = Arc::new(Int64Array::from(vec![1; self.0]));
         Box::new(std::iter::once(RecordBatch::try_from_iter([("n", n)])))
     }
 }
 
-/// What a handler's SQL gives: rows, or the reason why not.
+/// What a handler's SQL gives of one row: rows, or the reason why not.
 fn handler(text: &str) -> Result<usize, String> {
+    handler_of(text, 1, MemoryBudget::unlimited())
+}
+
+/// What it gives of so many rows, with so much memory for the process.
+fn handler_of(text: &str, rows: usize, memory: MemoryBudget) -> Result<usize, String> {
     let _held = crate::planning();
     let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
-    let table =
-        FrameTable { name: "batch".to_owned(), schema: Arc::new(schema), rows: Arc::new(OneRow) };
+    let block = Arc::new(OneBlock(rows));
+    let table = FrameTable { name: "batch".to_owned(), schema: Arc::new(schema), rows: block };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let memory = QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap();
+    let memory = QueryMemory::new(memory, Path::new("unused")).unwrap();
     let frames = Frames::default();
     runtime.block_on(async {
         let said = |error: tidemill_plan::PlanError| error.to_string();
@@ -442,6 +456,57 @@ fn handler(text: &str) -> Result<usize, String> {
         }
         Ok(rows)
     })
+}
+
+#[test]
+fn what_a_select_makes_of_a_block_has_a_bound_over_all_columns() {
+    const BLOCK: usize = 8_192;
+    let little = || MemoryBudget::new(57 << 20);
+    let plenty = MemoryBudget::unlimited;
+    let columns = |count: usize, column: &dyn Fn(usize) -> String| {
+        format!("SELECT {} FROM batch", numbered(count, ", ", |n| format!("{} AS c{n}", column(n))))
+    };
+    let constant = |n: usize| format!("repeat('x', {})", 60_000 - n);
+    let call = |n: usize| format!("repeat('xxxxxxxxxx', n + {})", 2_500 + n);
+    for (name, text, rows, memory) in [
+        ("constants", columns(20, &constant), BLOCK, plenty()),
+        ("calls", columns(20, &call), BLOCK, plenty()),
+        ("constants of a small process", columns(1, &constant), BLOCK, little()),
+        ("calls of a small process", columns(1, &call), BLOCK, little()),
+        (
+            "arguments",
+            columns(1, &|_| format!("length(concat({}))", numbered(20, ", ", call))),
+            BLOCK,
+            plenty(),
+        ),
+        ("aggregates", columns(20, &|n| format!("max({})", call(n))), BLOCK, plenty()),
+        (
+            "a filter",
+            format!("SELECT 1 FROM batch WHERE concat({}) = 'x'", numbered(20, ", ", call)),
+            BLOCK,
+            plenty(),
+        ),
+    ] {
+        let reason = handler_of(&text, rows, memory).err().unwrap_or_default();
+        let says = ["that a SELECT computes", "that there are for it", "and one may have"];
+        assert!(says.iter().any(|words| reason.contains(words)), "{name}: {reason}");
+        assert_eq!(reason.contains("raise options.memory"), name.contains("small"), "{reason}");
+    }
+    for (name, text, rows, memory) in [
+        ("constants of few rows", columns(20, &constant), 10, little()),
+        ("calls of few rows", columns(20, &call), 20, little()),
+        ("numbers", columns(2_000, &|n| format!("n + {n}")), BLOCK, plenty()),
+        ("numbers of a small process", columns(200, &|n| format!("n + {n}")), BLOCK, little()),
+        (
+            "a chain of calls",
+            columns(1, &|_| format!("'x'{}", " || CAST(n AS STRING) || ','".repeat(20))),
+            BLOCK,
+            little(),
+        ),
+    ] {
+        let found = handler_of(&text, rows, memory);
+        assert_eq!(found, Ok(rows), "{name}");
+    }
 }
 
 #[test]

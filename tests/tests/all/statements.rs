@@ -1,13 +1,14 @@
-//! Statements of a handler on a SQLite target, with a handler that is compiled in.
+//! Statements and writes of a handler on a SQLite target, with a handler that is compiled in.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, NullArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use rusqlite::Connection;
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
-use tidemill_core::CallFailure;
+use tidemill_core::{BatchHost, BoxFuture, CallFailure};
 use tidemill_engine::StopSignal;
 use tidemill_tests::Workbench;
 
@@ -43,21 +44,36 @@ type Statement = (&'static str, Option<RecordBatch>, Duration);
 /// How a statement ended; `None`: its deadline passed.
 type Ended = Option<Result<u64, CallFailure>>;
 
-/// Runs a job whose handler runs these statements. `None`: it was not waited for any longer.
+/// Runs a job whose handler runs these statements, each for as long as its deadline. `None`: it was
+/// not waited for any longer.
 fn run(bench: &Workbench, statements: Vec<Statement>) -> Vec<Ended> {
+    work(bench, move |host| {
+        let statements = statements.clone();
+        Box::pin(async move {
+            let mut ended = Vec::new();
+            for (statement, rows, deadline) in statements {
+                let call = host.execute("t".to_owned(), statement.to_owned(), rows);
+                ended.push(tokio::time::timeout(deadline, call).await.ok());
+            }
+            ended
+        })
+    })
+}
+
+/// Runs a job whose handler does this. Gives how its calls of the host ended.
+fn work(
+    bench: &Workbench,
+    calls: impl Fn(Arc<dyn BatchHost>) -> BoxFuture<'static, Vec<Ended>> + Send + Sync + 'static,
+) -> Vec<Ended> {
     bench.write("job.toml", JOB);
     bench.write_input("input/0.json", 0, "{\"n\":1}\n");
     let ended = Arc::<Mutex<Vec<Ended>>>::default();
     let noted = Arc::clone(&ended);
-    // Each for as long as its deadline.
     let handler = NativeHandler::new(Box::new(move |host, _| {
-        let (statements, noted) = (statements.clone(), Arc::clone(&noted));
+        let (calls, noted) = (calls(host), Arc::clone(&noted));
         Box::pin(async move {
-            for (statement, rows, deadline) in statements {
-                let call = host.execute("t".to_owned(), statement.to_owned(), rows);
-                let ended = tokio::time::timeout(deadline, call).await.ok();
-                noted.lock().unwrap().push(ended);
-            }
+            let ended = calls.await;
+            noted.lock().unwrap().extend(ended);
             Ok(())
         })
     }));
@@ -94,6 +110,39 @@ fn a_statement_past_its_deadline_lets_go_of_the_database() {
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!(rows, [7]);
+}
+
+/// So many rows of a column that has no bytes, in blocks.
+fn many_nulls() -> (SchemaRef, Vec<RecordBatch>) {
+    let nulls: ArrayRef = Arc::new(NullArray::new(8_192));
+    let block = RecordBatch::try_from_iter([("n", nulls)]).unwrap();
+    (block.schema(), vec![block; 8_192])
+}
+
+#[test]
+fn a_write_past_its_deadline_lets_go_of_the_database_and_leaves_nothing() {
+    let bench = Workbench::new();
+    let ended = work(&bench, |host| {
+        Box::pin(async move {
+            let (schema, blocks) = many_nulls();
+            let frame = host.add_frame(schema, blocks).unwrap();
+            let write = host.write(frame, "t".to_owned());
+            let written = tokio::time::timeout(DEADLINE, write).await.ok();
+            // It gets the lock that the write held.
+            let create = host.execute("t".to_owned(), "CREATE TABLE own (n)".to_owned(), None);
+            vec![written, tokio::time::timeout(PATIENCE, create).await.ok()]
+        })
+    });
+    assert_eq!(ended, [None, Some(Ok(0))]);
+    let database = Connection::open(bench.path("t.db")).unwrap();
+    let tables: Vec<String> = database
+        .prepare("SELECT name FROM sqlite_master WHERE name IN ('own', 'rows')")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(tables, ["own"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod held;
 mod inputs;
 mod join_keys;
 mod limit;
+mod measured;
 mod output;
 mod properties;
 mod read_ahead;
@@ -26,6 +27,7 @@ mod transform;
 
 pub(crate) use extension::Extensions;
 pub(crate) use gather::gather_partitions;
+pub(crate) use measured::measured;
 pub(crate) use properties::{leaf, plain};
 pub use read_ahead::ReadAhead;
 pub(crate) use scan::{StreamScanExec, StreamTable};

@@ -1,5 +1,6 @@
-//! Every function, operator and cast with extreme arguments from columns: it may fail, and must not
-//! panic, whatever rows come.
+//! Every function, operator, cast and aggregate with extreme arguments from columns: it may fail, and
+//! must not panic, whatever rows come. And every function with long ones: what it makes of them is not
+//! more than is reckoned.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -15,8 +16,11 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, col};
+use datafusion::physical_expr::ScalarFunctionExpr;
+use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
+use crate::memory::column_bytes;
 use crate::setup;
 
 /// Columns by their names, with what is extreme of each type.
@@ -99,14 +103,18 @@ struct Rows {
     names: Vec<&'static str>,
 }
 
+/// Pairs of what is extreme.
+fn rows() -> Rows {
+    pairs(&columns())
+}
+
 /// Every column three times, for three arguments; a row for each pair of values, and the third goes
 /// along with some value.
-fn rows() -> Rows {
-    let columns = columns();
+fn pairs(columns: &[(&'static str, ArrayRef)]) -> Rows {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let mut fields = Vec::new();
     for place in 0..3 {
-        for (name, values) in &columns {
+        for (name, values) in columns {
             let name = format!("{name}{place}");
             fields.push(arrow::datatypes::Field::new(name, values.data_type().clone(), true));
         }
@@ -336,4 +344,131 @@ fn a_constant_is_not_larger_than_a_row_may_be() {
         .unwrap();
     let error = super::check_constants(&plan).unwrap_err().to_string();
     assert!(error.contains("put it into a table"), "{error}");
+}
+
+/// Texts and lists of which functions could make more than they are, with numbers that say how much,
+/// by their types.
+fn long_columns() -> Vec<(&'static str, ArrayRef)> {
+    const LENGTH: usize = 600;
+    let texts = ["x", "%c", "\"", "\\", "\u{1}", "9", "a,", "\u{149}", "MMMM ", "<&>", "%-1d"];
+    let texts: Vec<String> = texts.iter().map(|text| text.repeat(LENGTH / text.len())).collect();
+    let count = texts.len();
+    let numbers = |value: i64| vec![Some(value); LENGTH];
+    let lists = (0..count).map(|row| Some(numbers(row as i64)));
+    let mut words = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+    for text in &texts {
+        text.chars().take(LENGTH / 4).for_each(|c| words.values().append_value(c.to_string()));
+        words.append(true);
+    }
+    vec![
+        ("s", Arc::new(StringArray::from(texts.clone()))),
+        ("l", Arc::new(Int64Array::from(vec![1_000; count]))),
+        ("i", Arc::new(Int32Array::from(vec![1_000; count]))),
+        ("d", Arc::new(Float64Array::from(vec![1e300; count]))),
+        ("t", Arc::new(TimestampMicrosecondArray::from(vec![1_722_470_400_123_456; count]))),
+        ("day", Arc::new(Date32Array::from(vec![20_000; count]))),
+        ("a", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists))),
+        ("w", Arc::new(words.finish())),
+        ("bin", Arc::new(BinaryArray::from_iter_values(texts.iter().map(String::as_bytes)))),
+    ]
+}
+
+/// What a call made of a row, where that is more than it may be.
+fn excess(planned: &Arc<dyn PhysicalExpr>, row: &RecordBatch) -> Option<String> {
+    let call = planned.downcast_ref::<ScalarFunctionExpr>()?;
+    let made = catch_unwind(AssertUnwindSafe(|| planned.evaluate(row))).ok()?;
+    let made = column_bytes(&made.ok()?.into_array(1).ok()?);
+    let arguments = call.args().iter().map(|argument| argument.evaluate(row).ok());
+    let arguments = arguments.collect::<Option<Vec<_>>>()?;
+    let given = arguments.iter().map(|argument| column_bytes(&argument.to_array(1).unwrap()));
+    let given: u64 = given.sum();
+    let reckoned = super::bounded::reckoned(call.fun(), &arguments).unwrap_or(0);
+    // What is short anyway needs no bound.
+    let may_be = reckoned.max(given * 2) + 2_048;
+    (made > may_be).then(|| format!("{made} bytes of {given}, reckoned {reckoned}"))
+}
+
+#[test]
+fn no_function_makes_more_than_is_reckoned() {
+    let context = setup::streaming(1);
+    setup::register_functions(&context);
+    let rows = pairs(&long_columns());
+    // All texts, with some of them.
+    let count = rows.table.len().isqrt();
+    let few = rows.table.iter().enumerate().filter(|(n, _)| [0, 1, 6].contains(&(n % count)));
+    let few = few.map(|(_, row)| row);
+    let mut lists = argument_lists(&rows.names);
+    lists.retain(|list| !list.is_empty());
+    let mut found = BTreeSet::new();
+    for (name, function) in context.state().scalar_functions() {
+        let calls = lists.iter().map(|list| function.call(list.clone()));
+        let calls = calls.filter(|call| {
+            catch_unwind(AssertUnwindSafe(|| call.get_type(&rows.schema).is_ok())).unwrap_or(false)
+        });
+        for call in calls.filter(|_| name == function.name()) {
+            let Ok(planned) = context.create_physical_expr(call.clone(), &rows.schema) else {
+                continue;
+            };
+            let excess = few.clone().find_map(|row| excess(&planned, row));
+            found.extend(excess.map(|excess| format!("{call}: {excess}")));
+        }
+    }
+    let found: Vec<String> = found.into_iter().collect();
+    assert!(found.is_empty(), "{} make more:\n{}", found.len(), found.join("\n"));
+}
+
+/// Every aggregate over all rows, in groups, and over a frame of rows that moves.
+#[test]
+fn no_aggregate_panics_on_extreme_values() {
+    let context = setup::batch_sql();
+    setup::register_functions(&context);
+    let rows = rows();
+    let schema = Arc::clone(rows.table[0].schema_ref());
+    let whole = arrow::compute::concat_batches(&schema, &rows.table).unwrap();
+    let table = datafusion::datasource::MemTable::try_new(schema, vec![vec![whole]]).unwrap();
+    context.register_table("r", Arc::new(table)).unwrap();
+    let mut lists: Vec<String> = rows.names.iter().map(|name| format!("{name}0")).collect();
+    for first in &rows.names {
+        lists.extend(rows.names.iter().map(|second| format!("{first}0, {second}1")));
+        lists.extend(["0.5", "1", "3"].map(|constant| format!("{first}0, {constant}")));
+    }
+    let state = context.state();
+    let functions = state.aggregate_functions();
+    let names: Vec<&String> =
+        functions.iter().filter(|(name, f)| *name == f.name()).map(|(name, _)| name).collect();
+    assert!(names.len() > 40, "{names:?}");
+    let mut found = Vec::new();
+    for name in names {
+        let before = found.len();
+        for list in &lists {
+            if found.len() >= before + 3 {
+                break;
+            }
+            for text in [
+                format!("SELECT {name}({list}) AS x FROM r"),
+                format!("SELECT i1, {name}({list}) AS x FROM r GROUP BY i1"),
+                format!(
+                    "SELECT {name}({list}) OVER (ORDER BY l1 ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS x FROM r"
+                ),
+            ] {
+                let ran = catch_unwind(AssertUnwindSafe(|| run(&context, &text)));
+                if let Err(panic) = ran {
+                    let told = panic.downcast_ref::<String>().cloned();
+                    found.push(format!("{text}: {}", told.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} panic:\n{}", found.len(), found.join("\n"));
+}
+
+/// Runs a query as a handler's is run. It may fail.
+fn run(context: &SessionContext, text: &str) {
+    let (names, refusals) = (super::Names::default(), super::Refusals::default());
+    let Ok(parsed) = super::parse_query(text, &names, &refusals) else { return };
+    let _failed = futures::executor::block_on(async {
+        let plan = context.state().statement_to_plan(parsed.statement).await?;
+        let plan = crate::logical::as_spark(plan)?;
+        context.execute_logical_plan(plan).await?.collect().await
+    });
 }

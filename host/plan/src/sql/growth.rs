@@ -25,6 +25,8 @@ pub(super) enum Growth {
     Resized,
     /// A text by a pattern, which may have widths.
     Formatted,
+    /// A time by a pattern, in which two characters stand for up to a whole date.
+    Dated,
     /// A text with other ones in the place of parts of it.
     Replaced,
     /// The same by a regular expression.
@@ -49,6 +51,7 @@ pub(super) fn growth_of(function: &str) -> Option<Growth> {
         "range" | "generate_series" => Growth::Series,
         "array_resize" => Growth::Resized,
         "format_string" => Growth::Formatted,
+        "to_char" => Growth::Dated,
         "replace" => Growth::Replaced,
         "regexp_replace" => Growth::Matched,
         "concat" | "concat_ws" | "array_concat" | "array_append" | "array_prepend" | "array"
@@ -111,12 +114,12 @@ impl Growth {
             Growth::Placed(_) => Sizes::Constant(0),
             Growth::Filled => {
                 let bytes = bytes(0)?;
-                let bytes = Sizes::each(&[&bytes], rows, |row| bytes.of(row).max(1));
+                let bytes = Sizes::each(&[&bytes], rows, |row| element(bytes.of(row)));
                 product(bytes, times(1)?)
             }
             Growth::Resized => {
                 let value = bytes(2)?;
-                let value = Sizes::each(&[&value], rows, |row| value.of(row).max(8));
+                let value = Sizes::each(&[&value], rows, |row| element(value.of(row)));
                 let (array, added) = (bytes(0)?, product(value, times(1)?));
                 Sizes::each(&[&array, &added], rows, |row| {
                     array.of(row).saturating_add(added.of(row))
@@ -133,6 +136,11 @@ impl Growth {
                     let values = (all.of(row).saturating_add(400)).saturating_mul(uses.of(row));
                     widths.of(row).saturating_add(values)
                 })
+            }
+            Growth::Dated => {
+                let pattern = bytes(1)?;
+                // `%+` has 32 characters, and seven more in a year of six digits with a sign.
+                Sizes::each(&[&pattern], rows, |row| pattern.of(row).saturating_mul(20) + 40)
             }
             Growth::Replaced | Growth::Matched => self.replaced(arguments, rows)?,
             Growth::Joined => {
@@ -200,6 +208,15 @@ impl Growth {
             kept.saturating_add(places.saturating_mul(by_bytes.of(row)))
         }))
     }
+}
+
+/// What an element of an array takes that has so many bytes: while the array is made, two places of
+/// eight bytes each say which value it is, and then an offset, a view or a number is there even for
+/// what is null or empty.
+fn element(bytes: u64) -> u64 {
+    const PLACES: u64 = 16;
+    const SLOT: u64 = 16;
+    bytes.saturating_add(PLACES + SLOT)
 }
 
 /// Takes whole numbers into a range.

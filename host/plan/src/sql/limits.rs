@@ -5,7 +5,6 @@
 //! refused by name. The numbers are far above what people write and below what a planner needs
 //! minutes for.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_err};
@@ -90,7 +89,7 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
         );
     }
     // `ARRAY<ARRAY<…`, and `INT[][]…`.
-    let (mut types, mut brackets): (usize, usize) = (0, 0);
+    let (mut types, mut brackets) = (Types::default(), 0_usize);
     // What the parser gives up on deep in them is not what is wrong.
     let (mut nots, mut parentheses): (usize, usize) = (0, 0);
     let mut before = &Token::EOF;
@@ -107,15 +106,13 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
                 "more than {NESTING_MAX} parentheses, calls, queries or NOTs are within one another"
             );
         }
+        types.take(before, token, parentheses);
         match (before, token) {
-            (Token::Word(word), Token::Lt) if is_nesting(&word.value) => types += 1,
-            (_, Token::Gt) => types = types.saturating_sub(1),
-            (_, Token::ShiftRight) => types = types.saturating_sub(2),
             (Token::LBracket, Token::RBracket) => brackets += 1,
             (Token::RBracket, Token::LBracket) => {}
             _ => brackets = 0,
         }
-        if types > TYPE_NESTING_MAX || brackets > TYPE_NESTING_MAX {
+        if types.open.len().max(brackets) > TYPE_NESTING_MAX {
             return plan_err!("a type has more than {TYPE_NESTING_MAX} types within one another");
         }
         before = token;
@@ -123,9 +120,78 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a word is a type that has others in it.
-fn is_nesting(word: &str) -> bool {
-    ["ARRAY", "MAP", "STRUCT"].iter().any(|known| word.eq_ignore_ascii_case(known))
+/// Types within one another, as far as the parser goes into them. It tries whether `map < b` begins a
+/// type, as a column may have that name, and gives up at the first word that cannot go on with one.
+#[derive(Default)]
+struct Types {
+    open: Vec<OpenType>,
+}
+
+struct OpenType {
+    /// How many types or fields follow the first one, at most.
+    commas_left: usize,
+    /// Those around it.
+    parentheses: usize,
+}
+
+impl Types {
+    fn take(&mut self, before: &Token, token: &Token, parentheses: usize) {
+        match (before, token) {
+            (Token::Word(word), Token::Lt) => {
+                if let Some(commas_left) = commas_of(&word.value) {
+                    self.open.push(OpenType { commas_left, parentheses });
+                }
+            }
+            (_, Token::Gt) => drop(self.open.pop()),
+            (_, Token::ShiftRight) => self.open.truncate(self.open.len().saturating_sub(2)),
+            (_, Token::Comma) => {
+                if let Some(innermost) = self.open.last_mut()
+                    && innermost.parentheses == parentheses
+                {
+                    match innermost.commas_left.checked_sub(1) {
+                        Some(left) => innermost.commas_left = left,
+                        None => self.open.clear(),
+                    }
+                }
+            }
+            (_, Token::RParen) => {
+                if self.open.last().is_some_and(|innermost| innermost.parentheses > parentheses) {
+                    self.open.clear();
+                }
+            }
+            // As a field's name any word goes.
+            (Token::Lt | Token::Comma, Token::Word(_)) => {}
+            (_, Token::Word(word)) if ends_a_type(word.keyword) => self.open.clear(),
+            (Token::Lt, Token::Number(..)) => self.open.clear(),
+            (
+                _,
+                Token::Eq
+                | Token::DoubleEq
+                | Token::Neq
+                | Token::Lt
+                | Token::LtEq
+                | Token::GtEq
+                | Token::Plus
+                | Token::Minus
+                | Token::Mul
+                | Token::Div
+                | Token::SemiColon,
+            ) => self.open.clear(),
+            _ => {}
+        }
+    }
+}
+
+/// How many commas a type that has others in it has, of that name.
+fn commas_of(word: &str) -> Option<usize> {
+    [("ARRAY", 0), ("MAP", 1), ("STRUCT", usize::MAX)]
+        .into_iter()
+        .find_map(|(name, commas)| word.eq_ignore_ascii_case(name).then_some(commas))
+}
+
+fn ends_a_type(keyword: Keyword) -> bool {
+    use Keyword::{AND, AS, ELSE, END, FROM, OR, THEN, WHEN, WHERE};
+    matches!(keyword, AND | AS | ELSE | END | FROM | OR | THEN | WHEN | WHERE)
 }
 
 /// Measures a query that reads tables of these sizes, and refuses what is too large.
@@ -135,7 +201,8 @@ pub(super) fn measure(
 ) -> Result<QuerySize> {
     let mut measure = Measure {
         size_of,
-        known: BTreeMap::new(),
+        known: Vec::new(),
+        scopes: Vec::new(),
         named: Vec::new(),
         open: vec![QuerySize { selects: 0, depth: 0 }],
         around: Vec::new(),
@@ -150,8 +217,11 @@ pub(super) fn measure(
 
 struct Measure<'a> {
     size_of: &'a dyn Fn(&str) -> Option<QuerySize>,
-    /// The sizes of WITH's tables, by their names in lower case.
-    known: BTreeMap<String, QuerySize>,
+    /// The sizes of WITH's tables, by their names in lower case: of the queries around the place that is
+    /// looked at, the innermost last.
+    known: Vec<(String, QuerySize)>,
+    /// How many of them there were where each query began, with which its own go.
+    scopes: Vec<usize>,
     /// Queries that WITH gives a name, known by their places in memory.
     named: Vec<(*const Query, String)>,
     /// What was found so far in each query around the place that is looked at.
@@ -207,16 +277,18 @@ impl Visitor for Measure<'_> {
             return refused(format!("more than {QUERY_DEPTH_MAX} queries are within one another"));
         }
         self.open.push(QuerySize { selects: 0, depth: 0 });
+        self.scopes.push(self.known.len());
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<DataFusionError> {
         let Some(size) = self.open.pop() else { return ControlFlow::Continue(()) };
         let size = QuerySize { depth: size.depth.saturating_add(1), ..size };
+        self.known.truncate(self.scopes.pop().unwrap_or(0));
         match self.named.iter().rposition(|(named, _)| std::ptr::eq(*named, query)) {
             Some(place) => {
                 let (_, name) = self.named.swap_remove(place);
-                self.known.insert(name, size);
+                self.known.push((name, size));
                 match size.check() {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(error) => ControlFlow::Break(error),
@@ -240,7 +312,9 @@ impl Visitor for Measure<'_> {
         let Some(name) = relation.0.last().and_then(|part| part.as_ident()) else {
             return ControlFlow::Continue(());
         };
-        let known = self.known.get(&name.value.to_lowercase()).copied();
+        let lower = name.value.to_lowercase();
+        let known =
+            self.known.iter().rev().find_map(|(name, size)| (*name == lower).then_some(*size));
         match known.or_else(|| (self.size_of)(&name.value)) {
             Some(size) => self.add(size),
             None => ControlFlow::Continue(()),
@@ -322,6 +396,8 @@ pub(super) fn flatten(expr: &mut Expr) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+    use datafusion::sql::sqlparser::ast::Statement;
+
     use super::super::parse::parse_expr;
     use super::*;
 
@@ -342,6 +418,30 @@ mod tests {
     }
 
     #[test]
+    fn a_with_hides_a_table_in_its_own_query_alone() {
+        let names = super::super::Names::default();
+        let measured = |text: &str| {
+            let parsed = super::super::parse_query(text, &names, &Default::default()).unwrap();
+            let Statement::Query(query) = (match parsed.statement {
+                datafusion::sql::parser::Statement::Statement(statement) => *statement,
+                other => panic!("{other}"),
+            }) else {
+                panic!("no query")
+            };
+            let large = QuerySize { selects: 600, depth: 1 };
+            measure(&query, &|name| name.eq_ignore_ascii_case("large").then_some(large))
+        };
+        let small = "(WITH large AS (SELECT 1 AS i) SELECT max(i) FROM large)";
+        let once = format!("SELECT {small} AS i FROM large");
+        assert_eq!(measured(&once).unwrap().selects, 603);
+        let twice = format!("{once} UNION ALL SELECT i FROM large");
+        assert!(measured(&twice).is_err());
+        assert_eq!(measured(&format!("SELECT i FROM {small}")).unwrap().selects, 3);
+        let inner = "WITH q AS (SELECT 1 AS i) SELECT (WITH q AS (SELECT i FROM large) SELECT max(i) FROM q) AS i FROM q";
+        assert_eq!(measured(inner).unwrap().selects, 604);
+    }
+
+    #[test]
     fn types_are_told_from_comparisons() {
         use super::super::dialect::Spark;
         use datafusion::sql::sqlparser::tokenizer::Tokenizer;
@@ -349,8 +449,26 @@ mod tests {
             |text: &str| Tokenizer::new(&Spark::written(), text).tokenize_with_location().unwrap();
         let comparisons = vec!["a < b"; 1_000].join(" AND ");
         check_tokens(&tokens(&comparisons)).unwrap();
-        let columns = vec!["map < b"; 90].join(", ");
-        check_tokens(&tokens(&columns)).unwrap();
+        for (column, between) in [
+            ("map < b AS c", ", "),
+            ("array < b", ", "),
+            ("f(struct < b)", ", "),
+            ("struct < b", " AND "),
+            ("CASE WHEN map < 1 THEN array < 2 END", ", "),
+        ] {
+            let columns = vec![column; 1_000].join(between);
+            assert!(check_tokens(&tokens(&columns)).is_ok(), "{column}");
+        }
+        // These could be types within one another, as far as the parser can tell.
+        check_tokens(&tokens(&vec!["map < b"; 90].join(", "))).unwrap();
+        for (open, close) in
+            [("STRUCT<a INT, and ", ">"), ("MAP<DECIMAL(10, 2), ", ">"), ("array<", ">")]
+        {
+            let deep = format!("x::{}INT{}", open.repeat(101), close.repeat(101));
+            assert!(check_tokens(&tokens(&deep)).is_err(), "{open}");
+            let fits = format!("x::{}INT{}", open.repeat(100), close.repeat(100));
+            check_tokens(&tokens(&fits)).unwrap();
+        }
         let deep = format!("CAST(x AS {}INT{})", "ARRAY<".repeat(101), ">".repeat(101));
         assert!(check_tokens(&tokens(&deep)).is_err());
         let deep = format!("x::INT{}", "[]".repeat(101));

@@ -19,6 +19,7 @@ mod intervals;
 mod lateral;
 mod limits;
 mod logarithm;
+pub(crate) mod made;
 mod names;
 mod naming;
 mod operators;
@@ -44,7 +45,7 @@ pub(crate) use aggregates::{
 };
 pub(crate) use arithmetic::{Operation, calculated};
 pub(crate) use batch_time::BatchTime;
-pub(crate) use bounded::{bounded, check_constants};
+pub(crate) use bounded::{bounded, check_constants, is_bounded};
 pub(crate) use cast::{CAST, cast_to};
 pub(crate) use limits::QuerySize;
 pub(crate) use names::Names;

@@ -11,20 +11,37 @@ use arrow::ipc::{self as fb, Message, MessageHeader};
 
 use super::message::{framed, is_end};
 use super::schema::schema_of;
-use crate::limits::{ARRAYS_MAX, VALUES_MAX};
+use crate::limits::{ARRAYS_MAX, BLOCK_ROWS, VALUES_MAX};
 
 /// Reads the messages that one call gives.
 pub(crate) struct Decoder {
     schema: SchemaRef,
+    values_left: u64,
     arrays_left: usize,
 }
 
 impl Decoder {
     pub(crate) fn new(schema: &SchemaRef) -> Decoder {
-        Decoder { schema: Arc::clone(schema), arrays_left: ARRAYS_MAX }
+        Decoder { schema: Arc::clone(schema), values_left: VALUES_MAX, arrays_left: ARRAYS_MAX }
     }
 
-    /// The rows of a message, without copying them.
+    /// The rows of all messages of a call, in blocks of a size that the host reckons with: a guest's
+    /// own may be as long as a call may give values. No row is copied.
+    pub(crate) fn blocks(mut self, messages: Vec<Vec<u8>>) -> Result<Vec<RecordBatch>, String> {
+        let mut blocks = Vec::with_capacity(messages.len());
+        for message in messages {
+            let rows = self.decode(message)?;
+            let mut rest = rows.num_rows();
+            while rest > BLOCK_ROWS {
+                blocks.push(rows.slice(rows.num_rows() - rest, BLOCK_ROWS));
+                rest -= BLOCK_ROWS;
+            }
+            blocks.push(rows.slice(rows.num_rows() - rest, rest));
+        }
+        Ok(blocks)
+    }
+
+    /// The rows of a message as they came, without copying them.
     pub(crate) fn decode(&mut self, message: Vec<u8>) -> Result<RecordBatch, String> {
         let bytes = Buffer::from_vec(message);
         let framed = framed(&bytes, 0)?;
@@ -49,14 +66,17 @@ impl Decoder {
         let rows = rows.ok_or_else(|| {
             format!("a record batch of {} rows; the limit is {VALUES_MAX}", header.length())
         })?;
-        // A message without columns is an entry in the host's lists, too.
+        // A message without columns is an entry in the host's lists, too, and its rows are cut.
         self.arrays_left = self.arrays_left.checked_sub(1).ok_or_else(too_many_arrays)?;
+        if self.schema.fields().is_empty() {
+            self.values_left = self.values_left.checked_sub(rows).ok_or_else(|| too_many(rows))?;
+        }
         let mut columns = Columns {
             nodes: header.nodes().into_iter().flatten(),
             buffers: header.buffers().into_iter().flatten(),
             variadic: header.variadicBufferCounts().into_iter().flatten(),
             body,
-            values_left: VALUES_MAX,
+            values_left: &mut self.values_left,
             arrays_left: &mut self.arrays_left,
         };
         let fields = self.schema.fields().iter();
@@ -98,7 +118,7 @@ struct Columns<'a, N, B, V> {
     /// For each column of views, how many buffers of bytes it has.
     variadic: V,
     body: &'a Buffer,
-    values_left: u64,
+    values_left: &'a mut u64,
     arrays_left: &'a mut usize,
 }
 
@@ -114,9 +134,7 @@ where
         let node = self.nodes.next().ok_or("it is missing in the message")?;
         let (length, nulls) = (node.length(), node.null_count());
         let left = u64::try_from(length).ok().and_then(|n| self.values_left.checked_sub(n));
-        self.values_left = left.ok_or_else(|| {
-            format!("{length} values; a record batch may have {VALUES_MAX} over all its columns")
-        })?;
+        *self.values_left = left.ok_or_else(|| too_many(length))?;
         let length = usize::try_from(length).map_err(|_| "a length that does not fit")?;
         let mut array = ArrayData::builder(data_type.clone()).len(length).align_buffers(true);
         if *data_type != DataType::Null {
@@ -203,6 +221,10 @@ where
             .map(|(start, length)| self.body.slice_with_length(start, length))
             .ok_or_else(|| "it reaches beyond its message".to_owned())
     }
+}
+
+fn too_many(values: impl std::fmt::Display) -> String {
+    format!("{values} values; one call may give {VALUES_MAX} over all columns of all its rows")
 }
 
 fn too_many_arrays() -> String {
@@ -367,7 +389,46 @@ mod tests {
         let told = decode_stream(nulls((1 << 26) + 1, 1)).unwrap_err();
         assert_eq!(told, "a record batch of 67108865 rows; the limit is 67108864");
         let told = decode_stream(nulls(1 << 24, 5)).unwrap_err();
-        assert!(told.contains("67108864 over all its columns"), "{told}");
+        assert!(told.contains("67108864 over all columns"), "{told}");
+    }
+
+    /// A schema message and one with so many rows of a column that has no bytes.
+    fn nulls(rows: usize) -> (SchemaRef, Vec<u8>) {
+        let nulls: ArrayRef = Arc::new(NullArray::new(rows));
+        let rows = RecordBatch::try_from_iter([("n", nulls)]).unwrap();
+        let message = Encoder::new(&rows.schema()).unwrap().encode(&rows).unwrap();
+        (rows.schema(), message)
+    }
+
+    #[test]
+    fn values_are_counted_over_all_messages_of_a_call() {
+        let (schema, message) = nulls(1 << 24);
+        let blocks = Decoder::new(&schema).blocks(vec![message.clone(); 4]).unwrap();
+        assert_eq!(blocks.iter().map(RecordBatch::num_rows).sum::<usize>(), 1 << 26);
+        let told = Decoder::new(&schema).blocks(vec![message; 5]).unwrap_err();
+        assert!(told.contains("67108864 over all columns"), "{told}");
+        let bare = |rows: usize| {
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let schema = Arc::new(Schema::empty());
+            let rows = RecordBatch::try_new_with_options(schema, vec![], &options).unwrap();
+            Encoder::new(&rows.schema()).unwrap().encode(&rows).unwrap()
+        };
+        let told = Decoder::new(&Arc::new(Schema::empty())).blocks(vec![bare(1 << 25); 3]);
+        assert!(told.unwrap_err().contains("67108864 over all columns"));
+    }
+
+    #[test]
+    fn rows_come_in_blocks_whatever_the_guest_made_of_them() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..20_000));
+        let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        let mut encoder = Encoder::new(&rows.schema()).unwrap();
+        let mut message = |from, count| encoder.encode(&rows.slice(from, count)).unwrap();
+        let messages =
+            vec![message(0, 3), message(3, 0), message(3, 16_384), message(16_387, 3_613)];
+        let blocks = Decoder::new(&rows.schema()).blocks(messages).unwrap();
+        let counts: Vec<usize> = blocks.iter().map(RecordBatch::num_rows).collect();
+        assert_eq!(counts, [3, 0, 8_192, 8_192, 3_613]);
+        assert_eq!(arrow::compute::concat_batches(&rows.schema(), &blocks).unwrap(), rows);
     }
 
     #[test]

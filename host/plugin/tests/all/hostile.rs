@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch};
 use arrow::datatypes::{DataType, Field};
+use arrow::ipc::writer::StreamWriter;
 use tidemill_core::PluginFailure;
 use tidemill_plugin_host::{LoadProblem, PluginConfig};
 use wit_component::ComponentEncoder;
@@ -398,6 +399,41 @@ fn what_comes_back_is_bounded_whatever_the_guest_repeats() {
         let failure = called(&made);
         assert!(matches!(failure, PluginFailure::BadOutput(_)), "{failure}");
     }
+}
+
+/// A message with so many rows of a column that has no bytes, and its schema.
+fn nulls(rows: usize) -> (Vec<u8>, Vec<u8>) {
+    let nulls: ArrayRef = Arc::new(NullArray::new(rows));
+    let rows = RecordBatch::try_from_iter([("n", nulls)]).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    let schema = writer.get_ref().clone();
+    writer.write(&rows).unwrap();
+    let whole = writer.into_inner().unwrap();
+    (schema.clone(), whole[schema.len()..whole.len() - 8].to_vec())
+}
+
+#[test]
+fn a_transform_gives_blocks_and_not_more_values_than_a_call_may() {
+    let (schema, message) = nulls(1 << 26);
+    let made = |messages: usize| {
+        let mut made = Handmade::new(Kind::Transform);
+        let schema = made.bytes(&schema);
+        let function = made.function("f", Kind::Transform, None, Some(schema));
+        made.described = made.list(&[function]);
+        made.opened = made.opened_with(schema);
+        let message = made.bytes(&message);
+        made.answer = made.answer_with(&vec![message; messages]);
+        made
+    };
+    let module = host().load("p", &made(1).build(), tight()).unwrap();
+    let blocks = call(&module, "f", &three_rows()).unwrap().batches;
+    assert!(blocks.iter().all(|block| block.num_rows() <= 8_192));
+    assert_eq!(blocks.iter().map(RecordBatch::num_rows).sum::<usize>(), 1 << 26);
+    let failure = called(&made(2));
+    assert!(
+        matches!(&failure, PluginFailure::BadOutput(told) if told.contains("over all columns")),
+        "{failure}"
+    );
 }
 
 /// Numbers that are the same in every run.

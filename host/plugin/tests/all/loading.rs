@@ -179,6 +179,59 @@ fn a_cache_in_whose_place_others_can_put_another_is_not_used() {
     assert_eq!(kept(0o755, &link), 1);
 }
 
+#[cfg(unix)]
+#[test]
+fn compiled_code_is_believed_only_in_a_file_that_nobody_else_can_have_written() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let load = || {
+        let cache = CacheLocation::Directory(directory.path().to_owned());
+        let host = PluginHost::new(&HostOptions { dev: true, cache }).unwrap();
+        host.load("p", &guest("flights"), config()).unwrap();
+    };
+    load();
+    let file = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    let moved = elsewhere.path().join("x");
+    let is_plain = |path: &Path| {
+        let metadata = fs::symlink_metadata(path).unwrap();
+        metadata.is_file() && metadata.permissions().mode() & 0o077 == 0
+    };
+    // It is written anew, by the user alone.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    load();
+    assert!(is_plain(&file));
+    fs::rename(&file, &moved).unwrap();
+    symlink(&moved, &file).unwrap();
+    load();
+    assert!(is_plain(&file));
+    fs::remove_file(&file).unwrap();
+    fs::hard_link(&moved, &file).unwrap();
+    load();
+    fs::remove_file(&moved).unwrap();
+    let kept = fs::metadata(&file).unwrap().modified().unwrap();
+    load();
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), kept, "compiled without need");
+}
+
+#[test]
+fn other_files_beside_compiled_code_are_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    for n in 0..40 {
+        fs::write(directory.path().join(format!("{n}.txt")), "of somebody else").unwrap();
+        fs::write(directory.path().join(format!("{n}.cwasm")), "old").unwrap();
+    }
+    let cache = CacheLocation::Directory(directory.path().to_owned());
+    let host = PluginHost::new(&HostOptions { dev: true, cache }).unwrap();
+    host.load("p", &guest("flights"), config()).unwrap();
+    let names = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+    let (code, others): (Vec<_>, Vec<_>) =
+        names.partition(|name| name.to_string_lossy().ends_with(".cwasm"));
+    assert_eq!((code.len(), others.len()), (32, 40));
+}
+
 #[test]
 fn modules_of_one_host_do_not_share_their_counters() {
     let (first, second) = (load("orders", config()), load("orders", config()));

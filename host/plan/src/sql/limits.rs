@@ -154,10 +154,10 @@ impl Types {
                     }
                 }
             }
-            (_, Token::RParen) => {
-                if self.open.last().is_some_and(|innermost| innermost.parentheses > parentheses) {
-                    self.open.clear();
-                }
+            (_, Token::RParen)
+                if self.open.last().is_some_and(|inner| inner.parentheses > parentheses) =>
+            {
+                self.open.clear();
             }
             // As a field's name any word goes.
             (Token::Lt | Token::Comma, Token::Word(_)) => {}

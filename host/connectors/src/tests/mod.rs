@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod console;
+mod extremes;
 mod file_log;
 mod file_sink;
 mod file_source;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use tidemill_types::sql_name;
 
 use crate::bindings::tidemill::plugin::types::{self, FunctionKind, RowError, Rows};
-use crate::value::{FromColumn, IntoColumn, ScalarResult, sql_name};
+use crate::value::{FromColumn, IntoColumn, ScalarResult};
 use crate::{BatchContext, Error, Result, ipc};
 
 /// A function with one of the attributes, as [`plugin!`](crate::plugin) takes it.

@@ -2,8 +2,9 @@
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use tidemill_types::sql_name;
 
-use crate::value::{FromColumn, sql_name};
+use crate::value::FromColumn;
 use crate::{Error, Result};
 
 /// A struct whose fields are columns, by name. Derive it:

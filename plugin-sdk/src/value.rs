@@ -285,23 +285,3 @@ impl<R: ScalarResult> ScalarResult for Result<R, Error> {
         self.and_then(R::into_value)
     }
 }
-
-/// The column's name in SQL, for messages.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Float64 => "DOUBLE".into(),
-        DataType::Float32 => "FLOAT".into(),
-        DataType::Int64 => "BIGINT".into(),
-        DataType::Int32 => "INT".into(),
-        DataType::Int16 => "SMALLINT".into(),
-        DataType::Int8 => "TINYINT".into(),
-        DataType::Boolean => "BOOLEAN".into(),
-        DataType::Utf8 => "STRING".into(),
-        DataType::Binary => "BINARY".into(),
-        DataType::Date32 => "DATE".into(),
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "TIMESTAMP".into(),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => "TIMESTAMP_NTZ".into(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        other => other.to_string(),
-    }
-}

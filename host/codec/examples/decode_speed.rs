@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
-use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
+use tidemill_codec::{JsonDecoder, JsonOptions};
+use tidemill_types::parse_schema;
 
 const ROWS: usize = 1_000_000;
 const ROWS_PER_BATCH: usize = 8_192;

@@ -11,7 +11,7 @@ use arrow::datatypes::{
 };
 use arrow::util::display::array_value_to_string;
 
-use crate::ddl::UTC;
+use tidemill_types::UTC;
 use crate::text::{
     Fraction, format_f32, format_f64, write_date, write_decimal, write_interval, write_time,
 };

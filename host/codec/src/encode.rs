@@ -15,7 +15,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 
-use crate::ddl::{UTC, format_type};
+use tidemill_types::{UTC, format_type};
 use crate::text::{
     Fraction, encode_base64, write_date, write_decimal, write_interval, write_json_f32,
     write_json_f64, write_json_string, write_time,

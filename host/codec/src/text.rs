@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
+use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
 
 /// Jackson's default: padding is required, stray bits at the end are not looked at.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

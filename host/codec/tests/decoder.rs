@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Int32Type};
-use tidemill_codec::{DecodeError, JsonDecoder, JsonOptions, from_json, parse_schema, parse_type};
+use tidemill_codec::{DecodeError, JsonDecoder, JsonOptions, from_json};
+use tidemill_types::{parse_schema, parse_type};
 
 #[test]
 fn an_unknown_option_is_refused_by_name() {

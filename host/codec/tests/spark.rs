@@ -8,10 +8,8 @@ use std::fs;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use serde_json::Value;
-use tidemill_codec::{
-    EncodeOptions, JsonDecoder, JsonEncoder, JsonOptions, from_json, parse_schema,
-    parse_schema_or_type, to_json,
-};
+use tidemill_codec::{EncodeOptions, JsonDecoder, JsonEncoder, JsonOptions, from_json, to_json};
+use tidemill_types::{parse_schema, parse_schema_or_type};
 
 const WITH_NULLS: EncodeOptions = EncodeOptions { ignore_null_fields: false };
 const SOURCE_FILES: usize = 6;

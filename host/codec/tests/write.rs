@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use tidemill_codec::{
-    EncodeOptions, JsonDecoder, JsonEncoder, JsonOptions, format_cell, parse_schema, to_json,
-};
+use tidemill_codec::{EncodeOptions, JsonDecoder, JsonEncoder, JsonOptions, format_cell, to_json};
+use tidemill_types::parse_schema;
 
 const SCHEMA: &str = "s STRING, n INT, x DOUBLE, f FLOAT, b BOOLEAN, p DECIMAL(6,2), bin BINARY, d DATE, t TIMESTAMP, l TIMESTAMP_NTZ, y STRUCT<z: INT, w: STRING>, a ARRAY<INT>, m MAP<STRING, INT>";
 const FULL: &str = r#"{"s":"a\"\n\u0001ü","n":-3,"x":1e10,"f":0.1,"b":true,"p":-0.5,"bin":"aGk=","d":"12026-01-02","t":"2026-01-01T10:00:00.5Z","l":"2026-01-01T10:00:00.000001","y":{"z":1},"a":[1,null],"m":{"k":null}}"#;

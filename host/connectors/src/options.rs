@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use tidemill_core::{Interval, nearest, parse_bytes};
+use tidemill_core::{nearest, parse_bytes};
+use tidemill_types::Interval;
 
 use crate::{ConfigError, OptionText};
 

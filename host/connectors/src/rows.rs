@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use tidemill_codec::UTC;
+use tidemill_types::UTC;
 use tidemill_core::ConnectorError;
 
 /// Rows of a record batch: enough to make vectorised work pay, few enough to stay in cache. Also

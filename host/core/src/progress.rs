@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use tidemill_types::civil::civil_from_days;
 
 use crate::Digest;
 
@@ -194,22 +195,10 @@ pub struct FunctionProgress {
 }
 
 /// Milliseconds since 1970-01-01 as Spark's progress shows them: `2026-01-31T09:30:00.000Z`.
-///
-/// Civil date from days after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 #[must_use]
 pub fn format_millis(millis: i64) -> String {
-    let days = millis.div_euclid(86_400_000);
+    let (year, month, day) = civil_from_days(millis.div_euclid(86_400_000));
     let of_day = millis.rem_euclid(86_400_000);
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (second, milli) = (of_day / 1_000 % 60, of_day % 1_000);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")

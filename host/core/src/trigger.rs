@@ -1,6 +1,6 @@
 //! When a micro-batch starts.
 
-use crate::Interval;
+use tidemill_types::Interval;
 
 /// Spark's triggers. What is not built is refused when the job is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

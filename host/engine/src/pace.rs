@@ -98,7 +98,7 @@ fn millis(millis: i64) -> Duration {
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use tidemill_core::Interval;
+    use tidemill_types::Interval;
 
     use super::*;
 

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{
-    Interval, OutputMode, PluginModule, RangeReader, TableReader, WatermarkPolicy,
-};
+use tidemill_core::{OutputMode, PluginModule, RangeReader, TableReader, WatermarkPolicy};
+use tidemill_types::Interval;
 
 /// Everything that the plan depends on.
 #[derive(Clone)]

@@ -55,7 +55,7 @@ pub(super) fn code_of(is_retryable: bool) -> u8 {
 
 fn findings(prepared: &Prepared) -> String {
     let (job, plan) = (prepared.job(), prepared.plan());
-    let schema = tidemill_codec::format_schema(&plan.schema());
+    let schema = tidemill_types::format_schema(&plan.schema());
     let mut text = format!(
         "{}: ok\n  query   {} ({})\n  result  {schema}\n",
         job.path.display(),
@@ -63,7 +63,7 @@ fn findings(prepared: &Prepared) -> String {
         job.output_mode
     );
     for operator in plan.operators() {
-        let key = tidemill_codec::format_schema(&operator.key);
+        let key = tidemill_types::format_schema(&operator.key);
         let key = key.replace("__window_start", "window.start");
         // Writing to a string does not fail.
         let _ = writeln!(text, "  state   {} by {key}", operator.name);

@@ -1,7 +1,7 @@
 //! What a checkpoint fixes of the stateful operators.
 
 use serde::{Deserialize, Serialize};
-use tidemill_codec::format_schema;
+use tidemill_types::format_schema;
 use tidemill_plan::StatefulOperator;
 
 use super::pinned::both;

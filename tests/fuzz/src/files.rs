@@ -23,7 +23,7 @@ pub(crate) fn csv(bytes: &[u8]) {
 
 pub(crate) fn json(bytes: &[u8]) {
     let (&choice, bytes) = bytes.split_first().unwrap_or((&0, &[]));
-    let schema = tidemill_codec::format_schema(&text::columns());
+    let schema = tidemill_types::format_schema(&text::columns());
     read("json", &schema, &[("multiLine", flag(choice & 1))], bytes);
 }
 
@@ -44,7 +44,7 @@ fn read(format: &str, schema: &str, options: &[(&str, &str)], bytes: &[u8]) {
         name: "files".to_owned(),
         format: format.to_owned(),
         path: Some(folder.path().to_owned()),
-        schema: Some(tidemill_codec::parse_schema(schema).expect("a schema")),
+        schema: Some(tidemill_types::parse_schema(schema).expect("a schema")),
         options: options.iter().map(own).collect(),
     };
     let Ok(planned) = plan_source(config) else {

@@ -1,7 +1,8 @@
 //! Spark's texts: schemas and JSON.
 
 use arrow::datatypes::SchemaRef;
-use tidemill_codec::{JsonDecoder, JsonOptions, format_schema, parse_schema};
+use tidemill_codec::{JsonDecoder, JsonOptions};
+use tidemill_types::{format_schema, parse_schema};
 
 /// A column of each kind that JSON is read as.
 const COLUMNS: &str = "a BIGINT, b STRING, c DOUBLE, d DECIMAL(10,2), e BOOLEAN, f DATE, \

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 use tidemill_checkpoint::MemoryDisk;
-use tidemill_core::{
-    ConnectorError, Interval, RangeReader, ReadLimit, Source, SourceRange, Trigger,
-};
+use tidemill_core::{ConnectorError, RangeReader, ReadLimit, Source, SourceRange, Trigger};
+use tidemill_types::Interval;
 use tidemill_engine::{Outcome, StopSignal};
 
 use crate::engine::{Nowhere, Numbers, batches_of, query, query_of};

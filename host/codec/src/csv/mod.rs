@@ -22,7 +22,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 pub use options::{CsvOptionError, CsvOptions};
 
-use crate::ddl::format_type;
+use tidemill_types::format_type;
 use crate::decode::columns::{Column, Values};
 use crate::decode::{ParseMode, shown};
 use crate::malformed::{Malformed, RowError};

@@ -34,7 +34,7 @@ pub(crate) use options::{Times, boolean, is_english, is_utc, is_utf8, only, pars
 pub(crate) use pattern::TimePattern;
 pub use time::{parse_date, parse_timestamp, parse_timestamp_ntz};
 
-use crate::ddl::format_type;
+use tidemill_types::format_type;
 use crate::malformed::{Malformed, RowError};
 use columns::{Column, check_type, struct_array};
 use fast::FastPath;

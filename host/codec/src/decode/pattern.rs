@@ -1,7 +1,7 @@
 //! Patterns for times, `yyyy-MM-dd HH:mm:ss`: the letters of Java's DateTimeFormatter that data
 //! has, read strictly. Other letters are refused.
 
-use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
+use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 
 use super::time::{Zone, parse_zone, to_utc};
 

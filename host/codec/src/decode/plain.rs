@@ -1,7 +1,7 @@
 //! Values as nearly all data writes them, read by hand. `None` says only that a value is not
 //! written like that.
 
-use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
+use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 
 /// Digits that surely fit 64 bits.
 const DIGITS_MAX: usize = 18;

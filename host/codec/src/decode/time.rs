@@ -8,7 +8,7 @@ use std::str::FromStr;
 use chrono::{DateTime, LocalResult, TimeZone};
 use chrono_tz::Tz;
 
-use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
+use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 
 /// Microseconds since 1970-01-01 UTC. A text without a zone is in UTC.
 #[must_use]

@@ -7,7 +7,7 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
-use tidemill_codec::UTC;
+use tidemill_types::UTC;
 
 use super::native::Record;
 use super::offsets::TopicPartition;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
-use tidemill_codec::UTC;
+use tidemill_types::UTC;
 use tidemill_core::ConnectorError;
 
 use crate::options::Options;

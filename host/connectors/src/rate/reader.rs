@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use serde::{Deserialize, Serialize};
-use tidemill_codec::UTC;
+use tidemill_types::UTC;
 use tidemill_core::{ConnectorError, RangeReader, RowStream, Slice, SourceRange};
 
 use crate::rows::{BATCH_ROWS, record_batch};

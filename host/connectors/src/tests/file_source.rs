@@ -292,7 +292,7 @@ fn parquet_files_are_cut_at_their_row_groups() {
     let inferred = source_config("parquet", dir.path(), "", &[]);
     let schema = plan_source(inferred.clone()).unwrap().schema();
     assert_eq!(
-        tidemill_codec::format_schema(&schema),
+        tidemill_types::format_schema(&schema),
         "N bigint, word string, at timestamp, local timestamp_ntz"
     );
     let ranges = check(&inferred);

@@ -30,7 +30,7 @@ fn source_config(format: &str, path: &Path, schema: &str, given: &[(&str, &str)]
         name: "s".to_owned(),
         format: format.to_owned(),
         path: Some(path.to_owned()),
-        schema: (!schema.is_empty()).then(|| tidemill_codec::parse_schema(schema).unwrap()),
+        schema: (!schema.is_empty()).then(|| tidemill_types::parse_schema(schema).unwrap()),
         options: options(given),
     }
 }

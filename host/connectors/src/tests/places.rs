@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tidemill_codec::parse_schema;
+use tidemill_types::parse_schema;
 use tidemill_core::{OutputMode, ReadLimit, Sink, Slice};
 
 use super::{context, open, sink_config, source_config, temp};

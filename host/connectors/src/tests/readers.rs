@@ -361,7 +361,7 @@ mod parquet_files {
             let config = wanted(dir.path(), schema);
             let schema = crate::plan_source(config.clone()).unwrap().schema();
             assert_eq!(
-                tidemill_codec::format_schema(&schema),
+                tidemill_types::format_schema(&schema),
                 "t timestamp, s struct<u:timestamp>"
             );
             let (source, range) = first_range(&config);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use tidemill_codec::{JsonDecoder, JsonOptions, parse_schema};
+use tidemill_codec::{JsonDecoder, JsonOptions};
+use tidemill_types::parse_schema;
 use tidemill_core::{Abandoned, OutputMode, Sink};
 
 use super::{context, sink_config, sink_refusal, temp};

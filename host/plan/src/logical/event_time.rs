@@ -16,7 +16,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, Result, exec_datafusion_err, exe
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Extension, LogicalPlan, UserDefinedLogicalNodeCore,
 };
-use tidemill_core::Interval;
+use tidemill_types::Interval;
 
 use crate::definition::WatermarkSpec;
 use crate::sql::WINDOW_TIME;
@@ -196,7 +196,7 @@ impl EventTimeWatermark {
         if !is_window && !matches!(field.data_type(), DataType::Timestamp(_, Some(_))) {
             return plan_err!(
                 "watermark: The event time \"{column}\" has the invalid type {}, but expected TIMESTAMP",
-                tidemill_codec::format_type(field.data_type())
+                tidemill_types::format_type(field.data_type())
             );
         }
         let column = field.name().clone();

@@ -76,7 +76,7 @@ impl SessionWindow {
         if !gap_type.is_string() && gap_type != DataType::Int64 {
             return plan_err!(
                 "session_window(): the gap is a text like '5 minutes', or an expression that gives one; found {gap}, which is {}",
-                tidemill_codec::format_type(&gap_type)
+                tidemill_types::format_type(&gap_type)
             );
         }
         let mut end = Arc::new(bound(SESSION_END, "end"));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
-use tidemill_core::Interval;
+use tidemill_types::Interval;
 
 use super::windows::literal_interval;
 use super::{tagged_field, with_event_time_of};
@@ -100,7 +100,7 @@ impl TimeWindow {
         if !matches!(time_field.data_type(), DataType::Timestamp(_, _)) {
             return plan_err!(
                 "window(): {time} is {}, and a window needs a TIMESTAMP",
-                tidemill_codec::format_type(time_field.data_type())
+                tidemill_types::format_type(time_field.data_type())
             );
         }
         let zone = match time_field.data_type() {

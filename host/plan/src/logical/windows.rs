@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Extension, Filter, GroupingSet, LogicalPlan,
     LogicalPlanBuilder, Projection, Union,
 };
-use tidemill_core::Interval;
+use tidemill_types::Interval;
 
 use super::event_time::is_event_time;
 use super::session_window::{SESSION_END, SESSION_START, SessionWindow, holds_sessions};

@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
     PlanProperties, SendableRecordBatchStream,
 };
 use futures::StreamExt;
-use tidemill_core::Interval;
+use tidemill_types::Interval;
 
 use super::properties::{debug_as_shown, one_input, plain};
 

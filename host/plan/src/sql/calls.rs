@@ -154,7 +154,7 @@ fn rewritten_cast(expr: &Expr) -> Result<Option<Expr>> {
         return Ok(None);
     };
     let type_name = data_type.to_string();
-    if tidemill_codec::parse_type(&type_name).is_err() {
+    if tidemill_types::parse_type(&type_name).is_err() {
         return Ok(None);
     }
     let function = match kind {

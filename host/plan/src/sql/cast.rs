@@ -21,7 +21,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use tidemill_codec::{format_cell, format_type, parse_type};
+use tidemill_codec::format_cell;
+use tidemill_types::{format_type, parse_type};
 
 use super::bytes;
 

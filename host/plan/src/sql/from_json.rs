@@ -9,7 +9,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use tidemill_codec::{JsonOptions, ParseMode, parse_schema_or_type};
+use tidemill_codec::{JsonOptions, ParseMode};
+use tidemill_types::parse_schema_or_type;
 
 /// The schema is a literal in Spark's DDL; the rest is the decoder's.
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     GroupByWithModifier, Ident, OrderBy, Select, SelectItem, Value, VisitMut, VisitorMut,
 };
-use tidemill_core::Interval;
+use tidemill_types::Interval;
 
 use super::tree::{arguments, cast, field, quoted_call};
 use super::{SESSION_WINDOW, WINDOW};

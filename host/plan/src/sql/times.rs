@@ -10,7 +10,7 @@ use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use tidemill_codec::UTC;
+use tidemill_types::UTC;
 
 use super::window::timestamp_type;
 

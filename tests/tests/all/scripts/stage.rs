@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tidemill::job::Job;
 use tidemill::query::{PrepareError, Prepared, Shared};
-use tidemill_codec::parse_schema;
+use tidemill_types::parse_schema;
 use tidemill_connectors::ConsoleOutput;
 use tidemill_core::{EventTimeProgress, Progress, StateProgress};
 use tidemill_engine::{EngineError, Outcome as Ended, QueryEvent, StopSignal};

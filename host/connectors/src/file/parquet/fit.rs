@@ -12,7 +12,7 @@ use arrow::array::{
     StructArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit, TimestampMicrosecondType};
-use tidemill_codec::format_type;
+use tidemill_types::format_type;
 use tidemill_core::ConnectorError;
 
 use super::super::parts::FilePart;

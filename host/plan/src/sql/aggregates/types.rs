@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
-use tidemill_codec::format_type;
+use tidemill_types::format_type;
 
 /// Checks the number of arguments.
 pub(super) fn count_of(

@@ -1,14 +1,11 @@
-//! Spark's schema text, both ways: `id STRING, y STRUCT<z: INT>` and the Arrow schema for it.
-//!
-//! Every field is nullable, as in Spark's sources: `NOT NULL` is read and dropped.
+//! Spark's schema text: `id STRING, y STRUCT<z: INT>`, as the Arrow schema for it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-/// The time zone of Spark's TIMESTAMP, which is an instant and shown in UTC.
-pub const UTC: &str = "UTC";
+use crate::UTC;
+use crate::names::is_name_char;
 
 /// Nested types deeper than this are refused, so that a schema cannot exhaust the stack. Spark's
 /// own parser gives up at a similar depth.
@@ -46,7 +43,20 @@ fn shown(text: &str) -> String {
     }
 }
 
+/// Parses a list of columns, `a INT, b STRING NOT NULL`, each nullable where it does not say
+/// otherwise.
+///
+/// # Errors
+/// The text is no such list, or it is too deep or too long.
+pub fn parse_columns(text: &str) -> Result<Fields, DdlError> {
+    Parser { keeps_not_null: true, ..Parser::new(text) }.all(|parser| parser.columns(None, 0))
+}
+
 /// Parses a list of columns, `a INT, b STRING`, or one struct type, `STRUCT<a: INT, b: STRING>`.
+/// Every field is nullable, as in Spark's sources: `NOT NULL` is read and dropped.
+///
+/// # Errors
+/// As [`parse_columns`].
 pub fn parse_schema(text: &str) -> Result<SchemaRef, DdlError> {
     let columns = Parser::new(text).all(|parser| parser.columns(None, 0));
     let fields = columns.or_else(|error| match parse_type(text) {
@@ -57,11 +67,17 @@ pub fn parse_schema(text: &str) -> Result<SchemaRef, DdlError> {
 }
 
 /// Parses one type, `ARRAY<STRING>`.
+///
+/// # Errors
+/// The text is no type, or one of too many nested ones.
 pub fn parse_type(text: &str) -> Result<DataType, DdlError> {
     Parser::new(text).all(|parser| parser.data_type(0))
 }
 
 /// Parses what `from_json` takes: a list of columns (a struct) or one type of any kind.
+///
+/// # Errors
+/// The text is neither. The error is that of the reading that came further.
 pub fn parse_schema_or_type(text: &str) -> Result<DataType, DdlError> {
     match parse_schema(text) {
         Ok(schema) => Ok(DataType::Struct(schema.fields().clone())),
@@ -71,90 +87,18 @@ pub fn parse_schema_or_type(text: &str) -> Result<DataType, DdlError> {
     }
 }
 
-/// The schema as Spark prints it: `id string, y struct<z:int>`.
-#[must_use]
-pub fn format_schema(schema: &Schema) -> String {
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| format!("{} {}", format_name(field.name()), format_type(field.data_type())));
-    columns.collect::<Vec<_>>().join(", ")
-}
-
-/// The type as Spark prints it: `array<struct<id:string,n:int>>`. A type that Spark lacks is
-/// shown by Arrow's name for it.
-#[must_use]
-pub fn format_type(data_type: &DataType) -> String {
-    use DataType as T;
-    let name = match data_type {
-        T::Null => "void",
-        T::Boolean => "boolean",
-        T::Int8 => "tinyint",
-        T::Int16 | T::UInt8 => "smallint",
-        T::Int32 | T::UInt16 => "int",
-        T::Int64 | T::UInt32 => "bigint",
-        T::Float32 => "float",
-        T::Float64 => "double",
-        T::Utf8 | T::LargeUtf8 | T::Utf8View => "string",
-        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "binary",
-        T::Date32 | T::Date64 => "date",
-        T::Timestamp(_, Some(_)) => "timestamp",
-        T::Timestamp(_, None) => "timestamp_ntz",
-        T::Duration(_) => "interval day to second",
-        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
-            return format!("decimal({p},{s})");
-        }
-        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => {
-            return format!("array<{}>", format_type(item.data_type()));
-        }
-        T::Struct(fields) => return format!("struct<{}>", format_members(fields)),
-        T::Map(entries, _) => match entries.data_type() {
-            T::Struct(pair) if pair.len() == 2 => {
-                let (key, value) = (pair[0].data_type(), pair[1].data_type());
-                return format!("map<{},{}>", format_type(key), format_type(value));
-            }
-            _ => return data_type.to_string(),
-        },
-        T::Dictionary(_, value) => return format_type(value),
-        _ => return data_type.to_string(),
-    };
-    name.to_owned()
-}
-
-fn format_members(fields: &Fields) -> String {
-    let mut text = String::new();
-    for field in fields {
-        let comma = if text.is_empty() { "" } else { "," };
-        let (name, of) = (format_name(field.name()), format_type(field.data_type()));
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}{name}:{of}");
-    }
-    text
-}
-
-fn format_name(name: &str) -> String {
-    if !name.is_empty() && name.chars().all(is_name_char) {
-        name.to_owned()
-    } else {
-        format!("`{}`", name.replace('`', "``"))
-    }
-}
-
-fn is_name_char(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
 struct Parser<'a> {
     text: &'a str,
     /// Byte position of what comes next.
     at: usize,
     /// Fields that were read.
     fields: usize,
+    keeps_not_null: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parser<'a> {
-        Parser { text, at: 0, fields: 0 }
+        Parser { text, at: 0, fields: 0, keeps_not_null: false }
     }
 
     /// Parses the whole text.
@@ -180,8 +124,8 @@ impl<'a> Parser<'a> {
             let name = self.name()?;
             self.take(':');
             let data_type = self.data_type(depth)?;
-            self.attributes()?;
-            fields.push(Field::new(name, data_type, true));
+            let is_nullable = self.attributes()? || !self.keeps_not_null;
+            fields.push(Field::new(name, data_type, is_nullable));
             if self.peek() == end {
                 return Ok(fields.into());
             }
@@ -194,16 +138,19 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn attributes(&mut self) -> Result<(), DdlError> {
+    /// What may stand after a type; gives whether the column may be null.
+    fn attributes(&mut self) -> Result<bool, DdlError> {
+        let mut is_nullable = true;
         loop {
             let before = self.at;
             match self.word().to_ascii_uppercase().as_str() {
-                "" => return Ok(()),
+                "" => return Ok(is_nullable),
                 "NOT" => {
                     if !self.word().eq_ignore_ascii_case("NULL") {
                         self.at = before;
                         return Err(self.error("NOT NULL"));
                     }
+                    is_nullable = false;
                 }
                 "COMMENT" => self.quoted_text()?,
                 _ => {

@@ -3,11 +3,14 @@
 //! The arithmetic is Howard Hinnant's (`days_from_civil`): a year begins in March, so that the
 //! leap day is the last of its year, and 400 years have 146,097 days.
 
-pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
-pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// Microseconds in a second.
+pub const MICROS_PER_SECOND: i64 = 1_000_000;
+/// Microseconds in a day.
+pub const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// The day number of a date, or `None` where the month or the day does not exist.
-pub(crate) fn days_from_civil(year: i32, month: u32, day: u32) -> Option<i64> {
+/// The days from 1970-01-01 to a date, or `None` where the month or the day does not exist.
+#[must_use]
+pub fn days_from_civil(year: i32, month: u32, day: u32) -> Option<i64> {
     if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
         return None;
     }
@@ -20,8 +23,9 @@ pub(crate) fn days_from_civil(year: i32, month: u32, day: u32) -> Option<i64> {
     Some(era * 146_097 + day_of_era - 719_468)
 }
 
-/// Year, month and day of a day number.
-pub(crate) fn civil_from_days(days: i64) -> (i64, u32, u32) {
+/// Year, month and day of a number of days since 1970-01-01.
+#[must_use]
+pub fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

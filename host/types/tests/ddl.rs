@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use arrow::datatypes::{DataType, TimeUnit};
-use tidemill_codec::{format_schema, parse_schema, parse_schema_or_type, parse_type};
+use tidemill_types::{format_schema, parse_schema, parse_schema_or_type, parse_type};
 
 #[test]
 fn every_type_is_printed_as_spark_prints_it() {

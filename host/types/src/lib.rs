@@ -1,0 +1,16 @@
+//! Spark's types, once: what they are called, how a schema is written, and which day a date is.
+//!
+//! A type of Spark is held as the Arrow type of its columns; this package knows what Spark calls
+//! it. It stands below all others, on both sides of the plugin boundary, and depends on Arrow's
+//! schemas alone.
+
+#![warn(missing_docs)]
+
+pub mod civil;
+mod ddl;
+mod interval;
+mod names;
+
+pub use ddl::{DdlError, parse_columns, parse_schema, parse_schema_or_type, parse_type};
+pub use interval::{Interval, IntervalError};
+pub use names::{UTC, format_schema, format_type, sql_name};

@@ -11,10 +11,10 @@ use arrow::datatypes::{
 };
 use arrow::util::display::array_value_to_string;
 
-use tidemill_types::UTC;
 use crate::text::{
     Fraction, format_f32, format_f64, write_date, write_decimal, write_interval, write_time,
 };
+use tidemill_types::UTC;
 
 /// The text of one value.
 #[must_use]

@@ -15,11 +15,11 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 
-use tidemill_types::{UTC, format_type};
 use crate::text::{
     Fraction, encode_base64, write_date, write_decimal, write_interval, write_json_f32,
     write_json_f64, write_json_string, write_time,
 };
+use tidemill_types::{UTC, format_type};
 
 /// What may be chosen about the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,8 +6,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use tidemill_types::UTC;
 use tidemill_core::ConnectorError;
+use tidemill_types::UTC;
 
 /// Rows of a record batch: enough to make vectorised work pay, few enough to stay in cache. Also
 /// DataFusion's default.

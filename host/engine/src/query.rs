@@ -10,9 +10,13 @@ use serde_json::Value;
 use tidemill_checkpoint::{
     Checkpoint, Disk, MemoryStateStore, OpenOptions, Recovered, StateBackend,
 };
-use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, MemoryBudget, Progress, QueryId, Reservation, Secrets, Source, SourceRange, Trigger, Watermark, WatermarkNode, WatermarkPolicy, WatermarkTracker};
-use tidemill_types::Interval;
+use tidemill_core::{
+    Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, MemoryBudget, Progress,
+    QueryId, Reservation, Secrets, Source, SourceRange, Trigger, Watermark, WatermarkNode,
+    WatermarkPolicy, WatermarkTracker,
+};
 use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead, WatermarkSpec};
+use tidemill_types::Interval;
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use tidemill_types::parse_schema;
 use tidemill_connectors::{OptionText, is_secret_option, names_file, secrets_of};
-use tidemill_core::{Digest, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy, bytes_text, parse_bytes};
-use tidemill_types::{Interval, IntervalError};
+use tidemill_core::{
+    Digest, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy, bytes_text, parse_bytes,
+};
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
+use tidemill_types::parse_schema;
+use tidemill_types::{Interval, IntervalError};
 
 use super::environment::{OptionValue, Text};
 use super::error::JobError;

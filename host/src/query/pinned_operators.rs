@@ -1,8 +1,8 @@
 //! What a checkpoint fixes of the stateful operators.
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::format_schema;
 use tidemill_plan::StatefulOperator;
+use tidemill_types::format_schema;
 
 use super::pinned::both;
 

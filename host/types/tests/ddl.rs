@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow_schema::{DataType, TimeUnit};
 use tidemill_types::{format_schema, parse_schema, parse_schema_or_type, parse_type};
 
 #[test]

@@ -14,7 +14,8 @@ pub(crate) fn schema(ddl: &LitStr) -> Result<TokenStream> {
 }
 
 fn fields(fields: &Fields) -> std::result::Result<TokenStream, String> {
-    let fields = fields.iter().map(|each| field(each)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let fields =
+        fields.iter().map(|each| field(each)).collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(quote!(::std::vec![#(#fields),*]))
 }
 

@@ -7,16 +7,17 @@ use tidemill_tests::{Workbench, plugin, repository};
 use walkdir::WalkDir;
 
 /// Which package may depend on which of ours. The arrows point one way.
-const ARROWS: [(&str, &[&str]); 10] = [
-    ("host/core", &[]),
-    ("host/codec", &[]),
-    ("host/plan", &["tidemill-core", "tidemill-codec"]),
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("host/types", &[]),
+    ("host/core", &["tidemill-types"]),
+    ("host/codec", &["tidemill-types"]),
+    ("host/plan", &["tidemill-types", "tidemill-core", "tidemill-codec"]),
     ("host/checkpoint", &["tidemill-core"]),
-    ("host/plugin", &["tidemill-core"]),
-    ("host/connectors", &["tidemill-core", "tidemill-codec"]),
-    ("host/engine", &["tidemill-core", "tidemill-plan", "tidemill-checkpoint"]),
-    ("plugin-sdk", &["tidemill-plugin-macros"]),
-    ("plugin-sdk/macros", &[]),
+    ("host/plugin", &["tidemill-types", "tidemill-core"]),
+    ("host/connectors", &["tidemill-types", "tidemill-core", "tidemill-codec"]),
+    ("host/engine", &["tidemill-types", "tidemill-core", "tidemill-plan", "tidemill-checkpoint"]),
+    ("plugin-sdk", &["tidemill-types", "tidemill-plugin-macros"]),
+    ("plugin-sdk/macros", &["tidemill-types"]),
     ("xtask", &[]),
 ];
 

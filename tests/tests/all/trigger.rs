@@ -8,8 +8,8 @@ use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 use tidemill_checkpoint::MemoryDisk;
 use tidemill_core::{ConnectorError, RangeReader, ReadLimit, Source, SourceRange, Trigger};
-use tidemill_types::Interval;
 use tidemill_engine::{Outcome, StopSignal};
+use tidemill_types::Interval;
 
 use crate::engine::{Nowhere, Numbers, batches_of, query, query_of};
 

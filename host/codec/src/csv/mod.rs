@@ -22,11 +22,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 pub use options::{CsvOptionError, CsvOptions};
 
-use tidemill_types::format_type;
 use crate::decode::columns::{Column, Values};
 use crate::decode::{ParseMode, shown};
 use crate::malformed::{Malformed, RowError};
 use record::{Cell, Cells, LineEnd, Stop};
+use tidemill_types::format_type;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_types::parse_schema;
+
 use super::record::{self, Cell, Cells, LineEnd, Stop};
 use super::*;
-use crate::{EncodeOptions, JsonEncoder, parse_schema};
+use crate::{EncodeOptions, JsonEncoder};
 
 /// One record a line: the number of its options, `L` for a line or `M` for a file, its bytes in
 /// hexadecimal, and its rows: `|` between them, `,` between cells, `-` for an empty text.

@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::parse_schema;
+use tidemill_types::parse_schema;
 
 const ROUNDS: usize = 30_000;
 

@@ -34,11 +34,11 @@ pub(crate) use options::{Times, boolean, is_english, is_utc, is_utf8, only, pars
 pub(crate) use pattern::TimePattern;
 pub use time::{parse_date, parse_timestamp, parse_timestamp_ntz};
 
-use tidemill_types::format_type;
 use crate::malformed::{Malformed, RowError};
 use columns::{Column, check_type, struct_array};
 use fast::FastPath;
 use slow::{Root, Rows, Value};
+use tidemill_types::format_type;
 use tokens::Text;
 
 /// Bytes that a decoder takes between two calls of `finish`. A column holds at most a few times as

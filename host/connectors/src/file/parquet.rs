@@ -21,8 +21,8 @@ use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
-use tidemill_types::UTC;
 use tidemill_core::ConnectorError;
+use tidemill_types::UTC;
 
 use super::parts::{FilePart, FileSpan, open};
 use crate::malformed::Tally;

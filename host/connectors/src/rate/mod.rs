@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
-use tidemill_types::UTC;
 use tidemill_core::ConnectorError;
+use tidemill_types::UTC;
 
 use crate::options::Options;
 use crate::{ConfigError, SourceConfig};

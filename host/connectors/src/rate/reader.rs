@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use serde::{Deserialize, Serialize};
-use tidemill_types::UTC;
 use tidemill_core::{ConnectorError, RangeReader, RowStream, Slice, SourceRange};
+use tidemill_types::UTC;
 
 use crate::rows::{BATCH_ROWS, record_batch};
 

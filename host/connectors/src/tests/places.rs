@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tidemill_types::parse_schema;
 use tidemill_core::{OutputMode, ReadLimit, Sink, Slice};
+use tidemill_types::parse_schema;
 
 use super::{context, open, sink_config, source_config, temp};
 use crate::contract::{

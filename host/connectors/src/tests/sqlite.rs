@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tidemill_codec::{JsonDecoder, JsonOptions};
-use tidemill_types::parse_schema;
 use tidemill_core::{Abandoned, OutputMode, Sink};
+use tidemill_types::parse_schema;
 
 use super::{context, sink_config, sink_refusal, temp};
 use crate::contract::delivery;

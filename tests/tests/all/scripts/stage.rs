@@ -18,11 +18,11 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tidemill::job::Job;
 use tidemill::query::{PrepareError, Prepared, Shared};
-use tidemill_types::parse_schema;
 use tidemill_connectors::ConsoleOutput;
 use tidemill_core::{EventTimeProgress, Progress, StateProgress};
 use tidemill_engine::{EngineError, Outcome as Ended, QueryEvent, StopSignal};
 use tidemill_tests::{Finished, Workbench};
+use tidemill_types::parse_schema;
 use toml::Table;
 
 use super::expectation::{Batch, FIGURES, Figure, Outcome, seconds};

@@ -12,8 +12,8 @@ use arrow::array::{
     StructArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit, TimestampMicrosecondType};
-use tidemill_types::format_type;
 use tidemill_core::ConnectorError;
+use tidemill_types::format_type;
 
 use super::super::parts::FilePart;
 use crate::malformed::{Place, Tally};

@@ -98,9 +98,17 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
         self.growth.tame(&mut arguments.args)?;
-        let sizes = self.growth.sizes(&arguments.args, rows)?;
         let are_constant =
             arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let limit = BLOCK_BYTES_MAX.min(made::left());
+        // Mostly all values of a block are together less than one may have.
+        if !are_constant
+            && let Some(most) = self.growth.most(&arguments.args, rows)
+            && most <= VALUE_BYTES_MAX.min(limit / 4)
+        {
+            return self.in_blocks(&arguments, &[rows], limit);
+        }
+        let sizes = self.growth.sizes(&arguments.args, rows)?;
         if self.growth == Growth::Compared {
             self.check_cells(&sizes, rows)?;
             return self.inner.inner().invoke_with_args(arguments);
@@ -108,7 +116,6 @@ impl ScalarUDFImpl for Bounded {
         if are_constant {
             return self.constant(sizes.of(0), arguments);
         }
-        let limit = BLOCK_BYTES_MAX.min(made::left());
         let blocks = self.blocks(&sizes, rows, limit)?;
         self.in_blocks(&arguments, &blocks, limit)
     }

@@ -67,6 +67,9 @@ pub(super) fn growth_of(function: &str) -> Option<Growth> {
     })
 }
 
+/// Arguments up to which the text between the others is there once.
+const JOINED_ONCE: usize = 3;
+
 /// A number of bytes or cells for each row.
 pub(super) enum Sizes {
     /// The same for all.
@@ -159,7 +162,8 @@ impl Growth {
                     let count: u64 = values.iter().map(|sizes| sizes.of(row)).sum();
                     let longest = between.of(row).max(first.of(row));
                     let is_list = values.iter().any(|sizes| sizes.of(row) > 1);
-                    let joints = if is_list { count.saturating_mul(longest) } else { 0 };
+                    let joins_many = is_list || arguments.len() > JOINED_ONCE;
+                    let joints = if joins_many { count.saturating_mul(longest) } else { 0 };
                     all.of(row).saturating_mul(2).saturating_add(joints)
                 })
             }
@@ -168,6 +172,24 @@ impl Growth {
                 Sizes::each(&[&all], rows, |row| all.of(row).saturating_mul(factor as u64))
             }
         })
+    }
+
+    /// Bytes of all results together, and not less, where the arguments' buffers tell them without a
+    /// look at each row.
+    pub(super) fn most(self, arguments: &[ColumnarValue], rows: usize) -> Option<u64> {
+        let factor = match self {
+            Growth::Times(factor) => factor as u64,
+            // Of what is no list, each argument is there once, or a second time between two others.
+            Growth::Joined if arguments.len() <= JOINED_ONCE => 2,
+            _ => return None,
+        };
+        let bytes = |argument: &ColumnarValue| match argument {
+            ColumnarValue::Array(values) => column_bytes_of(values),
+            ColumnarValue::Scalar(value) if value.data_type().is_nested() => None,
+            ColumnarValue::Scalar(value) => Some((value.size() as u64).saturating_mul(rows as u64)),
+        };
+        let all = arguments.iter().map(bytes).sum::<Option<u64>>()?;
+        Some(all.saturating_mul(factor))
     }
 
     /// Takes numbers that functions reckon with into a range in which that does not overflow: nothing is
@@ -290,6 +312,22 @@ fn bytes_in(values: &ArrayRef, row: usize) -> u64 {
             }
         }
         other => other.primitive_width().unwrap_or(8) as u64,
+    }
+}
+
+/// Bytes of all values of a column of texts or numbers; `None` for others.
+fn column_bytes_of(values: &ArrayRef) -> Option<u64> {
+    let spanned = |first: i64, last: i64| u64::try_from(last - first).ok();
+    match values.data_type() {
+        DataType::Utf8 => {
+            let offsets = values.as_string::<i32>().value_offsets();
+            spanned(i64::from(*offsets.first()?), i64::from(*offsets.last()?))
+        }
+        DataType::LargeUtf8 => {
+            let offsets = values.as_string::<i64>().value_offsets();
+            spanned(*offsets.first()?, *offsets.last()?)
+        }
+        plain => Some((plain.primitive_width()? * values.len()) as u64),
     }
 }
 

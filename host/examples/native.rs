@@ -14,8 +14,8 @@ use arrow::error::ArrowError;
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
 use tidemill_core::{
-    BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance, FunctionKind,
-    FunctionSignature, PluginError, PluginFailure, PluginModule, PluginRows, PluginUsage,
+    BatchContext, Digest, FunctionInstance, FunctionKind, FunctionSignature, PluginError,
+    PluginFailure, PluginModule, PluginRows,
 };
 use tidemill_engine::{QueryEvent, StopSignal};
 
@@ -74,20 +74,6 @@ impl PluginModule for Orders {
         _: SchemaRef,
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
         Ok(Box::new(Normalise))
-    }
-
-    fn foreach_batch<'a>(
-        &'a self,
-        function: &'a str,
-        _: &'a BatchContext,
-        _: Arc<dyn BatchHost>,
-        _: FrameHandle,
-    ) -> BoxFuture<'a, Result<(), PluginError>> {
-        Box::pin(async move { Err(failed(function, "it has no handlers".to_owned())) })
-    }
-
-    fn usage(&self) -> PluginUsage {
-        PluginUsage::default()
     }
 }
 

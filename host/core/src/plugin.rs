@@ -98,30 +98,54 @@ pub trait PluginModule: Send + Sync {
     fn output_schema(&self, function: &str, input: SchemaRef) -> Result<SchemaRef, PluginError>;
 
     /// A fresh instance for the scalar or transform `function`, with no memory of earlier batches.
-    /// Blocks for as long as its calls run: never call it on a thread that serves I/O.
+    /// Blocks for as long as its calls run: never call it on a thread that serves I/O. By itself the
+    /// plugin has none.
     fn open(
         &self,
         function: &str,
         context: &BatchContext,
         input: SchemaRef,
-    ) -> Result<Box<dyn FunctionInstance>, PluginError>;
+    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
+        let _ = input;
+        Err(none_of_its_kind(self.name(), function, context, "scalars or transforms"))
+    }
 
     /// Calls a foreach_batch handler with `batch`, a frame of `host`. It computes between its waits:
-    /// drive it on a thread that serves no I/O.
+    /// drive it on a thread that serves no I/O. By itself the plugin has none.
     fn foreach_batch<'a>(
         &'a self,
         function: &'a str,
         context: &'a BatchContext,
         host: Arc<dyn BatchHost>,
         batch: FrameHandle,
-    ) -> BoxFuture<'a, Result<(), PluginError>>;
+    ) -> BoxFuture<'a, Result<(), PluginError>> {
+        let _ = (host, batch);
+        let error = none_of_its_kind(self.name(), function, context, "handlers");
+        Box::pin(async move { Err(error) })
+    }
 
-    /// Calls since the module was loaded.
-    fn usage(&self) -> PluginUsage;
+    /// Calls since the module was loaded. Nothing where the plugin does not count.
+    fn usage(&self) -> PluginUsage {
+        PluginUsage::default()
+    }
 
     /// The same for each function that was called. Empty where the plugin does not tell.
     fn usage_by_function(&self) -> Vec<(String, PluginUsage)> {
         Vec::new()
+    }
+}
+
+fn none_of_its_kind(
+    plugin: &str,
+    function: &str,
+    context: &BatchContext,
+    kind: &str,
+) -> PluginError {
+    PluginError {
+        plugin: plugin.to_owned(),
+        function: function.to_owned(),
+        batch: Some(context.batch),
+        failure: PluginFailure::Signature(format!("it has no {kind}")),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::module::{Inner, Module, UsageCounters};
 use crate::state::GuestLog;
-use crate::text::{shortened, shortened_copy, shortened_problem};
+use crate::text::{shortened, shortened_problem};
 
 /// What a job says of a plugin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -255,7 +255,7 @@ fn describe(
     for function in &functions {
         let name = &function.name;
         if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            let name = shortened_copy(name).escape_debug().to_string();
+            let name = shortened(name).escape_debug().to_string();
             let reason = format!(
                 "it has a function with the name \"{name}\"; a name has at most {NAME_BYTES_MAX} \
                  bytes, and no control characters"

@@ -11,7 +11,7 @@ use crate::limits::{
     FRAMES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, MemoryLimit, NAME_BYTES_MAX, OUTPUT_BYTES_MAX,
     OutOfMemory, STATEMENT_BYTES_MAX,
 };
-use crate::text::shortened_copy;
+use crate::text::shortened;
 
 /// Target of the log line by which the SDK tells of a panic: the place, a line break, the message.
 const PANIC_TARGET: &str = "tidemill::panic";
@@ -75,7 +75,7 @@ fn innermost(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
     let name = frames.first().and_then(|frame| frame.func_name());
     // Cut before it is taken apart: the name is whatever the file says.
-    let name = name.map(shortened_copy);
+    let name = name.map(shortened);
     name.map_or_else(String::new, |name| format!(" in {:#}", rustc_demangle::demangle(&name)))
 }
 
@@ -102,17 +102,17 @@ impl GuestLog {
     pub(crate) fn write(&mut self, level: Level, target: &str, message: &str) {
         if target == PANIC_TARGET {
             let (place, message) = message.split_once('\n').unwrap_or(("", message));
-            self.panic = Some((shortened_copy(place), shortened_copy(message)));
+            self.panic = Some((shortened(place), shortened(message)));
             return;
         }
         self.lines = self.lines.saturating_add(1);
         match self.lines.cmp(&(LOG_LINES_MAX + 1)) {
             std::cmp::Ordering::Less => {
-                self.emit(level, &shortened_copy(target), &shortened_copy(message));
+                self.emit(level, &shortened(target), &shortened(message));
             }
             std::cmp::Ordering::Equal => self.emit(
                 Level::Warn,
-                &shortened_copy(target),
+                &shortened(target),
                 &format!("more than {LOG_LINES_MAX} lines in one call; the others are dropped"),
             ),
             std::cmp::Ordering::Greater => {}
@@ -186,7 +186,7 @@ impl Bridge {
         let plugin = &self.plugin;
         let granted = self.targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let granted = if granted.is_empty() { "none".to_owned() } else { granted };
-        let target = shortened_copy(target);
+        let target = shortened(target);
         Err(Failure::BadInput(format!(
             "target \"{target}\" is not granted to plugin \"{plugin}\" (granted: {granted}); add \
              it to `targets` of [plugin.{plugin}] in the job"

@@ -8,13 +8,9 @@ use tidemill_core::{PluginFailure, RefusedRow, printable};
 use crate::error::LoadProblem;
 use crate::limits::TEXT_BYTES_MAX;
 
-/// The text, or its beginning with a note.
-pub(crate) fn shortened(text: String) -> String {
-    shortened_copy(&text)
-}
-
-/// The same for a borrowed text, of which no more than the bound is copied.
-pub(crate) fn shortened_copy(text: &str) -> String {
+/// The text, or its beginning with a note. No more than the bound is copied.
+pub(crate) fn shortened(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
     // No more than the bound is looked at; what is written out may make it longer.
     let note = format!("… (cut; it has {} bytes)", text.len());
     let begun = printable(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
@@ -75,12 +71,12 @@ mod tests {
         let cut = shortened(long);
         assert!(cut.len() <= TEXT_BYTES_MAX);
         assert!(cut.starts_with("üü") && cut.ends_with("ü… (cut; it has 32768 bytes)"), "{cut}");
-        assert_eq!(shortened("short".to_owned()), "short");
+        assert_eq!(shortened("short"), "short");
     }
 
     #[test]
     fn a_text_is_no_command_to_a_terminal() {
-        assert_eq!(shortened("\u{1b}[2J".to_owned()), "\\u{1b}[2J");
+        assert_eq!(shortened("\u{1b}[2J"), "\\u{1b}[2J");
         let long = shortened("\u{1b}".repeat(TEXT_BYTES_MAX - 1));
         assert!(
             long.len() <= TEXT_BYTES_MAX && long.ends_with("(cut; it has 16383 bytes)"),

@@ -136,29 +136,6 @@ mod tests {
         fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
             Ok(input)
         }
-
-        fn open(
-            &self,
-            _: &str,
-            _: &BatchContext,
-            _: SchemaRef,
-        ) -> Result<Box<dyn FunctionInstance>, PluginError> {
-            unreachable!("it has no functions")
-        }
-
-        fn foreach_batch<'a>(
-            &'a self,
-            _: &'a str,
-            _: &'a BatchContext,
-            _: Arc<dyn BatchHost>,
-            _: FrameHandle,
-        ) -> BoxFuture<'a, Result<(), PluginError>> {
-            unreachable!("it has no functions")
-        }
-
-        fn usage(&self) -> PluginUsage {
-            PluginUsage::default()
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! synced, a query of the whole engine ends with the rows of an undisturbed run.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tidemill::job::Job;
@@ -56,9 +56,7 @@ fn start(
     let job = Job::read(job, &[]).unwrap();
     let prepared = runtime.block_on(Prepared::new(job, &shared));
     let mut prepared = prepared.map_err(|error| error.to_string())?;
-    if unfinished != Unfinished::Run {
-        prepared.settle(unfinished).map_err(|error| error.to_string())?;
-    }
+    prepared.settle(unfinished).map_err(|error| error.to_string())?;
     let query = prepared.start(StopSignal::new(), on_event);
     let mut query = query.map_err(|error| error.to_string())?;
     query.run().map(drop).map_err(|error| error.to_string())
@@ -77,19 +75,33 @@ pub(crate) fn rows(tables: &MemoryTables) -> Vec<String> {
     rows
 }
 
+/// A run that nothing went wrong in, and the job to run again.
+pub(crate) struct Undisturbed {
+    pub(crate) job: PathBuf,
+    /// What the sink has in the end.
+    pub(crate) expected: Vec<String>,
+    /// Operations of the disk that it took.
+    pub(crate) operations: u64,
+    /// Where the job lies, as long as that is used.
+    pub(crate) _bench: Workbench,
+}
+
+/// Runs the job over so many files of orders.
+pub(crate) fn undisturbed(files: u64) -> Undisturbed {
+    let bench = Workbench::new();
+    let job = bench.write("job.toml", JOB);
+    write_orders(&bench, 0, files, 40);
+    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
+    assert!(run(&job, &disk, &tables));
+    let (expected, operations) = (rows(&tables), disk.operations());
+    Undisturbed { job, expected, operations, _bench: bench }
+}
+
 #[test]
 fn a_power_cut_at_any_operation_of_the_disk_loses_and_doubles_nothing() {
     let _alone = crate::planning();
-    let bench = Workbench::new();
-    let job = bench.write("job.toml", JOB);
-    write_orders(&bench, 0, 5, 40);
-
-    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
-    assert!(run(&job, &disk, &tables));
-    let expected = rows(&tables);
+    let Undisturbed { job, expected, operations, _bench } = undisturbed(5);
     assert!(expected.len() > 5, "{expected:?}");
-
-    let operations = disk.operations();
     assert!(operations > 10);
     for operation in 0..operations {
         let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
@@ -122,12 +134,7 @@ fn counting(adopted: &Arc<Mutex<u32>>) -> Box<dyn FnMut(QueryEvent<'_>) + Send> 
 #[test]
 fn any_copy_of_the_checkpoint_goes_on_without_loss_or_is_refused() {
     let _alone = crate::planning();
-    let bench = Workbench::new();
-    let job = bench.write("job.toml", JOB);
-    write_orders(&bench, 0, 5, 40);
-    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
-    assert!(run(&job, &disk, &tables));
-    let expected = rows(&tables);
+    let Undisturbed { job, expected, _bench, .. } = undisturbed(5);
 
     let (mut goes_on, mut refused) = (0, 0);
     for moment in 0.. {
@@ -200,12 +207,7 @@ fn a_power_cut_and_then_an_older_copy_of_the_checkpoint_lose_and_double_nothing(
 #[test]
 fn a_batch_that_landed_is_not_planned_anew() {
     let _alone = crate::planning();
-    let bench = Workbench::new();
-    let job = bench.write("job.toml", JOB);
-    write_orders(&bench, 0, 4, 40);
-    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
-    assert!(run(&job, &disk, &tables));
-    let (expected, operations) = (rows(&tables), disk.operations());
+    let Undisturbed { job, expected, operations, _bench } = undisturbed(4);
     let checkpoint = Job::read(&job, &[]).unwrap().checkpoint;
 
     let mut refused = 0;

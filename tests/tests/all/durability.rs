@@ -6,7 +6,7 @@ use tidemill_checkpoint::{Crash, MemoryDisk};
 use tidemill_connectors::MemoryTables;
 use tidemill_tests::{Workbench, write_orders};
 
-use crate::crash_points::{JOB, rows, run};
+use crate::crash_points::{Undisturbed, rows, run, undisturbed};
 use crate::orders::{JOB as ORDERS, bench};
 
 /// Kills of a process, each followed by power cuts during the next start: all pairs in a long run,
@@ -19,12 +19,7 @@ const STARTED: u64 = 30;
 #[test]
 fn a_power_cut_after_a_kill_and_a_start_loses_and_doubles_nothing() {
     let _alone = crate::planning();
-    let bench = Workbench::new();
-    let job = bench.write("job.toml", JOB);
-    write_orders(&bench, 0, 5, 40);
-    let (disk, tables) = (MemoryDisk::new(), MemoryTables::default());
-    assert!(run(&job, &disk, &tables));
-    let (expected, operations) = (rows(&tables), disk.operations());
+    let Undisturbed { job, expected, operations, _bench } = undisturbed(5);
     let step = if std::env::var_os("TIDEMILL_LONG").is_some() { 1 } else { PAIRS_LEFT_OUT };
     let mut played = 0;
     for killed_at in 0..operations {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{
-    BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance, FunctionKind,
-    FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage,
+    BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionKind, FunctionSignature,
+    PluginError, PluginFailure, PluginModule,
 };
 
 /// The name of the plugin in a job.
@@ -54,15 +54,6 @@ impl PluginModule for NativeHandler {
         Ok(input)
     }
 
-    fn open(
-        &self,
-        _: &str,
-        _: &BatchContext,
-        _: SchemaRef,
-    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
-        unreachable!("the plugin has a handler alone")
-    }
-
     fn foreach_batch<'a>(
         &'a self,
         function: &'a str,
@@ -79,9 +70,5 @@ impl PluginModule for NativeHandler {
                 failure,
             })
         })
-    }
-
-    fn usage(&self) -> PluginUsage {
-        PluginUsage::default()
     }
 }

@@ -11,10 +11,9 @@ use futures::StreamExt;
 use serde_json::Value;
 use tidemill_checkpoint::MemoryStateStore;
 use tidemill_core::{
-    Attempt, BatchContext, BatchHost, BatchId, BatchSpec, BoxFuture, ConnectorError, Digest,
-    FrameHandle, FunctionInstance, FunctionKind, FunctionSignature, MemoryBudget, PluginError,
-    PluginFailure, PluginModule, PluginRows, PluginUsage, QueryId, RangeReader, RowStream, Slice,
-    SourceRange, Watermark,
+    Attempt, BatchContext, BatchId, BatchSpec, ConnectorError, Digest, FunctionInstance,
+    FunctionKind, FunctionSignature, MemoryBudget, PluginError, PluginModule, PluginRows, QueryId,
+    RangeReader, RowStream, Slice, SourceRange, Watermark,
 };
 use tidemill_plan::{BatchRun, PlannedQuery, QueryMemory, ReadAhead, SourceTable, Step, StepKind};
 
@@ -77,26 +76,6 @@ impl PluginModule for Tickets {
         _: SchemaRef,
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
         Ok(Box::new(Ticket(Arc::clone(&self.next))))
-    }
-
-    fn foreach_batch<'a>(
-        &'a self,
-        function: &'a str,
-        _: &'a BatchContext,
-        _: Arc<dyn BatchHost>,
-        _: FrameHandle,
-    ) -> BoxFuture<'a, Result<(), PluginError>> {
-        let error = PluginError {
-            plugin: "tickets".to_owned(),
-            function: function.to_owned(),
-            batch: None,
-            failure: PluginFailure::Fatal("it has no handlers".to_owned()),
-        };
-        Box::pin(async move { Err(error) })
-    }
-
-    fn usage(&self) -> PluginUsage {
-        PluginUsage::default()
     }
 }
 

@@ -8,6 +8,8 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
 
+use crate::memory::column_bytes;
+
 /// What makes a lot of a little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Growth {
@@ -184,7 +186,12 @@ impl Growth {
             _ => return None,
         };
         let bytes = |argument: &ColumnarValue| match argument {
-            ColumnarValue::Array(values) => column_bytes_of(values),
+            ColumnarValue::Array(values) => {
+                let kind = values.data_type();
+                let is_flat = matches!(kind, DataType::Utf8 | DataType::LargeUtf8)
+                    || kind.primitive_width().is_some();
+                is_flat.then(|| column_bytes(values))
+            }
             ColumnarValue::Scalar(value) if value.data_type().is_nested() => None,
             ColumnarValue::Scalar(value) => Some((value.size() as u64).saturating_mul(rows as u64)),
         };
@@ -312,22 +319,6 @@ fn bytes_in(values: &ArrayRef, row: usize) -> u64 {
             }
         }
         other => other.primitive_width().unwrap_or(8) as u64,
-    }
-}
-
-/// Bytes of all values of a column of texts or numbers; `None` for others.
-fn column_bytes_of(values: &ArrayRef) -> Option<u64> {
-    let spanned = |first: i64, last: i64| u64::try_from(last - first).ok();
-    match values.data_type() {
-        DataType::Utf8 => {
-            let offsets = values.as_string::<i32>().value_offsets();
-            spanned(i64::from(*offsets.first()?), i64::from(*offsets.last()?))
-        }
-        DataType::LargeUtf8 => {
-            let offsets = values.as_string::<i64>().value_offsets();
-            spanned(*offsets.first()?, *offsets.last()?)
-        }
-        plain => Some((plain.primitive_width()? * values.len()) as u64),
     }
 }
 

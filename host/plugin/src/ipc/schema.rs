@@ -13,7 +13,7 @@ use arrow::ipc::{self as fb, Message, MessageHeader};
 
 use super::message::framed;
 use crate::limits::{COLUMNS_MAX, SCHEMA_BYTES_MAX};
-use crate::text::shortened_copy;
+use crate::text::shortened;
 
 /// A schema of a message of its own.
 pub(crate) fn decode_schema(message: &[u8]) -> Result<SchemaRef, String> {
@@ -60,8 +60,8 @@ impl Columns {
             Some(_) => Err("a dictionary: only plain columns cross the boundary".to_owned()),
             None => self.data_type(field),
         };
-        let data_type = data_type
-            .map_err(|reason| format!("column \"{}\" is {reason}", shortened_copy(name)))?;
+        let data_type =
+            data_type.map_err(|reason| format!("column \"{}\" is {reason}", shortened(name)))?;
         Ok(Field::new(name, data_type, field.nullable()))
     }
 

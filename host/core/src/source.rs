@@ -154,6 +154,12 @@ pub trait PayloadDecoder: Send {
 
 /// Reads ranges. Shared by the threads of a plan.
 pub trait RangeReader: Send + Sync {
+    /// Whether reading may wait for others: a broker, or rows that are not there yet. What never
+    /// does is read by the threads that compute.
+    fn may_wait(&self) -> bool {
+        true
+    }
+
     /// The rows of one slice of `range`, in record batches of about 8,192 rows.
     ///
     /// `projection` holds indices into the source's schema, ascending; the record batches have

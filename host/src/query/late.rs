@@ -27,6 +27,10 @@ impl LateReader {
 }
 
 impl RangeReader for LateReader {
+    fn may_wait(&self) -> bool {
+        self.reader.get().is_none_or(|reader| reader.may_wait())
+    }
+
     fn read(
         &self,
         range: &SourceRange,

@@ -160,6 +160,11 @@ struct FileReader {
 }
 
 impl RangeReader for FileReader {
+    /// A file's bytes come from the system, which has no way to wait for them elsewhere.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     fn read(
         &self,
         range: &SourceRange,

@@ -50,6 +50,10 @@ impl RateParts {
 pub(crate) struct RateReader;
 
 impl RangeReader for RateReader {
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     fn read(
         &self,
         range: &SourceRange,

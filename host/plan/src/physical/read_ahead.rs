@@ -5,9 +5,10 @@
 //!  batch n + 1                    read ───────────▶ compute (reads on) ──▶ deliver, commit
 //! ```
 //!
-//! A source may have to wait for rows, for minutes where its place is slow. So no reading is done
-//! by the threads that compute: as many of them could wait as there are, and the query would stand
-//! still.
+//! A source may have to wait for rows, for minutes where its place is slow. Such reading is not
+//! done by the threads that compute: as many of them could wait as there are, and the query would
+//! stand still. A reader that never waits is read where its rows are computed, [`read_here`]: a
+//! block that does not cross to another thread is still in the processor's cache.
 //!
 //! Reading depends on a range alone, not on watermark, time or state: so it may begin before the
 //! batch does, once its range is fixed.
@@ -103,13 +104,66 @@ pub(super) fn read_blocking(
 ) -> Result<SendableRecordBatchStream> {
     let (sender, receiver) = channel(AHEAD_BLOCKS);
     let ahead = Ahead { sender, memory: memory.reserve(HOLDER) };
-    spawn_blocking(move || ahead.read(open, &span))
+    spawn_blocking(move || ahead.read(Reading::new(open, span)))
         .map_err(|error| DataFusionError::External(Box::new(error)))?;
     let rows = stream::unfold(receiver, |mut receiver| async move {
         let (block, _): Passed = receiver.recv().await?;
         Some((block, receiver))
     });
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+}
+
+/// Reads on the thread that asks for rows, from the first time it does.
+pub(super) fn read_here(
+    schema: SchemaRef,
+    open: impl FnOnce() -> Result<Blocks> + Send + 'static,
+    span: Span,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(Reading::new(open, span))))
+}
+
+/// The blocks of a partition, which is opened for the first one. It ends after an error, and a
+/// panic is one.
+struct Reading<O> {
+    state: State<O>,
+    span: Span,
+}
+
+enum State<O> {
+    Unopened(O),
+    Open(Blocks),
+    Ended,
+}
+
+impl<O: FnOnce() -> Result<Blocks>> Reading<O> {
+    fn new(open: O, span: Span) -> Reading<O> {
+        Reading { state: State::Unopened(open), span }
+    }
+}
+
+impl<O: FnOnce() -> Result<Blocks>> Iterator for Reading<O> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        let read = || -> Result<Option<(RecordBatch, Blocks)>> {
+            let mut blocks = match state {
+                State::Unopened(open) => open()?,
+                State::Open(blocks) => blocks,
+                State::Ended => return Ok(None),
+            };
+            Ok(blocks.next().transpose()?.map(|block| (block, blocks)))
+        };
+        let read = catch_unwind(AssertUnwindSafe(|| self.span.in_scope(read)));
+        match read.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+            Ok(Some((block, blocks))) => {
+                self.state = State::Open(blocks);
+                Some(Ok(block))
+            }
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
 }
 
 /// The end of a queue at which a thread reads.
@@ -119,27 +173,10 @@ struct Ahead {
 }
 
 impl Ahead {
-    fn read(&self, open: impl FnOnce() -> Result<Blocks>, span: &Span) {
-        let mut open = Some(open);
-        let mut blocks: Option<Blocks> = None;
-        let mut next = || -> Option<Result<RecordBatch>> {
-            if let Some(open) = open.take() {
-                match open() {
-                    Ok(opened) => blocks = Some(opened),
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-            blocks.as_mut()?.next()
-        };
-        loop {
-            let block = catch_unwind(AssertUnwindSafe(|| span.in_scope(&mut next)));
-            let Some(block) = block.unwrap_or_else(|panic| Some(Err(panicked(panic.as_ref()))))
-            else {
-                return;
-            };
-            let is_last = block.is_err();
+    fn read(&self, blocks: impl Iterator<Item = Result<RecordBatch>>) {
+        for block in blocks {
             // Who does not want the rows any more hangs up.
-            if !self.pass(block) || is_last {
+            if !self.pass(block) {
                 return;
             }
         }

@@ -24,7 +24,7 @@ use tracing::debug_span;
 
 use super::decode::JsonValue;
 use super::properties::{leaf, plain};
-use super::read_ahead::{Blocks, ReadAhead, read_blocking};
+use super::read_ahead::{Blocks, ReadAhead, read_blocking, read_here};
 use crate::definition::ValueFormat;
 use crate::{PlanError, RunningBatch, SourceTable};
 
@@ -186,6 +186,9 @@ impl StreamScanExec {
         let (number, source) = (batch.spec().batch.0, self.source.clone());
         let span = debug_span!(target: TRACE_TARGET, "read", batch = number, source, partition);
         let read = self.read(range, partition);
+        if !self.reader.may_wait() {
+            return Ok(read_here(self.schema(), read, span).boxed());
+        }
         Ok(read_blocking(self.schema(), read, span, batch.memory())?.boxed())
     }
 }

@@ -15,8 +15,9 @@ use tidemill_core::{OutputMode, WatermarkPolicy};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name, unbounded,
 };
-use crate::sql::{BatchTime, PluginScalar};
+use crate::sql::PluginScalar;
 use crate::{PlanError, QueryDefinition};
+use tidemill_functions::BatchTime;
 
 /// The streaming tables of a query.
 pub(crate) struct Streams {

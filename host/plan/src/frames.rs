@@ -28,7 +28,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::logical::{as_spark, close_large, open_large};
+use crate::logical::{as_spark, close_large, expand_generators, open_large};
 use crate::memory::out_of_memory;
 use crate::physical::{leaf, measured, plain};
 use crate::sql::{self, Names, QuerySize};
@@ -161,7 +161,8 @@ async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionConte
         context.register_table(table.name.as_str(), Arc::new(provider))?;
     }
     let parsed = sql::parse_query(text, &names, &sql::Refusals::default())?;
-    let plan = as_spark(context.state().statement_to_plan(parsed.statement).await?)?;
+    let plan = context.state().statement_to_plan(parsed.statement).await?;
+    let plan = as_spark(plan).and_then(expand_generators)?;
     Ok((context, plan))
 }
 
@@ -175,7 +176,7 @@ async fn physical_plan(
     let closed = close_large(plan)?;
     let plan = state.optimize(closed.as_ref().unwrap_or(plan))?;
     let plan = if closed.is_some() { open_large(plan)? } else { plan };
-    sql::check_constants(&plan)?;
+    tidemill_functions::check_constants(&plan)?;
     let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
     // A join gives rows for long without asking its inputs for more: whoever runs it has to be able
     // to end it.

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{
@@ -25,6 +25,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SpillFile, TempFileFactory};
 use tempfile::NamedTempFile;
 use tidemill_core::{MemoryBudget, MemoryScope, Reservation};
+use tidemill_functions::column_bytes;
 
 use crate::PlanError;
 
@@ -110,12 +111,6 @@ fn runtime(pool: Arc<Pool>, files: Arc<dyn TempFileFactory>) -> Result<RuntimeEn
 #[must_use]
 pub fn block_bytes(rows: &RecordBatch) -> u64 {
     rows.columns().iter().map(column_bytes).sum()
-}
-
-/// The same for a column.
-pub(crate) fn column_bytes(column: &ArrayRef) -> u64 {
-    let slice = column.to_data().get_slice_memory_size();
-    slice.unwrap_or_else(|_| column.get_array_memory_size()) as u64
 }
 
 /// Finds the refusal of memory at the ground of an error of DataFusion, as text.

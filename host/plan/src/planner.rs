@@ -20,8 +20,8 @@ use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, PluginTransform, as_spark, close_large, distinct_last,
-    expand_windows, extract_calls, gives_rows_once, grouping_columns, limit_streams,
-    number_watermarks, open_large,
+    expand_generators, expand_windows, extract_calls, gives_rows_once, grouping_columns,
+    limit_streams, number_watermarks, open_large,
 };
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
@@ -77,7 +77,7 @@ impl PlannedQuery {
         let result = infer_filters(optimise(&state, &result)?)?;
         let result = optimise(&state, &result)?;
         let result = if has_closed { open_large(result)? } else { result };
-        sql::check_constants(&result)
+        tidemill_functions::check_constants(&result)
             .map_err(|error| PlanError::Invalid(error.strip_backtrace()))?;
         let logical = extract_calls(result)?;
         let logical = plan_joins(logical, &streams).await?;
@@ -129,12 +129,14 @@ impl Planner {
         }
         for function in sql::plugin_functions(module)? {
             let name = function.name();
-            if self.context.state().scalar_functions().contains_key(name) {
+            let is_known = self.context.state().scalar_functions().contains_key(name);
+            if is_known || tidemill_functions::find(name).is_some() {
                 return Err(PlanError::Invalid(format!(
                     "plugin \"{}\": there is a function {name}() already, built in or of another plugin; give the scalar another name",
                     module.name()
                 )));
             }
+            self.names.add_plugin_function(name);
             self.context.register_udf(function);
         }
         Ok(())
@@ -224,7 +226,10 @@ impl Planner {
         let Parsed { statement, size } =
             sql::parse_query(text, &self.names, &self.refusals).map_err(in_step)?;
         let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        let plan = as_spark(plan).and_then(distinct_last).and_then(expand_windows);
+        let plan = as_spark(plan)
+            .and_then(expand_generators)
+            .and_then(distinct_last)
+            .and_then(expand_windows);
         Ok((plan.map_err(in_step)?, size))
     }
 

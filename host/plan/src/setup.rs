@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::{Optimizer, OptimizerRule};
-use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion_spark::SessionStateBuilderSpark;
-
 use crate::logical::OuterJoins;
 use crate::sql;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::functions::core::planner::CoreFunctionPlanner;
+use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
+use datafusion::functions_nested::planner::FieldAccessPlanner;
+use datafusion::functions_window::planner::WindowFunctionPlanner;
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::prelude::{SessionConfig, SessionContext};
 
 /// Rows in a record batch, about.
 const BATCH_ROWS: usize = 8_192;
@@ -30,19 +34,23 @@ pub(crate) fn batch_sql() -> SessionContext {
 }
 
 fn builder(config: SessionConfig) -> SessionStateBuilder {
-    let mut builder = SessionStateBuilder::new()
-        .with_config(config)
-        .with_default_features()
-        .with_spark_features();
     let bounded = |rule: Arc<dyn OptimizerRule + Send + Sync>| match OuterJoins::replaces(&rule) {
         true => Arc::new(OuterJoins(rule)),
         false => rule,
     };
     let rules = Optimizer::new().rules.into_iter().map(bounded).collect();
-    builder = builder.with_optimizer_rules(rules);
     // The first planner that takes an operator has it.
-    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(sql::Operators));
-    builder
+    let planners: Vec<Arc<dyn ExprPlanner>> = vec![
+        Arc::new(sql::Operators),
+        Arc::new(FieldAccessPlanner),
+        Arc::new(CoreFunctionPlanner::default()),
+        Arc::new(AggregateFunctionPlanner),
+        Arc::new(WindowFunctionPlanner),
+    ];
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_optimizer_rules(rules)
+        .with_expr_planners(planners)
 }
 
 fn config() -> SessionConfig {
@@ -58,6 +66,8 @@ fn config() -> SessionConfig {
     options.optimizer.enable_leaf_expression_pushdown = false;
     // Spark compares names without regard to case, and keeps how they are written.
     options.sql_parser.enable_ident_normalization = false;
+    // A number with a point is a DECIMAL.
+    options.sql_parser.parse_float_as_decimal = true;
     // Spark's: first where the order ascends, last where it descends.
     "nulls_min".clone_into(&mut options.sql_parser.default_null_ordering);
     // Rows cross to plugins and sinks as plain strings.
@@ -66,18 +76,27 @@ fn config() -> SessionConfig {
     config
 }
 
-/// The functions of ours that every session knows.
+/// Spark's functions, and no others.
 pub(crate) fn register_functions(context: &SessionContext) {
-    for function in sql::functions() {
+    for function in sql::scalars() {
         context.register_udf(function);
     }
-    for aggregate in sql::aggregates() {
-        context.register_udaf(aggregate);
+    for (name, aggregate) in tidemill_functions::aggregates() {
+        context.register_udaf(named(name, &aggregate));
     }
-    let known = context.state().scalar_functions().clone();
-    let by_own_name = known.iter().filter(|(name, function)| *name == function.name());
-    for function in by_own_name.filter_map(|(_, function)| sql::bounded(function)) {
-        context.register_udf(function);
+    for function in tidemill_functions::higher_order() {
+        context.register_higher_order_function(function);
+    }
+    for (_, window) in tidemill_functions::windows() {
+        context.register_udwf(window.as_ref().clone());
+    }
+}
+
+/// An aggregate that DataFusion's planner finds by a name of Spark.
+fn named(name: &'static str, aggregate: &Arc<AggregateUDF>) -> AggregateUDF {
+    match aggregate.name() == name {
+        true => aggregate.as_ref().clone(),
+        false => aggregate.as_ref().clone().with_aliases([name]),
     }
 }
 

@@ -21,6 +21,7 @@ const EXAMPLES: &str = "Examples:
   tidemill check job.toml                         is the job right?
   tidemill run job.toml                           run it until Ctrl-C
   tidemill run job.toml --trigger available-now   process what is there, then end
+  tidemill functions                              what SQL can call
 
 Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
 Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
@@ -47,6 +48,21 @@ one ends at once (the batch is replayed at the next start).")]
   tidemill check examples/orders/job.toml
   tidemill check job.toml --set output_mode=append")]
     Check(JobArguments),
+    /// Lists the functions that SQL can call, or says what one takes and gives.
+    #[command(after_help = "Examples:
+  tidemill functions
+  tidemill functions regexp_replace")]
+    Functions(FunctionsArguments),
+}
+
+#[derive(Args)]
+pub(super) struct FunctionsArguments {
+    /// A function; none: all of them.
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Prints all of them as a page of markdown.
+    #[arg(long, conflicts_with = "name")]
+    pub(super) markdown: bool,
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod functions;
 mod logging;
 mod report;
 mod run;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
+        Verb::Functions(arguments) => functions::functions(&arguments),
     })
 }
 

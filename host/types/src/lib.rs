@@ -1,4 +1,5 @@
-//! Spark's types, once: what they are called, how a schema is written, and which day a date is.
+//! Spark's types, once: what they are called, how a schema is written, which type is wide
+//! enough for several, and which day a date is.
 //!
 //! A type of Spark is held as the Arrow type of its columns; this package knows what Spark calls
 //! it. It stands below all others, on both sides of the plugin boundary, and depends on Arrow's
@@ -7,10 +8,14 @@
 #![warn(missing_docs)]
 
 pub mod civil;
+mod coercion;
 mod ddl;
 mod interval;
 mod names;
 
+pub use coercion::{
+    DECIMAL_DIGITS_MAX, DECIMAL_SCALE_KEPT, adjusted_decimal, decimal_of_whole, wider, wider_of,
+};
 pub use ddl::{DdlError, parse_columns, parse_schema, parse_schema_or_type, parse_type};
 pub use interval::{Interval, IntervalError};
 pub use names::{UTC, format_schema, format_type, sql_name};

@@ -12,6 +12,7 @@ mod crash_points;
 mod durability;
 mod engine;
 mod faults;
+mod functions;
 mod fuzz;
 mod idle;
 mod kafka;

@@ -7,7 +7,7 @@ use datafusion::common::{DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::{EventTimeWatermark, delay_micros, is_event_time};
-use crate::sql::contains_map;
+use tidemill_functions::contains_map;
 
 /// Lets the first row of each key pass. Nothing is filtered below it that is not above: another
 /// row would be the first.

@@ -21,7 +21,8 @@ use datafusion::logical_expr::{
 };
 use tidemill_core::PluginModule;
 
-use crate::sql::{BatchTime, PluginScalar};
+use crate::sql::PluginScalar;
+use tidemill_functions::BatchTime;
 
 /// One call, the same for all rows of the input.
 #[derive(Clone)]

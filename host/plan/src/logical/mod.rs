@@ -1,9 +1,11 @@
 //! Logical nodes that DataFusion has no words for, and the rewrites that put them in.
 
+mod coercion;
 mod deduplicate;
 mod evaluate;
 mod event_time;
 mod expressions;
+mod generate;
 mod join;
 mod key;
 mod limit;
@@ -17,6 +19,7 @@ mod time_window;
 mod transform;
 mod windows;
 
+pub(crate) use coercion::common_of;
 pub(crate) use deduplicate::Deduplicate;
 pub(crate) use evaluate::{Call, Evaluate, extract_calls};
 pub(crate) use event_time::{
@@ -24,6 +27,7 @@ pub(crate) use event_time::{
     tagged_field, times_of, window_ends, with_event_time_of, without_event_time,
 };
 pub(crate) use expressions::as_spark;
+pub(crate) use generate::{Generate, VALUES, expand_generators};
 pub(crate) use join::{
     JoinKey, Retention, StaticInput, StaticJoin, StreamJoin, spark_name, unbounded,
 };

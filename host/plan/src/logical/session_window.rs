@@ -13,7 +13,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::{tagged_field, with_event_time_of};
-use crate::sql::timestamp_type;
+use tidemill_functions::timestamp_type;
 
 /// Names of the columns that hold a row's own session.
 pub(super) const SESSION_START: &str = "__session_start";

@@ -4,12 +4,14 @@
 //! begins at `time - (time - start) mod slide`, the others each a slide earlier, and a window is
 //! kept only if it contains the time. Rows without a time belong to none.
 
+use std::collections::BTreeMap;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::expr::FieldMetadata;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
 use tidemill_types::Interval;
 
@@ -187,9 +189,10 @@ impl UserDefinedLogicalNodeCore for TimeWindow {
     }
 }
 
-/// Size of a window as a literal.
+/// Size of a window as a literal. It is none that a user wrote, and keeps its type.
 pub(crate) fn micros_literal(micros: i64) -> Expr {
-    Expr::Literal(ScalarValue::Int64(Some(micros)), None)
+    let unit = BTreeMap::from([("unit".to_owned(), "microseconds".to_owned())]);
+    Expr::Literal(ScalarValue::Int64(Some(micros)), Some(FieldMetadata::from(unit)))
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ use tidemill_types::Interval;
 use super::event_time::is_event_time;
 use super::session_window::{SESSION_END, SESSION_START, SessionWindow, holds_sessions};
 use super::time_window::{START, TimeWindow, WindowShape, micros_literal};
+use tidemill_functions::{cast_to, timestamp_type};
+
 use crate::sql::{
-    SESSION_WINDOW, WINDOW, bounds_struct, cast_to, plain_time, session_bound, timestamp_type,
-    window_struct, window_time,
+    SESSION_WINDOW, WINDOW, bounds_struct, plain_time, session_bound, window_struct, window_time,
 };
 
 /// DataFusion's function that tells grouping sets apart.
@@ -351,6 +352,9 @@ fn fixed_gap(gap: &Expr) -> Result<Expr> {
 pub(super) fn literal_interval(function: &str, argument: &Expr) -> Result<Interval> {
     let text = match argument {
         // Spark takes a number for microseconds.
+        Expr::Literal(ScalarValue::Int32(Some(micros)), _) => {
+            return Ok(Interval { micros: i64::from(*micros) });
+        }
         Expr::Literal(ScalarValue::Int64(Some(micros)), _) => {
             return Ok(Interval { micros: *micros });
         }

@@ -20,7 +20,7 @@ use tidemill_core::PluginModule;
 use super::properties::{debug_as_shown, one_input, plain};
 use super::transform::Opened;
 use crate::RunningBatch;
-use crate::sql::BatchTime;
+use tidemill_functions::BatchTime;
 
 /// A call, ready to run.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use super::deduplicate::DeduplicateExec;
 use super::evaluate::{Callee, EvaluateExec};
 use super::event_time::EventTimeWatermarkExec;
+use super::generate::GenerateExec;
 use super::join_keys::{JoinKeys, key_types};
 use super::limit::StreamLimitExec;
 use super::session_window::SessionWindowExec;
@@ -22,8 +23,8 @@ use super::stream_join::{SideExpressions, StreamJoinExec};
 use super::time_window::TimeWindowExec;
 use super::transform::PluginTransformExec;
 use crate::logical::{
-    Call, Deduplicate, Evaluate, EventTimeWatermark, JoinKey, PluginTransform, SessionWindow,
-    StaticJoin, StreamJoin, StreamLimit, TimeWindow,
+    Call, Deduplicate, Evaluate, EventTimeWatermark, Generate, JoinKey, PluginTransform,
+    SessionWindow, StaticJoin, StreamJoin, StreamLimit, TimeWindow,
 };
 
 /// Plans the nodes of `logical`.
@@ -61,6 +62,12 @@ impl ExtensionPlanner for Extensions {
         if let Some(session) = node.downcast_ref::<SessionWindow>() {
             let (time, gap) = (expression(&session.time)?, expression(&session.gap)?);
             return Ok(Some(Arc::new(SessionWindowExec::new(input, schema, time, gap))));
+        }
+        if let Some(generate) = node.downcast_ref::<Generate>() {
+            let values = expression(&generate.values)?;
+            let (is_outer, has_position) = (generate.is_outer, generate.has_position);
+            let plan = GenerateExec::new(input, schema, values, is_outer, has_position);
+            return Ok(Some(Arc::new(plan)));
         }
         if let Some(deduplicate) = node.downcast_ref::<Deduplicate>() {
             let (columns, within) = (&deduplicate.columns, deduplicate.within);

@@ -28,7 +28,7 @@ use datafusion::physical_plan::{
 use futures::{Stream, StreamExt};
 
 use super::properties::{debug_as_shown, one_input};
-use crate::sql::{is_bounded, made};
+use tidemill_functions::{is_bounded, made};
 
 /// A plan whose operators count what their expressions make.
 pub(crate) fn measured(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {

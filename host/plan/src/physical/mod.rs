@@ -8,6 +8,7 @@ mod evaluate;
 mod event_time;
 mod extension;
 mod gather;
+mod generate;
 mod held;
 mod inputs;
 mod join_keys;

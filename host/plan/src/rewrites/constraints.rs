@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 use super::subqueries::is_correlated;
 use crate::logical::{Deduplicate, EventTimeWatermark, SessionWindow, StreamLimit, TimeWindow};
-use crate::sql::CAST;
+use tidemill_functions::CAST;
 
 /// What follows for the left and for the right side of a join from all that is known, and is not
 /// said there. A side whose rows stay when they meet nothing has none.

@@ -7,7 +7,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator};
 
 use super::constraints::inferred;
-use crate::sql::CAST;
+use tidemill_functions::{CAST, Nulls, find};
 
 /// Adds to the conditions of joins what follows from them for a side whose rows vanish when they
 /// meet nothing: what is known of the other side, and that what they compare is not null. Spark
@@ -55,28 +55,11 @@ fn not_null(join: &Join) -> Vec<Expr> {
     wanted.map(|column| Expr::Column(column).is_not_null()).collect()
 }
 
-/// Functions that give null for a null, and that Spark knows as such (NullIntolerant). Others may
-/// do the same, and their nulls meet in a join.
-const NULL_INTOLERANT: [&str; 18] = [
-    "abs",
-    "add",
-    "btrim",
-    "div",
-    "divide",
-    "lower",
-    "ltrim",
-    "multiply",
-    "negative",
-    "positive_remainder",
-    "remainder",
-    "rtrim",
-    "substr",
-    "substring",
-    "subtract",
-    "trim",
-    "upper",
-    CAST,
-];
+/// Whether Spark knows that a function gives null for a null. Others may do the same, and their
+/// nulls meet in a join.
+fn is_null_intolerant(function: &str) -> bool {
+    function == CAST || find(function).is_some_and(|found| found.nulls == Nulls::Intolerant)
+}
 
 /// The columns that make a condition null when they are null, by expressions of which Spark knows
 /// that.
@@ -109,7 +92,7 @@ fn compare_columns(condition: &Expr, columns: &mut Vec<Column>) {
         }
         Expr::Cast(cast) => compare_columns(&cast.expr, columns),
         Expr::Negative(inner) => compare_columns(inner, columns),
-        Expr::ScalarFunction(call) if NULL_INTOLERANT.contains(&call.func.name()) => {
+        Expr::ScalarFunction(call) if is_null_intolerant(call.func.name()) => {
             call.args.iter().for_each(|argument| compare_columns(argument, columns));
         }
         Expr::Column(column) if !columns.contains(column) => columns.push(column.clone()),

@@ -5,84 +5,18 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, Ident, NullTreatment,
-    ObjectName, OrderByExpr, TimezoneInfo, TypedString, Value,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, Expr, Function, Ident,
+    NullTreatment, ObjectName, OrderByExpr, TimezoneInfo, TypedString, UnaryOperator, Value,
+    ValueWithSpan,
 };
 
-use super::cast::{CAST, TRY_CAST, is_of_type};
+use tidemill_functions::{CAST, SORTED_BY, TRY_CAST, find, is_of_type};
+
 use super::grouping::window_function;
-use super::patterns::to_chrono;
-use super::times::PARSED_TIME;
 use super::tree::{
     self, arguments, as_boolean, as_text, boolean, call, case_when, cast, is_not_null, joined,
     nested, not, quoted_call, set_arguments, text, whole,
 };
-
-/// Other names of functions.
-const NAMES: [(&str, &str); 24] = [
-    ("any", "bool_or"),
-    ("any_value", "first_value"),
-    ("array_agg", "collect_list"),
-    ("every", "bool_and"),
-    ("endswith", "ends_with"),
-    ("first", "first_value"),
-    ("ifnull", "coalesce"),
-    ("last", "last_value"),
-    ("lcase", "lower"),
-    ("mean", "avg"),
-    ("mod", "remainder"),
-    ("nvl", "coalesce"),
-    ("percentile_approx", "approx_percentile"),
-    ("pmod", "positive_remainder"),
-    ("some", "bool_or"),
-    ("startswith", "starts_with"),
-    ("std", "stddev"),
-    ("stddev_samp", "stddev"),
-    ("string_agg", "listagg"),
-    ("try_mod", "try_remainder"),
-    ("ucase", "upper"),
-    ("var_samp", "var"),
-    ("variance", "var"),
-    ("approx_distinct", "approx_count_distinct"),
-];
-
-/// Functions that are casts, and the type that each casts to.
-const CASTS: [(&str, &str); 14] = [
-    ("bigint", "BIGINT"),
-    ("binary", "BINARY"),
-    ("boolean", "BOOLEAN"),
-    ("double", "DOUBLE"),
-    ("float", "FLOAT"),
-    ("int", "INT"),
-    ("smallint", "SMALLINT"),
-    ("string", "STRING"),
-    ("timestamp", "TIMESTAMP"),
-    ("timestamp_seconds", "TIMESTAMP"),
-    ("tinyint", "TINYINT"),
-    ("to_date", "DATE"),
-    ("to_timestamp", "TIMESTAMP"),
-    ("unix_seconds", "BIGINT"),
-];
-
-/// Arithmetic that is called as a function.
-const ARITHMETIC: [&str; 7] = [
-    "positive_remainder",
-    "remainder",
-    "try_add",
-    "try_divide",
-    "try_multiply",
-    "try_remainder",
-    "try_subtract",
-];
-
-/// What a function of Spark is called here.
-pub(super) fn name_here(name: &str) -> &str {
-    listed(&NAMES, name).unwrap_or(name)
-}
-
-fn listed(list: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
-    list.iter().find(|(listed, _)| *listed == name).map(|(_, other)| *other)
-}
 
 /// Rewrites one expression, and not what is in it.
 pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
@@ -92,13 +26,31 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
         Expr::CompoundFieldAccess { root, access_chain } => rewritten_access(root, access_chain),
         Expr::RLike { negated, expr, pattern, .. } => {
             let operands = vec![expr.as_ref().clone(), pattern.as_ref().clone()];
-            let matches = Expr::Function(call("regexp_like", operands));
+            let matches = Expr::Function(call("rlike", operands));
             Ok(Some(if *negated { not(matches) } else { matches }))
         }
         Expr::Like { any: true, expr, pattern, negated, escape_char: None } => {
             like_any(expr, pattern, *negated)
         }
+        Expr::Like { any: false, expr, pattern, negated, escape_char: Some(escape) } => {
+            Ok(Some(escaped("like", expr, pattern, escape, *negated)))
+        }
+        Expr::ILike { any: false, expr, pattern, negated, escape_char: Some(escape) } => {
+            Ok(Some(escaped("ilike", expr, pattern, escape, *negated)))
+        }
+        Expr::Ceil { expr, field: CeilFloorKind::Scale(digits) } => {
+            let operands = vec![expr.as_ref().clone(), Expr::Value(digits.clone())];
+            Ok(Some(Expr::Function(call("ceil", operands))))
+        }
+        Expr::Floor { expr, field: CeilFloorKind::Scale(digits) } => {
+            let operands = vec![expr.as_ref().clone(), Expr::Value(digits.clone())];
+            Ok(Some(Expr::Function(call("floor", operands))))
+        }
         Expr::TypedString(typed) => typed_literal(typed).map(Some),
+        Expr::UnaryOp { op: UnaryOperator::BangNot, expr } => Ok(Some(not(expr.as_ref().clone()))),
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            Ok(Some(quoted_call("~", vec![expr.as_ref().clone()])))
+        }
         // Such a number is a DOUBLE; without an exponent it is a DECIMAL.
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if number.contains(['e', 'E']) => {
@@ -118,18 +70,6 @@ pub(super) fn rewrite(expr: &mut Expr) -> ControlFlow<DataFusionError> {
     }
 }
 
-/// Fields of times that are functions of their own, and how `date_part` calls them.
-const TIME_PARTS: [(&str, &str); 8] = [
-    ("day", "day"),
-    ("dayofmonth", "day"),
-    ("dayofweek", "dow"),
-    ("dayofyear", "doy"),
-    ("month", "month"),
-    ("quarter", "quarter"),
-    ("weekofyear", "week"),
-    ("year", "year"),
-];
-
 /// `DATE'…'` and `TIMESTAMP'…'`, which have a type of the zone that columns have.
 fn typed_literal(typed: &TypedString) -> Result<Expr> {
     let Some(value) = as_text(&Expr::Value(typed.value.clone())).map(str::to_owned) else {
@@ -138,6 +78,13 @@ fn typed_literal(typed: &TypedString) -> Result<Expr> {
     let name = match &typed.data_type {
         DataType::Date => "DATE",
         DataType::Timestamp(None, TimezoneInfo::None) => "TIMESTAMP",
+        DataType::TimestampNtz(None) => "TIMESTAMP_NTZ",
+        DataType::TinyInt(None)
+        | DataType::SmallInt(None)
+        | DataType::BigInt(None)
+        | DataType::Float(_)
+        | DataType::Double(_)
+        | DataType::Decimal(_) => return typed_number(&value, &typed.data_type.to_string()),
         _ => return Ok(Expr::TypedString(typed.clone())),
     };
     if !is_of_type(&value, name) {
@@ -146,6 +93,17 @@ fn typed_literal(typed: &TypedString) -> Result<Expr> {
         );
     }
     Ok(cast(text(&value), name))
+}
+
+/// A number with the letter of its type.
+fn typed_number(value: &str, name: &str) -> Result<Expr> {
+    if !is_of_type(value, name) {
+        return plan_err!(
+            "[INVALID_NUMERIC_LITERAL_RANGE] Numeric literal {value} is outside the valid range for {}; write it without its letter, or cast it",
+            name.to_lowercase()
+        );
+    }
+    Ok(cast(text(value), name))
 }
 
 /// `CAST(x AS T)` is a call, so that two casts of a column have two names, and fail as in Spark.
@@ -163,6 +121,19 @@ fn rewritten_cast(expr: &Expr) -> Result<Option<Expr>> {
     };
     let arguments = vec![expr.as_ref().clone(), text(&type_name)];
     Ok(Some(Expr::Function(call(function, arguments))))
+}
+
+/// `value LIKE pattern ESCAPE 'c'`
+fn escaped(
+    name: &str,
+    value: &Expr,
+    pattern: &Expr,
+    escape: &ValueWithSpan,
+    negated: bool,
+) -> Expr {
+    let operands = vec![value.clone(), pattern.clone(), Expr::Value(escape.clone())];
+    let matches = Expr::Function(call(name, operands));
+    if negated { not(matches) } else { matches }
 }
 
 /// `LIKE ANY (…)` is a LIKE for each pattern.
@@ -201,39 +172,23 @@ fn rewritten_access(root: &Expr, access_chain: &[AccessExpr]) -> Result<Option<E
     Ok(Some(value))
 }
 
-/// The literal pattern of a function, as DataFusion has it.
-fn chrono_pattern(function: &str, pattern: &Expr) -> Result<Expr> {
-    let Some(pattern) = as_text(pattern) else {
-        return plan_err!("{function}(): the pattern has to be a text literal");
-    };
-    match to_chrono(pattern) {
-        Ok(pattern) => Ok(text(&pattern)),
-        Err(reason) => plan_err!("{function}(): the pattern: {reason}"),
-    }
-}
-
-/// A whole number that is written out is an INT where it fits.
-fn as_int(expr: Expr) -> Expr {
-    let is_int = match &expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(number, _) => number.parse::<i32>().is_ok(),
-            _ => false,
-        },
-        _ => false,
-    };
-    if is_int { cast(expr, "INT") } else { expr }
-}
-
 fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
-    let mut name = function.name.to_string().to_ascii_lowercase();
-    if let Some(other) = listed(&NAMES, &name) {
-        other.clone_into(&mut name);
-        function.name = ObjectName::from(vec![Ident::new(other)]);
+    let written = function.name.to_string().to_ascii_lowercase();
+    let name = find(&written).filter(|f| f.is_aggregate()).map_or(written.as_str(), |f| f.name);
+    if name != written {
+        function.name = ObjectName::from(vec![Ident::new(name)]);
     }
     let Some(mut args) = arguments(function) else {
         return Ok(None);
     };
-    match (name.as_str(), args.as_slice()) {
+    match (name, args.as_slice()) {
+        (
+            "timestampadd" | "timestampdiff" | "date_add" | "dateadd" | "date_diff" | "datediff",
+            [Expr::Identifier(unit), from, to],
+        ) => args = vec![text(&unit.value), from.clone(), to.clone()],
+        ("array_sort", [_, Expr::Lambda(_)]) => {
+            function.name = ObjectName::from(vec![Ident::new(SORTED_BY)]);
+        }
         ("first_value" | "last_value", [_, ignores_nulls]) => {
             let Some(ignores_nulls) = as_boolean(ignores_nulls) else {
                 return plan_err!("The second argument in {name} should be a boolean literal.");
@@ -260,38 +215,6 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
                 .collect();
             function.name = ObjectName::from(vec![Ident::new("count")]);
         }
-        ("date_format", [time, pattern]) => {
-            args = vec![cast(time.clone(), "TIMESTAMP"), chrono_pattern(&name, pattern)?];
-            function.name = ObjectName::from(vec![Ident::new("to_char")]);
-        }
-        ("to_timestamp" | "to_date", [time, pattern]) => {
-            let pattern = chrono_pattern(&name, pattern)?;
-            let parsed = quoted_call(PARSED_TIME, vec![time.clone(), pattern]);
-            return Ok(Some(if name == "to_date" { cast(parsed, "DATE") } else { parsed }));
-        }
-        ("size", [_]) => {
-            let size = quoted_call("size", args);
-            let absent = cast(whole(-1), "INT");
-            return Ok(Some(Expr::Function(call("nullif", vec![size, absent]))));
-        }
-        ("regexp_replace", [_, _, _]) => args.push(text("g")),
-        ("date_add" | "date_sub" | "add_months", [date, days]) => {
-            let date = cast(date.clone(), "DATE");
-            let days = as_int(days.clone());
-            return Ok(Some(quoted_call(&name, vec![date, days])));
-        }
-        ("space", [count]) => {
-            return Ok(Some(quoted_call("space", vec![cast(count.clone(), "INT")])));
-        }
-        ("sort_array", [_] | [_, _]) => {
-            let descends =
-                args.get(1).is_some_and(|ascending| as_boolean(ascending) == Some(false));
-            let (order, nulls) =
-                if descends { ("DESC", "NULLS LAST") } else { ("ASC", "NULLS FIRST") };
-            args.truncate(1);
-            args.extend([text(order), text(nulls)]);
-            function.name = ObjectName::from(vec![Ident::new("array_sort")]);
-        }
         ("regr_avgx", [other, value]) | ("regr_avgy", [value, other]) => {
             args = vec![case_when(is_not_null(other.clone()), value.clone())];
             function.name = ObjectName::from(vec![Ident::new("avg")]);
@@ -302,7 +225,7 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
             if !function.within_group.is_empty() =>
         {
             let order = std::mem::take(&mut function.within_group);
-            args = within_group(&name, args, &order)?;
+            args = within_group(name, args, &order)?;
         }
         ("from_json", [_, _, options]) => match flat_map(options) {
             Some(options) => {
@@ -310,19 +233,6 @@ fn rewritten_call(function: &mut Function) -> Result<Option<Expr>> {
                 args.extend(options);
             }
             None => return Ok(None),
-        },
-        (arithmetic, [_, _]) if ARITHMETIC.contains(&arithmetic) => {
-            args = args.into_iter().map(as_int).collect();
-        }
-        ("isnull", [value]) => return Ok(Some(Expr::IsNull(Box::new(value.clone())))),
-        ("isnotnull", [value]) => return Ok(Some(Expr::IsNotNull(Box::new(value.clone())))),
-        (other, [value]) => match (listed(&CASTS, other), listed(&TIME_PARTS, other)) {
-            (Some(kind), _) => return Ok(Some(cast(value.clone(), kind))),
-            (None, Some(part)) => {
-                let parts = vec![text(part), cast(value.clone(), "DATE")];
-                return Ok(Some(Expr::Function(call("date_part", parts))));
-            }
-            (None, None) => return Ok(None),
         },
         _ => return Ok(None),
     }

@@ -2,13 +2,15 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Ident, ObjectName, TimezoneInfo, TypedString, Value,
+};
 use datafusion::sql::sqlparser::dialect::{Dialect, SparkSqlDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::intervals;
+use super::{intervals, tree};
 
 /// As [`SparkSqlDialect`], but the right sides of `DIV` and `IS DISTINCT FROM` end where those of
 /// `*` and `=` do, and intervals are Spark's.
@@ -98,11 +100,52 @@ impl Dialect for Spark {
             let right = parser.parse_subexpr(precedence);
             Some(right.map(|right| Expr::IsNotDistinctFrom(left(), Box::new(right))))
         } else {
-            None
+            let function = shift(parser)?;
+            let right = parser.parse_subexpr(precedence);
+            Some(right.map(|right| tree::quoted_call(function, vec![*left(), right])))
+        }
+    }
+
+    /// Shifts bind less than sums, and more than `&`.
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        const OF_SHIFTS: u8 = 25;
+        match parser.peek_token().token {
+            Token::ShiftLeft | Token::ShiftRight => Some(Ok(OF_SHIFTS)),
+            _ => None,
         }
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let (first, second) = (parser.peek_token().token, parser.peek_nth_token(1).token);
+        if let Token::Word(word) = &first
+            && word.quote_style.is_none()
+        {
+            match (word.value.to_ascii_lowercase().as_str(), &second) {
+                ("trim", Token::LParen) => return Some(trim(parser)),
+                ("exists", Token::LParen) if !is_query(&parser.peek_nth_token(2).token) => {
+                    parser.next_token();
+                    let name = ObjectName::from(vec![Ident::new("exists")]);
+                    return Some(parser.parse_function(name));
+                }
+                ("timestamp_ltz", Token::SingleQuotedString(text)) => {
+                    let value = Value::SingleQuotedString(text.clone()).with_empty_span();
+                    parser.next_token();
+                    parser.next_token();
+                    return Some(Ok(Expr::TypedString(TypedString {
+                        data_type: DataType::Timestamp(None, TimezoneInfo::None),
+                        value,
+                        uses_odbc_syntax: false,
+                    })));
+                }
+                ("x", Token::SingleQuotedString(digits)) => {
+                    let value = Value::HexStringLiteral(digits.clone());
+                    parser.next_token();
+                    parser.next_token();
+                    return Some(Ok(Expr::value(value)));
+                }
+                _ => {}
+            }
+        }
         if !parser.peek_keyword(Keyword::INTERVAL) {
             return None;
         }
@@ -112,4 +155,59 @@ impl Dialect for Spark {
             _ => parser.maybe_parse(intervals::parse).transpose(),
         }
     }
+}
+
+/// The function that a shift is, if there is one: `<<`, `>>` or `>>>`.
+fn shift(parser: &mut Parser<'_>) -> Option<&'static str> {
+    if parser.consume_token(&Token::ShiftLeft) {
+        return Some("shiftleft");
+    }
+    if !parser.consume_token(&Token::ShiftRight) {
+        return None;
+    }
+    // With a blank between them they are two operators.
+    match parser.peek_token_no_skip().token {
+        Token::Gt => {
+            parser.next_token();
+            Some("shiftrightunsigned")
+        }
+        _ => Some("shiftright"),
+    }
+}
+
+/// Whether a token begins a query.
+fn is_query(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM | Keyword::TABLE
+        ),
+        Token::LParen => true,
+        _ => false,
+    }
+}
+
+/// `trim([BOTH | LEADING | TRAILING] [characters] FROM text)`, or a call as any other.
+fn trim(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    parser.next_token();
+    parser.expect_token(&Token::LParen)?;
+    let ends = [Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING];
+    let name = match parser.parse_one_of_keywords(&ends) {
+        Some(Keyword::LEADING) => "ltrim",
+        Some(Keyword::TRAILING) => "rtrim",
+        _ => "trim",
+    };
+    if parser.parse_keyword(Keyword::FROM) {
+        let text = parser.parse_expr()?;
+        parser.expect_token(&Token::RParen)?;
+        return Ok(Expr::Function(tree::call(name, vec![text])));
+    }
+    let mut arguments = parser.parse_comma_separated(Parser::parse_expr)?;
+    if let ([_], true) = (arguments.as_slice(), parser.parse_keyword(Keyword::FROM)) {
+        arguments.push(parser.parse_expr()?);
+        parser.expect_token(&Token::RParen)?;
+        return Ok(Expr::Function(tree::call(name, arguments)));
+    }
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Function(tree::call(name, arguments)))
 }

@@ -15,12 +15,13 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, col};
+use datafusion::logical_expr::{Expr, ExprSchemable, col};
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
-use crate::memory::column_bytes;
+use tidemill_functions::{Function, Shape, build, column_bytes, groups, reckoned};
+
 use crate::setup;
 
 /// Columns by their names, with what is extreme of each type.
@@ -184,18 +185,25 @@ fn argument_lists(names: &[&'static str]) -> Vec<Vec<Expr>> {
     lists
 }
 
+/// All functions of rows.
+fn scalars() -> Vec<&'static Function> {
+    let all = groups().iter().flat_map(|group| group.functions);
+    all.filter(|function| matches!(function.shape, Shape::Scalar(_))).collect()
+}
+
+/// A call of a function, if it takes these arguments.
+fn call(function: &'static Function, arguments: &[Expr], rows: &Rows) -> Option<Expr> {
+    let kind = |argument: &Expr| argument.get_type(&rows.schema).unwrap();
+    let typed = arguments.iter().map(|argument| (argument.clone(), kind(argument)));
+    let built = build(function, typed.collect()).ok()?;
+    built.get_type(&rows.schema).is_ok().then_some(built)
+}
+
 #[test]
 fn no_function_panics_on_extreme_values() {
     let context = setup::streaming(1);
-    setup::register_functions(&context);
-    let state = context.state();
-    let functions: Vec<Arc<ScalarUDF>> = state
-        .scalar_functions()
-        .iter()
-        .filter(|(name, function)| *name == function.name())
-        .map(|(_, function)| Arc::clone(function))
-        .collect();
-    assert!(functions.len() > 200, "{}", functions.len());
+    let functions = scalars();
+    assert!(functions.len() > 150, "{}", functions.len());
     let rows = rows();
     let lists = argument_lists(&rows.names);
     let found = thread::scope(|scope| {
@@ -208,12 +216,15 @@ fn no_function_panics_on_extreme_values() {
                     for function in part {
                         let before = found.len();
                         for list in lists {
-                            let expr = function.call(list.clone());
-                            let accepts = catch_unwind(AssertUnwindSafe(|| {
-                                expr.get_type(&rows.schema).is_ok()
-                            }));
-                            if accepts.unwrap_or(true) && found.len() < before + 3 {
-                                panics(context, &expr, rows, &mut found);
+                            if found.len() >= before + 3 {
+                                break;
+                            }
+                            match catch_unwind(AssertUnwindSafe(|| call(function, list, rows))) {
+                                Ok(Some(expr)) => panics(context, &expr, rows, &mut found),
+                                Ok(None) => {}
+                                Err(_) => {
+                                    found.insert(format!("{} of {list:?}, built", function.name));
+                                }
                             }
                         }
                     }
@@ -342,7 +353,7 @@ fn a_constant_is_not_larger_than_a_row_may_be() {
         .unwrap()
         .build()
         .unwrap();
-    let error = super::check_constants(&plan).unwrap_err().to_string();
+    let error = tidemill_functions::check_constants(&plan).unwrap_err().to_string();
     assert!(error.contains("put it into a table"), "{error}");
 }
 
@@ -382,7 +393,7 @@ fn excess(planned: &Arc<dyn PhysicalExpr>, row: &RecordBatch) -> Option<String> 
     let arguments = arguments.collect::<Option<Vec<_>>>()?;
     let given = arguments.iter().map(|argument| column_bytes(&argument.to_array(1).unwrap()));
     let given: u64 = given.sum();
-    let reckoned = super::bounded::reckoned(call.fun(), &arguments).unwrap_or(0);
+    let reckoned = reckoned(call.fun(), &arguments).unwrap_or(0);
     // What is short anyway needs no bound.
     let may_be = reckoned.max(given * 2) + 2_048;
     (made > may_be).then(|| format!("{made} bytes of {given}, reckoned {reckoned}"))
@@ -391,7 +402,6 @@ fn excess(planned: &Arc<dyn PhysicalExpr>, row: &RecordBatch) -> Option<String> 
 #[test]
 fn no_function_makes_more_than_is_reckoned() {
     let context = setup::streaming(1);
-    setup::register_functions(&context);
     let rows = pairs(&long_columns());
     // All texts, with some of them.
     let count = rows.table.len().isqrt();
@@ -400,12 +410,10 @@ fn no_function_makes_more_than_is_reckoned() {
     let mut lists = argument_lists(&rows.names);
     lists.retain(|list| !list.is_empty());
     let mut found = BTreeSet::new();
-    for (name, function) in context.state().scalar_functions() {
-        let calls = lists.iter().map(|list| function.call(list.clone()));
-        let calls = calls.filter(|call| {
-            catch_unwind(AssertUnwindSafe(|| call.get_type(&rows.schema).is_ok())).unwrap_or(false)
-        });
-        for call in calls.filter(|_| name == function.name()) {
+    for function in scalars() {
+        for list in &lists {
+            let built = catch_unwind(AssertUnwindSafe(|| call(function, list, &rows)));
+            let Some(call) = built.ok().flatten() else { continue };
             let Ok(planned) = context.create_physical_expr(call.clone(), &rows.schema) else {
                 continue;
             };

@@ -76,18 +76,22 @@ fn between(
     first: &DateTimeField,
     last: &DateTimeField,
 ) -> Result<String, String> {
-    const UNITS: [&str; 4] = ["DAY", "HOUR", "MINUTE", "SECOND"];
+    const DAYS: [&str; 4] = ["DAY", "HOUR", "MINUTE", "SECOND"];
+    const YEARS: [&str; 2] = ["YEAR", "MONTH"];
+    let is_of_years = first.to_string().to_ascii_uppercase().starts_with("YEAR");
+    let all: &[&str] = if is_of_years { &YEARS } else { &DAYS };
     let wrong = || format!("INTERVAL '{text}' {first} TO {last} is no interval of that form");
     let place = |unit: &DateTimeField| {
         let name = unit.to_string().to_ascii_uppercase();
-        UNITS.iter().position(|known| *known == name.trim_end_matches('S')).ok_or_else(wrong)
+        all.iter().position(|known| *known == name.trim_end_matches('S')).ok_or_else(wrong)
     };
-    let units = UNITS.get(place(first)?..=place(last)?).ok_or_else(wrong)?;
+    let units = all.get(place(first)?..=place(last)?).ok_or_else(wrong)?;
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (sign.is_empty(), rest),
         None => (!sign.is_empty(), text),
     };
-    let parts: Vec<&str> = digits.split([' ', ':']).collect();
+    let between: &[char] = if is_of_years { &['-'] } else { &[' ', ':'] };
+    let parts: Vec<&str> = digits.split(between).collect();
     let is_number = |part: &&str| !part.is_empty() && part.parse::<f64>().is_ok();
     if parts.len() != units.len() || units.len() < 2 || !parts.iter().all(is_number) {
         return Err(wrong());
@@ -122,6 +126,7 @@ mod tests {
             ("INTERVAL '2' MINUTE", "INTERVAL '2 MINUTE'"),
             ("INTERVAL '0:30' MINUTE TO SECOND", "INTERVAL '0 MINUTE 30 SECOND'"),
             ("INTERVAL -'1 2:03' DAY TO MINUTE", "INTERVAL '-1 DAY -2 HOUR -03 MINUTE'"),
+            ("INTERVAL '2021-11' YEAR TO MONTH", "INTERVAL '2021 YEAR 11 MONTH'"),
             ("INTERVAL 1 MINUTE - INTERVAL 1 SECOND", "INTERVAL '1 MINUTE' - INTERVAL '1 SECOND'"),
             ("INTERVAL 1 MINUTE - 5", "INTERVAL '1 MINUTE' - 5"),
         ] {

@@ -17,10 +17,9 @@ use datafusion::sql::sqlparser::ast::{
     Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
-use super::aggregates::is_aggregate;
-use super::calls;
 use super::names::Names;
 use super::substitute::substitute;
+use tidemill_functions::is_aggregate;
 
 /// Expressions in what an alias stands for, up to which it is copied. A chain of aliases becomes a
 /// query below for about seven of them.
@@ -391,7 +390,7 @@ fn only_computes(select: &Select) -> bool {
         Expr::Function(call) => {
             let name = call.name.to_string().to_ascii_lowercase();
             call.over.is_some()
-                || is_aggregate(calls::name_here(&name))
+                || is_aggregate(&name)
                 || ["unnest", "explode"].contains(&name.as_str())
         }
         _ => false,

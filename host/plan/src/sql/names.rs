@@ -21,6 +21,8 @@ pub(crate) struct Names {
     columns: Spellings,
     /// Names that the text itself gives to columns.
     aliases: Spellings,
+    /// Functions of plugins, by their lower case.
+    plugin_functions: BTreeSet<String>,
     /// Functions that may give another value each time, by their lower case.
     varying: BTreeSet<String>,
     /// Names that stand before a column's, by their lower case.
@@ -46,6 +48,15 @@ impl Names {
     /// How much a table brings into the plan of who reads it; nothing, if there is none of that name.
     pub(crate) fn size_of(&self, table: &str) -> Option<QuerySize> {
         self.sizes.get(&table.to_lowercase()).copied()
+    }
+
+    /// Adds a function of a plugin.
+    pub(crate) fn add_plugin_function(&mut self, function: &str) {
+        self.plugin_functions.insert(function.to_lowercase());
+    }
+
+    pub(super) fn is_plugin_function(&self, name: &str) -> bool {
+        self.plugin_functions.contains(&name.to_lowercase())
     }
 
     /// Says that two calls of a function may give two values.

@@ -1,12 +1,18 @@
 //! The names that Spark gives to columns without an alias: the text of their expressions.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr,
+    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Subscript, UnaryOperator, Value,
 };
 
+use tidemill_functions::{Shape, find};
+
 use super::grouping::window_function;
+use super::lambdas;
 use super::names::Names;
+
+/// How Spark spells a variable of a lambda.
+const VARIABLE: &str = "namedlambdavariable()";
 
 /// The text by which Spark names an expression; where it is not known, the text as it was written.
 pub(super) fn text(expr: &Expr, names: &Names) -> String {
@@ -16,7 +22,12 @@ pub(super) fn text(expr: &Expr, names: &Names) -> String {
         |negated: bool, text: String| if negated { format!("(NOT {text})") } else { text };
     let of = |expr: &Expr| text(expr, names);
     match expr {
+        Expr::Identifier(ident) if lambdas::is_variable(&ident.value) => VARIABLE.to_owned(),
         Expr::Identifier(ident) => ident.value.clone(),
+        Expr::Lambda(lambda) => {
+            let variables = lambda.params.iter().map(|_| VARIABLE).collect::<Vec<_>>().join(", ");
+            format!("lambdafunction({}, {variables})", of(&lambda.body))
+        }
         Expr::CompoundIdentifier(idents) => {
             let is_table = idents.first().is_some_and(|first| !names.has_column(&first.value));
             let parts: Vec<&str> =
@@ -28,6 +39,9 @@ pub(super) fn text(expr: &Expr, names: &Names) -> String {
             Value::Null => "NULL".to_owned(),
             other => other.to_string(),
         },
+        Expr::TypedString(typed) if is_number(&typed.data_type) => {
+            typed.value.value.clone().into_string().unwrap_or_default()
+        }
         Expr::Nested(inner) => of(inner),
         Expr::BinaryOp { left, op, right } => {
             let (left, right) = (of(left), of(right));
@@ -43,7 +57,10 @@ pub(super) fn text(expr: &Expr, names: &Names) -> String {
             number if matches!(expr.as_ref(), Expr::Value(_)) => format!("-{number}"),
             other => format!("(- {other})"),
         },
-        Expr::UnaryOp { op: UnaryOperator::Not, expr } => format!("(NOT {})", of(expr)),
+        Expr::UnaryOp { op: UnaryOperator::Not | UnaryOperator::BangNot, expr } => {
+            format!("(NOT {})", of(expr))
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => format!("~{}", of(expr)),
         Expr::IsNull(inner) => format!("({} IS NULL)", of(inner)),
         Expr::IsNotNull(inner) => format!("({} IS NOT NULL)", of(inner)),
         Expr::Between { expr, negated: not, low, high } => {
@@ -108,12 +125,38 @@ pub(super) fn column(expr: &Expr, names: &Names) -> String {
             }
             _ => text(expr, names),
         },
+        Expr::Function(call) => match generator(call) {
+            Some(name) => name.to_owned(),
+            None => text(expr, names),
+        },
         _ => text(expr, names),
     }
 }
 
+/// Whether a text of that type is how a number with a letter is read.
+fn is_number(kind: &DataType) -> bool {
+    matches!(
+        kind,
+        DataType::TinyInt(None)
+            | DataType::SmallInt(None)
+            | DataType::BigInt(None)
+            | DataType::Float(_)
+            | DataType::Double(_)
+            | DataType::Decimal(_)
+    )
+}
+
+/// The name of a generator's column, or of its columns until they are taken apart.
+fn generator(call: &Function) -> Option<&'static str> {
+    let function = find(&call.name.to_string())?;
+    matches!(function.shape, Shape::Generator(_)).then(|| match function.name {
+        "explode" | "explode_outer" => "col",
+        other => other,
+    })
+}
+
 fn call(function: &Function, names: &Names) -> String {
-    let mut name = function.name.to_string().to_ascii_lowercase();
+    let name = function.name.to_string().to_ascii_lowercase();
     let FunctionArguments::List(list) = &function.args else {
         return function.to_string();
     };
@@ -124,27 +167,14 @@ fn call(function: &Function, names: &Names) -> String {
         other => other.to_string(),
     };
     let mut arguments: Vec<String> = list.args.iter().map(argument).collect();
-    // What a function has without being told, and what it does not show.
-    match (name.as_str(), arguments.len()) {
-        ("array_agg", _) => "collect_list".clone_into(&mut name),
-        ("percentile", 2) => arguments.push("1".to_owned()),
-        ("approx_percentile" | "percentile_approx", 2) => arguments.push("10000".to_owned()),
-        ("listagg" | "string_agg", 1) => arguments.push("NULL".to_owned()),
-        (
-            "approx_count_distinct" | "first" | "first_value" | "last" | "last_value" | "any_value",
-            2,
-        ) => arguments.truncate(1),
-        _ => {}
-    }
-    if let ("isnull" | "isnotnull", [value]) = (name.as_str(), arguments.as_slice()) {
-        let not = if name == "isnotnull" { "NOT " } else { "" };
-        return format!("({value} IS {not}NULL)");
-    }
-    if name == "if" {
-        return format!("(IF({}))", arguments.join(", "));
-    }
     let distinct = list.duplicate_treatment.map(|d| format!("{d} ")).unwrap_or_default();
-    let mut call = format!("{name}({distinct}{})", arguments.join(", "));
+    if let Some(first) = arguments.first_mut() {
+        *first = format!("{distinct}{first}");
+    }
+    let mut call = match find(&name).and_then(|function| function.spelled) {
+        Some(spelled) => spelled(&name, arguments),
+        None => format!("{name}({})", arguments.join(", ")),
+    };
     if let [order] = function.within_group.as_slice() {
         let direction = if order.options.asc == Some(false) { " DESC" } else { "" };
         call += &format!(" WITHIN GROUP (ORDER BY {}{direction})", text(&order.expr, names));

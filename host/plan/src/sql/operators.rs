@@ -1,23 +1,15 @@
 //! Operators and subscripts, planned as Spark means them.
 
-use std::sync::Arc;
-
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF,
-};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use datafusion_spark::function::string::concat;
 
-use super::arithmetic::{Operation, calculated};
-use super::bounded::bounded;
-use super::cast::cast_to;
-use super::elements::{Access, Element};
+use crate::logical::common_of;
+use tidemill_functions::{Access, cast_to, element, find, unbuilt};
 
 /// Plans arithmetic, comparisons of texts with numbers, and `array[index]` and `map[key]`.
 #[derive(Debug)]
@@ -34,21 +26,46 @@ impl ExprPlanner for Operators {
         else {
             return Ok(PlannerResult::Original(expr));
         };
-        let planned = match (operation(&expr.op), comparison(&expr.op)) {
-            (Some(operation), _) => {
-                let operands = ((expr.left.clone(), left), (expr.right.clone(), right));
-                calculated(operation, operands.0, operands.1)?
-            }
-            (None, Some(operator)) => compared(&expr, operator, &left, &right),
-            (None, None) if expr.op == BinaryOperator::StringConcat => {
-                concatenated(&expr, &left, &right)
-            }
-            (None, None) => None,
-        };
+        if let Some(name) = function(&expr.op) {
+            return called(name, operands(name, expr.left, expr.right));
+        }
+        if comparison(&expr.op).is_some() {
+            common_of(&[left.clone(), right.clone()])?;
+        }
+        let planned =
+            comparison(&expr.op).and_then(|operator| compared(&expr, operator, &left, &right));
         Ok(match planned {
             Some(planned) => PlannerResult::Planned(planned),
             None => PlannerResult::Original(expr),
         })
+    }
+
+    fn plan_position(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        called("position", arguments.into_iter().rev().collect())
+    }
+
+    fn plan_substring(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        called("substring", arguments)
+    }
+
+    fn plan_overlay(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        called("overlay", arguments)
+    }
+
+    fn plan_extract(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        called("extract", arguments)
+    }
+
+    fn plan_array_literal(
+        &self,
+        values: Vec<Expr>,
+        _: &DFSchema,
+    ) -> Result<PlannerResult<Vec<Expr>>> {
+        called("array", values)
+    }
+
+    fn plan_make_map(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        called("map", arguments)
     }
 
     fn plan_field_access(
@@ -65,21 +82,35 @@ impl ExprPlanner for Operators {
             }
             _ => return Ok(PlannerResult::Original(expr)),
         };
-        let function = ScalarUDF::new_from_impl(Element::new(Access::Subscript));
-        Ok(PlannerResult::Planned(function.call(vec![expr.expr, key])))
+        Ok(PlannerResult::Planned(element(Access::Subscript, expr.expr, key)))
     }
 }
 
-fn operation(op: &BinaryOperator) -> Option<Operation> {
+/// The function that an operator is: Spark's functions have its sign as their name.
+fn function(op: &BinaryOperator) -> Option<&'static str> {
     Some(match op {
-        BinaryOperator::Plus => Operation::Add,
-        BinaryOperator::Minus => Operation::Subtract,
-        BinaryOperator::Multiply => Operation::Multiply,
-        BinaryOperator::Divide => Operation::Divide,
-        BinaryOperator::MyIntegerDivide => Operation::DivideWhole,
-        BinaryOperator::Modulo => Operation::Remainder,
+        BinaryOperator::Plus => "+",
+        BinaryOperator::Minus => "-",
+        BinaryOperator::Multiply => "*",
+        BinaryOperator::Divide => "/",
+        BinaryOperator::MyIntegerDivide => "div",
+        BinaryOperator::Modulo => "%",
+        BinaryOperator::StringConcat => CONCAT,
         _ => return None,
     })
+}
+
+/// The function that `||` is.
+const CONCAT: &str = "concat";
+
+/// Several `||` are one call, which knows how long the result will be.
+fn operands(name: &str, left: Expr, right: Expr) -> Vec<Expr> {
+    let mut operands = match left {
+        Expr::ScalarFunction(call) if name == CONCAT && call.func.name() == CONCAT => call.args,
+        other => vec![other],
+    };
+    operands.push(right);
+    operands
 }
 
 fn comparison(op: &BinaryOperator) -> Option<Operator> {
@@ -94,18 +125,12 @@ fn comparison(op: &BinaryOperator) -> Option<Operator> {
     })
 }
 
-/// Texts one after the other are one call, which knows how long the result will be.
-fn concatenated(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    if *left != DataType::Utf8 || *right != DataType::Utf8 {
-        return None;
+/// What the parser has a syntax of its own for is a call like any other.
+fn called<T>(name: &str, arguments: Vec<Expr>) -> Result<PlannerResult<T>> {
+    match find(name).and_then(unbuilt) {
+        Some(function) => Ok(PlannerResult::Planned(function.call(arguments))),
+        None => plan_err!("{name}() is not supported yet"),
     }
-    let function = Arc::new(bounded(&concat())?);
-    let mut texts = match &expr.left {
-        Expr::ScalarFunction(call) if *call.func == *function => call.args.clone(),
-        other => vec![other.clone()],
-    };
-    texts.push(expr.right.clone());
-    Some(Expr::ScalarFunction(ScalarFunction::new_udf(function, texts)))
 }
 
 /// A text beside a number is read as a number.

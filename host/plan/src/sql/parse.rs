@@ -21,19 +21,23 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::aggregates::is_aggregate;
 use super::calls;
 use super::dialect::Spark;
 use super::grouping::{SameSpelling, rewrite_grouping, window_named};
+use super::lambdas;
 use super::lateral::resolve_aliases;
+use super::lateral_view;
 use super::limits::{self, QuerySize};
+use super::named_arguments;
 use super::names::{Names, default_name};
 use super::refusals::Refusals;
 use super::structs::name_fields;
 use super::substitute::substitute_in_having;
 use super::texts;
+use super::unknown;
 use super::using::rewrite_joins;
 use crate::counters;
+use tidemill_functions::is_aggregate;
 
 /// A SELECT, as DataFusion plans it.
 pub(crate) struct Parsed {
@@ -53,6 +57,9 @@ pub(crate) fn parse_query(text: &str, names: &Names, refusals: &Refusals) -> Res
         return plan_err!("a step is one SELECT, and nothing else");
     };
     let size = limits::measure(&query, &|table| names.size_of(table))?;
+    unknown::check(&query, names)?;
+    named_arguments::in_order(&mut query)?;
+    lambdas::name_variables(&mut query);
     refusals.check(&query)?;
     let mut names = names.clone();
     names.spell_aliases(&mut query);
@@ -101,31 +108,54 @@ fn parse_sql(text: &str) -> Result<Vec<Statement>> {
         .map_err(wrong)
 }
 
-/// Numbers with the letter of their type, such as `1.5D`: a DOUBLE is one with an exponent from
-/// here on, and the others are what they are without it.
+/// Numbers with the letter of their type, such as `1.5D`: each is a text of that type.
 fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
     let mut typed: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for token in tokens.drain(..) {
-        let letter = match (typed.last().map(|before| &before.token), &token.token) {
-            (Some(Token::Number(..)), Token::Word(word)) if word.quote_style.is_none() => {
-                word.value.to_ascii_lowercase()
-            }
+        let number = match typed.last().map(|before| &before.token) {
+            Some(Token::Number(number, false)) => number.clone(),
             _ => String::new(),
         };
-        let number = match typed.last_mut().map(|before| &mut before.token) {
-            Some(Token::Number(number, _)) => number,
+        let letters = match &token.token {
+            Token::Word(word) if word.quote_style.is_none() && !number.is_empty() => {
+                word.value.to_ascii_lowercase()
+            }
+            Token::Number(_, true) => "l".to_owned(),
+            _ => String::new(),
+        };
+        let (kind, number) = match (&token.token, letters.as_str()) {
+            (Token::Number(number, true), _) => (vec![word("BIGINT")], number.clone()),
+            (_, "s") => (vec![word("SMALLINT")], number),
+            (_, "y") => (vec![word("TINYINT")], number),
+            (_, "f") => (vec![word("FLOAT")], number),
+            (_, "d") => (vec![word("DOUBLE")], number),
+            (_, "bd") => (decimal(&number), number),
             _ => {
                 typed.push(token);
                 continue;
             }
         };
-        match letter.as_str() {
-            "d" | "f" if !number.contains(['e', 'E']) => number.push_str("e0"),
-            "d" | "f" | "bd" | "s" | "y" => {}
-            _ => typed.push(token),
+        if !matches!(token.token, Token::Number(..)) {
+            typed.pop();
         }
+        let text = Token::SingleQuotedString(number);
+        let span = token.span;
+        typed.extend(kind.into_iter().chain([text]).map(|token| TokenWithSpan { token, span }));
     }
     *tokens = typed;
+}
+
+fn word(text: &str) -> Token {
+    Token::make_word(text, None)
+}
+
+/// The DECIMAL that has just the digits of a number.
+fn decimal(number: &str) -> Vec<Token> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let (whole, scale) = (whole.trim_start_matches('0').len(), fraction.len());
+    let digits = |count: usize| Token::Number(count.to_string(), false);
+    let precision = digits((whole + scale).max(1));
+    vec![word("DECIMAL"), Token::LParen, precision, Token::Comma, digits(scale), Token::RParen]
 }
 
 /// The name that stands for `*` in `struct(*)`.
@@ -214,6 +244,7 @@ fn rewrite_select(
     names: &Names,
     naming: Naming,
 ) -> Result<()> {
+    lateral_view::into_queries(select, order_by.as_deref_mut())?;
     for item in &mut select.projection {
         name_as_spark_does(item, names);
         if let (Naming::AsKnown, SelectItem::ExprWithAlias { alias, .. }) = (naming, &mut *item) {
@@ -230,7 +261,7 @@ fn rewrite_select(
     name_fields(select, names)?;
     rewrite_joins(select, order_by.as_deref_mut(), names)?;
     resolve_aliases(select, order_by.as_deref(), names)?;
-    substitute_in_having(select, names, &|name| is_aggregate(calls::name_here(name)))?;
+    substitute_in_having(select, names, &is_aggregate)?;
     rewrite_grouping(select, order_by)
 }
 
@@ -284,8 +315,8 @@ mod tests {
     #[test]
     fn numbers_may_say_their_type() {
         assert_eq!(
-            rewritten("SELECT 1.5D AS a, 2BD AS b, 3 d FROM orders"),
-            "SELECT cast_as('1.5e0', 'DOUBLE') AS a, 2 AS b, 3 AS d FROM Orders"
+            rewritten("SELECT 1.5D AS a, 2BD AS b, 3D FROM orders"),
+            "SELECT cast_as('1.5', 'DOUBLE') AS a, cast_as('2', 'DECIMAL(1,0)') AS b, cast_as('3', 'DOUBLE') AS `3` FROM Orders"
         );
     }
 

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, Query, Select, TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
+use super::lambdas;
 use super::names::Names;
 use super::parse::ALL_COLUMNS;
 use super::tree::{call, text};
@@ -16,7 +17,7 @@ use super::tree::{call, text};
 /// Rewrites every `struct(…)` of a SELECT to `named_struct`.
 pub(super) fn name_fields(select: &mut Select, names: &Names) -> Result<()> {
     let columns = single_table(&select.from).and_then(|table| names.columns_of(&table));
-    let mut fields = NameFields { columns, depth: 0 };
+    let mut fields = NameFields { columns, lambdas: 0, depth: 0 };
     let mut outcome = select.projection.visit(&mut fields);
     if outcome.is_continue() {
         outcome = select.group_by.visit(&mut fields);
@@ -46,6 +47,9 @@ fn single_table(from: &[TableWithJoins]) -> Option<String> {
 struct NameFields<'a> {
     /// Of the table that is selected from, where there is one.
     columns: Option<&'a [String]>,
+    /// Lambdas around the place that is looked at: `(a, b)` is a struct there. Elsewhere it may be a
+    /// list of IN or of LIKE ANY, or a grouping set.
+    lambdas: usize,
     /// Queries around the place that is looked at. Those inside the SELECT are rewritten by
     /// themselves.
     depth: usize,
@@ -53,8 +57,10 @@ struct NameFields<'a> {
 
 impl NameFields<'_> {
     fn named(&self, expr: &Expr) -> Result<Option<Expr>> {
-        let Expr::Struct { values, fields } = expr else {
-            return Ok(None);
+        let (values, fields) = match expr {
+            Expr::Struct { values, fields } => (values, fields.as_slice()),
+            Expr::Tuple(values) if self.lambdas > 0 => (values, [].as_slice()),
+            _ => return Ok(None),
         };
         if !fields.is_empty() {
             return plan_err!("struct<…>(…) is no Spark SQL; write struct(value AS name, …)");
@@ -79,7 +85,7 @@ impl NameFields<'_> {
 /// A field's name and value; what is no column is called by its place, as in Spark.
 fn field((index, value): (usize, &Expr)) -> (String, Expr) {
     match value {
-        Expr::Identifier(ident) => (ident.value.clone(), value.clone()),
+        Expr::Identifier(ident) => (lambdas::written(&ident.value).to_owned(), value.clone()),
         Expr::CompoundIdentifier(idents) => {
             let last = idents.last().map(|ident| ident.value.clone());
             (last.unwrap_or_default(), value.clone())
@@ -102,7 +108,13 @@ impl VisitorMut for NameFields<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        self.lambdas += usize::from(matches!(expr, Expr::Lambda(_)));
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
+        self.lambdas -= usize::from(matches!(expr, Expr::Lambda(_)));
         if self.depth > 0 {
             return ControlFlow::Continue(());
         }

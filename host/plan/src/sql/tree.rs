@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Ident, ObjectName, UnaryOperator, Value,
 };
 
-use super::cast::CAST;
+use tidemill_functions::CAST;
 
 /// `name(arguments)`.
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Function {

@@ -12,6 +12,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use tidemill_functions::timestamp_type;
+
 use crate::logical::{
     is_event_time, micros_literal, window_ends, with_event_time_of, with_session, with_session_of,
     without_event_time,
@@ -40,11 +42,6 @@ pub(crate) fn bounds_struct(start: Expr, end: Expr) -> Expr {
 pub(crate) fn window_time(window: Expr) -> Expr {
     let function = Arc::new(ScalarUDF::new_from_impl(WindowTime::default()));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![window]))
-}
-
-/// Spark's TIMESTAMP in the zone of sessions.
-pub(crate) fn timestamp_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
 /// The type of the windows over times of a type: those of a TIMESTAMP, of a window (which stands

@@ -18,7 +18,7 @@ use super::super::encoding::{comparable, encoding};
 use super::super::held::resize;
 use super::super::stateful::OUTPUT_ROWS;
 use crate::logical::{EventTimeColumn, session_columns};
-use crate::memory::column_bytes;
+use tidemill_functions::column_bytes;
 
 /// Columns of a partial aggregation: first the keys, then the states of each aggregate.
 pub(super) struct GroupLayout {

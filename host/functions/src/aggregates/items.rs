@@ -1,0 +1,202 @@
+//! Aggregates over the values of a group as they came: `collect_list` and `listagg`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray};
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, plan_err};
+
+use super::column::Column;
+use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
+use super::lists::{list_of, lists, of_lists};
+use super::types::{count_of, ordered, unexpected};
+
+/// What is made of the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Items {
+    /// `collect_list(value)`
+    List,
+    /// `listagg(value, delimiter[, order, descending])`
+    Text,
+}
+
+impl Aggregate for Items {
+    fn name(&self) -> &'static str {
+        match self {
+            Items::List => "collect_list",
+            Items::Text => "listagg",
+        }
+    }
+
+    fn coerce(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        let mut types = arguments.to_vec();
+        if *self == Items::List {
+            count_of(self.name(), arguments, 1..=1)?;
+            return Ok(types);
+        }
+        count_of(self.name(), arguments, 1..=4)?;
+        types[0] = match &types[0] {
+            bytes if bytes.is_binary() => DataType::Binary,
+            nested if nested.is_nested() => {
+                return Err(unexpected(self.name(), "STRING\" or \"BINARY", nested));
+            }
+            _ => DataType::Utf8,
+        };
+        if let Some(delimiter) = types.get_mut(1) {
+            *delimiter = arguments_type(&arguments[0]);
+        }
+        if let Some(order) = types.get(2) {
+            ordered(self.name(), order)?;
+        }
+        Ok(types)
+    }
+
+    fn result(&self, arguments: &[DataType]) -> Result<DataType> {
+        Ok(match self {
+            Items::List => list_of(&arguments[0]),
+            Items::Text => arguments[0].clone(),
+        })
+    }
+
+    fn states(&self, arguments: &[DataType]) -> Vec<(&'static str, DataType)> {
+        let mut states = vec![("values", list_of(&arguments[0]))];
+        if let Some(order) = arguments.get(2) {
+            states.push(("order", list_of(order)));
+        }
+        states
+    }
+
+    fn is_nullable(&self) -> bool {
+        *self != Items::List
+    }
+
+    fn fold(&self, call: &Call) -> Result<Box<dyn Accumulators>> {
+        let mut columns = vec![Column::new(&call.types[0])?];
+        if let Some(order) = call.types.get(2) {
+            columns.push(Column::new(order)?);
+        }
+        let delimiter = match call.literals.get(1) {
+            None => Vec::new(),
+            Some(Some(ScalarValue::Utf8(text))) => {
+                text.as_ref().map(|text| text.clone().into_bytes()).unwrap_or_default()
+            }
+            Some(Some(ScalarValue::Binary(bytes))) => bytes.clone().unwrap_or_default(),
+            Some(_) => {
+                return plan_err!(
+                    "[DATATYPE_MISMATCH.NON_FOLDABLE_INPUT] listagg(): the input `delimiter` should be a foldable \"STRING\" or \"BINARY\" expression"
+                );
+            }
+        };
+        let descending =
+            matches!(call.literals.get(3), Some(Some(ScalarValue::Boolean(Some(true)))));
+        Ok(Box::new(Collecting { items: *self, columns, delimiter, descending }))
+    }
+}
+
+fn arguments_type(value: &DataType) -> DataType {
+    if value.is_binary() { DataType::Binary } else { DataType::Utf8 }
+}
+
+struct Collecting {
+    items: Items,
+    /// The value, and what it is ordered by.
+    columns: Vec<Column>,
+    delimiter: Vec<u8>,
+    descending: bool,
+}
+
+/// A value, and what it is ordered by.
+type Item = Vec<Box<[u8]>>;
+
+impl Collecting {
+    /// The items of all groups in one column.
+    fn column(&self, number: usize, kept: &[Vec<Item>]) -> Result<ArrayRef> {
+        let items = kept.iter().flatten();
+        self.columns[number].values(items.map(|item| Some(&*item[number])))
+    }
+
+    fn texts(&self, mut kept: Vec<Vec<Item>>) -> Result<ArrayRef> {
+        if self.columns.len() > 1 {
+            for items in &mut kept {
+                items.sort_by(|a, b| {
+                    let order = a[1].cmp(&b[1]);
+                    if self.descending { order.reverse() } else { order }
+                });
+            }
+        }
+        let values = self.column(0, &kept)?;
+        let bytes = arrow::compute::cast(&values, &DataType::Binary)?;
+        let bytes = bytes.as_binary::<i32>();
+        let mut from = 0;
+        let joined: BinaryArray = kept
+            .iter()
+            .map(|items| {
+                let mine: Vec<&[u8]> = (from..from + items.len()).map(|i| bytes.value(i)).collect();
+                from += items.len();
+                (!mine.is_empty()).then(|| mine.join(self.delimiter.as_slice()))
+            })
+            .collect();
+        if values.data_type() == &DataType::Binary {
+            return Ok(Arc::new(joined));
+        }
+        let (offsets, bytes, nulls) = joined.into_parts();
+        Ok(Arc::new(StringArray::try_new(offsets, bytes, nulls)?))
+    }
+}
+
+impl Fold for Collecting {
+    type Kept = Vec<Item>;
+
+    fn update(
+        &self,
+        arguments: &[ArrayRef],
+        rows: &Rows<'_>,
+        kept: &mut [Vec<Item>],
+    ) -> Result<()> {
+        let mut columns = vec![self.columns[0].bytes(&arguments[0])?];
+        if let Some(order) = self.columns.get(1) {
+            columns.push(order.bytes(&arguments[2])?);
+        }
+        for (row, group) in rows.iter().filter(|(row, _)| arguments[0].is_valid(*row)) {
+            kept[group].push(columns.iter().map(|bytes| bytes.row(row).as_ref().into()).collect());
+        }
+        Ok(())
+    }
+
+    fn merge(&self, states: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Vec<Item>]) -> Result<()> {
+        let lists: Vec<_> = states.iter().map(of_lists).collect();
+        let columns = self
+            .columns
+            .iter()
+            .zip(&lists)
+            .map(|(column, (values, _))| column.bytes(values))
+            .collect::<Result<Vec<_>>>()?;
+        for (row, group) in rows.iter() {
+            // All columns have as many items.
+            let starts: Vec<usize> = lists.iter().map(|(_, range)| range(row).start).collect();
+            for item in 0..(lists[0].1)(row).len() {
+                let bytes = columns.iter().zip(&starts);
+                let bytes = bytes.map(|(bytes, start)| bytes.row(start + item).as_ref().into());
+                kept[group].push(bytes.collect());
+            }
+        }
+        Ok(())
+    }
+
+    fn states(&self, kept: Vec<Vec<Item>>) -> Result<Vec<ArrayRef>> {
+        (0..self.columns.len())
+            .map(|number| lists(kept.iter().map(Vec::len), self.column(number, &kept)?))
+            .collect()
+    }
+
+    fn evaluate(&self, kept: Vec<Vec<Item>>) -> Result<ArrayRef> {
+        match self.items {
+            Items::List => Ok(self.states(kept)?.swap_remove(0)),
+            Items::Text => self.texts(kept),
+        }
+    }
+
+    fn bytes(&self, kept: &Vec<Item>) -> usize {
+        kept.iter().flatten().map(|bytes| bytes.len() + 2 * size_of::<Box<[u8]>>()).sum()
+    }
+}

@@ -1,0 +1,60 @@
+//! Spark's aggregates, where DataFusion has none or another.
+//!
+//! `count`, `bool_and`, `bool_or`, `bit_*`, and `min` and `max` of most types are DataFusion's.
+
+pub(crate) mod bag;
+mod bias;
+mod column;
+pub(crate) mod distinct;
+mod extreme;
+pub(crate) mod fold;
+pub(crate) mod items;
+mod lists;
+pub(crate) mod moments;
+pub(crate) mod pairs;
+pub(crate) mod pick;
+pub(crate) mod quantiles;
+pub(crate) mod sum;
+mod summary;
+mod types;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::logical_expr::{AggregateUDF, Expr};
+
+use self::extreme::Extreme;
+use self::fold::made;
+use self::pick::Pick;
+pub use self::types::contains_map;
+
+/// `max` or `min` of values that DataFusion compares otherwise than Spark, or not by groups; none
+/// for others.
+pub fn extreme_of(
+    max: bool,
+    argument: &Expr,
+    kind: &DataType,
+) -> Option<(Arc<AggregateUDF>, Vec<Expr>)> {
+    if kind.is_floating() {
+        return Some((Arc::new(made(Extreme { max })), vec![argument.clone()]));
+    }
+    if kind.is_nested() || *kind == DataType::Boolean {
+        let pick = if max { Pick::MaxBy } else { Pick::MinBy };
+        return Some((Arc::new(made(pick)), vec![argument.clone(); 2]));
+    }
+    None
+}
+
+/// Checks a call's literal arguments before anything runs.
+///
+/// # Errors
+/// A share of a percentile is written out, and is not from 0 to 1.
+pub fn check(name: &str, arguments: &[Expr]) -> Result<()> {
+    const NAMES: [&str; 4] =
+        ["approx_percentile", "percentile", "percentile_cont", "percentile_disc"];
+    let Some(Expr::Literal(share, _)) = arguments.get(1).filter(|_| NAMES.contains(&name)) else {
+        return Ok(());
+    };
+    bag::shares(name, share.cast_to(&DataType::Float64).ok().as_ref()).map(drop)
+}

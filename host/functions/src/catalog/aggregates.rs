@@ -1,0 +1,314 @@
+//! Functions of groups.
+
+use std::sync::Arc;
+
+use datafusion::functions_aggregate as df;
+use datafusion::logical_expr::AggregateUDF;
+
+use super::{optional, repeated, required};
+use crate::aggregates::bag::Bag;
+use crate::aggregates::distinct::ApproxCountDistinct;
+use crate::aggregates::fold::{Aggregate, made};
+use crate::aggregates::items::Items;
+use crate::aggregates::moments::Moment;
+use crate::aggregates::pairs::Pairs;
+use crate::aggregates::pick::Pick;
+use crate::aggregates::quantiles::ApproxPercentile;
+use crate::aggregates::sum::Sum;
+use crate::function::Function;
+use crate::parameters::Parameter;
+use crate::parameters::Takes::{Any, Boolean, Double, Number, Whole};
+
+const NUMBER: &[Parameter] = &[required("expr", Double)];
+const PAIR: &[Parameter] = &[required("y", Double), required("x", Double)];
+
+macro_rules! ours {
+    ($aggregate:expr) => {
+        || ours($aggregate)
+    };
+}
+
+fn ours(aggregate: impl Aggregate) -> Arc<AggregateUDF> {
+    Arc::new(made(aggregate))
+}
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::aggregate(
+        "approx_count_distinct",
+        "About how many different values there are: HyperLogLog++ with a relative deviation.",
+        &[required("expr", Any), optional("relativeSD", Double)],
+        ours!(ApproxCountDistinct),
+    )
+    .spelled(first_alone),
+    Function::aggregate(
+        "approx_percentile",
+        "About the value below which a share of all values is, or an array for an array of shares.",
+        &[required("col", Any), required("percentage", Any), optional("accuracy", Any)],
+        ours!(ApproxPercentile),
+    )
+    .called(&["percentile_approx"])
+    .spelled(|name, arguments| with(name, arguments, 2, "10000")),
+    Function::aggregate(
+        "avg",
+        "The mean of numbers.",
+        &[required("expr", Number)],
+        ours!(Sum { mean: true, tolerant: false }),
+    )
+    .called(&["mean"]),
+    Function::aggregate(
+        "bit_and",
+        "The bits that are set in all whole numbers.",
+        &[required("expr", Whole)],
+        df::bit_and_or_xor::bit_and_udaf,
+    ),
+    Function::aggregate(
+        "bit_or",
+        "The bits that are set in any whole number.",
+        &[required("expr", Whole)],
+        df::bit_and_or_xor::bit_or_udaf,
+    ),
+    Function::aggregate(
+        "bit_xor",
+        "The bits that are set in an odd number of whole numbers.",
+        &[required("expr", Whole)],
+        df::bit_and_or_xor::bit_xor_udaf,
+    ),
+    Function::aggregate(
+        "bool_and",
+        "Whether all values are true.",
+        &[required("expr", Boolean)],
+        df::bool_and_or::bool_and_udaf,
+    )
+    .called(&["every"]),
+    Function::aggregate(
+        "bool_or",
+        "Whether any value is true.",
+        &[required("expr", Boolean)],
+        df::bool_and_or::bool_or_udaf,
+    )
+    .called(&["any", "some"]),
+    Function::aggregate(
+        "collect_list",
+        "An array of the values; nulls are left out.",
+        &[required("expr", Any)],
+        ours!(Items::List),
+    )
+    .called(&["array_agg"])
+    .spelled(|_, arguments| format!("collect_list({})", arguments.join(", "))),
+    Function::aggregate(
+        "collect_set",
+        "An array of the different values; nulls are left out.",
+        &[required("expr", Any)],
+        ours!(Bag::Set),
+    ),
+    Function::aggregate("corr", "The correlation of pairs.", PAIR, ours!(Pairs::Corr)),
+    Function::aggregate(
+        "count",
+        "How many rows there are whose arguments are not null; `count(*)` counts all.",
+        &[repeated("expr", Any)],
+        df::count::count_udaf,
+    ),
+    Function::syntax(
+        "count_if",
+        "How many rows there are for which a condition is true.",
+        &[required("expr", Boolean)],
+    )
+    .of_group(),
+    Function::aggregate(
+        "covar_pop",
+        "The covariance of pairs that are all there are.",
+        PAIR,
+        ours!(Pairs::CovarPop),
+    ),
+    Function::aggregate(
+        "covar_samp",
+        "The covariance of pairs that are a sample.",
+        PAIR,
+        ours!(Pairs::CovarSamp),
+    ),
+    Function::aggregate(
+        "first_value",
+        "The first value, or the first one that is not null.",
+        &[required("expr", Any), optional("isIgnoreNull", Boolean)],
+        ours!(Pick::First),
+    )
+    .called(&["first", "any_value"])
+    .spelled(first_alone),
+    Function::aggregate(
+        "grouping",
+        "Whether a grouping set leaves a column out: 1, or 0.",
+        &[required("col", Any), repeated("cols", Any)],
+        df::grouping::grouping_udaf,
+    ),
+    Function::syntax(
+        "grouping_id",
+        "Which columns a grouping set leaves out, a bit for each.",
+        &[repeated("cols", Any)],
+    )
+    .of_group(),
+    Function::aggregate(
+        "kurtosis",
+        "How heavy the tails of a distribution are.",
+        NUMBER,
+        ours!(Moment::Kurtosis),
+    ),
+    Function::aggregate(
+        "last_value",
+        "The last value, or the last one that is not null.",
+        &[required("expr", Any), optional("isIgnoreNull", Boolean)],
+        ours!(Pick::Last),
+    )
+    .called(&["last"])
+    .spelled(first_alone),
+    Function::aggregate(
+        "listagg",
+        "The texts of a group with a text between them; nulls are left out.",
+        &[
+            required("expr", Any),
+            optional("delimiter", Any),
+            optional("order", Any),
+            optional("descends", Any),
+        ],
+        ours!(Items::Text),
+    )
+    .called(&["string_agg"])
+    .spelled(|name, arguments| with(name, arguments, 1, "NULL")),
+    Function::aggregate(
+        "max",
+        "The largest value.",
+        &[required("expr", Any)],
+        df::min_max::max_udaf,
+    ),
+    Function::aggregate(
+        "max_by",
+        "The value of the row in which another is largest.",
+        &[required("x", Any), required("y", Any)],
+        ours!(Pick::MaxBy),
+    ),
+    Function::aggregate("median", "The value in the middle of all.", NUMBER, ours!(Bag::Median)),
+    Function::aggregate(
+        "min",
+        "The smallest value.",
+        &[required("expr", Any)],
+        df::min_max::min_udaf,
+    ),
+    Function::aggregate(
+        "min_by",
+        "The value of the row in which another is smallest.",
+        &[required("x", Any), required("y", Any)],
+        ours!(Pick::MinBy),
+    ),
+    Function::aggregate(
+        "mode",
+        "The value that is there most often.",
+        &[required("col", Any), optional("deterministic", Any)],
+        ours!(Bag::Mode),
+    ),
+    Function::aggregate(
+        "percentile",
+        "The value below which a share of all values is, between two of them where it has to be.",
+        &[required("col", Double), required("percentage", Any), optional("frequency", Any)],
+        ours!(Bag::Percentile),
+    )
+    .spelled(|name, arguments| with(name, arguments, 2, "1")),
+    Function::aggregate(
+        "percentile_cont",
+        "The value below which a share of all values is, between two of them where it has to be.",
+        &[required("col", Double), required("percentage", Any), optional("descends", Any)],
+        ours!(Bag::Continuous),
+    ),
+    Function::aggregate(
+        "percentile_disc",
+        "The first value that a share of all values is not above.",
+        &[required("col", Double), required("percentage", Any), optional("descends", Any)],
+        ours!(Bag::Discrete),
+    ),
+    Function::syntax("regr_avgx", "The mean of the second values of pairs.", PAIR).of_group(),
+    Function::syntax("regr_avgy", "The mean of the first values of pairs.", PAIR).of_group(),
+    Function::syntax("regr_count", "How many pairs have no null.", PAIR).of_group(),
+    Function::aggregate(
+        "regr_intercept",
+        "Where the line through pairs cuts the y-axis.",
+        PAIR,
+        ours!(Pairs::Intercept),
+    ),
+    Function::aggregate("regr_r2", "How well a line goes through pairs.", PAIR, ours!(Pairs::R2)),
+    Function::aggregate(
+        "regr_slope",
+        "The slope of the line through pairs.",
+        PAIR,
+        ours!(Pairs::Slope),
+    ),
+    Function::aggregate(
+        "regr_sxx",
+        "The squares of the second values' distances from their mean.",
+        PAIR,
+        ours!(Pairs::Sxx),
+    ),
+    Function::aggregate(
+        "regr_sxy",
+        "The products of both values' distances from their means.",
+        PAIR,
+        ours!(Pairs::Sxy),
+    ),
+    Function::aggregate(
+        "regr_syy",
+        "The squares of the first values' distances from their mean.",
+        PAIR,
+        ours!(Pairs::Syy),
+    ),
+    Function::aggregate(
+        "skewness",
+        "How far a distribution leans to one side.",
+        NUMBER,
+        ours!(Moment::Skewness),
+    ),
+    Function::aggregate(
+        "stddev",
+        "The standard deviation of a sample.",
+        NUMBER,
+        ours!(Moment::StddevSamp),
+    )
+    .called(&["std", "stddev_samp"]),
+    Function::aggregate(
+        "stddev_pop",
+        "The standard deviation of all there are.",
+        NUMBER,
+        ours!(Moment::StddevPop),
+    ),
+    Function::aggregate(
+        "sum",
+        "The sum of numbers.",
+        &[required("expr", Number)],
+        ours!(Sum { mean: false, tolerant: false }),
+    ),
+    Function::aggregate(
+        "try_avg",
+        "The mean of numbers; null where their sum does not fit.",
+        &[required("expr", Number)],
+        ours!(Sum { mean: true, tolerant: true }),
+    ),
+    Function::aggregate(
+        "try_sum",
+        "The sum of numbers; null where it does not fit.",
+        &[required("expr", Number)],
+        ours!(Sum { mean: false, tolerant: true }),
+    ),
+    Function::aggregate("var_pop", "The variance of all there are.", NUMBER, ours!(Moment::VarPop)),
+    Function::aggregate("variance", "The variance of a sample.", NUMBER, ours!(Moment::VarSamp))
+        .called(&["var_samp"]),
+];
+
+/// What is behind the first argument does not show.
+fn first_alone(name: &str, mut arguments: Vec<String>) -> String {
+    arguments.truncate(1);
+    format!("{name}({})", arguments.join(", "))
+}
+
+/// What is meant where an argument is left out shows.
+fn with(name: &str, mut arguments: Vec<String>, count: usize, default: &str) -> String {
+    if arguments.len() == count {
+        arguments.push(default.to_owned());
+    }
+    format!("{name}({})", arguments.join(", "))
+}

@@ -1,0 +1,535 @@
+//! Numbers.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::functions::math as df;
+use datafusion::logical_expr::{Expr, ScalarUDF, lit, when};
+use datafusion_spark::function::math as spark;
+
+use super::{of, optional, required};
+use crate::call::{Call, called};
+use crate::function::{Determinism, Function};
+use crate::kernels::arithmetic::{Arithmetic, Operation, calculated_as};
+use crate::kernels::cast::cast_to;
+use crate::kernels::digits::{self, Rounding};
+use crate::kernels::logarithm::Logarithm;
+use crate::kernels::rounding::round_to;
+use crate::kernels::{logarithms, whole};
+use crate::parameters::Takes::{Any, Double, Int, Long, Number, Text};
+
+/// A function of one DOUBLE.
+macro_rules! of_double {
+    ($name:literal, $usage:literal, $kernel:expr, $query:literal, $cell:literal) => {
+        Function::scalar($name, $usage, &[required("expr", Double)], of!($kernel))
+            .null_intolerant()
+            .example($query, $cell)
+    };
+}
+
+/// Arithmetic of two numbers.
+macro_rules! of_two {
+    ($name:literal, $usage:literal, $operation:expr, $tolerant:expr) => {
+        Function::scalar($name, $usage, &[required("left", Any), required("right", Any)], |call| {
+            operated(call, $operation, $tolerant)
+        })
+        .null_intolerant()
+    };
+}
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::scalar(
+        "abs",
+        "A number or an interval without its sign.",
+        &[required("expr", Any)],
+        absolute,
+    )
+    .null_intolerant()
+    .example("SELECT abs(-1)", "1"),
+    of_double!("acos", "The arc cosine, in radians.", df::acos, "SELECT acos(1)", "0.0"),
+    of_double!("acosh", "The inverse hyperbolic cosine.", df::acosh, "SELECT acosh(1)", "0.0"),
+    of_double!("asin", "The arc sine, in radians.", df::asin, "SELECT asin(0)", "0.0"),
+    of_double!("asinh", "The inverse hyperbolic sine.", df::asinh, "SELECT asinh(0)", "0.0"),
+    of_double!("atan", "The arc tangent, in radians.", df::atan, "SELECT atan(0)", "0.0"),
+    Function::scalar(
+        "atan2",
+        "The angle between the x-axis and a point, in radians.",
+        &[required("exprY", Double), required("exprX", Double)],
+        of!(spark::atan2),
+    )
+    .null_intolerant()
+    .example("SELECT atan2(0, 0)", "0.0"),
+    of_double!("atanh", "The inverse hyperbolic tangent.", df::atanh, "SELECT atanh(0)", "0.0"),
+    Function::scalar(
+        "bin",
+        "A BIGINT in binary digits.",
+        &[required("expr", Long)],
+        of!(spark::bin),
+    )
+    .null_intolerant()
+    .example("SELECT bin(13)", "1101"),
+    Function::scalar(
+        "bround",
+        "A number with so many digits behind the point; halves go to the even neighbour.",
+        &[required("expr", Number), optional("d", Int)],
+        |call| rounded(call, "bround", Rounding::HalfEven),
+    )
+    .null_intolerant()
+    .spelled(with_zero)
+    .example("SELECT bround(2.5, 0)", "2"),
+    of_double!("cbrt", "The cube root.", df::cbrt, "SELECT cbrt(27.0)", "3.0"),
+    Function::scalar(
+        "ceil",
+        "The smallest whole number that is not less, or the smallest with so many digits behind the point.",
+        &[required("expr", Number), optional("scale", Int)],
+        |call| limited(call, "ceil", Rounding::Ceiling),
+    )
+    .called(&["ceiling"])
+    .null_intolerant()
+    .spelled(|name, arguments| match (name, arguments.len()) {
+        ("ceil", 1) => format!("CEIL({})", arguments.join(", ")),
+        _ => format!("{name}({})", arguments.join(", ")),
+    })
+    .example("SELECT ceil(-0.1)", "0"),
+    Function::scalar(
+        "conv",
+        "A number from one base in another; digits that are none end it.",
+        &[required("num", Text), required("from_base", Int), required("to_base", Int)],
+        of!(digits::conv),
+    )
+    .null_intolerant()
+    .example("SELECT conv('100', 2, 10)", "4"),
+    of_double!("cos", "The cosine of radians.", df::cos, "SELECT cos(0)", "1.0"),
+    of_double!("cosh", "The hyperbolic cosine.", df::cosh, "SELECT cosh(0)", "1.0"),
+    of_double!("cot", "The cotangent of radians.", df::cot, "SELECT cot(1)", "0.6420926159343306"),
+    of_double!("csc", "The cosecant of radians.", spark::csc, "SELECT csc(1)", "1.1883951057781212"),
+    of_double!("degrees", "Radians as degrees.", df::degrees, "SELECT degrees(3.141592653589793)", "180.0"),
+    Function::scalar("e", "Euler's number.", &[], |_| Ok(lit(std::f64::consts::E)))
+        .spelled(|_, _| "E()".to_owned())
+        .example("SELECT e()", "2.718281828459045"),
+    of_double!("exp", "Euler's number to a power.", df::exp, "SELECT exp(0)", "1.0"),
+    of_double!("expm1", "One less than `exp`.", spark::expm1, "SELECT expm1(0)", "0.0"),
+    Function::scalar(
+        "factorial",
+        "The product of the whole numbers up to one from 0 to 20; null for others.",
+        &[required("expr", Int)],
+        of!(spark::factorial),
+    )
+    .null_intolerant()
+    .example("SELECT factorial(5)", "120"),
+    Function::scalar(
+        "floor",
+        "The largest whole number that is not more, or the largest with so many digits behind the point.",
+        &[required("expr", Number), optional("scale", Int)],
+        |call| limited(call, "floor", Rounding::Floor),
+    )
+    .null_intolerant()
+    .spelled(|name, arguments| match arguments.len() {
+        1 => format!("FLOOR({})", arguments.join(", ")),
+        _ => format!("{name}({})", arguments.join(", ")),
+    })
+    .example("SELECT floor(-0.1)", "-1"),
+    Function::scalar(
+        "greatest",
+        "The largest of its arguments; nulls do not count.",
+        &[required("expr", Any), required("expr", Any), super::repeated("exprs", Any)],
+        |call| {
+            ordered(call)?;
+            Ok(call.of(&datafusion::functions::core::greatest()))
+        },
+    )
+    .example("SELECT greatest(10, 9, 2, 4, 3)", "10"),
+    Function::scalar(
+        "hex",
+        "A BIGINT, or bytes, in hexadecimal digits.",
+        &[required("expr", Any)],
+        |call| {
+            call.exact();
+            let kind = call.kind(0).clone();
+            let to = match kind {
+                DataType::Boolean => DataType::Utf8,
+                ref kind if kind.is_numeric() => DataType::Int64,
+                _ => kind,
+            };
+            let value = if to == *call.kind(0) { call.argument(0) } else { cast_to(call.argument(0), &to) };
+            Ok(called(&spark::hex(), vec![value]))
+        },
+    )
+    .null_intolerant()
+    .example("SELECT hex(17)", "11"),
+    Function::scalar(
+        "hypot",
+        "The length of a vector.",
+        &[required("expr1", Double), required("expr2", Double)],
+        of!(spark::hypot),
+    )
+    .null_intolerant()
+    .example("SELECT hypot(3, 4)", "5.0"),
+    Function::scalar(
+        "least",
+        "The smallest of its arguments; nulls do not count.",
+        &[required("expr", Any), required("expr", Any), super::repeated("exprs", Any)],
+        |call| {
+            ordered(call)?;
+            Ok(call.of(&datafusion::functions::core::least()))
+        },
+    )
+    .example("SELECT least(10, 9, 2, 4, 3)", "2"),
+    Function::scalar(
+        "ln",
+        "The natural logarithm; null where there is none.",
+        &[required("expr", Double)],
+        |call| Ok(logarithm(call, "ln")),
+    )
+    .null_intolerant()
+    .example("SELECT ln(1)", "0.0"),
+    Function::scalar(
+        "log",
+        "The logarithm of the second argument to the base of the first, or the natural one.",
+        &[required("base", Double), optional("expr", Double)],
+        |call| {
+            if call.count() == 1 {
+                return Ok(logarithm(call, "ln"));
+            }
+            let of = |argument| Arc::new(ScalarUDF::new_from_impl(Logarithm::named("ln"))).call(vec![argument]);
+            let (base, value) = (of(call.argument(0)), of(call.argument(1)));
+            Ok(value / base)
+        },
+    )
+    .null_intolerant()
+    .spelled(|_, arguments| match arguments.as_slice() {
+        [value] => format!("LOG(E(), {value})"),
+        _ => format!("LOG({})", arguments.join(", ")),
+    })
+    .example("SELECT log(10, 100)", "2.0"),
+    Function::scalar(
+        "log10",
+        "The logarithm to base 10; null where there is none.",
+        &[required("expr", Double)],
+        |call| Ok(logarithm(call, "log10")),
+    )
+    .null_intolerant()
+    .spelled(|_, arguments| format!("LOG10({})", arguments.join(", ")))
+    .example("SELECT log10(10)", "1.0"),
+    Function::scalar(
+        "log1p",
+        "The natural logarithm of one more; null where there is none.",
+        &[required("expr", Double)],
+        |call| {
+            let value = call.argument(0);
+            let is_above = value.clone().gt(lit(-1.0));
+            let logarithm = called(&logarithms::log1p(), vec![value.clone()]);
+            when(is_above.or(called(&df::isnan(), vec![value])), logarithm).end()
+        },
+    )
+    .null_intolerant()
+    .spelled(|_, arguments| format!("LOG1P({})", arguments.join(", ")))
+    .example("SELECT log1p(0)", "0.0"),
+    Function::scalar(
+        "log2",
+        "The logarithm to base 2; null where there is none.",
+        &[required("expr", Double)],
+        |call| Ok(logarithm(call, "log2")),
+    )
+    .null_intolerant()
+    .spelled(|_, arguments| format!("LOG2({})", arguments.join(", ")))
+    .example("SELECT log2(2)", "1.0"),
+    of_two!("mod", "The remainder of a division; its sign is the dividend's.", Operation::Remainder, false)
+        .spelled(|_, arguments| format!("({})", arguments.join(" % ")))
+        .example("SELECT mod(7, 4)", "3"),
+    Function::scalar(
+        "negative",
+        "A number with the other sign.",
+        &[required("expr", Number)],
+        negative,
+    )
+    .null_intolerant()
+    .example("SELECT negative(1)", "-1"),
+    Function::scalar("pi", "The ratio of a circle's circumference to its diameter.", &[], |_| {
+        Ok(lit(std::f64::consts::PI))
+    })
+    .spelled(|_, _| "PI()".to_owned())
+    .example("SELECT pi()", "3.141592653589793"),
+    of_two!("pmod", "The remainder of a division, which is not negative where the divisor is not.", Operation::PositiveRemainder, false)
+        .example("SELECT pmod(-10, 3)", "2"),
+    Function::scalar(
+        "positive",
+        "A number as it is.",
+        &[required("expr", Number)],
+        |call| Ok(call.argument(0)),
+    )
+    .null_intolerant()
+    .spelled(|_, arguments| format!("(+ {})", arguments.join(", ")))
+    .example("SELECT positive(1)", "1"),
+    Function::scalar(
+        "power",
+        "A number to a power, a DOUBLE.",
+        &[required("expr1", Double), required("expr2", Double)],
+        of!(spark::pow),
+    )
+    .called(&["pow"])
+    .null_intolerant()
+    .spelled(|name, arguments| {
+        let name = if name == "pow" { "pow" } else { "POWER" };
+        format!("{name}({})", arguments.join(", "))
+    })
+    .example("SELECT power(2, 3)", "8.0"),
+    of_double!("radians", "Degrees as radians.", df::radians, "SELECT radians(180)", "3.141592653589793"),
+    Function::scalar(
+        "rand",
+        "A number of its own for each row, from 0 and below 1.",
+        &[optional("seed", Long)],
+        |call| match call.count() {
+            0 => Ok(call.of(&df::random())),
+            _ => plan_err!(
+                "[UNSUPPORTED_FEATURE] rand(): a seed gives other numbers than in Spark, whose depend on partitions; leave it out"
+            ),
+        },
+    )
+    .called(&["random"])
+    .determined(Determinism::Volatile),
+    Function::scalar(
+        "randn",
+        "A random number of the normal distribution: refused, for a batch that is run again would give another.",
+        &[optional("seed", Any)],
+        |_| {
+            plan_err!(
+                "[UNSUPPORTED_FEATURE] randn() is not supported: it gives another number each time; take the value from the input"
+            )
+        },
+    ),
+    of_double!("rint", "The nearest whole number, and of two the even one, a DOUBLE.", spark::rint, "SELECT rint(12.3456)", "12.0"),
+    Function::scalar(
+        "round",
+        "A number with so many digits behind the point; halves go away from zero.",
+        &[required("expr", Number), optional("d", Int)],
+        |call| rounded(call, "round", Rounding::HalfUp),
+    )
+    .null_intolerant()
+    .spelled(with_zero)
+    .example("SELECT round(2.5, 0)", "3"),
+    of_double!("sec", "The secant of radians.", spark::sec, "SELECT sec(0)", "1.0"),
+    of_double!("signum", "-1, 0 or 1: the sign of a number.", df::signum, "SELECT signum(40)", "1.0")
+        .called(&["sign"])
+        .spelled(|name, arguments| {
+            let name = if name == "sign" { "sign" } else { "SIGNUM" };
+            format!("{name}({})", arguments.join(", "))
+        }),
+    of_double!("sin", "The sine of radians.", df::sin, "SELECT sin(0)", "0.0"),
+    of_double!("sinh", "The hyperbolic sine.", df::sinh, "SELECT sinh(0)", "0.0"),
+    of_double!("sqrt", "The square root.", df::sqrt, "SELECT sqrt(4)", "2.0")
+        .spelled(|_, arguments| format!("SQRT({})", arguments.join(", "))),
+    of_double!("tan", "The tangent of radians.", df::tan, "SELECT tan(0)", "0.0"),
+    of_double!("tanh", "The hyperbolic tangent.", df::tanh, "SELECT tanh(0)", "0.0"),
+    of_two!("try_add", "A sum; null where it does not fit.", Operation::Add, true)
+        .example("SELECT try_add(1, 2)", "3"),
+    of_two!("try_divide", "A quotient; null where the divisor is zero.", Operation::Divide, true)
+        .example("SELECT try_divide(3, 2)", "1.5"),
+    of_two!("try_mod", "A remainder; null where the divisor is zero.", Operation::Remainder, true)
+        .example("SELECT try_mod(3, 2)", "1"),
+    of_two!("try_multiply", "A product; null where it does not fit.", Operation::Multiply, true)
+        .example("SELECT try_multiply(2, 3)", "6"),
+    of_two!("try_subtract", "A difference; null where it does not fit.", Operation::Subtract, true)
+        .example("SELECT try_subtract(2, 1)", "1"),
+    Function::scalar(
+        "unhex",
+        "Bytes of hexadecimal digits; null where a text has others.",
+        &[required("expr", Text)],
+        of!(spark::unhex),
+    )
+    .null_intolerant()
+    .example("SELECT string(unhex('537061726B2053514C'))", "Spark SQL"),
+    Function::scalar(
+        "uniform",
+        "A random number of a range: refused, for a batch that is run again would give another.",
+        &[required("min", Any), required("max", Any), optional("seed", Any)],
+        |_| {
+            plan_err!(
+                "[UNSUPPORTED_FEATURE] uniform() is not supported: it gives another number each time; take the value from the input"
+            )
+        },
+    ),
+    Function::scalar(
+        "width_bucket",
+        "In which of so many equal parts of a range a value is.",
+        &[
+            required("value", Any),
+            required("min_value", Any),
+            required("max_value", Any),
+            required("num_bucket", Long),
+        ],
+        |call| {
+            let is_interval = |kind: &DataType| matches!(kind, DataType::Interval(_));
+            if (0..3).all(|place| is_interval(call.kind(place))) {
+                // One more bucket than there are has a number, too.
+                let fits = call.argument(3).lt(lit(i64::MAX));
+                return when(fits, call.of(&spark::width_bucket())).end();
+            }
+            for place in 0..3 {
+                let kind = call.kind(place);
+                if !(kind.is_numeric() || kind.is_string() || kind.is_null()) {
+                    return Err(call.wrong(place, "DOUBLE\" or \"INTERVAL"));
+                }
+                let number = cast_to(call.argument(place), &DataType::Float64);
+                call.set(place, number, DataType::Float64);
+            }
+            Ok(call.of(&whole::width_bucket()))
+        },
+    )
+    .null_intolerant()
+    .example("SELECT width_bucket(5.3, 0.2, 10.6, 5)", "3"),
+];
+
+/// Arithmetic of two arguments, which are cast to what it takes.
+fn operated(call: &mut Call, operation: Operation, tolerant: bool) -> Result<Expr> {
+    let is_small =
+        |kind: &DataType| matches!(kind, DataType::Int8 | DataType::Int16 | DataType::Int32);
+    let of_days = match (operation, call.kind(0), call.kind(1)) {
+        (Operation::Add, DataType::Date32, days) if is_small(days) => Some(("date_add", [0, 1])),
+        (Operation::Add, days, DataType::Date32) if is_small(days) => Some(("date_add", [1, 0])),
+        (Operation::Subtract, DataType::Date32, days) if is_small(days) => {
+            Some(("date_sub", [0, 1]))
+        }
+        _ => None,
+    };
+    if let Some((function, places)) = of_days.and_then(|(name, at)| Some((super::find(name)?, at)))
+    {
+        let arguments = places.map(|at| (call.argument(at), call.kind(at).clone()));
+        return crate::unbuilt::build(function, arguments.to_vec());
+    }
+    let side = |place| (call.argument(place), call.kind(place).clone());
+    match calculated_as(operation, tolerant, side(0), side(1))? {
+        Some(calculated) => Ok(calculated),
+        None => Ok(arithmetic(call, operation, tolerant)),
+    }
+}
+
+/// The least number has no positive counterpart.
+fn absolute(call: &mut Call) -> Result<Expr> {
+    call.exact();
+    if call.kind(0).is_string() || call.kind(0).is_null() {
+        let value = cast_to(call.argument(0), &DataType::Float64);
+        call.set(0, value, DataType::Float64);
+    }
+    if call.kind(0).is_integer() {
+        return Ok(call.of(&whole::absolute()));
+    }
+    if !call.kind(0).is_numeric()
+        && !matches!(call.kind(0), DataType::Interval(_) | DataType::Duration(_))
+    {
+        return Err(call.wrong(0, "NUMERIC"));
+    }
+    Ok(call.of(&spark::abs()))
+}
+
+/// The digits that are asked for; they have to be written out.
+fn digits_of(call: &Call) -> Result<Option<Option<i32>>> {
+    if call.count() == 1 {
+        return Ok(Some(None));
+    }
+    if call.is_null(1) {
+        return Ok(None);
+    }
+    match call.argument(1) {
+        Expr::Literal(ScalarValue::Int32(digits), _) => Ok(digits.map(Some)),
+        Expr::Negative(value)
+            if matches!(*value, Expr::Literal(ScalarValue::Int32(Some(_)), _)) =>
+        {
+            match *value {
+                Expr::Literal(ScalarValue::Int32(Some(digits)), _) => Ok(Some(Some(-digits))),
+                _ => Ok(None),
+            }
+        }
+        _ => plan_err!(
+            "[DATATYPE_MISMATCH.NON_FOLDABLE_INPUT] {}(): the number of digits has to be written out",
+            call.name()
+        ),
+    }
+}
+
+/// The type of NULL among numbers.
+fn without_null(call: &mut Call) {
+    if call.kind(0).is_null() {
+        let value = cast_to(call.argument(0), &DataType::Float64);
+        call.set(0, value, DataType::Float64);
+    }
+}
+
+fn rounded(call: &mut Call, name: &'static str, rounding: Rounding) -> Result<Expr> {
+    without_null(call);
+    let Some(digits) = digits_of(call)? else {
+        return Ok(Expr::Literal(ScalarValue::try_from(call.kind(0))?, None));
+    };
+    Ok(round_to(name, rounding, Some(digits.unwrap_or(0))).call(vec![call.argument(0)]))
+}
+
+/// `ceil` and `floor`: of two arguments, the number is a DECIMAL.
+fn limited(call: &mut Call, name: &'static str, rounding: Rounding) -> Result<Expr> {
+    without_null(call);
+    let digits = digits_of(call)?;
+    if digits == Some(None) {
+        return Ok(round_to(name, rounding, None).call(vec![call.argument(0)]));
+    }
+    let decimal = match call.kind(0) {
+        DataType::Float32 => DataType::Decimal128(14, 7),
+        DataType::Float64 => DataType::Decimal128(30, 15),
+        kind => tidemill_types::decimal_of_whole(kind).unwrap_or_else(|| kind.clone()),
+    };
+    let Some(digits) = digits else {
+        return Ok(Expr::Literal(ScalarValue::try_from(&decimal)?, None));
+    };
+    let value = match call.kind(0) {
+        kind if *kind == decimal => call.argument(0),
+        // NaN and what is infinite have no DECIMAL.
+        DataType::Float32 | DataType::Float64 => {
+            let double = cast_to(call.argument(0), &DataType::Float64);
+            let is_finite = double.clone().between(lit(f64::MIN), lit(f64::MAX));
+            when(is_finite, cast_to(call.argument(0), &decimal)).end()?
+        }
+        _ => cast_to(call.argument(0), &decimal),
+    };
+    Ok(round_to(name, rounding, digits).call(vec![value]))
+}
+
+/// Casts all arguments to one type; texts are not read as numbers here.
+fn ordered(call: &mut Call) -> Result<()> {
+    let is_text = |place: &usize| call.kind(*place).is_string();
+    let is_other = |place: &usize| !call.kind(*place).is_string() && !call.kind(*place).is_null();
+    if (0..call.count()).any(|p| is_text(&p)) && (0..call.count()).any(|p| is_other(&p)) {
+        return plan_err!(
+            "[DATATYPE_MISMATCH.DATA_DIFF_TYPES] {}(): the arguments should all be of one type, and some are a \"STRING\"; cast them",
+            call.name()
+        );
+    }
+    call.unite(0).map(drop)
+}
+
+fn arithmetic(call: &Call, operation: Operation, tolerant: bool) -> Expr {
+    call.of(&Arc::new(ScalarUDF::new_from_impl(Arithmetic::new(operation, tolerant))))
+}
+
+fn logarithm(call: &Call, name: &'static str) -> Expr {
+    call.of(&Arc::new(ScalarUDF::new_from_impl(Logarithm::named(name))))
+}
+
+/// The least number has no positive counterpart.
+fn negative(call: &mut Call) -> datafusion::common::Result<Expr> {
+    let kind = call.kind(0).clone();
+    if kind.is_integer() {
+        let zero = Expr::Literal(datafusion::common::ScalarValue::new_zero(&kind)?, None);
+        let value = call.argument(0);
+        call.set(0, zero, kind.clone());
+        call.set(1, value, kind);
+        return Ok(arithmetic(call, Operation::Subtract, false));
+    }
+    Ok(Expr::Negative(Box::new(call.argument(0))))
+}
+
+/// The digits that are meant where none are said.
+fn with_zero(name: &str, mut arguments: Vec<String>) -> String {
+    if arguments.len() == 1 {
+        arguments.push("0".to_owned());
+    }
+    format!("{name}({})", arguments.join(", "))
+}

@@ -1,0 +1,83 @@
+//! Windows over event time, and functions over windows of rows.
+
+use datafusion::functions_window as over;
+
+use super::{optional, repeated, required};
+use crate::function::Function;
+use crate::parameters::Takes::Any;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::window(
+        "cume_dist",
+        "The share of rows that are not after this one.",
+        &[],
+        over::cume_dist::cume_dist_udwf,
+    ),
+    Function::window(
+        "dense_rank",
+        "The rank of a row, without gaps after rows that are equal.",
+        &[],
+        over::rank::dense_rank_udwf,
+    ),
+    Function::window(
+        "lag",
+        "The value of a row before this one.",
+        &[required("input", Any), optional("offset", Any), optional("default", Any)],
+        over::lead_lag::lag_udwf,
+    ),
+    Function::window(
+        "lead",
+        "The value of a row after this one.",
+        &[required("input", Any), optional("offset", Any), optional("default", Any)],
+        over::lead_lag::lead_udwf,
+    ),
+    Function::window(
+        "nth_value",
+        "The value of a row of the frame, counted from 1.",
+        &[required("input", Any), required("offset", Any)],
+        over::nth_value::nth_value_udwf,
+    ),
+    Function::window(
+        "ntile",
+        "In which of so many parts of nearly the same size a row is.",
+        &[required("n", Any)],
+        over::ntile::ntile_udwf,
+    ),
+    Function::window(
+        "percent_rank",
+        "The rank of a row as a share of all.",
+        &[],
+        over::rank::percent_rank_udwf,
+    ),
+    Function::window(
+        "rank",
+        "The rank of a row: one more than the rows before it.",
+        &[],
+        over::rank::rank_udwf,
+    ),
+    Function::window(
+        "row_number",
+        "The number of a row, from 1.",
+        &[],
+        over::row_number::row_number_udwf,
+    ),
+    Function::streaming(
+        "session_window",
+        "The session of a row: rows that are less than a gap apart are in one.",
+        &[required("timeColumn", Any), required("gapDuration", Any)],
+    ),
+    Function::streaming(
+        "window",
+        "The windows of a row: as long as a duration, and a slide apart.",
+        &[
+            required("timeColumn", Any),
+            required("windowDuration", Any),
+            repeated("slideDuration, startTime", Any),
+        ],
+    ),
+    Function::streaming(
+        "window_time",
+        "The last microsecond of a window, by which it can be grouped again.",
+        &[required("windowColumn", Any)],
+    ),
+];

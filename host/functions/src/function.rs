@@ -1,0 +1,224 @@
+//! What is known of a function: everything that asks about one asks its descriptor.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, WindowUDF};
+
+use crate::call::Call;
+use crate::generator::Generated;
+use crate::parameters::Parameter;
+
+/// A function of Spark: its names, what it takes and gives, and how it is built.
+#[derive(Debug)]
+pub struct Function {
+    /// Spark's name, in lower case.
+    pub name: &'static str,
+    /// Other names of the same function.
+    pub aliases: &'static [&'static str],
+    /// What it gives, in a sentence.
+    pub usage: &'static str,
+    /// Its arguments, in order.
+    pub parameters: &'static [Parameter],
+    /// What it is, and how it is built.
+    pub shape: Shape,
+    /// What it makes of a null.
+    pub nulls: Nulls,
+    /// Whether equal arguments give equal results.
+    pub determinism: Determinism,
+    /// How Spark spells a column without an alias, where that is not the call as it is written.
+    pub spelled: Option<Spelled>,
+    /// Whether it becomes an aggregate, though it is none by its shape.
+    of_group: bool,
+    /// A query, and the cell of its one row.
+    pub example: Option<(&'static str, &'static str)>,
+}
+
+/// The text of a call, by the name that was written and the texts of its arguments.
+pub type Spelled = fn(&str, Vec<String>) -> String;
+
+/// How a call becomes an expression.
+pub type Build = fn(&mut Call) -> Result<Expr>;
+
+/// How a call of a generator becomes rows.
+pub type Generate = fn(&mut Call) -> Result<Generated>;
+
+/// What a function is.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A value for each row.
+    Scalar(Build),
+    /// A value for each group.
+    Aggregate(fn() -> Arc<AggregateUDF>),
+    /// A value for each row of a window of rows; batch SQL alone has such windows.
+    Window(fn() -> Arc<WindowUDF>),
+    /// A value for each row, by a function of values within it.
+    HigherOrder(fn() -> Arc<HigherOrderUDF>),
+    /// Several rows for each row.
+    Generator(Generate),
+    /// What a syntax tree knows: it is rewritten before expressions are made of it.
+    Syntax,
+    /// What the plan itself makes of a call: a window over event time.
+    Streaming,
+}
+
+/// What a function makes of a null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// Any null argument gives null, and Spark's planner knows it (NullIntolerant): it infers that
+    /// columns are not null in joins.
+    Intolerant,
+    /// A rule of its own.
+    Own,
+}
+
+/// Whether equal arguments give equal results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Determinism {
+    /// Always.
+    Immutable,
+    /// In one batch: the batch's time.
+    OfBatch,
+    /// Never: two calls give two values.
+    Volatile,
+}
+
+impl Function {
+    const fn new(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        shape: Shape,
+    ) -> Function {
+        Function {
+            name,
+            aliases: &[],
+            usage,
+            parameters,
+            shape,
+            nulls: Nulls::Own,
+            determinism: Determinism::Immutable,
+            spelled: None,
+            of_group: false,
+            example: None,
+        }
+    }
+
+    /// A function of each row.
+    pub(crate) const fn scalar(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        build: Build,
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Scalar(build))
+    }
+
+    /// A function that takes a lambda.
+    pub(crate) const fn higher_order(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        make: fn() -> Arc<HigherOrderUDF>,
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::HigherOrder(make))
+    }
+
+    /// A function that gives rows.
+    pub(crate) const fn generator(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        generate: Generate,
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Generator(generate))
+    }
+
+    /// A function of a group.
+    pub(crate) const fn aggregate(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        make: fn() -> Arc<AggregateUDF>,
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Aggregate(make))
+    }
+
+    /// A function over a window of rows.
+    pub(crate) const fn window(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        make: fn() -> Arc<WindowUDF>,
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Window(make))
+    }
+
+    /// A function that becomes something else on the syntax tree.
+    pub(crate) const fn syntax(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Syntax)
+    }
+
+    /// A function that the plan makes.
+    pub(crate) const fn streaming(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Streaming)
+    }
+
+    pub(crate) const fn of_group(self) -> Function {
+        Function { of_group: true, ..self }
+    }
+
+    pub(crate) const fn called(self, aliases: &'static [&'static str]) -> Function {
+        Function { aliases, ..self }
+    }
+
+    pub(crate) const fn null_intolerant(self) -> Function {
+        Function { nulls: Nulls::Intolerant, ..self }
+    }
+
+    pub(crate) const fn determined(self, determinism: Determinism) -> Function {
+        Function { determinism, ..self }
+    }
+
+    pub(crate) const fn spelled(self, spelled: Spelled) -> Function {
+        Function { spelled: Some(spelled), ..self }
+    }
+
+    pub(crate) const fn example(self, query: &'static str, cell: &'static str) -> Function {
+        Function { example: Some((query, cell)), ..self }
+    }
+
+    /// Whether it gives a value for a group.
+    #[must_use]
+    pub fn is_aggregate(&self) -> bool {
+        self.of_group || matches!(self.shape, Shape::Aggregate(_))
+    }
+
+    /// Its call as a text: `lpad(str, len[, pad])`.
+    #[must_use]
+    pub fn synopsis(&self) -> String {
+        let (mut text, mut open) = (format!("{}(", self.name), 0);
+        for (place, parameter) in self.parameters.iter().enumerate() {
+            if !parameter.is_required() {
+                text.push('[');
+                open += 1;
+            }
+            if place > 0 {
+                text.push_str(", ");
+            }
+            text.push_str(parameter.name);
+            if parameter.is_repeated() {
+                text.push_str(", …");
+            }
+        }
+        text + &"]".repeat(open) + ")"
+    }
+}

@@ -1,0 +1,419 @@
+//! `CAST` and `try_cast` as Spark does them in ANSI mode: what cannot be cast is an error, or null.
+//!
+//! Text is read as Spark's Cast and UTF8String read it: spaces around it do not count, and what
+//! follows a whole number makes it malformed.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, PrimitiveArray,
+    StringArray, new_null_array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
+use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use tidemill_codec::format_cell;
+use tidemill_types::{format_type, parse_type};
+
+use super::bytes;
+
+/// Name of the function that `CAST` is.
+pub const CAST: &str = "cast_as";
+/// Name of the function that `try_cast` is.
+pub const TRY_CAST: &str = "try_cast_as";
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// `cast_as(value, 'TYPE')`, or the form that gives null.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Cast {
+    tolerant: bool,
+    signature: Signature,
+}
+
+impl Cast {
+    pub(crate) fn new(tolerant: bool) -> Cast {
+        Cast { tolerant, signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+/// A cast of an expression.
+#[must_use]
+pub fn cast_to(value: Expr, to: &DataType) -> Expr {
+    let text = ScalarValue::Utf8(Some(format_type(to)));
+    ScalarUDF::new_from_impl(Cast::new(false)).call(vec![value, Expr::Literal(text, None)])
+}
+
+/// The same; null where it cannot be cast.
+#[must_use]
+pub(crate) fn try_cast_to(value: Expr, to: &DataType) -> Expr {
+    let text = ScalarValue::Utf8(Some(format_type(to)));
+    ScalarUDF::new_from_impl(Cast::new(true)).call(vec![value, Expr::Literal(text, None)])
+}
+
+impl ScalarUDFImpl for Cast {
+    fn name(&self) -> &str {
+        if self.tolerant { TRY_CAST } else { CAST }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        internal_err!("a cast's type follows from its text")
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let text = arguments.scalar_arguments.get(1).copied().flatten();
+        let Some(Some(text)) = text.map(|text| text.try_as_str().flatten()) else {
+            return plan_err!("a cast needs the name of a type");
+        };
+        let to = parse_type(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let from = arguments.arg_fields[0].data_type();
+        if !can_cast(from, &to) {
+            return plan_err!(
+                "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"",
+                format_type(from).to_uppercase(),
+                format_type(&to).to_uppercase()
+            );
+        }
+        let nullable = self.tolerant || arguments.arg_fields[0].is_nullable();
+        Ok(Arc::new(Field::new(self.name(), to, nullable)))
+    }
+
+    fn simplify(&self, mut args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let (Some(Expr::Literal(text, _)), from) = (args.get(1), info.get_data_type(&args[0])?)
+        else {
+            return Ok(ExprSimplifyResult::Original(args));
+        };
+        let to = text.try_as_str().flatten().and_then(|text| parse_type(text).ok());
+        match to {
+            Some(to) if to == from => Ok(ExprSimplifyResult::Simplified(args.swap_remove(0))),
+            Some(to) if is_widening(&from, &to) => Ok(ExprSimplifyResult::Simplified(
+                datafusion::logical_expr::cast(args.swap_remove(0), to),
+            )),
+            _ => Ok(ExprSimplifyResult::Original(args)),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let to = arguments.return_field.data_type();
+        match &arguments.args[0] {
+            ColumnarValue::Array(values) => {
+                Ok(ColumnarValue::Array(converted(values, to, self.tolerant)?))
+            }
+            ColumnarValue::Scalar(value) => {
+                let values = converted(&value.to_array()?, to, self.tolerant)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?))
+            }
+        }
+    }
+}
+
+/// Whether there is a cast at all (Spark's Cast.canAnsiCast). What Spark's schemas have no text for
+/// is let pass.
+fn can_cast(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Binary, Boolean, Date32, List, Map, Null, Struct, Timestamp, Utf8};
+    let is_known = |kind: &DataType| {
+        kind.is_numeric() || matches!(kind, Boolean | Binary | Date32 | Timestamp(..) | Utf8)
+    };
+    match (from, to) {
+        (Null, _) | (_, Utf8) => true,
+        (from, to) if from == to => true,
+        (List(from), List(to)) => can_cast(from.data_type(), to.data_type()),
+        (Map(from, _), Map(to, _)) => can_cast(from.data_type(), to.data_type()),
+        (Struct(from), Struct(to)) => {
+            let pairs = || from.iter().zip(to.iter());
+            from.len() == to.len() && pairs().all(|(f, t)| can_cast(f.data_type(), t.data_type()))
+        }
+        (List(_) | Map(..) | Struct(_), to) => !is_known(to) && !to.is_nested(),
+        (from, List(_) | Map(..) | Struct(_)) => !is_known(from),
+        (Utf8, _) => true,
+        (from, to) if !is_known(from) || !is_known(to) => true,
+        (from, Boolean) => from.is_numeric(),
+        (Date32 | Timestamp(..), Date32 | Timestamp(..)) => true,
+        (from, Timestamp(_, zone)) => from.is_numeric() && zone.is_some(),
+        (Boolean, to) => to.is_numeric(),
+        (Timestamp(_, zone), to) => to.is_numeric() && zone.is_some(),
+        (from, to) => from.is_numeric() && to.is_numeric(),
+    }
+}
+
+/// Whether every value of a type has one in the other, and Arrow finds it.
+fn is_widening(from: &DataType, to: &DataType) -> bool {
+    let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(0);
+    match (from, to) {
+        (from, DataType::Float64) => from.is_integer() || *from == DataType::Float32,
+        (from, to) => from.is_integer() && to.is_integer() && width(from) <= width(to),
+    }
+}
+
+/// Whether a text is a value of a type, by the type's name.
+#[must_use]
+pub fn is_of_type(text: &str, name: &str) -> bool {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    parse_type(name).is_ok_and(|to| converted(&text, &to, false).is_ok())
+}
+
+/// Casts values. Where `tolerant`, what cannot be cast is null.
+///
+/// # Errors
+/// A value cannot be cast, in Spark's words.
+pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Result<ArrayRef> {
+    let from = values.data_type();
+    if from == to {
+        return Ok(Arc::clone(values));
+    }
+    let result = match (from, to) {
+        (DataType::Null, _) => return Ok(new_null_array(to, values.len())),
+        (DataType::Utf8, _) => parsed(values.as_string::<i32>(), to)?,
+        (DataType::LargeUtf8 | DataType::Utf8View, _) => {
+            return converted(&cast(values, &DataType::Utf8)?, to, tolerant);
+        }
+        (bytes, DataType::Utf8) if bytes.is_binary() => {
+            let bytes = cast(values, &DataType::Binary)?;
+            Some(Arc::new(bytes::text(bytes.as_binary::<i32>())) as ArrayRef)
+        }
+        (_, DataType::Utf8) => {
+            let text = |row| values.is_valid(row).then(|| format_cell(values, row));
+            Some(Arc::new((0..values.len()).map(text).collect::<StringArray>()) as ArrayRef)
+        }
+        (DataType::Timestamp(..), to) if to.is_numeric() => {
+            return from_timestamp(values, to, tolerant);
+        }
+        (from, DataType::Timestamp(_, zone)) if from.is_numeric() => {
+            Some(to_timestamp(values, zone.as_ref())?)
+        }
+        (DataType::Float32 | DataType::Float64, DataType::Decimal128(precision, scale)) => {
+            let doubles = cast(values, &DataType::Float64)?;
+            // By its digits, as Java's BigDecimal takes it.
+            let decimal = |value: f64| {
+                tidemill_codec::parse_decimal(&format!("{value:e}"), *precision, *scale)
+            };
+            let doubles = doubles.as_primitive::<Float64Type>();
+            let decimals: PrimitiveArray<Decimal128Type> =
+                doubles.iter().map(|value| value.and_then(decimal)).collect();
+            Some(Arc::new(decimals.with_data_type(to.clone())) as ArrayRef)
+        }
+        (DataType::List(_), DataType::List(field)) => {
+            let lists = values.as_list::<i32>();
+            let offsets = lists.value_offsets();
+            let (first, last) = (offsets[0], offsets[lists.len()]);
+            let items = lists.values().slice(first as usize, (last - first) as usize);
+            let items = converted(&items, field.data_type(), tolerant)?;
+            let offsets = offsets.iter().map(|offset| offset - first).collect();
+            let (offsets, nulls) = (OffsetBuffer::new(offsets), lists.nulls().cloned());
+            return Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, items, nulls)?));
+        }
+        (DataType::Boolean, DataType::Decimal128(..)) => {
+            return converted(&cast(values, &DataType::Int32)?, to, tolerant);
+        }
+        _ => None,
+    };
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    let result = match result {
+        Some(result) => result,
+        None => cast_with_options(values, to, &options)?,
+    };
+    if tolerant || result.null_count() == values.logical_null_count() || to.is_nested() {
+        return Ok(result);
+    }
+    let is_lost = |row: &usize| result.is_null(*row) && !values.is_null(*row);
+    match (0..values.len()).find(is_lost) {
+        Some(row) => refused(values, row, to),
+        None => Ok(result),
+    }
+}
+
+/// Spark's words for a value that cannot be cast.
+fn refused<T>(values: &ArrayRef, row: usize, to: &DataType) -> Result<T> {
+    let (value, from) = (format_cell(values, row), values.data_type());
+    let name = |data_type: &DataType| format_type(data_type).to_uppercase();
+    match (from, to) {
+        (DataType::Utf8, DataType::Decimal128(precision, scale))
+            if tidemill_codec::parse_decimal(value.trim(), 38, 0).is_some() =>
+        {
+            out_of_range(&value, *precision, *scale)
+        }
+        (DataType::Utf8, _) => exec_err!(
+            "[CAST_INVALID_INPUT] The value '{value}' of the type \"STRING\" cannot be cast to \"{}\" because it is malformed. Correct the value as per the syntax, or change its target type. Use `try_cast` to tolerate malformed input and return NULL instead",
+            name(to)
+        ),
+        (_, DataType::Decimal128(precision, scale)) => out_of_range(&value, *precision, *scale),
+        _ => exec_err!(
+            "[CAST_OVERFLOW] The value {value} of the type \"{}\" cannot be cast to \"{}\" due to an overflow. Use `try_cast` to tolerate overflow and return NULL instead",
+            name(from),
+            name(to)
+        ),
+    }
+}
+
+fn out_of_range<T>(value: &str, precision: u8, scale: i8) -> Result<T> {
+    exec_err!(
+        "[NUMERIC_VALUE_OUT_OF_RANGE] {value} cannot be represented as Decimal({precision}, {scale}). Cast to a type with more digits, or use `try_cast` to get NULL instead"
+    )
+}
+
+/// Texts as values; none where the type is not one that is read from text here.
+fn parsed(texts: &StringArray, to: &DataType) -> Result<Option<ArrayRef>> {
+    fn all<T: ArrowPrimitiveType>(
+        texts: &StringArray,
+        to: &DataType,
+        value: impl Fn(&str) -> Option<T::Native>,
+    ) -> Option<ArrayRef> {
+        let values: PrimitiveArray<T> =
+            texts.iter().map(|text| text.and_then(|text| value(trim(text)))).collect();
+        Some(Arc::new(values.with_data_type(to.clone())))
+    }
+    Ok(match to {
+        DataType::Int8 => all::<Int8Type>(texts, to, whole),
+        DataType::Int16 => all::<Int16Type>(texts, to, whole),
+        DataType::Int32 => all::<Int32Type>(texts, to, whole),
+        DataType::Int64 => all::<Int64Type>(texts, to, whole),
+        DataType::Float32 => all::<Float32Type>(texts, to, |text| real(text).map(|v| v as f32)),
+        DataType::Float64 => all::<Float64Type>(texts, to, real),
+        DataType::Decimal128(precision, scale) => all::<Decimal128Type>(texts, to, |text| {
+            tidemill_codec::parse_decimal(text, *precision, *scale)
+        }),
+        DataType::Date32 => all::<Date32Type>(texts, to, tidemill_codec::parse_date),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+            all::<TimestampMicrosecondType>(texts, to, tidemill_codec::parse_timestamp)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            all::<TimestampMicrosecondType>(texts, to, tidemill_codec::parse_timestamp_ntz)
+        }
+        DataType::Boolean => {
+            let values = texts.iter().map(|text| text.and_then(|text| truth(trim(text))));
+            Some(Arc::new(values.collect::<BooleanArray>()))
+        }
+        _ => None,
+    })
+}
+
+/// Without the spaces and control characters that Spark does not look at.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c <= ' ' || c == '\u{7f}')
+}
+
+fn whole<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.parse().ok()
+}
+
+/// As Java reads a double: `1d` and `Infinity` are some, hexadecimal digits are not taken.
+fn real(text: &str) -> Option<f64> {
+    let lower = text.to_ascii_lowercase();
+    match lower.as_str() {
+        "nan" => return Some(f64::NAN),
+        "inf" | "+inf" | "infinity" | "+infinity" => return Some(f64::INFINITY),
+        "-inf" | "-infinity" => return Some(f64::NEG_INFINITY),
+        _ => {}
+    }
+    let digits = lower.strip_suffix(['d', 'f']).unwrap_or(&lower);
+    let is_number = digits.ends_with(|c: char| c.is_ascii_digit() || c == '.');
+    if is_number { digits.parse().ok() } else { None }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Seconds since 1970: whole ones rounded down.
+fn from_timestamp(values: &ArrayRef, to: &DataType, tolerant: bool) -> Result<ArrayRef> {
+    let micros = cast(values, &DataType::Int64)?;
+    let micros = micros.as_primitive::<Int64Type>();
+    let seconds: ArrayRef = match to {
+        DataType::Decimal128(..) => {
+            let micros: PrimitiveArray<Decimal128Type> = micros.unary(i128::from);
+            Arc::new(micros.with_data_type(DataType::Decimal128(38, 6)))
+        }
+        whole if whole.is_integer() => {
+            let seconds: PrimitiveArray<Int64Type> =
+                micros.unary(|micros| micros.div_euclid(MICROS_PER_SECOND));
+            Arc::new(seconds)
+        }
+        _ => {
+            let seconds: PrimitiveArray<Float64Type> =
+                micros.unary(|micros| micros as f64 / MICROS_PER_SECOND as f64);
+            Arc::new(seconds)
+        }
+    };
+    converted(&seconds, to, tolerant)
+}
+
+/// From seconds since 1970. What is no number, or too large, is null.
+fn to_timestamp(values: &ArrayRef, zone: Option<&Arc<str>>) -> Result<ArrayRef> {
+    let micros: PrimitiveArray<TimestampMicrosecondType> = if values.data_type().is_integer() {
+        let seconds = cast(values, &DataType::Int64)?;
+        let seconds = seconds.as_primitive::<Int64Type>();
+        seconds.iter().map(|s| s.map(|s| s.saturating_mul(MICROS_PER_SECOND))).collect()
+    } else {
+        let seconds = cast(values, &DataType::Float64)?;
+        let micros = |seconds: f64| {
+            let micros = seconds * MICROS_PER_SECOND as f64;
+            (micros.abs() < i64::MAX as f64).then_some(micros as i64)
+        };
+        seconds.as_primitive::<Float64Type>().iter().map(|s| s.and_then(micros)).collect()
+    };
+    Ok(Arc::new(micros.with_timezone_opt(zone.cloned())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use super::*;
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    #[test]
+    fn text_is_read_as_spark_reads_it() {
+        let values = texts(&[" 12 ", "+5", "-7"]);
+        let whole = converted(&values, &DataType::Int32, false).unwrap();
+        assert_eq!(whole.as_primitive::<Int32Type>().values().as_ref(), &[12, 5, -7]);
+        let values = texts(&["1e3", "Infinity", "1d", ".5"]);
+        let real = converted(&values, &DataType::Float64, false).unwrap();
+        let expected = [1e3, f64::INFINITY, 1.0, 0.5];
+        assert_eq!(real.as_primitive::<Float64Type>().values().as_ref(), &expected);
+    }
+
+    #[test]
+    fn what_cannot_be_cast_is_an_error_or_null() {
+        for (text, to, class) in [
+            ("1.5", DataType::Int32, "[CAST_INVALID_INPUT] The value '1.5'"),
+            ("", DataType::Int32, "[CAST_INVALID_INPUT] The value ''"),
+            ("x", DataType::Float64, "cannot be cast to \"DOUBLE\" because it is malformed"),
+            ("12345.678", DataType::Decimal128(5, 2), "cannot be represented as Decimal(5, 2)"),
+        ] {
+            let error = converted(&texts(&[text]), &to, false).unwrap_err().to_string();
+            assert!(error.contains(class), "{error}");
+            assert_eq!(converted(&texts(&[text]), &to, true).unwrap().null_count(), 1);
+        }
+        let large: ArrayRef = Arc::new(PrimitiveArray::<Int64Type>::from_value(3_000_000_000, 1));
+        let error = converted(&large, &DataType::Int32, false).unwrap_err().to_string();
+        assert!(error.contains("[CAST_OVERFLOW] The value 3000000000"), "{error}");
+    }
+
+    #[test]
+    fn a_double_becomes_the_decimal_that_it_is_written_as() {
+        let double: ArrayRef = Arc::new(PrimitiveArray::<Float64Type>::from_value(1.005, 1));
+        let decimal = converted(&double, &DataType::Decimal128(5, 2), false).unwrap();
+        assert_eq!(decimal.as_primitive::<Decimal128Type>().value(0), 101);
+    }
+}

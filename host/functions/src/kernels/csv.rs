@@ -1,0 +1,336 @@
+//! `from_csv` and `to_csv`: one row of CSV in a text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StructArray, UInt32Array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_datafusion_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use tidemill_codec::{CsvDecoder, CsvOptions, ParseMode, format_cell};
+
+use super::kernel::{texts, written};
+use crate::call::Call;
+
+/// Options as they are told.
+pub(crate) type Options = BTreeMap<String, String>;
+
+/// The keys and values of a map of texts that is written out; none where it is another one.
+fn constant_map(map: &Expr) -> Option<Options> {
+    fn literals(expressions: &[Expr]) -> Option<Vec<String>> {
+        let text = |expr: &Expr| match expr {
+            Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+            _ => None,
+        };
+        expressions.iter().map(text).collect()
+    }
+    let Expr::ScalarFunction(map) = map else { return None };
+    if let [Expr::ScalarFunction(keys), Expr::ScalarFunction(values)] = map.args.as_slice() {
+        let (keys, values) = (literals(&keys.args)?, literals(&values.args)?);
+        return (keys.len() == values.len()).then(|| keys.into_iter().zip(values).collect());
+    }
+    let texts = literals(&map.args)?;
+    let (keys, values) = (texts.iter().step_by(2), texts.iter().skip(1).step_by(2));
+    (texts.len() % 2 == 0).then(|| keys.cloned().zip(values.cloned()).collect())
+}
+
+/// The options of a call: a map, or keys and values in turn as the parser may give them.
+///
+/// # Errors
+/// They are not written out.
+pub(crate) fn options(call: &Call, place: usize) -> Result<Options> {
+    let texts: Option<Vec<String>> =
+        (place..call.count()).map(|place| call.text(place).map(str::to_owned)).collect();
+    let found = match (call.count().saturating_sub(place), texts) {
+        (1, _) => constant_map(&call.argument(place)),
+        (count, Some(texts)) if count % 2 == 0 => {
+            let (keys, values) = (texts.iter().step_by(2), texts.iter().skip(1).step_by(2));
+            Some(keys.cloned().zip(values.cloned()).collect())
+        }
+        _ => None,
+    };
+    match found {
+        Some(options) => Ok(options),
+        None => plan_err!(
+            "[INVALID_OPTIONS.NON_MAP_FUNCTION] {}(): options are a map of literal texts, like map('key', 'value')",
+            call.name()
+        ),
+    }
+}
+
+/// Reads rows of a type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FromCsv {
+    kind: DataType,
+    options: Options,
+    signature: Signature,
+}
+
+/// `from_csv` of a struct.
+///
+/// # Errors
+/// An option is unknown, or a column of a type that CSV is not read as.
+pub(crate) fn from_csv(kind: DataType, options: Options) -> Result<ScalarUDF> {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    let function = FromCsv { kind, options, signature };
+    function.decoder()?;
+    Ok(ScalarUDF::new_from_impl(function))
+}
+
+impl FromCsv {
+    fn decoder(&self) -> Result<CsvDecoder> {
+        let DataType::Struct(fields) = &self.kind else {
+            return plan_err!(
+                "from_csv(): the schema has to be of columns, like 'a INT, b STRING'"
+            );
+        };
+        let options = CsvOptions::parse(&self.options)
+            .map_err(|error| plan_datafusion_err!("from_csv(): {error}"))?;
+        if options.mode == ParseMode::DropMalformed {
+            return plan_err!(
+                "[PARSE_MODE_UNSUPPORTED] The function `from_csv` doesn't support the DROPMALFORMED mode. Acceptable modes are PERMISSIVE and FAILFAST."
+            );
+        }
+        let all: Vec<usize> = (0..fields.len()).collect();
+        CsvDecoder::new(&Arc::new(Schema::new(fields.clone())), &all, options)
+            .map_err(|error| plan_datafusion_err!("from_csv(): {error}"))
+    }
+}
+
+impl ScalarUDFImpl for FromCsv {
+    fn name(&self) -> &str {
+        "from_csv"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arguments.to_vec())
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.kind.clone())
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let columns = [arguments.args[0].to_array(arguments.number_rows)?];
+        let texts = texts(&columns, 0);
+        let mut decoder = self.decoder()?;
+        // Which row of the decoder a text is; none has nulls in all columns.
+        let mut places = Vec::with_capacity(texts.len());
+        for text in texts {
+            let Some(text) = text.filter(|text| !text.bytes().all(|byte| byte <= b' ')) else {
+                places.push(None);
+                continue;
+            };
+            if text.contains(['\n', '\r']) {
+                return exec_err!(
+                    "[UNSUPPORTED_FEATURE] from_csv(): a text of more than one line is not supported"
+                );
+            }
+            let before = decoder.len();
+            decoder
+                .decode_lines(text.as_bytes())
+                .map_err(|error| DataFusionError::External(Box::new(error.error)))?;
+            places.push((decoder.len() > before).then_some(before as u32));
+        }
+        let batch = decoder.finish();
+        let places = UInt32Array::from(places);
+        let fields = batch.schema().fields().clone();
+        let values = batch.columns().iter().map(|column| Ok(take(column, &places, None)?));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let nulls: Option<NullBuffer> = texts.nulls().cloned();
+        Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(fields, values, nulls)?)))
+    }
+}
+
+/// Writes rows.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ToCsv {
+    delimiter: String,
+    null: String,
+    quotes_all: bool,
+    signature: Signature,
+}
+
+/// `to_csv`.
+///
+/// # Errors
+/// An option is not known here.
+pub(crate) fn to_csv(options: &Options) -> Result<ScalarUDF> {
+    let mut function = ToCsv {
+        delimiter: ",".to_owned(),
+        null: String::new(),
+        quotes_all: false,
+        signature: Signature::user_defined(Volatility::Immutable),
+    };
+    for (key, value) in options {
+        match (key.to_ascii_lowercase().as_str(), value.to_ascii_lowercase().as_str()) {
+            ("sep" | "delimiter", _) if value.chars().count() == 1 && value != "\"" => {
+                function.delimiter.clone_from(value);
+            }
+            ("nullvalue", _) => function.null.clone_from(value),
+            ("quoteall", "true") => function.quotes_all = true,
+            ("quoteall", "false") | ("header", _) => {}
+            _ => {
+                return plan_err!(
+                    "[UNSUPPORTED_FEATURE] to_csv(): the option {key} = '{value}' is not supported; known are sep, nullValue and quoteAll"
+                );
+            }
+        }
+    }
+    Ok(ScalarUDF::new_from_impl(function))
+}
+
+impl ToCsv {
+    fn push(&self, value: Option<String>, is_first: bool, out: &mut String) {
+        let Some(value) = value else {
+            return match self.quotes_all {
+                true => out.extend(["\"", &self.null, "\""]),
+                false => out.push_str(&self.null),
+            };
+        };
+        let value = value.trim_matches(|c: char| c <= ' ');
+        let is_quoted = self.quotes_all
+            || value.is_empty()
+            || (is_first && value.starts_with('#'))
+            || value.contains(['"', '\n', '\r'])
+            || value.contains(&self.delimiter);
+        if !is_quoted {
+            return out.push_str(value);
+        }
+        out.push('"');
+        for c in value.chars() {
+            if matches!(c, '"' | '\\') {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+        out.push('"');
+    }
+}
+
+/// A value in a cell: times as ISO 8601 has them, with thousandths.
+fn cell(values: &ArrayRef, row: usize) -> Option<String> {
+    if values.is_null(row) || values.data_type().is_null() {
+        return None;
+    }
+    let text = format_cell(values, row);
+    let DataType::Timestamp(TimeUnit::Microsecond, zone) = values.data_type() else {
+        return Some(text);
+    };
+    let (seconds, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let end = if zone.is_some() { "Z" } else { "" };
+    Some(format!("{}.{thousandths}{end}", seconds.replacen(' ', "T", 1)))
+}
+
+impl ScalarUDFImpl for ToCsv {
+    fn name(&self) -> &str {
+        "to_csv"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(arguments.to_vec())
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let Some(DataType::Struct(fields)) = arguments.first() else {
+            return plan_err!(
+                "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] to_csv(): the first parameter requires the \"STRUCT\" type; write to_csv(struct(…))"
+            );
+        };
+        if fields.iter().any(|field| field.data_type().is_nested()) {
+            return plan_err!(
+                "[UNSUPPORTED_FEATURE] to_csv(): arrays, maps and structs in columns are not supported"
+            );
+        }
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = arguments.args[0].to_array(arguments.number_rows)?;
+        let fields = rows.as_struct();
+        let texts = written(rows.len(), |row, out| {
+            if rows.is_null(row) {
+                return Ok(false);
+            }
+            for (place, column) in fields.columns().iter().enumerate() {
+                if place > 0 {
+                    out.push_str(&self.delimiter);
+                }
+                self.push(cell(column, row), place == 0, out);
+            }
+            // A row of one null is no row.
+            Ok(!out.is_empty())
+        })?;
+        Ok(ColumnarValue::Array(texts))
+    }
+}
+
+/// The schema of a row, as it is told.
+pub(crate) fn schema_of(text: &str) -> Result<String> {
+    if text.is_empty() || text.contains(['"', '\\', '\n', '\r']) {
+        return plan_err!(
+            "[UNSUPPORTED_FEATURE] schema_of_csv(): an empty text, quotes and more lines than one are not supported"
+        );
+    }
+    let kinds = text
+        .split(',')
+        .enumerate()
+        .map(|(place, cell)| Ok(format!("_c{place}: {}", kind_of(cell)?)));
+    Ok(format!("STRUCT<{}>", kinds.collect::<Result<Vec<_>>>()?.join(", ")))
+}
+
+fn kind_of(cell: &str) -> Result<&'static str> {
+    let values: ArrayRef = Arc::new(StringArray::from(vec![cell]));
+    let is = |kind: &DataType| super::cast::converted(&values, kind, false).is_ok();
+    Ok(match cell {
+        "" => "STRING",
+        _ if cell.parse::<i32>().is_ok() => "INT",
+        _ if cell.parse::<i64>().is_ok() => "BIGINT",
+        _ if cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'.')
+            && (cell.ends_with('.') || cell.len() > 17) =>
+        {
+            return plan_err!(
+                "[UNSUPPORTED_FEATURE] schema_of_csv(): the number {cell} is not supported"
+            );
+        }
+        "NaN" | "Infinity" | "-Infinity" | "Inf" | "-Inf" | "+Infinity" => "DOUBLE",
+        _ if cell.parse::<f64>().is_ok()
+            && cell.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) =>
+        {
+            "DOUBLE"
+        }
+        _ if cell.eq_ignore_ascii_case("true") || cell.eq_ignore_ascii_case("false") => "BOOLEAN",
+        _ if cell.len() == 10 && is(&DataType::Date32) => "DATE",
+        _ if cell.starts_with(|c: char| c.is_ascii_digit())
+            && cell.len() >= 19
+            && is(&crate::timestamp_type()) =>
+        {
+            "TIMESTAMP"
+        }
+        _ if cell.starts_with(|c: char| c.is_ascii_digit()) && cell.contains([':', '-']) => {
+            return plan_err!(
+                "[UNSUPPORTED_FEATURE] schema_of_csv(): what may be a time is not supported: {cell}"
+            );
+        }
+        _ => "STRING",
+    })
+}
+
+/// A literal of a text.
+pub(crate) fn literal(text: String) -> Expr {
+    Expr::Literal(ScalarValue::Utf8(Some(text)), None)
+}

@@ -1,0 +1,104 @@
+//! Dates and times with their smaller parts set to the beginning.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Date32Array, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
+use datafusion::logical_expr::ScalarUDF;
+use tidemill_types::UTC;
+
+use crate::kernels::calendar::{MICROS_PER_DAY, civil, days_of, joined, weekday};
+use crate::kernels::kernel::{kernel, texts};
+use crate::timestamp_type;
+
+/// What a time is cut to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Micros(i64),
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl Level {
+    /// Spark's names, in any case; none for what it does not know.
+    fn of(name: &str) -> Option<Level> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "MICROSECOND" => Level::Micros(1),
+            "MILLISECOND" => Level::Micros(1_000),
+            "SECOND" => Level::Micros(1_000_000),
+            "MINUTE" => Level::Micros(60_000_000),
+            "HOUR" => Level::Micros(3_600_000_000),
+            "DAY" | "DD" => Level::Micros(MICROS_PER_DAY),
+            "WEEK" => Level::Week,
+            "MON" | "MONTH" | "MM" => Level::Month,
+            "QUARTER" => Level::Quarter,
+            "YEAR" | "YYYY" | "YY" => Level::Year,
+            _ => return None,
+        })
+    }
+
+    /// The first day of the week, month, quarter or year.
+    fn first(self, day: i64) -> Option<i64> {
+        let date = civil(day);
+        Some(match self {
+            Level::Micros(_) => return None,
+            Level::Week => day - weekday(day),
+            Level::Month => days_of(date.year, date.month, 1),
+            Level::Quarter => days_of(date.year, (date.month - 1) / 3 * 3 + 1, 1),
+            Level::Year => days_of(date.year, 1, 1),
+        })
+    }
+
+    fn floor(self, micros: i64) -> Option<i64> {
+        match self {
+            Level::Micros(unit) => micros.checked_sub(micros.rem_euclid(unit)),
+            _ => joined(self.first(micros.div_euclid(MICROS_PER_DAY))?, 0),
+        }
+    }
+}
+
+/// The level of each row's name, which is mostly that of the row before.
+fn levels() -> impl FnMut(&str) -> Option<Level> {
+    let mut last: (String, Option<Level>) = (String::new(), None);
+    move |name| {
+        if last.0 != name {
+            last = (name.to_owned(), Level::of(name));
+        }
+        last.1
+    }
+}
+
+/// `date_trunc(level, time)`.
+pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
+    kernel(
+        "date_trunc",
+        |_| Ok(timestamp_type()),
+        |columns, _| {
+            let (names, times) =
+                (texts(columns, 0), columns[1].as_primitive::<TimestampMicrosecondType>());
+            let mut level = levels();
+            let values = names.iter().zip(times).map(|(name, time)| level(name?)?.floor(time?));
+            let values: TimestampMicrosecondArray = values.collect();
+            Ok(Arc::new(values.with_timezone(UTC)))
+        },
+    )
+}
+
+/// `trunc(date, level)`.
+pub(crate) fn trunc() -> Arc<ScalarUDF> {
+    kernel(
+        "trunc",
+        |_| Ok(DataType::Date32),
+        |columns, _| {
+            let (days, names) = (columns[0].as_primitive::<Date32Type>(), texts(columns, 1));
+            let mut level = levels();
+            let values = days.iter().zip(names).map(|(day, name)| {
+                let first = level(name?)?.first(i64::from(day?))?;
+                i32::try_from(first).ok()
+            });
+            Ok(Arc::new(values.collect::<Date32Array>()))
+        },
+    )
+}

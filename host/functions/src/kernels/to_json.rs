@@ -1,0 +1,114 @@
+//! `to_json(value)`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, exec_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use tidemill_codec::EncodeOptions;
+use tidemill_types::format_type;
+
+use super::csv::Options;
+
+/// The text is the encoder's, without fields that are null.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ToJson {
+    ignore_null_fields: bool,
+    signature: Signature,
+}
+
+impl Default for ToJson {
+    fn default() -> ToJson {
+        ToJson {
+            ignore_null_fields: true,
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
+    }
+}
+
+impl ToJson {
+    /// The function with options.
+    ///
+    /// # Errors
+    /// One is not known here.
+    pub(crate) fn with(options: &Options) -> Result<ToJson> {
+        let mut function = ToJson::default();
+        for (key, value) in options {
+            match (key.to_ascii_lowercase().as_str(), value.to_ascii_lowercase().as_str()) {
+                ("ignorenullfields", "true") => function.ignore_null_fields = true,
+                ("ignorenullfields", "false") => function.ignore_null_fields = false,
+                _ => {
+                    return plan_err!(
+                        "[UNSUPPORTED_FEATURE] to_json(): the option {key} = '{value}' is not supported; known is ignoreNullFields"
+                    );
+                }
+            }
+        }
+        Ok(function)
+    }
+}
+
+/// Checks that keys of maps are what is written alike in Spark, which writes the number of days of a
+/// date, and a struct by its numbers in memory.
+fn check_keys(kind: &DataType) -> Result<()> {
+    match kind {
+        DataType::List(item) => check_keys(item.data_type()),
+        DataType::Struct(fields) => {
+            fields.iter().try_for_each(|field| check_keys(field.data_type()))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => {
+                let key = pair[0].data_type();
+                let is_plain = key.is_string() || key.is_numeric() || *key == DataType::Boolean;
+                if !is_plain && !key.is_null() {
+                    return plan_err!(
+                        "[UNSUPPORTED_FEATURE] to_json(): keys of the type {} are not supported; make texts of them",
+                        format_type(key)
+                    );
+                }
+                check_keys(pair[1].data_type())
+            }
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+impl ScalarUDFImpl for ToJson {
+    fn name(&self) -> &str {
+        "to_json"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments {
+            [kind @ (DataType::Struct(_) | DataType::List(_) | DataType::Map(..))] => {
+                check_keys(kind)?;
+                Ok(DataType::Utf8)
+            }
+            [other] => plan_err!(
+                "to_json() takes a struct, an array or a map, and this is {other}; write to_json(struct(…))"
+            ),
+            _ => plan_err!("to_json() takes one value"),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = arguments.args.as_slice() else {
+            return exec_err!("to_json() takes one value");
+        };
+        let values = value.to_array(arguments.number_rows)?;
+        tidemill_codec::to_json(
+            &values,
+            EncodeOptions { ignore_null_fields: self.ignore_null_fields },
+        )
+        .map(|texts| ColumnarValue::Array(Arc::new(texts)))
+        .map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+}

@@ -1,0 +1,122 @@
+//! Spark's functions.
+//!
+//! Each has one [`Function`], its descriptor: names, arguments, what it makes of nulls, how it is
+//! built. Whoever wants to know something of a function asks that; a function without one does not
+//! exist. `catalog/` has the descriptors, by Spark's groups; `kernels/` what computes, and
+//! `aggregates/` what folds.
+//!
+//! ```text
+//! name ──find──▶ Function ──build (types are known)──▶ DataFusion's Expr, of kernels
+//! ```
+
+#![warn(missing_docs)]
+
+mod aggregates;
+mod call;
+mod catalog;
+mod function;
+mod generator;
+mod kernels;
+mod memory;
+mod parameters;
+mod unbuilt;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::Result;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, WindowUDF};
+use tidemill_types::UTC;
+
+pub use aggregates::{check as check_aggregate, contains_map, extreme_of};
+pub use call::{Call, called};
+pub use catalog::{Group, find, groups, names, suggestion};
+pub use function::{Build, Determinism, Function, Generate, Nulls, Shape, Spelled};
+pub use generator::Generated;
+pub use kernels::arithmetic::{Operation, calculated};
+pub use kernels::batch_time::BatchTime;
+pub use kernels::bounded::{bounded, check_constants, is_bounded, reckoned};
+pub use kernels::cast::{CAST, TRY_CAST, cast_to, is_of_type};
+pub use kernels::elements::{Access, element};
+pub use kernels::fields::{STRUCT_FIELD, struct_field};
+pub use kernels::growth::value_bytes;
+pub use kernels::lambdas::SORTED_BY;
+pub use kernels::made;
+pub use memory::column_bytes;
+pub use parameters::{Parameter, Takes};
+pub use unbuilt::{build, built, generated, unbuilt};
+
+/// TIMESTAMP, in the zone that columns have.
+#[must_use]
+pub fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
+}
+
+/// All scalar functions, as DataFusion's planner looks them up: each stands for what it will be
+/// built as (see [`built`]).
+#[must_use]
+pub fn scalars() -> Vec<ScalarUDF> {
+    let mut all: Vec<ScalarUDF> = catalog::all().filter_map(unbuilt::unbuilt).collect();
+    all.extend(kernels::named_by_plans());
+    all
+}
+
+/// All aggregates, each with its names.
+#[must_use]
+pub fn aggregates() -> Vec<(&'static str, Arc<AggregateUDF>)> {
+    let of = |function: &'static Function| match function.shape {
+        Shape::Aggregate(make) => Some((function, make())),
+        _ => None,
+    };
+    catalog::all().filter_map(of).flat_map(|(f, made)| named(f, &made)).collect()
+}
+
+/// All functions that take a lambda.
+#[must_use]
+pub fn higher_order() -> Vec<Arc<HigherOrderUDF>> {
+    let of = |function: &'static Function| match function.shape {
+        Shape::HigherOrder(make) => Some(make()),
+        _ => None,
+    };
+    let mut all: Vec<Arc<HigherOrderUDF>> = catalog::all().filter_map(of).collect();
+    all.push(kernels::lambdas::sorted_by());
+    all
+}
+
+/// Whether a function of that name, whatever its case, is an aggregate.
+#[must_use]
+pub fn is_aggregate(name: &str) -> bool {
+    find(name).is_some_and(Function::is_aggregate)
+}
+
+/// All functions over windows of rows, each with its names.
+#[must_use]
+pub fn windows() -> Vec<(&'static str, Arc<WindowUDF>)> {
+    let of = |function: &'static Function| match function.shape {
+        Shape::Window(make) => Some((function, make())),
+        _ => None,
+    };
+    catalog::all().filter_map(of).flat_map(|(f, made)| named(f, &made)).collect()
+}
+
+fn named<T>(function: &Function, made: &Arc<T>) -> Vec<(&'static str, Arc<T>)> {
+    let names = std::iter::once(function.name).chain(function.aliases.iter().copied());
+    names.map(|name| (name, Arc::clone(made))).collect()
+}
+
+/// The arguments of an aggregate, cast to what it takes; none where they are so already.
+///
+/// # Errors
+/// There are too few or too many, or one of another kind.
+pub fn coerced_aggregate(
+    name: &str,
+    arguments: Vec<(Expr, DataType)>,
+) -> Result<Option<Vec<Expr>>> {
+    let Some(function) = find(name).filter(|function| function.is_aggregate()) else {
+        return Ok(None);
+    };
+    let before: Vec<DataType> = arguments.iter().map(|(_, kind)| kind.clone()).collect();
+    let after = parameters::coerced(function, arguments)?;
+    let is_same = after.iter().map(|(_, kind)| kind).eq(&before);
+    Ok((!is_same).then(|| after.into_iter().map(|(argument, _)| argument).collect()))
+}

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::compute::{concat, take, take_arrays};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::LambdaArgument;
 
@@ -125,8 +125,8 @@ fn sort_rows(
             "[COMPARATOR_RETURNS_NULL] The comparator of array_sort() has returned a NULL for a comparison; it should return a positive number for greater, 0 for equal and a negative one for less"
         );
     }
-    let compared = fitted(compared, &DataType::Int32)?;
-    let compared: &Int32Array = compared.as_primitive::<Int32Type>();
+    let compared = fitted(compared, &DataType::Int64)?;
+    let compared = compared.as_primitive::<Int64Type>();
     let mut begin = 0;
     for (from, to) in bounds {
         let count = to - from;

@@ -240,7 +240,13 @@ impl HigherOrderUDFImpl for HigherOrder {
                     format_type(given.data_type()).to_uppercase()
                 );
             }
-            Kind::Sort if !matches!(given.data_type(), DataType::Int32 | DataType::Null) => {
+            // A number that is written out is a BIGINT until all types are final.
+            Kind::Sort
+                if !matches!(
+                    given.data_type(),
+                    DataType::Int32 | DataType::Int64 | DataType::Null
+                ) =>
+            {
                 return plan_err!(
                     "[DATATYPE_MISMATCH.UNEXPECTED_RETURN_TYPE] array_sort(): the lambda has to give an \"INT\", and gives a \"{}\"; cast it",
                     format_type(given.data_type()).to_uppercase()

@@ -8,7 +8,6 @@ use datafusion::logical_expr::{Expr, ScalarUDF, lit, when};
 use tidemill_types::format_type;
 
 use crate::function::Function;
-use crate::kernels::arithmetic::decimal_literal;
 use crate::kernels::bounded::bounded;
 use crate::kernels::cast::{CAST, cast_to};
 use crate::parameters::{Takes, cast_of, coerced, unexpected};
@@ -25,21 +24,8 @@ impl Call {
     /// # Errors
     /// There are too few or too many, or one of another kind.
     pub fn new(function: &'static Function, arguments: Vec<(Expr, DataType)>) -> Result<Call> {
-        let mut arguments: Vec<_> = arguments.into_iter().map(narrowed).collect();
-        for (argument, parameter) in arguments.iter_mut().zip(function.parameters) {
-            if matches!(
-                parameter.takes,
-                Takes::Text | Takes::TextOrBytes | Takes::Number | Takes::Numeric
-            ) {
-                exact(argument);
-            }
-        }
+        let arguments = arguments.into_iter().map(narrowed).collect();
         Ok(Call { function, arguments: coerced(function, arguments)? })
-    }
-
-    /// Makes DECIMALs of numbers that are written out with a point.
-    pub fn exact(&mut self) {
-        self.arguments.iter_mut().for_each(exact);
     }
 
     /// The function's name.
@@ -202,16 +188,6 @@ pub fn called(kernel: &Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
     match bounded(kernel) {
         Some(bounded) => bounded.call(arguments),
         None => kernel.call(arguments),
-    }
-}
-
-/// A number that is written out with a point is a DECIMAL.
-fn exact((argument, kind): &mut (Expr, DataType)) {
-    if let Expr::Literal(ScalarValue::Float64(Some(value)), _) = argument
-        && let Some(literal) = decimal_literal(*value)
-    {
-        *kind = literal.data_type();
-        *argument = Expr::Literal(literal, None);
     }
 }
 

@@ -30,7 +30,7 @@ use tidemill_types::UTC;
 
 pub use aggregates::{check as check_aggregate, contains_map, extreme_of};
 pub use call::{Call, called};
-pub use catalog::{Group, find, groups, names, suggestion};
+pub use catalog::{Group, find, groups, suggestion};
 pub use function::{Build, Determinism, Function, Generate, Nulls, Shape, Spelled};
 pub use generator::Generated;
 pub use kernels::arithmetic::{Operation, calculated};
@@ -61,14 +61,14 @@ pub fn scalars() -> Vec<ScalarUDF> {
     all
 }
 
-/// All aggregates, each with its names.
+/// All aggregates. Their other names are put right on the syntax tree.
 #[must_use]
-pub fn aggregates() -> Vec<(&'static str, Arc<AggregateUDF>)> {
+pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let of = |function: &'static Function| match function.shape {
-        Shape::Aggregate(make) => Some((function, make())),
+        Shape::Aggregate(make) => Some(make()),
         _ => None,
     };
-    catalog::all().filter_map(of).flat_map(|(f, made)| named(f, &made)).collect()
+    catalog::all().filter_map(of).collect()
 }
 
 /// All functions that take a lambda.
@@ -89,19 +89,14 @@ pub fn is_aggregate(name: &str) -> bool {
     find(name).is_some_and(Function::is_aggregate)
 }
 
-/// All functions over windows of rows, each with its names.
+/// All functions over windows of rows.
 #[must_use]
-pub fn windows() -> Vec<(&'static str, Arc<WindowUDF>)> {
+pub fn windows() -> Vec<Arc<WindowUDF>> {
     let of = |function: &'static Function| match function.shape {
-        Shape::Window(make) => Some((function, make())),
+        Shape::Window(make) => Some(make()),
         _ => None,
     };
-    catalog::all().filter_map(of).flat_map(|(f, made)| named(f, &made)).collect()
-}
-
-fn named<T>(function: &Function, made: &Arc<T>) -> Vec<(&'static str, Arc<T>)> {
-    let names = std::iter::once(function.name).chain(function.aliases.iter().copied());
-    names.map(|name| (name, Arc::clone(made))).collect()
+    catalog::all().filter_map(of).collect()
 }
 
 /// The arguments of an aggregate, cast to what it takes; none where they are so already.

@@ -56,15 +56,12 @@ pub fn unbuilt(function: &'static Function) -> Option<ScalarUDF> {
 /// # Errors
 /// The function does not take these arguments.
 pub fn built(expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
-    let Expr::ScalarFunction(call) = expr else { return Ok(None) };
-    let inner: &dyn std::any::Any = call.func.inner().as_ref();
-    let Some(Unbuilt { function, .. }) = inner.downcast_ref() else { return Ok(None) };
-    if matches!(function.shape, Shape::Generator(_)) {
-        return Ok(None);
+    match unbuilt_call(expr) {
+        Some((function, arguments)) if matches!(function.shape, Shape::Scalar(_)) => {
+            build(function, typed(arguments, schema)?).map(Some)
+        }
+        _ => Ok(None),
     }
-    let typed = |argument: &Expr| Ok((argument.clone(), argument.get_type(schema)?));
-    let arguments = call.args.iter().map(typed).collect::<Result<Vec<_>>>()?;
-    build(function, arguments).map(Some)
 }
 
 /// What a call of a generator comes to; none for other expressions. Arguments are built already.
@@ -72,13 +69,26 @@ pub fn built(expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
 /// # Errors
 /// The function does not take these arguments.
 pub fn generated(expr: &Expr, schema: &DFSchema) -> Result<Option<Generated>> {
-    let Expr::ScalarFunction(call) = expr else { return Ok(None) };
+    match unbuilt_call(expr) {
+        Some((function, arguments)) => match function.shape {
+            Shape::Generator(generate) => {
+                generate(&mut Call::new(function, typed(arguments, schema)?)?).map(Some)
+            }
+            _ => Ok(None),
+        },
+        None => Ok(None),
+    }
+}
+
+/// A call that is not built yet, and its arguments.
+fn unbuilt_call(expr: &Expr) -> Option<(&'static Function, &[Expr])> {
+    let Expr::ScalarFunction(call) = expr else { return None };
     let inner: &dyn std::any::Any = call.func.inner().as_ref();
-    let Some(Unbuilt { function, .. }) = inner.downcast_ref() else { return Ok(None) };
-    let Shape::Generator(generate) = function.shape else { return Ok(None) };
-    let typed = |argument: &Expr| Ok((argument.clone(), argument.get_type(schema)?));
-    let arguments = call.args.iter().map(typed).collect::<Result<Vec<_>>>()?;
-    generate(&mut Call::new(function, arguments)?).map(Some)
+    inner.downcast_ref::<Unbuilt>().map(|unbuilt| (unbuilt.function, call.args.as_slice()))
+}
+
+fn typed(arguments: &[Expr], schema: &DFSchema) -> Result<Vec<(Expr, DataType)>> {
+    arguments.iter().map(|argument| Ok((argument.clone(), argument.get_type(schema)?))).collect()
 }
 
 /// The expression that a call of a function is.

@@ -9,7 +9,6 @@ use datafusion::functions::core::planner::CoreFunctionPlanner;
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion::functions_nested::planner::FieldAccessPlanner;
 use datafusion::functions_window::planner::WindowFunctionPlanner;
-use datafusion::logical_expr::AggregateUDF;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -81,22 +80,14 @@ pub(crate) fn register_functions(context: &SessionContext) {
     for function in sql::scalars() {
         context.register_udf(function);
     }
-    for (name, aggregate) in tidemill_functions::aggregates() {
-        context.register_udaf(named(name, &aggregate));
+    for aggregate in tidemill_functions::aggregates() {
+        context.register_udaf(aggregate.as_ref().clone());
     }
     for function in tidemill_functions::higher_order() {
         context.register_higher_order_function(function);
     }
-    for (_, window) in tidemill_functions::windows() {
+    for window in tidemill_functions::windows() {
         context.register_udwf(window.as_ref().clone());
-    }
-}
-
-/// An aggregate that DataFusion's planner finds by a name of Spark.
-fn named(name: &'static str, aggregate: &Arc<AggregateUDF>) -> AggregateUDF {
-    match aggregate.name() == name {
-        true => aggregate.as_ref().clone(),
-        false => aggregate.as_ref().clone().with_aliases([name]),
     }
 }
 
@@ -153,6 +144,18 @@ mod tests {
         assert_eq!(sliding, ["1", "3", "6", "4"]);
         let lists = answer("collect_list(s) OVER (ORDER BY v NULLS LAST) AS x");
         assert_eq!(lists, ["[a]", "[a, b]", "[a, b, b]", "[a, b, b]"]);
+    }
+
+    #[test]
+    fn a_literal_with_a_point_has_the_digits_that_it_has() {
+        for (literal, kind) in
+            [("1.5", "decimal(2,1)"), ("0.25", "decimal(2,2)"), ("-12.75", "decimal(4,2)")]
+        {
+            let found = answer(&format!("max(typeof({literal})) AS k, max({literal}) AS v"));
+            assert_eq!(found, [format!("{kind} {literal}")]);
+        }
+        // A number that nobody wrote out stays what it is.
+        assert_eq!(answer("max(typeof(pi() * 2)) AS k"), ["double"]);
     }
 
     #[test]

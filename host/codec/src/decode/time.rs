@@ -8,7 +8,7 @@ use std::str::FromStr;
 use chrono::{DateTime, LocalResult, TimeZone};
 use chrono_tz::Tz;
 
-use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
+use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, SHORT_ZONES, days_from_civil};
 
 /// Microseconds since 1970-01-01 UTC. A text without a zone is in UTC.
 #[must_use]
@@ -136,7 +136,7 @@ fn parse_local(text: &str) -> Option<(i64, Option<Zone>)> {
     Some((local, zone))
 }
 
-/// Java's `ZoneId.of` with Spark's `+h:mm` and `+hh:m`, and the short names of `SHORT_IDS`.
+/// Java's `ZoneId.of` with Spark's `+h:mm` and `+hh:m`, and the short names of `SHORT_ZONES`.
 pub(crate) fn parse_zone(text: &str) -> Option<Zone> {
     if text == "Z" {
         return Some(Zone::Offset(0));
@@ -154,7 +154,7 @@ pub(crate) fn parse_zone(text: &str) -> Option<Zone> {
     if text.starts_with(['+', '-']) {
         return parse_offset(text).map(Zone::Offset);
     }
-    let short = SHORT_IDS.iter().find(|(name, _)| *name == text);
+    let short = SHORT_ZONES.iter().find(|(name, _)| *name == text);
     match short {
         Some((_, of)) if of.starts_with(['+', '-']) => parse_offset(of).map(Zone::Offset),
         Some((_, of)) => Tz::from_str(of).ok().map(Zone::Region),
@@ -195,38 +195,6 @@ fn parse_offset(text: &str) -> Option<i32> {
     let signed = i32::try_from(seconds).ok()?;
     (seconds <= SECONDS_MAX).then_some(if negative { -signed } else { signed })
 }
-
-/// Java's `ZoneId.SHORT_IDS`.
-const SHORT_IDS: [(&str, &str); 28] = [
-    ("ACT", "Australia/Darwin"),
-    ("AET", "Australia/Sydney"),
-    ("AGT", "America/Argentina/Buenos_Aires"),
-    ("ART", "Africa/Cairo"),
-    ("AST", "America/Anchorage"),
-    ("BET", "America/Sao_Paulo"),
-    ("BST", "Asia/Dhaka"),
-    ("CAT", "Africa/Harare"),
-    ("CNT", "America/St_Johns"),
-    ("CST", "America/Chicago"),
-    ("CTT", "Asia/Shanghai"),
-    ("EAT", "Africa/Addis_Ababa"),
-    ("ECT", "Europe/Paris"),
-    ("EST", "-05:00"),
-    ("HST", "-10:00"),
-    ("IET", "America/Indiana/Indianapolis"),
-    ("IST", "Asia/Kolkata"),
-    ("JST", "Asia/Tokyo"),
-    ("MIT", "Pacific/Apia"),
-    ("MST", "-07:00"),
-    ("NET", "Asia/Yerevan"),
-    ("NST", "Pacific/Auckland"),
-    ("PLT", "Asia/Karachi"),
-    ("PNT", "America/Phoenix"),
-    ("PRT", "America/Puerto_Rico"),
-    ("PST", "America/Los_Angeles"),
-    ("SST", "Pacific/Guadalcanal"),
-    ("VST", "Asia/Ho_Chi_Minh"),
-];
 
 /// Without the spaces and control characters at both ends.
 fn trim(text: &str) -> &str {

@@ -122,7 +122,6 @@ fn decoded(call: &mut Call) -> Result<Expr> {
         }
         return Ok(encodings::decode().call(vec![bytes, charset]));
     }
-    call.exact();
     let kinds = |places: &mut dyn Iterator<Item = usize>| -> Result<DataType> {
         let kinds: Vec<DataType> = places.map(|place| call.kind(place).clone()).collect();
         match tidemill_types::wider_of(&kinds) {

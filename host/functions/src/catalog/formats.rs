@@ -84,7 +84,6 @@ fn read(call: &mut Call, tolerant: bool) -> Result<Expr> {
 }
 
 fn written(call: &mut Call) -> Result<Expr> {
-    call.exact();
     match call.kind(0).clone() {
         DataType::Date32 | DataType::Timestamp(..) => match super::find("date_format") {
             Some(function) => {

@@ -2,7 +2,6 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::functions_nested::map_entries::map_entries_udf;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion_spark::function::array::array;
 
@@ -11,6 +10,7 @@ use crate::call::{Call, called};
 use crate::function::Function;
 use crate::generator::{Generated, value_type};
 use crate::kernels::cast::cast_to;
+use crate::kernels::lists::maps::map_entries;
 use crate::parameters::Takes::{Any, Array};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -63,7 +63,7 @@ fn exploded(call: &mut Call, is_outer: bool, has_position: bool) -> Result<Gener
         DataType::List(item) => (call.argument(0), item.data_type().clone(), false),
         DataType::Map(entries, _) => {
             let entries = entries.data_type().clone();
-            (called(&map_entries_udf(), vec![call.argument(0)]), entries, true)
+            (called(&map_entries(), vec![call.argument(0)]), entries, true)
         }
         _ => return Err(call.wrong(0, "ARRAY\" or \"MAP")),
     };

@@ -145,7 +145,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "A BIGINT, or bytes, in hexadecimal digits.",
         &[required("expr", Any)],
         |call| {
-            call.exact();
             let kind = call.kind(0).clone();
             let to = match kind {
                 DataType::Boolean => DataType::Utf8,
@@ -407,7 +406,6 @@ fn operated(call: &mut Call, operation: Operation, tolerant: bool) -> Result<Exp
 
 /// The least number has no positive counterpart.
 fn absolute(call: &mut Call) -> Result<Expr> {
-    call.exact();
     if call.kind(0).is_string() || call.kind(0).is_null() {
         let value = cast_to(call.argument(0), &DataType::Float64);
         call.set(0, value, DataType::Float64);

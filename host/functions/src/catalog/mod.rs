@@ -92,11 +92,6 @@ pub fn find(name: &str) -> Option<&'static Function> {
     }
 }
 
-/// All names, in their order.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    BY_NAME.keys().copied()
-}
-
 /// The name that is most like one that is none, if one is like it at all: of a few letters others.
 #[must_use]
 pub fn suggestion(name: &str) -> Option<&'static str> {
@@ -104,7 +99,7 @@ pub fn suggestion(name: &str) -> Option<&'static str> {
     let may_differ = name.chars().count() / 3;
     let distance =
         |known: &str| datafusion::common::utils::datafusion_strsim::levenshtein(&name, known);
-    let nearest = names().map(|known| (distance(known), known)).min()?;
+    let nearest = BY_NAME.keys().map(|known| (distance(known), *known)).min()?;
     (nearest.0 <= may_differ.max(1)).then_some(nearest.1)
 }
 

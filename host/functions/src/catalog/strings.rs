@@ -547,7 +547,6 @@ fn concatenated(call: &mut Call) -> Result<Expr> {
     if !kinds.is_empty() && kinds.iter().all(DataType::is_binary) {
         return Ok(call.of(&words::concat_bytes()));
     }
-    call.exact();
     as_texts(call, 0);
     Ok(call.of(&spark::concat()))
 }

@@ -20,13 +20,9 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::cast::{cast_to, converted};
+use tidemill_types::{DECIMAL_SCALE_KEPT, adjusted_decimal, decimal_of_whole};
 
-/// The most digits of a DECIMAL.
-const PRECISION_MAX: i16 = 38;
-/// Digits behind the point that a DECIMAL keeps where it has to lose some (Spark's
-/// MINIMUM_ADJUSTED_SCALE).
-const SCALE_KEPT: i16 = 6;
+use super::cast::{cast_to, converted};
 
 /// An operation on two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,10 +78,7 @@ pub(crate) fn calculated_as(
     left: (Expr, DataType),
     right: (Expr, DataType),
 ) -> Result<Option<Expr>> {
-    // What a literal is depends on the other side, which may be a literal itself.
-    let nearly = narrowed(right.clone(), &left.1);
-    let left = narrowed(left, &nearly.1);
-    let right = narrowed(right, &left.1);
+    let (left, right) = (narrowed(left.clone(), &right.1), narrowed(right, &left.1));
     let Some([to_left, to_right]) = coerced(operation, &left.1, &right.1) else {
         return Ok(None);
     };
@@ -95,47 +88,19 @@ pub(crate) fn calculated_as(
     Ok(Some(function.call(arguments.to_vec())))
 }
 
-/// A whole number that is written out is an INT where it fits; beside a DECIMAL it is a DECIMAL of
-/// as many digits as it has. One with a point is a DECIMAL, but beside a FLOAT or DOUBLE.
+/// A whole number that is written out beside a DECIMAL is one of as many digits as it has.
 fn narrowed((expr, data_type): (Expr, DataType), other: &DataType) -> (Expr, DataType) {
-    if let Expr::Literal(ScalarValue::Float64(Some(value)), metadata) = &expr {
-        let is_exact = other.is_integer() || matches!(other, DataType::Decimal128(..));
-        return match decimal_literal(*value).filter(|_| is_exact) {
-            Some(literal) => {
-                let data_type = literal.data_type();
-                (Expr::Literal(literal, metadata.clone()), data_type)
-            }
-            None => (expr, data_type),
-        };
-    }
     let (value, metadata) = match &expr {
         Expr::Literal(ScalarValue::Int32(Some(value)), metadata) => (i64::from(*value), metadata),
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => (*value, metadata),
         _ => return (expr, data_type),
     };
-    if matches!(other, DataType::Decimal128(..)) {
-        let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as u8 + 1;
-        let literal = ScalarValue::Decimal128(Some(i128::from(value)), digits, 0);
-        return (Expr::Literal(literal, metadata.clone()), DataType::Decimal128(digits, 0));
+    if !matches!(other, DataType::Decimal128(..)) {
+        return (expr, data_type);
     }
-    match i32::try_from(value) {
-        Ok(value) => {
-            let literal = ScalarValue::Int32(Some(value));
-            (Expr::Literal(literal, metadata.clone()), DataType::Int32)
-        }
-        Err(_) => (expr, data_type),
-    }
-}
-
-/// A number as it is written, without an exponent.
-pub(crate) fn decimal_literal(value: f64) -> Option<ScalarValue> {
-    let text = value.to_string();
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let whole = whole.trim_start_matches('-').trim_start_matches('0').len();
-    let precision = u8::try_from((whole + fraction.len()).max(1)).ok()?;
-    let (scale, unscaled) =
-        (i8::try_from(fraction.len()).ok()?, text.replace('.', "").parse().ok()?);
-    (precision <= 38).then_some(ScalarValue::Decimal128(Some(unscaled), precision, scale))
+    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as u8 + 1;
+    let literal = ScalarValue::Decimal128(Some(i128::from(value)), digits, 0);
+    (Expr::Literal(literal, metadata.clone()), DataType::Decimal128(digits, 0))
 }
 
 /// The types that arguments are cast to; none where they are no numbers.
@@ -175,14 +140,7 @@ fn coerced(operation: Operation, left: &DataType, right: &DataType) -> Option<[D
 
 /// The DECIMAL that has room for every number of a type.
 fn as_decimal(data_type: DataType) -> DataType {
-    let digits = match data_type {
-        DataType::Int8 => 3,
-        DataType::Int16 => 5,
-        DataType::Int32 => 10,
-        decimal @ DataType::Decimal128(..) => return decimal,
-        _ => 20,
-    };
-    DataType::Decimal128(digits, 0)
+    decimal_of_whole(&data_type).unwrap_or(data_type)
 }
 
 /// The type of a result, of coerced arguments.
@@ -201,7 +159,7 @@ fn result_type(operation: Operation, left: &DataType, right: &DataType) -> DataT
         }
         Operation::Multiply => (p1 + p2 + 1, s1 + s2),
         Operation::Divide | Operation::DivideWhole => {
-            let scale = SCALE_KEPT.max(s1 + p2 + 1);
+            let scale = DECIMAL_SCALE_KEPT.max(s1 + p2 + 1);
             (p1 - s1 + s2 + scale, scale)
         }
         Operation::Remainder | Operation::PositiveRemainder => {
@@ -209,35 +167,20 @@ fn result_type(operation: Operation, left: &DataType, right: &DataType) -> DataT
             ((p1 - s1).min(p2 - s2) + scale, scale)
         }
     };
-    adjusted(precision, scale)
-}
-
-/// A DECIMAL that fits: digits before the point are kept, those behind it are not all.
-fn adjusted(precision: i16, scale: i16) -> DataType {
-    if precision <= PRECISION_MAX {
-        return DataType::Decimal128(precision as u8, scale as i8);
-    }
-    let scale = (PRECISION_MAX - (precision - scale)).max(scale.min(SCALE_KEPT));
-    DataType::Decimal128(PRECISION_MAX as u8, scale as i8)
+    adjusted_decimal(precision, scale)
 }
 
 impl ScalarUDFImpl for Arithmetic {
     fn name(&self) -> &str {
-        match (self.operation, self.tolerant) {
-            (Operation::Add, false) => "add",
-            (Operation::Add, true) => "try_add",
-            (Operation::Subtract, false) => "subtract",
-            (Operation::Subtract, true) => "try_subtract",
-            (Operation::Multiply, false) => "multiply",
-            (Operation::Multiply, true) => "try_multiply",
-            (Operation::Divide, false) => "divide",
-            (Operation::Divide, true) => "try_divide",
-            (Operation::DivideWhole, false) => "div",
-            (Operation::DivideWhole, true) => "try_div",
-            (Operation::Remainder, false) => "remainder",
-            (Operation::Remainder, true) => "try_remainder",
-            (Operation::PositiveRemainder, false) => "positive_remainder",
-            (Operation::PositiveRemainder, true) => "try_positive_remainder",
+        match self.operation {
+            Operation::DivideWhole => "div",
+            Operation::PositiveRemainder => "pmod",
+            _ if self.tolerant => self.tolerant_name(),
+            Operation::Add => "+",
+            Operation::Subtract => "-",
+            Operation::Multiply => "*",
+            Operation::Divide => "/",
+            Operation::Remainder => "%",
         }
     }
 
@@ -337,6 +280,17 @@ impl Arithmetic {
         }
     }
 
+    /// The function that gives null instead.
+    fn tolerant_name(&self) -> &'static str {
+        match self.operation {
+            Operation::Add => "try_add",
+            Operation::Subtract => "try_subtract",
+            Operation::Multiply => "try_multiply",
+            Operation::Divide | Operation::DivideWhole => "try_divide",
+            Operation::Remainder | Operation::PositiveRemainder => "try_mod",
+        }
+    }
+
     /// Spark's words for a failure.
     fn words(&self, failure: &Failure) -> ArrowError {
         let words = match (failure, self.operation) {
@@ -350,11 +304,11 @@ impl Arithmetic {
                 "[ARITHMETIC_OVERFLOW] Overflow in integral divide. Use 'try_divide' to tolerate overflow and return NULL instead".to_owned()
             }
             (Failure::Overflow, _) => {
-                let tolerant = format!("try_{}", self.name());
+                let tolerant = self.tolerant_name();
                 format!("[ARITHMETIC_OVERFLOW] overflow. Use '{tolerant}' to tolerate overflow and return NULL instead")
             }
             (Failure::Decimal(precision, scale), _) => {
-                let tolerant = format!("try_{}", self.name());
+                let tolerant = self.tolerant_name();
                 format!("[NUMERIC_VALUE_OUT_OF_RANGE] a result cannot be represented as Decimal({precision}, {scale}). Use `{tolerant}` to tolerate overflow and return NULL instead")
             }
         };
@@ -525,18 +479,6 @@ mod tests {
             (Remainder, dec(2, 1), dec(1, 0), dec(2, 1)),
         ] {
             assert_eq!(result_type(operation, &left, &right), result, "{operation:?}");
-        }
-    }
-
-    #[test]
-    fn a_literal_with_a_point_has_the_digits_that_it_has() {
-        for (value, unscaled, data_type) in
-            [(1.5, 15, dec(2, 1)), (0.25, 25, dec(2, 2)), (-12.75, -1275, dec(4, 2))]
-        {
-            let literal = decimal_literal(value).map(|literal| (literal.data_type(), literal));
-            let DataType::Decimal128(precision, scale) = data_type else { continue };
-            let expected = ScalarValue::Decimal128(Some(unscaled), precision, scale);
-            assert_eq!(literal, Some((data_type, expected)));
         }
     }
 

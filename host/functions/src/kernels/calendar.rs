@@ -2,7 +2,9 @@
 //! chrono's end earlier.
 
 use tidemill_types::civil::civil_from_days;
-pub(crate) use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND};
+pub(crate) use tidemill_types::civil::{
+    MICROS_PER_DAY, MICROS_PER_SECOND, days_of, is_leap, month_length,
+};
 
 /// A date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,34 +20,10 @@ pub(crate) fn civil(days: i64) -> Civil {
     Civil { year, month: i64::from(month), day: i64::from(day) }
 }
 
-/// The day of a date, counted from 1970. The date is not checked.
-pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that a leap day is the last one; 400 of them are an era.
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
-    era * 146_097 + of_era - 719_468
-}
-
 /// The day of a date that there is.
 pub(crate) fn checked_days(year: i64, month: i64, day: i64) -> Option<i64> {
     let is_date = (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
     is_date.then(|| days_of(year, month, day))
-}
-
-pub(crate) fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-/// How many days a month has.
-pub(crate) fn month_length(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
 }
 
 /// The day of the year, from 1.

@@ -23,8 +23,6 @@ pub(super) enum Growth {
     Filled,
     /// An array of the numbers or times from one to another.
     Series,
-    /// An array as long as that.
-    Resized,
     /// An array with a value at such a place, before its beginning or behind its end, too.
     Inserted,
     /// A text by a pattern, which may have widths.
@@ -52,23 +50,21 @@ pub(super) fn growth_of(function: &str) -> Option<Growth> {
         "lpad" | "rpad" => Growth::Padded,
         "space" => Growth::Spaces,
         "array_repeat" => Growth::Filled,
-        "range" | "generate_series" | "sequence" => Growth::Series,
+        "sequence" => Growth::Series,
         "array_insert" => Growth::Inserted,
-        "array_resize" => Growth::Resized,
         "format_string" => Growth::Formatted,
         "to_char" | "date_format" | "from_unixtime" => Growth::Dated,
         "replace" => Growth::Replaced,
         "regexp_replace" => Growth::Matched,
         "concat" | "concat_ws" | "array_concat" | "array_append" | "array_prepend" | "array"
-        | "make_array" | "map" | "map_concat" | "array_to_string" | "array_join" | "overlay" => {
-            Growth::Joined
-        }
+        | "make_array" | "map" | "map_concat" | "array_join" | "overlay" => Growth::Joined,
         "arrays_zip" | "str_to_map" => Growth::Times(8),
         "hex" | "base64" | "quote" | "soundex" => Growth::Times(2),
         "url_encode" | "upper" | "lower" | "initcap" | "translate" | "encode" => Growth::Times(4),
         // A quote in a text in a text has a backslash before each backslash.
-        "to_json" | "string_to_array" | "split" | "regexp_match" | "get_json_object"
-        | "regexp_extract_all" | "base32" => Growth::Times(8),
+        "to_json" | "split" | "get_json_object" | "regexp_extract_all" | "base32" => {
+            Growth::Times(8)
+        }
         "slice" => Growth::Placed(1),
         "levenshtein" => Growth::Compared,
         _ => return None,
@@ -127,14 +123,6 @@ impl Growth {
                 let bytes = bytes(0)?;
                 let bytes = Sizes::each(&[&bytes], rows, |row| element(bytes.of(row)));
                 product(bytes, times(1)?)
-            }
-            Growth::Resized => {
-                let value = bytes(2)?;
-                let value = Sizes::each(&[&value], rows, |row| element(value.of(row)));
-                let (array, added) = (bytes(0)?, product(value, times(1)?));
-                Sizes::each(&[&array, &added], rows, |row| {
-                    array.of(row).saturating_add(added.of(row))
-                })
             }
             Growth::Inserted => {
                 let value = bytes(2)?;

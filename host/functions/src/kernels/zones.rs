@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use datafusion::common::{Result, exec_err};
+use tidemill_types::civil::SHORT_ZONES;
 
 use super::calendar::{MICROS_PER_SECOND, civil, days_of, is_leap, weekday};
 
@@ -19,38 +20,6 @@ pub(crate) enum Zone {
 
 /// UTC.
 pub(crate) const UTC: Zone = Zone::Fixed(0);
-
-/// Java's ZoneId.SHORT_IDS.
-const SHORT: [(&str, &str); 28] = [
-    ("ACT", "Australia/Darwin"),
-    ("AET", "Australia/Sydney"),
-    ("AGT", "America/Argentina/Buenos_Aires"),
-    ("ART", "Africa/Cairo"),
-    ("AST", "America/Anchorage"),
-    ("BET", "America/Sao_Paulo"),
-    ("BST", "Asia/Dhaka"),
-    ("CAT", "Africa/Harare"),
-    ("CNT", "America/St_Johns"),
-    ("CST", "America/Chicago"),
-    ("CTT", "Asia/Shanghai"),
-    ("EAT", "Africa/Addis_Ababa"),
-    ("ECT", "Europe/Paris"),
-    ("EST", "-05:00"),
-    ("HST", "-10:00"),
-    ("IET", "America/Indiana/Indianapolis"),
-    ("IST", "Asia/Kolkata"),
-    ("JST", "Asia/Tokyo"),
-    ("MIT", "Pacific/Apia"),
-    ("MST", "-07:00"),
-    ("NET", "Asia/Yerevan"),
-    ("NST", "Pacific/Auckland"),
-    ("PLT", "Asia/Karachi"),
-    ("PNT", "America/Phoenix"),
-    ("PRT", "America/Puerto_Rico"),
-    ("PST", "America/Los_Angeles"),
-    ("SST", "Pacific/Guadalcanal"),
-    ("VST", "Asia/Ho_Chi_Minh"),
-];
 
 impl Zone {
     /// The zone of a name.
@@ -68,8 +37,8 @@ impl Zone {
 
     /// As Spark's getZoneId: Java's ZoneId.of, and hours and minutes of one digit.
     pub(crate) fn find(name: &str) -> Option<Zone> {
-        if let Ok(place) = SHORT.binary_search_by_key(&name, |(short, _)| short) {
-            return Zone::of_java(SHORT[place].1);
+        if let Ok(place) = SHORT_ZONES.binary_search_by_key(&name, |(short, _)| short) {
+            return Zone::of_java(SHORT_ZONES[place].1);
         }
         Zone::of_java(&two_digits(name))
     }
@@ -238,7 +207,7 @@ mod tests {
         assert_eq!(Zone::find("EST"), Some(Zone::Fixed(-5 * 3_600)));
         assert_eq!(Zone::find("+19:00"), None);
         assert_eq!(Zone::find("europe/berlin"), None);
-        assert!(SHORT.is_sorted());
+        assert!(SHORT_ZONES.is_sorted());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunction, HigherOrderFunction, Lambda};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, LambdaParametersProgress, LogicalPlan, TryCast, ValueOrLambda, lit,
+    Cast, Expr, ExprSchemable, LambdaParametersProgress, LogicalPlan, TryCast, ValueOrLambda,
 };
 
 use super::coercion::{compared, united};
@@ -151,6 +151,13 @@ fn rewritten(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let type_of = |e: &Expr| e.get_type(schema).ok();
     if let Expr::AggregateFunction(AggregateFunction { func, params }) = &expression {
         check_aggregate(func.name(), &params.args)?;
+        if let Some(filter) = &params.filter
+            && is_no_condition(type_of(filter))
+        {
+            return plan_err!(
+                "[INVALID_AGGREGATE_FILTER.NOT_BOOLEAN] The FILTER expression {filter} in an aggregate function is invalid. Expected the FILTER expression to be a boolean"
+            );
+        }
         let typed =
             params.args.iter().map(|argument| Ok((argument.clone(), argument.get_type(schema)?)));
         if let Some(arguments) = coerced_aggregate(func.name(), typed.collect::<Result<_>>()?)? {
@@ -160,13 +167,6 @@ fn rewritten(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 func: func.clone(),
                 params,
             })));
-        }
-        if let Some(filter) = &params.filter
-            && is_no_condition(type_of(filter))
-        {
-            return plan_err!(
-                "[INVALID_AGGREGATE_FILTER.NOT_BOOLEAN] The FILTER expression {filter} in an aggregate function is invalid. Expected the FILTER expression to be a boolean"
-            );
         }
     }
     if let Expr::Case(case) = &expression
@@ -190,7 +190,7 @@ fn rewritten(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if matches!(type_of(&inner), Some(DataType::Int32 | DataType::Int64)) =>
         {
             let from = type_of(&inner).unwrap_or(DataType::Int64);
-            let zero = (lit(0_i64), DataType::Int64);
+            let zero = (Expr::Literal(ScalarValue::new_zero(&from)?, None), from.clone());
             match calculated(Operation::Subtract, zero, (inner.as_ref().clone(), from))? {
                 Some(difference) => Transformed::yes(difference),
                 None => Transformed::no(Expr::Negative(inner)),

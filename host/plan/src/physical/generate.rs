@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, RecordBatch, UInt32Array};
 use arrow::compute::{take, take_arrays};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{exec_datafusion_err, internal_err};
+use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
@@ -144,9 +144,6 @@ impl ExecutionPlan for GenerateExec {
     ) -> Result<SendableRecordBatchStream> {
         let (schema, values) = (self.schema(), Arc::clone(&self.values));
         let (is_outer, has_position) = (self.is_outer, self.has_position);
-        if self.schema().fields().is_empty() {
-            return internal_err!("a generator gives columns");
-        }
         let input = self.input.execute(partition, context)?;
         let given = Arc::clone(&schema);
         let fields = self.input.schema();

@@ -99,3 +99,33 @@ fn compare_columns(condition: &Expr, columns: &mut Vec<Column>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use arrow::datatypes::DataType;
+    use datafusion::logical_expr::col;
+    use tidemill_functions::build;
+
+    use super::*;
+
+    /// How many columns of a call are known to be present where it is.
+    fn compared(name: &str) -> usize {
+        let arguments = ["a", "b"].map(|column| (col(column), DataType::Int32));
+        let count = if name == "abs" { 1 } else { 2 };
+        let call = build(find(name).unwrap(), arguments[..count].to_vec()).unwrap();
+        let mut columns = Vec::new();
+        compare_columns(&call, &mut columns);
+        columns.len()
+    }
+
+    #[test]
+    fn spark_knows_of_arithmetic_that_null_gives_null() {
+        for name in ["+", "-", "*", "/", "div", "%", "mod", "pmod"] {
+            assert_eq!(compared(name), 2, "{name}");
+        }
+        assert_eq!(compared("abs"), 1);
+        assert_eq!(compared("coalesce"), 0);
+    }
+}

@@ -5,13 +5,13 @@ use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::logical::common_of;
-use tidemill_functions::{Access, cast_to, element, find, unbuilt};
+use tidemill_functions::{Access, element, find, unbuilt};
 
-/// Plans arithmetic, comparisons of texts with numbers, and `array[index]` and `map[key]`.
+/// Plans operators as the functions that they are, and `array[index]` and `map[key]`.
 #[derive(Debug)]
 pub(crate) struct Operators;
 
@@ -29,15 +29,11 @@ impl ExprPlanner for Operators {
         if let Some(name) = function(&expr.op) {
             return called(name, operands(name, expr.left, expr.right));
         }
-        if comparison(&expr.op).is_some() {
-            common_of(&[left.clone(), right.clone()])?;
+        if is_comparison(&expr.op) {
+            // Before DataFusion complains of the types in its own words.
+            common_of(&[left, right])?;
         }
-        let planned =
-            comparison(&expr.op).and_then(|operator| compared(&expr, operator, &left, &right));
-        Ok(match planned {
-            Some(planned) => PlannerResult::Planned(planned),
-            None => PlannerResult::Original(expr),
-        })
+        Ok(PlannerResult::Original(expr))
     }
 
     fn plan_position(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -113,16 +109,9 @@ fn operands(name: &str, left: Expr, right: Expr) -> Vec<Expr> {
     operands
 }
 
-fn comparison(op: &BinaryOperator) -> Option<Operator> {
-    Some(match op {
-        BinaryOperator::Eq => Operator::Eq,
-        BinaryOperator::NotEq => Operator::NotEq,
-        BinaryOperator::Lt => Operator::Lt,
-        BinaryOperator::LtEq => Operator::LtEq,
-        BinaryOperator::Gt => Operator::Gt,
-        BinaryOperator::GtEq => Operator::GtEq,
-        _ => return None,
-    })
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
 /// What the parser has a syntax of its own for is a call like any other.
@@ -131,26 +120,4 @@ fn called<T>(name: &str, arguments: Vec<Expr>) -> Result<PlannerResult<T>> {
         Some(function) => Ok(PlannerResult::Planned(function.call(arguments))),
         None => plan_err!("{name}() is not supported yet"),
     }
-}
-
-/// A text beside a number is read as a number.
-fn compared(
-    expr: &RawBinaryExpr,
-    operator: Operator,
-    left: &DataType,
-    right: &DataType,
-) -> Option<Expr> {
-    let to = |other: &DataType| match other {
-        whole if whole.is_integer() => Some(DataType::Int64),
-        number if number.is_numeric() => Some(DataType::Float64),
-        _ => None,
-    };
-    let (left, right) = if left.is_string() {
-        (cast_to(expr.left.clone(), &to(right)?), expr.right.clone())
-    } else if right.is_string() {
-        (expr.left.clone(), cast_to(expr.right.clone(), &to(left)?))
-    } else {
-        return None;
-    };
-    Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
 }

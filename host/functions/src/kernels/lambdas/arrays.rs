@@ -5,27 +5,20 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{filter as select, prep_null_mask_filter, take};
-use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Result, internal_err};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
 
+use super::Argument;
 use super::values::{Places, first_lambda, list};
-use super::{Argument, fitted};
-
-/// The item of a list's type.
-fn item(kind: &DataType) -> Result<Arc<Field>> {
-    match kind {
-        DataType::List(item) => Ok(Arc::clone(item)),
-        other => internal_err!("{other} is no array"),
-    }
-}
+use crate::kernels::lists::{aligned, item};
 
 pub(super) fn transform(arguments: &[Argument], rows: usize, to: &DataType) -> Result<ArrayRef> {
     let (list, places) = list(arguments, 0, rows)?;
     let values = || places.of(list.values());
     let indexes = || Ok(Arc::new(places.indexes.clone()) as ArrayRef);
     let given = places.evaluate(first_lambda(arguments)?, &[&values, &indexes])?;
-    let item = item(to)?;
-    let given = fitted(given, item.data_type())?;
+    let item = Arc::clone(item(to)?);
+    let given = aligned(&given, item.data_type())?;
     Ok(Arc::new(ListArray::try_new(item, places.offsets, given, places.nulls)?))
 }
 
@@ -38,13 +31,13 @@ pub(super) fn filter(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let is_kept = kept(&given)?;
     let offsets = kept_offsets(&places.offsets, &is_kept);
     let values = select(&values, &is_kept)?;
-    let item = item(list.data_type())?;
+    let item = Arc::clone(item(list.data_type())?);
     Ok(Arc::new(ListArray::try_new(item, offsets, values, places.nulls)?))
 }
 
 /// Which values a condition is true for. Null is not true.
 pub(super) fn kept(given: &ArrayRef) -> Result<BooleanArray> {
-    let given = fitted(Arc::clone(given), &DataType::Boolean)?;
+    let given = aligned(given, &DataType::Boolean)?;
     let given = given.as_boolean();
     Ok(if given.null_count() > 0 { prep_null_mask_filter(given) } else { given.clone() })
 }
@@ -67,7 +60,7 @@ pub(super) fn any(arguments: &[Argument], rows: usize, decisive: bool) -> Result
     let (list, places) = list(arguments, 0, rows)?;
     let values = || places.of(list.values());
     let given = places.evaluate(first_lambda(arguments)?, &[&values])?;
-    let given = fitted(given, &DataType::Boolean)?;
+    let given = aligned(&given, &DataType::Boolean)?;
     let given = given.as_boolean();
     let is_valid = |row: usize| places.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
     let answer = |(row, bounds): (usize, &[i32])| {
@@ -112,7 +105,7 @@ pub(super) fn zip_with(arguments: &[Argument], rows: usize, to: &DataType) -> Re
         first_lambda(arguments)?,
         &[&|| Ok(Arc::clone(&lefts)), &|| Ok(Arc::clone(&rights))],
     )?;
-    let item = item(to)?;
-    let given = fitted(given, item.data_type())?;
+    let item = Arc::clone(item(to)?);
+    let given = aligned(&given, item.data_type())?;
     Ok(Arc::new(ListArray::try_new(item, places.offsets, given, places.nulls)?))
 }

@@ -9,8 +9,9 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::LambdaArgument;
 
+use super::Argument;
 use super::values::{Places, first_lambda, lambda, list, value};
-use super::{Argument, fitted};
+use crate::kernels::lists::aligned;
 
 /// Comparisons of one array: of 1,400 values or so.
 const COMPARISONS_MAX: usize = 2_000_000;
@@ -44,7 +45,7 @@ pub(super) fn aggregate(arguments: &[Argument], rows: usize) -> Result<ArrayRef>
         let values = || Ok(take(list.values(), &sources, None)?);
         let spread = |captures: &[ArrayRef]| Ok(take_arrays(captures, &who, None)?);
         let given = merge.evaluate(&[&|| Ok(Arc::clone(&before)), &values], spread)?;
-        kept = fitted(given.into_array(taking)?, &kind)?;
+        kept = aligned(&given.into_array(taking)?, &kind)?;
     }
     ready.reverse();
     let ready: Vec<&dyn Array> = ready.iter().map(AsRef::as_ref).collect();
@@ -125,7 +126,7 @@ fn sort_rows(
             "[COMPARATOR_RETURNS_NULL] The comparator of array_sort() has returned a NULL for a comparison; it should return a positive number for greater, 0 for equal and a negative one for less"
         );
     }
-    let compared = fitted(compared, &DataType::Int64)?;
+    let compared = aligned(&compared, &DataType::Int64)?;
     let compared = compared.as_primitive::<Int64Type>();
     let mut begin = 0;
     for (from, to) in bounds {

@@ -3,32 +3,31 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, MapArray, StructArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{filter as select, interleave, take};
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::DataType;
 use arrow::row::Row;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::Result;
 
+use super::Argument;
 use super::arrays::{kept, kept_offsets};
-use super::values::{Places, entry_fields, first_lambda, map};
-use super::{Argument, fitted};
-use crate::kernels::lists::maps::checked;
+use super::values::{Places, first_lambda, map};
+use crate::kernels::lists::aligned;
+use crate::kernels::lists::maps::{checked, entry, of_columns};
 use crate::kernels::lists::order::comparable;
 
-/// A map of columns of keys and values.
+/// A map of keys and values, which become those of its type.
 fn made(
     to: &DataType,
     offsets: OffsetBuffer<i32>,
-    keys: ArrayRef,
-    values: ArrayRef,
+    keys: &ArrayRef,
+    values: &ArrayRef,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
-    let DataType::Map(entries, sorted) = to else { return internal_err!("{to} is no map") };
-    let (key, value) = entry_fields(entries)?;
-    let (keys, values) = (fitted(keys, key.data_type())?, fitted(values, value.data_type())?);
-    let columns = StructArray::try_new(Fields::from(vec![key, value]), vec![keys, values], None)?;
-    Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, columns, nulls, *sorted)?))
+    let (key, value) = entry(to)?;
+    let columns = (aligned(keys, key.data_type())?, aligned(values, value.data_type())?);
+    of_columns(to, offsets, columns, nulls)
 }
 
 pub(super) fn filter(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
@@ -41,7 +40,7 @@ pub(super) fn filter(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let is_kept = kept(&given)?;
     let offsets = kept_offsets(&places.offsets, &is_kept);
     let (keys, values) = (select(&keys, &is_kept)?, select(&values, &is_kept)?);
-    made(map.data_type(), offsets, keys, values, places.nulls)
+    made(map.data_type(), offsets, &keys, &values, places.nulls)
 }
 
 /// Other keys, or other values.
@@ -59,7 +58,7 @@ pub(super) fn transform(
     )?;
     match is_of_keys {
         true => checked(to, places.offsets, (given, values), places.nulls),
-        false => made(to, places.offsets, keys, given, places.nulls),
+        false => made(to, places.offsets, &keys, &given, places.nulls),
     }
 }
 
@@ -102,5 +101,5 @@ pub(super) fn zip_with(arguments: &[Argument], rows: usize, to: &DataType) -> Re
         first_lambda(arguments)?,
         &[&|| Ok(Arc::clone(&keys)), &|| Ok(Arc::clone(&lefts)), &|| Ok(Arc::clone(&rights))],
     )?;
-    made(to, offsets, keys, given, nulls)
+    made(to, offsets, &keys, &given, nulls)
 }

@@ -13,8 +13,6 @@ mod values;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, internal_err, plan_err};
 use datafusion::logical_expr::{
@@ -23,6 +21,9 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use tidemill_types::{format_type, wider};
+
+use super::lists::aligned;
+use super::lists::maps::{entry, map_of};
 
 /// One of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,15 +125,14 @@ impl HigherOrder {
             }
             (
                 Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues,
-                [DataType::Map(entries, _)],
+                [map @ DataType::Map(..)],
             ) => {
-                let (key, value) = values::entry_fields(entries)?;
-                vec![vec![key, value]]
+                let (key, value) = entry(map)?;
+                vec![vec![Arc::clone(key), Arc::clone(value)]]
             }
-            (Kind::MapZipWith, [DataType::Map(left, _), DataType::Map(right, _)]) => {
-                let (key, left) = values::entry_fields(left)?;
-                let (_, right) = values::entry_fields(right)?;
-                vec![vec![key, named(left.data_type()), named(right.data_type())]]
+            (Kind::MapZipWith, [left @ DataType::Map(..), right @ DataType::Map(..)]) => {
+                let ((key, left), (_, right)) = (entry(left)?, entry(right)?);
+                vec![vec![Arc::clone(key), named(left.data_type()), named(right.data_type())]]
             }
             _ => return internal_err!("{}() of {kinds:?}", self.name),
         })
@@ -177,7 +177,7 @@ impl HigherOrderUDFImpl for HigherOrder {
             }
             Kind::MapZipWith => {
                 let (left, right) = (map(&kinds[0])?, map(&kinds[1])?);
-                if values::key_type(&left)? != values::key_type(&right)? {
+                if entry(&left)?.0.data_type() != entry(&right)?.0.data_type() {
                     return plan_err!(
                         "[DATATYPE_MISMATCH.MAP_ZIP_WITH_DIFF_TYPES] map_zip_with(): the keys of both maps have to be of one type; cast them"
                     );
@@ -270,12 +270,10 @@ impl HigherOrderUDFImpl for HigherOrder {
                 lambdas.get(1).map_or(start, |finish| finish.data_type()).clone()
             }
             Kind::TransformKeys => {
-                let (_, value) = values::entry_types(value(0)?)?;
-                values::map_of(given.data_type().clone(), value)
+                map_of(given.data_type().clone(), entry(value(0)?)?.1.data_type().clone())
             }
             Kind::TransformValues | Kind::MapZipWith => {
-                let (key, _) = values::entry_types(value(0)?)?;
-                values::map_of(key, given.data_type().clone())
+                map_of(entry(value(0)?)?.0.data_type().clone(), given.data_type().clone())
             }
         };
         Ok(Arc::new(Field::new(self.name, kind, true)))
@@ -297,14 +295,6 @@ impl HigherOrderUDFImpl for HigherOrder {
             Kind::TransformValues => maps::transform(args, rows, to, false),
             Kind::MapZipWith => maps::zip_with(args, rows, to),
         }?;
-        Ok(ColumnarValue::Array(fitted(values, to)?))
-    }
-}
-
-/// Values of the type that was announced.
-fn fitted(values: ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    match values.data_type() == to {
-        true => Ok(values),
-        false => Ok(cast(&values, to)?),
+        Ok(ColumnarValue::Array(aligned(&values, to)?))
     }
 }

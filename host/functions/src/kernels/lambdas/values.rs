@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListArray, MapArray, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{take, take_arrays};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{Result, exec_err, internal_err};
 use datafusion::logical_expr::{LambdaArgument, ValueOrLambda};
 
@@ -171,33 +170,4 @@ pub(super) fn map(arguments: &[Argument], place: usize, rows: usize) -> Result<(
     };
     let places = Places::new(map.value_offsets(), map.nulls());
     Ok((map.clone(), places))
-}
-
-/// Key and value of a map's entries.
-pub(super) fn entry_fields(entries: &FieldRef) -> Result<(FieldRef, FieldRef)> {
-    match entries.data_type() {
-        DataType::Struct(fields) if fields.len() == 2 => {
-            Ok((Arc::clone(&fields[0]), Arc::clone(&fields[1])))
-        }
-        other => internal_err!("entries of a map are {other}"),
-    }
-}
-
-/// The types of a map's keys and values.
-pub(super) fn entry_types(map: &DataType) -> Result<(DataType, DataType)> {
-    let DataType::Map(entries, _) = map else { return internal_err!("{map} is no map") };
-    let (key, value) = entry_fields(entries)?;
-    Ok((key.data_type().clone(), value.data_type().clone()))
-}
-
-/// The type of a map's keys.
-pub(super) fn key_type(map: &DataType) -> Result<DataType> {
-    entry_types(map).map(|(key, _)| key)
-}
-
-/// The type of a map.
-pub(super) fn map_of(key: DataType, value: DataType) -> DataType {
-    let fields = [Field::new("key", key, false), Field::new("value", value, true)];
-    let entries = Field::new("entries", DataType::Struct(Fields::from(fields.to_vec())), false);
-    DataType::Map(Arc::new(entries), false)
 }

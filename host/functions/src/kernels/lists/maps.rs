@@ -55,6 +55,16 @@ pub(crate) fn checked(
             }
         }
     }
+    of_columns(kind, offsets, (keys, values), nulls)
+}
+
+/// The same of keys that are known to be there once.
+pub(crate) fn of_columns(
+    kind: &DataType,
+    offsets: OffsetBuffer<i32>,
+    (keys, values): (ArrayRef, ArrayRef),
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
     let DataType::Map(field, is_sorted) = kind else {
         return internal_err!("{kind} is no map");
     };

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::{Expr, ScalarUDF, lit, when};
 use tidemill_types::format_type;
 
-use crate::function::Function;
+use crate::function::{Function, Shape};
+use crate::generator::Generated;
 use crate::kernels::bounded::bounded;
 use crate::kernels::cast::{CAST, cast_to};
 use crate::parameters::{Takes, cast_of, coerced, unexpected};
@@ -24,7 +25,6 @@ impl Call {
     /// # Errors
     /// There are too few or too many, or one of another kind.
     pub fn new(function: &'static Function, arguments: Vec<(Expr, DataType)>) -> Result<Call> {
-        let arguments = arguments.into_iter().map(narrowed).collect();
         Ok(Call { function, arguments: coerced(function, arguments)? })
     }
 
@@ -182,6 +182,31 @@ impl Call {
     }
 }
 
+/// The expression that a call of a function is. Arguments come with their types.
+///
+/// # Errors
+/// The function does not take these arguments, or is no scalar.
+pub fn build(function: &'static Function, arguments: Vec<(Expr, DataType)>) -> Result<Expr> {
+    let Shape::Scalar(build) = function.shape else {
+        return internal_err!("{}() is not built of arguments alone", function.name);
+    };
+    build(&mut Call::new(function, arguments)?)
+}
+
+/// What a call of a generator comes to. Arguments come with their types.
+///
+/// # Errors
+/// The function does not take these arguments, or is no generator.
+pub fn generate(
+    function: &'static Function,
+    arguments: Vec<(Expr, DataType)>,
+) -> Result<Generated> {
+    let Shape::Generator(generate) = function.shape else {
+        return internal_err!("{}() gives no rows", function.name);
+    };
+    generate(&mut Call::new(function, arguments)?)
+}
+
 /// A call of a kernel, with its bound where it has one.
 #[must_use]
 pub fn called(kernel: &Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
@@ -189,14 +214,4 @@ pub fn called(kernel: &Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
         Some(bounded) => bounded.call(arguments),
         None => kernel.call(arguments),
     }
-}
-
-/// A whole number that is written out is an INT where it fits, as in Spark.
-fn narrowed((argument, kind): (Expr, DataType)) -> (Expr, DataType) {
-    if let Expr::Literal(ScalarValue::Int64(Some(value)), metadata) = &argument
-        && let Ok(value) = i32::try_from(*value)
-    {
-        return (Expr::Literal(ScalarValue::Int32(Some(value)), metadata.clone()), DataType::Int32);
-    }
-    (argument, kind)
 }

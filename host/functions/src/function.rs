@@ -56,7 +56,7 @@ pub enum Shape {
     HigherOrder(fn() -> Arc<HigherOrderUDF>),
     /// Several rows for each row.
     Generator(Generate),
-    /// What a syntax tree knows: it is rewritten before expressions are made of it.
+    /// What is made of its arguments as they are written: the resolver knows how.
     Syntax,
     /// What the plan itself makes of a call: a window over event time.
     Streaming,
@@ -154,7 +154,7 @@ impl Function {
         Function::new(name, usage, parameters, Shape::Window(make))
     }
 
-    /// A function that becomes something else on the syntax tree.
+    /// A function that the resolver makes something else of.
     pub(crate) const fn syntax(
         name: &'static str,
         usage: &'static str,

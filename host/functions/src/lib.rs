@@ -19,32 +19,32 @@ mod generator;
 mod kernels;
 mod memory;
 mod parameters;
-mod unbuilt;
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::Result;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, WindowUDF};
+use datafusion::logical_expr::{Expr, HigherOrderUDF};
 use tidemill_types::UTC;
 
 pub use aggregates::{check as check_aggregate, contains_map, extreme_of};
-pub use call::{Call, called};
+pub use call::{Call, build, called, generate};
 pub use catalog::{Group, find, groups, suggestion};
 pub use function::{Build, Determinism, Function, Generate, Nulls, Shape, Spelled};
 pub use generator::Generated;
 pub use kernels::arithmetic::{Operation, calculated};
+pub use kernels::asserting::only_row;
 pub use kernels::batch_time::BatchTime;
 pub use kernels::bounded::{bounded, check_constants, is_bounded, reckoned};
-pub use kernels::cast::{CAST, TRY_CAST, cast_to, is_of_type};
+pub use kernels::cast::{CAST, TRY_CAST, cast_to, is_of_type, try_cast_to};
 pub use kernels::elements::{Access, element};
 pub use kernels::fields::{STRUCT_FIELD, struct_field};
 pub use kernels::growth::value_bytes;
+pub use kernels::intervals::of_one_kind;
 pub use kernels::lambdas::SORTED_BY;
 pub use kernels::made;
 pub use memory::column_bytes;
-pub use parameters::{Parameter, Takes};
-pub use unbuilt::{build, built, generated, unbuilt};
+pub use parameters::{Parameter, Takes, assigned};
 
 /// TIMESTAMP, in the zone that columns have.
 #[must_use]
@@ -52,51 +52,22 @@ pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
 }
 
-/// All scalar functions, as DataFusion's planner looks them up: each stands for what it will be
-/// built as (see [`built`]).
+/// A function that takes a lambda, by its name.
 #[must_use]
-pub fn scalars() -> Vec<ScalarUDF> {
-    let mut all: Vec<ScalarUDF> = catalog::all().filter_map(unbuilt::unbuilt).collect();
-    all.extend(kernels::named_by_plans());
-    all
-}
-
-/// All aggregates. Their other names are put right on the syntax tree.
-#[must_use]
-pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    let of = |function: &'static Function| match function.shape {
-        Shape::Aggregate(make) => Some(make()),
-        _ => None,
-    };
-    catalog::all().filter_map(of).collect()
-}
-
-/// All functions that take a lambda.
-#[must_use]
-pub fn higher_order() -> Vec<Arc<HigherOrderUDF>> {
-    let of = |function: &'static Function| match function.shape {
+pub fn higher_order_named(name: &str) -> Option<Arc<HigherOrderUDF>> {
+    if name == SORTED_BY {
+        return Some(kernels::lambdas::sorted_by());
+    }
+    match find(name)?.shape {
         Shape::HigherOrder(make) => Some(make()),
         _ => None,
-    };
-    let mut all: Vec<Arc<HigherOrderUDF>> = catalog::all().filter_map(of).collect();
-    all.push(kernels::lambdas::sorted_by());
-    all
+    }
 }
 
 /// Whether a function of that name, whatever its case, is an aggregate.
 #[must_use]
 pub fn is_aggregate(name: &str) -> bool {
     find(name).is_some_and(Function::is_aggregate)
-}
-
-/// All functions over windows of rows.
-#[must_use]
-pub fn windows() -> Vec<Arc<WindowUDF>> {
-    let of = |function: &'static Function| match function.shape {
-        Shape::Window(make) => Some(make()),
-        _ => None,
-    };
-    catalog::all().filter_map(of).collect()
 }
 
 /// The arguments of an aggregate, cast to what it takes; none where they are so already.

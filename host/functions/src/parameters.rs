@@ -224,6 +224,21 @@ pub(crate) fn coerced(
     arguments.into_iter().enumerate().map(cast).collect()
 }
 
+/// An argument as a plugin declares it, which is cast where nothing is lost by it, and where it is a
+/// text; none where it does not fit.
+#[must_use]
+pub fn assigned(argument: Expr, from: &DataType, to: &DataType) -> Option<Expr> {
+    let fits = from == to
+        || from.is_null()
+        || (from.is_string() && !to.is_nested())
+        || (to.is_string() && !from.is_nested())
+        || tidemill_types::wider(from, to).as_ref() == Some(to);
+    match from == to {
+        true => Some(argument),
+        false => fits.then(|| cast_of(argument, from, to).ok()).flatten(),
+    }
+}
+
 /// An argument as one of a type. There is no text for the type of an array of nothing, and so no cast
 /// to it.
 pub(crate) fn cast_of(argument: Expr, from: &DataType, to: &DataType) -> Result<Expr> {

@@ -1,8 +1,8 @@
 //! Why a query cannot be planned.
 
-use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use tidemill_core::PluginError;
+use tidemill_frontend::without_qualifiers;
 
 /// The job asks for something that cannot be run. Nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum PlanError {
     Sql {
         /// The step.
         step: String,
-        /// What DataFusion's parser or planner says.
+        /// What the front end says, with Spark's class of the error where it has one.
         reason: String,
     },
     /// Spark refuses it too: it has no meaning on a stream.
@@ -43,61 +43,35 @@ impl PlanError {
             other => PlanError::from(other),
         }
     }
-
-    /// What DataFusion says of a step, without its own prefixes.
-    pub(crate) fn in_step(step: &str, error: &DataFusionError) -> PlanError {
-        PlanError::Sql { step: step.to_owned(), reason: in_sparks_words(error) }
-    }
 }
 
-/// What DataFusion says, with the class of Spark's error where it is a common one.
-fn in_sparks_words(error: &DataFusionError) -> String {
-    let root = error.find_root();
-    let reason = match root {
-        DataFusionError::Plan(reason) => reason.clone(),
-        DataFusionError::SchemaError(error, _) => error.to_string(),
-        _ => root.strip_backtrace(),
-    };
-    // Around what a function of ours says, DataFusion tells how it came to ask it.
-    if let Some(at) = reason.find("planning: [") {
-        let from_class = &reason[at + "planning: ".len()..];
-        let end = from_class.find(" No function matches").unwrap_or(from_class.len());
-        return from_class[..end].to_owned();
-    }
-    if reason.starts_with('[') {
-        return reason;
-    }
-    if let Some(rest) = reason.strip_prefix("Invalid function '")
-        && let Some((name, hint)) = rest.split_once("'.")
-    {
-        let hint = hint.trim();
-        return format!(
-            "[UNRESOLVED_ROUTINE] Cannot resolve routine `{name}`: there is no such function. {hint}"
-        );
-    }
-    if let DataFusionError::SchemaError(error, _) = root {
-        return match error.as_ref() {
-            SchemaError::AmbiguousReference { field } => format!(
-                "[AMBIGUOUS_REFERENCE] Reference `{}` is ambiguous: more than one table has it; write the table before it",
-                field.name
-            ),
-            SchemaError::FieldNotFound { field, .. } => format!(
-                "[UNRESOLVED_COLUMN] A column with name `{}` cannot be resolved. {reason}",
-                field.flat_name()
-            ),
-            _ => reason,
-        };
-    }
-    if reason.contains("in GROUP BY or an aggregate") || reason.contains("appear in the GROUP BY") {
-        return format!(
-            "[MISSING_AGGREGATION] An expression is based on columns which are not participating in the GROUP BY clause: {reason}. Add them to GROUP BY, or aggregate them, as with any_value()"
-        );
-    }
-    reason
+/// What is said of queries within expressions that no join can be made of.
+pub(crate) fn of_queries_within(error: &DataFusionError) -> Option<&'static str> {
+    let said = error.strip_backtrace();
+    let is_it = [
+        "Subquery",
+        "Exists(",
+        "OuterReference",
+        "outer_ref(",
+        "scalar_subquery_to_join",
+        "__scalar_sq",
+        "__correlated_sq",
+    ]
+    .into_iter()
+    .any(|word| said.contains(word));
+    is_it.then_some(
+        "a query within an expression reads the query around it in a way that is not supported yet; it may in its WHERE by comparisons with =, and not below LIMIT; write a join",
+    )
 }
 
 impl From<DataFusionError> for PlanError {
     fn from(error: DataFusionError) -> PlanError {
-        PlanError::Engine(error.strip_backtrace())
+        if let Some(reason) = of_queries_within(&error) {
+            return PlanError::Invalid(reason.to_owned());
+        }
+        if let DataFusionError::Plan(reason) = error.find_root() {
+            return PlanError::Invalid(without_qualifiers(reason));
+        }
+        PlanError::Engine(without_qualifiers(&error.strip_backtrace()))
     }
 }

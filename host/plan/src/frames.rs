@@ -12,11 +12,15 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::internal_datafusion_err;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, TableReference, internal_datafusion_err};
+use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{
+    Aggregate, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, TableType, lit,
+};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{EmissionType, reset_plan_states};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -27,11 +31,14 @@ use datafusion::physical_plan::{
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tidemill_frontend::{
+    Catalog, CatalogFunction, QuerySize, parse_query, resolve, without_qualifiers,
+};
 
-use crate::logical::{as_spark, close_large, expand_generators, open_large};
+use crate::error::of_queries_within;
+use crate::logical::{close_large, open_large};
 use crate::memory::out_of_memory;
 use crate::physical::{leaf, measured, plain};
-use crate::sql::{self, Names, QuerySize};
 use crate::stack::on_deep_stack;
 use crate::{CallMemory, PlanError, analysis, counters, setup};
 
@@ -67,11 +74,22 @@ pub struct FrameStream {
     pub rows: BoxStream<'static, std::result::Result<RecordBatch, PlanError>>,
 }
 
-/// What DataFusion says of batch SQL.
+/// What DataFusion says of batch SQL that runs.
 fn wrong(error: DataFusionError) -> PlanError {
     match out_of_memory(&error) {
         Some(reason) => PlanError::Memory(format!("batch SQL: {reason}")),
-        None => PlanError::Invalid(format!("batch SQL: {}", error.strip_backtrace())),
+        None => {
+            let said = without_qualifiers(&error.strip_backtrace());
+            PlanError::Invalid(format!("batch SQL: {said}"))
+        }
+    }
+}
+
+/// What DataFusion says of batch SQL while it plans it.
+fn not_planned(error: DataFusionError) -> PlanError {
+    match of_queries_within(&error) {
+        Some(reason) => PlanError::Invalid(format!("batch SQL: {reason}")),
+        None => wrong(error),
     }
 }
 
@@ -145,25 +163,52 @@ async fn planned(
     text: &str,
     tables: &[FrameTable],
 ) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
-    let (context, logical) = logical_plan(text, tables).await.map_err(wrong)?;
+    let (context, logical) = logical_plan(text, tables)
+        .map_err(|error| PlanError::Invalid(format!("batch SQL: {error}")))?;
     analysis::check_batch_sql(&logical)?;
-    physical_plan(&context, &logical).await.map_err(wrong)
+    physical_plan(&context, &logical).await.map_err(not_planned)
 }
 
-async fn logical_plan(text: &str, tables: &[FrameTable]) -> Result<(SessionContext, LogicalPlan)> {
-    let context = setup::batch_sql();
-    setup::register_functions(&context);
-    let mut names = Names::default();
-    for table in tables {
-        names.add_table(&table.name, &table.schema, QuerySize::TABLE);
+fn logical_plan(
+    text: &str,
+    tables: &[FrameTable],
+) -> tidemill_frontend::Result<(SessionContext, LogicalPlan)> {
+    counters::count_parsed();
+    let catalog = FrameCatalog(tables);
+    let size_of = |name: &str| catalog.find(name).map(|_| QuerySize::TABLE);
+    let parsed = parse_query(text, &size_of)?;
+    Ok((setup::batch_sql(), resolve(&parsed.relation, &catalog)?))
+}
+
+/// The tables that batch SQL may read.
+pub(crate) struct FrameCatalog<'t>(pub(crate) &'t [FrameTable]);
+
+impl FrameCatalog<'_> {
+    fn find(&self, name: &str) -> Option<&FrameTable> {
+        let exact = self.0.iter().find(|table| table.name == name);
+        exact.or_else(|| self.0.iter().find(|table| table.name.eq_ignore_ascii_case(name)))
+    }
+}
+
+impl Catalog for FrameCatalog<'_> {
+    fn table(&self, name: &str) -> Option<(String, LogicalPlan)> {
+        let table = self.find(name)?;
         let provider =
             FrameProvider { name: table.name.clone(), schema: Arc::clone(&table.schema) };
-        context.register_table(table.name.as_str(), Arc::new(provider))?;
+        let source = provider_as_source(Arc::new(provider));
+        let reference = TableReference::bare(table.name.as_str());
+        let scan = LogicalPlanBuilder::scan(reference, source, None);
+        let plan = scan.and_then(LogicalPlanBuilder::build).ok()?;
+        Some((table.name.clone(), plan))
     }
-    let parsed = sql::parse_query(text, &names, &sql::Refusals::default())?;
-    let plan = context.state().statement_to_plan(parsed.statement).await?;
-    let plan = as_spark(plan).and_then(expand_generators)?;
-    Ok((context, plan))
+
+    fn tables(&self) -> Vec<String> {
+        self.0.iter().map(|table| table.name.clone()).collect()
+    }
+
+    fn function(&self, _: &str) -> Option<CatalogFunction> {
+        None
+    }
 }
 
 async fn physical_plan(
@@ -173,8 +218,9 @@ async fn physical_plan(
     counters::count_optimised();
     counters::count_planned();
     let state = context.state();
-    let closed = close_large(plan)?;
-    let plan = state.optimize(closed.as_ref().unwrap_or(plan))?;
+    let plan = without_empty_totals(plan.clone())?;
+    let closed = close_large(&plan)?;
+    let plan = state.optimize(closed.as_ref().unwrap_or(&plan))?;
     let plan = if closed.is_some() { open_large(plan)? } else { plan };
     tidemill_functions::check_constants(&plan)?;
     let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
@@ -185,6 +231,36 @@ async fn physical_plan(
         _ => Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)),
     })?;
     measured(yielding.data)
+}
+
+/// How many rows are in a group.
+const ROWS: &str = "\u{e000}rows";
+
+/// A plan whose grouping sets give nothing for no rows, not even a total.
+fn without_empty_totals(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let total = |node: LogicalPlan| {
+        let LogicalPlan::Aggregate(aggregate) = &node else {
+            return Ok(Transformed::no(node.recompute_schema()?));
+        };
+        let [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] = aggregate.group_expr.as_slice()
+        else {
+            return Ok(Transformed::no(node));
+        };
+        if sets.iter().all(Vec::is_empty) || !sets.iter().any(Vec::is_empty) {
+            return Ok(Transformed::no(node));
+        }
+        let mut columns = aggregate.schema.columns();
+        columns.retain(|column| column.name != Aggregate::INTERNAL_GROUPING_ID);
+        let mut aggregates = aggregate.aggr_expr.clone();
+        aggregates.push(count(lit(1_i64)).alias(ROWS));
+        let (input, by) = (Arc::clone(&aggregate.input), aggregate.group_expr.clone());
+        let counted = LogicalPlan::Aggregate(Aggregate::try_new(input, by, aggregates)?);
+        let some = Expr::Column(Column::new_unqualified(ROWS)).gt(lit(0_i64));
+        let plan = LogicalPlanBuilder::from(counted).filter(some)?;
+        let plan = plan.project(columns.into_iter().map(Expr::Column))?.build()?;
+        Ok(Transformed::yes(plan))
+    };
+    Ok(plan.transform_up_with_subqueries(total)?.data)
 }
 
 /// The rows of the day, in the task's context.

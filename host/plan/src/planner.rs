@@ -2,25 +2,27 @@
 //!
 //! [`PlannedQuery::plan`] has the order in which a plan is rewritten; the rewrites are elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionContext;
-use tidemill_core::{OutputMode, PluginModule};
+use tidemill_core::OutputMode;
+use tidemill_frontend::spec::{self, Relation};
+use tidemill_frontend::{Error, Parsed, QuerySize, parse_query, resolve, without_qualifiers};
 
-use crate::analysis::Streams;
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::logical::{
-    Deduplicate, EventTimeWatermark, PluginTransform, as_spark, close_large, distinct_last,
-    expand_generators, expand_windows, extract_calls, gives_rows_once, grouping_columns,
+    close_large, distinct_last, expand_windows, extract_calls, gives_rows_once, grouping_columns,
     limit_streams, number_watermarks, open_large,
 };
 use crate::physical::{
@@ -28,8 +30,8 @@ use crate::physical::{
     measured,
 };
 use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
-use crate::sql::{self, Names, Parsed, QuerySize, Refusals};
 use crate::stack::on_deep_stack;
+use crate::tables::Tables;
 use crate::{
     PlanError, PlannedQuery, QueryDefinition, SourceTable, StatefulOperator, analysis, counters,
     setup,
@@ -42,10 +44,7 @@ impl PlannedQuery {
     }
 
     async fn planned(definition: &QueryDefinition) -> Result<PlannedQuery, PlanError> {
-        let mut planner = Planner::new(definition);
-        for module in &definition.plugins {
-            planner.add_plugin(module)?;
-        }
+        let mut planner = Planner::new(definition)?;
         for source in &definition.sources {
             planner.add_source(source)?;
         }
@@ -53,12 +52,12 @@ impl PlannedQuery {
             planner.add_static(table)?;
         }
         for step in &definition.steps {
-            planner.add_step(step, &definition.plugins).await?;
+            planner.add_step(step)?;
         }
-        let result = planner.output(definition).await?;
-        let streams = planner.streams;
-        analysis::check(&result, definition.output_mode, &streams)?;
-        analysis::check_sources(&result, &streams)?;
+        let result = planner.output()?;
+        let streams = planner.tables.streams();
+        analysis::check(&result, definition.output_mode, streams)?;
+        analysis::check_sources(&result, streams)?;
         let key = grouping_columns(&result);
         let result = match definition.output_mode {
             OutputMode::Append => limit_streams(result, |input| streams.reach(input)),
@@ -80,7 +79,7 @@ impl PlannedQuery {
         tidemill_functions::check_constants(&result)
             .map_err(|error| PlanError::Invalid(error.strip_backtrace()))?;
         let logical = extract_calls(result)?;
-        let logical = plan_joins(logical, &streams).await?;
+        let logical = plan_joins(logical, streams).await?;
         let (logical, watermarks) = number_watermarks(logical)?;
         analysis::check_watermarks(&logical, definition)?;
         let settings = StatefulSettings {
@@ -101,45 +100,17 @@ impl PlannedQuery {
 }
 
 /// Builds the tables of a query, one on the other.
-struct Planner {
+struct Planner<'d> {
     context: SessionContext,
-    names: Names,
-    refusals: Refusals,
-    streams: Streams,
-    /// How many watermarks have been declared.
-    watermarks: usize,
-    /// How the columns of a table were written, where they are spelled otherwise in the plan.
-    written: BTreeMap<String, Vec<String>>,
+    tables: Tables,
+    definition: &'d QueryDefinition,
     last: Option<String>,
 }
 
-impl Planner {
-    fn new(definition: &QueryDefinition) -> Planner {
+impl<'d> Planner<'d> {
+    fn new(definition: &'d QueryDefinition) -> Result<Planner<'d>, PlanError> {
         let context = setup::streaming(definition.scan_partitions);
-        setup::register_functions(&context);
-        let streams = Streams::of(definition);
-        let refusals = Refusals::of_mode(definition.output_mode == OutputMode::Complete);
-        let (names, written) = (Names::default(), BTreeMap::new());
-        Planner { context, names, refusals, streams, watermarks: 0, written, last: None }
-    }
-
-    fn add_plugin(&mut self, module: &Arc<dyn PluginModule>) -> Result<(), PlanError> {
-        for function in module.functions().iter().filter(|function| !function.deterministic) {
-            self.names.add_varying(&function.name);
-        }
-        for function in sql::plugin_functions(module)? {
-            let name = function.name();
-            let is_known = self.context.state().scalar_functions().contains_key(name);
-            if is_known || tidemill_functions::find(name).is_some() {
-                return Err(PlanError::Invalid(format!(
-                    "plugin \"{}\": there is a function {name}() already, built in or of another plugin; give the scalar another name",
-                    module.name()
-                )));
-            }
-            self.names.add_plugin_function(name);
-            self.context.register_udf(function);
-        }
-        Ok(())
+        Ok(Planner { context, tables: Tables::of(definition)?, definition, last: None })
     }
 
     fn add_source(&mut self, source: &SourceTable) -> Result<(), PlanError> {
@@ -153,156 +124,106 @@ impl Planner {
             source.clone(),
             self.context.state().config().target_partitions(),
         )?;
-        let scan = LogicalPlanBuilder::scan(
-            source.name.as_str(),
-            provider_as_source(Arc::new(table)),
-            None,
-        )?
-        .build()?;
-        let place = format!("source \"{}\"", source.name);
-        self.add_table(&source.name, scan, source.watermark.as_ref(), QuerySize::TABLE, &place)
+        self.add_scan(&source.name, Arc::new(table))?;
+        if let Some(watermark) = &source.watermark {
+            let relation = with_watermark(read(&source.name), watermark);
+            let plan = resolve(&relation, &self.tables).map_err(|error| {
+                PlanError::Invalid(format!("source \"{}\": {error}", source.name))
+            })?;
+            self.tables.add(&source.name, plan, QuerySize::TABLE);
+        }
+        self.last = Some(source.name.clone());
+        Ok(())
     }
 
     fn add_static(&mut self, table: &StaticTable) -> Result<(), PlanError> {
-        let last = self.last.take();
-        let provider = provider_as_source(Arc::new(StaticRows(table.clone())));
-        let scan = LogicalPlanBuilder::scan(table.name.as_str(), provider, None)?.build()?;
-        self.add_table(&table.name, scan, None, QuerySize::TABLE, "")?;
-        self.last = last;
+        self.add_scan(&table.name, Arc::new(StaticRows(table.clone())))
+    }
+
+    fn add_scan(&mut self, name: &str, table: Arc<dyn TableProvider>) -> Result<(), PlanError> {
+        let table_name = TableReference::bare(name);
+        let scan = LogicalPlanBuilder::scan(table_name, provider_as_source(table), None)?;
+        self.tables.add(name, scan.build()?, QuerySize::TABLE);
         Ok(())
     }
 
-    async fn add_step(
-        &mut self,
-        step: &Step,
-        plugins: &[Arc<dyn PluginModule>],
-    ) -> Result<(), PlanError> {
-        let mut size = match &step.kind {
-            StepKind::Sql(_) => QuerySize::TABLE,
-            StepKind::Same { from }
-            | StepKind::Transform { from, .. }
-            | StepKind::DropDuplicates { from, .. } => {
-                self.names.size_of(from).unwrap_or(QuerySize::TABLE).and_one()
-            }
+    fn add_step(&mut self, step: &Step) -> Result<(), PlanError> {
+        let in_step = |error: &dyn fmt::Display| PlanError::Sql {
+            step: step.name.clone(),
+            reason: error.to_string(),
         };
-        size.check().map_err(|error| PlanError::in_step(&step.name, &error))?;
-        let plan = match &step.kind {
-            StepKind::Sql(text) => {
-                let (plan, of_query) = self.sql(&step.name, text).await?;
-                size = of_query;
-                plan
-            }
-            StepKind::Same { from } => self.table(from, &step.name).await?,
-            StepKind::Transform { from, plugin, function } => {
-                let input = self.table(from, &step.name).await?;
-                let Some(module) = plugins.iter().find(|module| module.name() == plugin) else {
-                    return Err(PlanError::Invalid(format!(
-                        "step \"{}\": there is no plugin \"{plugin}\"",
-                        step.name
-                    )));
-                };
-                let node = PluginTransform::try_new(input, Arc::clone(module), function)?;
-                LogicalPlan::Extension(Extension { node: Arc::new(node) })
-            }
-            StepKind::DropDuplicates { from, columns, within_watermark } => {
-                let input = self.table(from, &step.name).await?;
-                let node = Deduplicate::try_new(input, columns, *within_watermark)
-                    .map_err(|error| PlanError::in_step(&step.name, &error))?;
-                LogicalPlan::Extension(Extension { node: Arc::new(node) })
-            }
-        };
-        if let StepKind::Same { from } | StepKind::DropDuplicates { from, .. } = &step.kind
-            && let Some(written) = self.written.get(from)
-        {
-            self.written.insert(step.name.clone(), written.clone());
-        }
-        let plan = self.as_known(&step.name, plan)?;
-        let place = format!("step \"{}\"", step.name);
-        self.add_table(&step.name, plan, step.watermark.as_ref(), size, &place)
-    }
-
-    async fn sql(&self, step: &str, text: &str) -> Result<(LogicalPlan, QuerySize), PlanError> {
-        let in_step = |error| PlanError::in_step(step, &error);
-        let Parsed { statement, size } =
-            sql::parse_query(text, &self.names, &self.refusals).map_err(in_step)?;
-        let plan = self.context.state().statement_to_plan(statement).await.map_err(in_step)?;
-        let plan = as_spark(plan)
-            .and_then(expand_generators)
-            .and_then(distinct_last)
-            .and_then(expand_windows);
-        Ok((plan.map_err(in_step)?, size))
-    }
-
-    async fn table(&self, name: &str, step: &str) -> Result<LogicalPlan, PlanError> {
-        let missing =
-            || PlanError::Invalid(format!("step \"{step}\": there is no table \"{name}\""));
-        let state = self.context.state();
-        let schema = state.schema_for_ref(name)?;
-        let provider = schema.table(name).await?.ok_or_else(missing)?;
-        Ok(LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?.build()?)
-    }
-
-    fn add_table(
-        &mut self,
-        name: &str,
-        plan: LogicalPlan,
-        watermark: Option<&WatermarkSpec>,
-        size: QuerySize,
-        place: &str,
-    ) -> Result<(), PlanError> {
-        let plan = match watermark {
+        let Parsed { relation, size } = self.relation(step).map_err(|error| in_step(&error))?;
+        let plan = resolve(&relation, &self.tables).map_err(|error| in_step(&error))?;
+        let plan = distinct_last(plan)
+            .and_then(expand_windows)
+            .map_err(|error| in_step(&Error::from(error)))?;
+        let plan = match &step.watermark {
             None => plan,
             Some(watermark) => {
-                let node = EventTimeWatermark::try_new(plan, watermark).map_err(|error| {
-                    PlanError::Invalid(format!("{place}: {}", error.strip_backtrace()))
-                })?;
-                let node = Arc::new(node.numbered(self.watermarks));
-                self.watermarks += 1;
-                LogicalPlan::Extension(Extension { node })
+                // Of the windows' columns, which are there now.
+                self.tables.add(&step.name, plan, size);
+                let relation = with_watermark(read(&step.name), watermark);
+                resolve(&relation, &self.tables).map_err(|error| in_step(&error))?
             }
         };
-        self.names.add_table(name, plan.schema().as_arrow(), size);
-        if self.streams.reach(&plan) {
-            self.refusals.add_streaming(name);
-        }
-        let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
-        self.context.register_table(name, view)?;
-        self.last = Some(name.to_owned());
+        self.tables.add(&step.name, plan, size);
+        self.last = Some(step.name.clone());
         Ok(())
     }
 
-    /// A plan whose columns are spelled as in the tables before it, so that every name has one
-    /// spelling in all of them.
-    fn as_known(&mut self, table: &str, plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
-        let written: Vec<String> =
-            plan.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let known: Vec<String> = written.iter().map(|name| self.names.known(name)).collect();
-        let is_once: BTreeSet<&String> = known.iter().collect();
-        if known == written || is_once.len() < known.len() {
-            return Ok(plan);
+    /// What a step asks for.
+    fn relation(&self, step: &Step) -> Result<Parsed, Error> {
+        let from = |name: &str| {
+            let size = self.tables.size_of(name).unwrap_or(QuerySize::TABLE).and_one();
+            size.check().map(|()| size)
+        };
+        match &step.kind {
+            StepKind::Sql(text) => {
+                counters::count_parsed();
+                parse_query(text, &|name| self.tables.size_of(name))
+            }
+            StepKind::Same { from: name } => Ok(Parsed { relation: read(name), size: from(name)? }),
+            StepKind::Transform { from: name, plugin, function } => Ok(Parsed {
+                relation: Relation::PluginTransform {
+                    input: Box::new(read(name)),
+                    plugin: plugin.clone(),
+                    function: function.clone(),
+                },
+                size: from(name)?,
+            }),
+            StepKind::DropDuplicates { from: name, columns, within_watermark } => Ok(Parsed {
+                relation: Relation::Deduplicate(Box::new(spec::Deduplicate {
+                    input: read(name),
+                    columns: columns.clone(),
+                    within_watermark: *within_watermark,
+                })),
+                size: from(name)?,
+            }),
         }
-        self.written.insert(table.to_owned(), written);
-        Ok(renamed(plan, &known)?)
     }
 
-    async fn output(&self, definition: &QueryDefinition) -> Result<LogicalPlan, PlanError> {
-        let name = definition.output.as_ref().or(self.last.as_ref());
+    fn output(&self) -> Result<LogicalPlan, PlanError> {
+        let name = self.definition.output.as_ref().or(self.last.as_ref());
         let Some(name) = name else {
             return Err(PlanError::Invalid("the query has no source".to_owned()));
         };
-        let plan = self.table(name, "sink").await?;
-        Ok(match self.written.get(name) {
-            Some(written) => renamed(plan, written)?,
-            None => plan,
-        })
+        resolve(&read(name), &self.tables)
+            .map_err(|error| PlanError::Sql { step: "sink".to_owned(), reason: error.to_string() })
     }
 }
 
-/// A plan with other names for its columns.
-fn renamed(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan, DataFusionError> {
-    let columns = plan.schema().columns().into_iter().map(Expr::Column);
-    let columns: Vec<Expr> = columns.zip(names).map(|(column, name)| column.alias(name)).collect();
-    LogicalPlanBuilder::from(plan).project(columns)?.build()
+/// A table by its name.
+fn read(name: &str) -> Relation {
+    Relation::Read { name: name.to_owned(), at: None }
+}
+
+fn with_watermark(input: Relation, watermark: &WatermarkSpec) -> Relation {
+    Relation::WithWatermark(Box::new(spec::WithWatermark {
+        input,
+        column: watermark.column.clone(),
+        delay_micros: watermark.delay.micros,
+        idle_micros: watermark.idle.map(|idle| idle.micros),
+    }))
 }
 
 /// A name that two columns have, whatever its case.
@@ -315,7 +236,9 @@ fn twice(schema: &Schema) -> Option<String> {
 fn optimise(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, PlanError> {
     counters::count_optimised();
     state.optimize(plan).map_err(|error| match error.find_root() {
-        DataFusionError::Plan(reason) => PlanError::Invalid(reason.clone()),
+        DataFusionError::Plan(reason) if reason.starts_with('[') => {
+            PlanError::Invalid(without_qualifiers(reason))
+        }
         _ => PlanError::from(error),
     })
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::logical::OuterJoins;
-use crate::sql;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::functions::core::planner::CoreFunctionPlanner;
-use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
-use datafusion::functions_nested::planner::FieldAccessPlanner;
-use datafusion::functions_window::planner::WindowFunctionPlanner;
-use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::logical::OuterJoins;
+use crate::physical::Extensions;
 
 /// Rows in a record batch, about.
 const BATCH_ROWS: usize = 8_192;
@@ -29,7 +32,24 @@ pub(crate) fn streaming(scan_partitions: usize) -> SessionContext {
 
 /// A session for batch SQL: a handler's, and what gives a static table.
 pub(crate) fn batch_sql() -> SessionContext {
-    SessionContext::new_with_state(builder(config().with_target_partitions(1)).build())
+    let state = builder(config().with_target_partitions(1)).with_query_planner(Arc::new(Planner));
+    SessionContext::new_with_state(state.build())
+}
+
+/// Plans our nodes, too.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
+        planner.create_physical_plan(plan, session).await
+    }
 }
 
 fn builder(config: SessionConfig) -> SessionStateBuilder {
@@ -38,18 +58,7 @@ fn builder(config: SessionConfig) -> SessionStateBuilder {
         false => rule,
     };
     let rules = Optimizer::new().rules.into_iter().map(bounded).collect();
-    // The first planner that takes an operator has it.
-    let planners: Vec<Arc<dyn ExprPlanner>> = vec![
-        Arc::new(sql::Operators),
-        Arc::new(FieldAccessPlanner),
-        Arc::new(CoreFunctionPlanner::default()),
-        Arc::new(AggregateFunctionPlanner),
-        Arc::new(WindowFunctionPlanner),
-    ];
-    SessionStateBuilder::new()
-        .with_config(config)
-        .with_optimizer_rules(rules)
-        .with_expr_planners(planners)
+    SessionStateBuilder::new().with_config(config).with_optimizer_rules(rules)
 }
 
 fn config() -> SessionConfig {
@@ -63,32 +72,8 @@ fn config() -> SessionConfig {
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     // Moves field accesses below projections, where they may meet a column of the same name.
     options.optimizer.enable_leaf_expression_pushdown = false;
-    // Spark compares names without regard to case, and keeps how they are written.
-    options.sql_parser.enable_ident_normalization = false;
-    // A number with a point is a DECIMAL.
-    options.sql_parser.parse_float_as_decimal = true;
-    // Spark's: first where the order ascends, last where it descends.
-    "nulls_min".clone_into(&mut options.sql_parser.default_null_ordering);
-    // Rows cross to plugins and sinks as plain strings.
-    options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("UTC".to_owned());
     config
-}
-
-/// Spark's functions, and no others.
-pub(crate) fn register_functions(context: &SessionContext) {
-    for function in sql::scalars() {
-        context.register_udf(function);
-    }
-    for aggregate in tidemill_functions::aggregates() {
-        context.register_udaf(aggregate.as_ref().clone());
-    }
-    for function in tidemill_functions::higher_order() {
-        context.register_higher_order_function(function);
-    }
-    for window in tidemill_functions::windows() {
-        context.register_udwf(window.as_ref().clone());
-    }
 }
 
 /// A snapshot of the session's state, for planning.
@@ -103,21 +88,18 @@ mod tests {
     use arrow::util::pretty::pretty_format_batches;
 
     use super::*;
-    use crate::logical::as_spark;
+    use tidemill_frontend::{parse_query, resolve};
+
+    use crate::frames::FrameCatalog;
 
     const ROWS: &str = "FROM (VALUES (1, 'a'), (2, 'b'), (NULL, NULL), (4, 'b')) AS t(v, s)";
 
     /// What batch SQL gives, a row a line.
     fn answer(select: &str) -> Vec<String> {
-        let context = batch_sql();
-        register_functions(&context);
-        let text = format!("SELECT {select} {ROWS}");
-        let statement = sql::parse_query(&text, &sql::Names::default(), &sql::Refusals::default())
-            .unwrap()
-            .statement;
+        let parsed = parse_query(&format!("SELECT {select} {ROWS}"), &|_| None).unwrap();
+        let plan = resolve(&parsed.relation, &FrameCatalog(&[])).unwrap();
         let rows = futures::executor::block_on(async {
-            let plan = context.state().statement_to_plan(statement).await.unwrap();
-            let frame = context.execute_logical_plan(as_spark(plan).unwrap()).await.unwrap();
+            let frame = batch_sql().execute_logical_plan(plan).await.unwrap();
             frame.collect().await.unwrap()
         });
         let table = pretty_format_batches(&rows).unwrap().to_string();

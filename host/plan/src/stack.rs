@@ -1,6 +1,6 @@
 //! A thread with a deep stack, for work that goes as deep as a query is.
 //!
-//! Parser, planner and optimiser go down a tree by calls. A query may be deeper (see `sql::limits`)
+//! Parser, planner and optimiser go down a tree by calls. A query may be deeper (see the front end's `sql/limits.rs`)
 //! than the stack of a thread that serves a runtime, or of a plugin's fibre, has room for.
 
 use std::io;

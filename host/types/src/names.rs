@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use arrow_schema::{DataType, Fields, Schema};
+use arrow_schema::{DataType, Fields, IntervalUnit, Schema};
 
 /// The time zone of Spark's TIMESTAMP, which is an instant and shown in UTC.
 pub const UTC: &str = "UTC";
@@ -66,6 +66,8 @@ pub fn format_type(data_type: &DataType) -> String {
         T::Timestamp(_, Some(_)) => "timestamp",
         T::Timestamp(_, None) => "timestamp_ntz",
         T::Duration(_) => "interval day to second",
+        T::Interval(IntervalUnit::YearMonth) => "interval year to month",
+        T::Interval(_) => "interval",
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
             return format!("decimal({p},{s})");
         }

@@ -83,10 +83,10 @@ fn what_has_no_meaning_is_refused_before_the_run() {
     for (expression, words) in [
         ("from_json(k, 'a INT', map('mode', 'DROPMALFORMED'))", "[PARSE_MODE_UNSUPPORTED]"),
         ("frobnicate(v)", "[UNRESOLVED_ROUTINE] Cannot resolve routine `frobnicate`"),
-        ("k, count(*)", "[MISSING_AGGREGATION]"),
-        ("nothing", "[UNRESOLVED_COLUMN]"),
+        ("k, count(*)", "[MISSING_GROUP_BY]"),
+        ("nothing", "[UNRESOLVED_COLUMN.WITH_SUGGESTION]"),
         ("sum(v > 1)", "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE]"),
-        ("max_by(v)", "[WRONG_NUM_ARGS]"),
+        ("max_by(v)", "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION]"),
         ("percentile(v, 1.5)", "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE]"),
         ("first(v, 1)", "should be a boolean literal"),
     ] {

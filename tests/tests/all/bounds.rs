@@ -290,15 +290,35 @@ fn what_is_beyond_a_bound_is_refused_by_name() {
             "SELECTs",
         ),
         (
-            "aliases of groups",
+            "stars of stars",
+            format!("FROM events {}", repeated("|> SELECT *, *", 40, " ")),
+            "with those that its stars stand for",
+        ),
+        (
+            "types that double",
             format!(
-                "SELECT k, {} FROM events GROUP BY k",
-                numbered(40, ", ", |n| match n {
-                    0 => "sum(i) AS c0".to_owned(),
-                    n => format!("c{0} + c{0} AS c{n}", n - 1),
-                })
+                "SELECT i AS c0, {} FROM events",
+                numbered(40, ", ", |n| format!("struct(c{n}, c{n}) AS c{}", n + 1))
             ),
-            "a step of their own",
+            "more than 10000 fields",
+        ),
+        (
+            "operators that the dialect reads",
+            format!("SELECT {} AS x FROM events", repeated("i", 60_000, " DIV ")),
+            "follow one another",
+        ),
+        (
+            "windows of windows",
+            "SELECT sum(i) OVER w AS x FROM events WINDOW v AS (ORDER BY i), w AS (ORDER BY sum(i) OVER v)".to_owned(),
+            "reads another window",
+        ),
+        (
+            "sets of groups",
+            format!(
+                "SELECT count(*) AS n FROM events GROUP BY ROLLUP ({})",
+                numbered(1_000, ", ", |n| format!("i + {n}"))
+            ),
+            "in all its sets",
         ),
         (
             "a long text",

@@ -22,6 +22,7 @@ mod memory;
 mod native;
 mod observe;
 mod orders;
+mod queries;
 mod random_queries;
 mod refused;
 mod reload;

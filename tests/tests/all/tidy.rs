@@ -7,12 +7,22 @@ use tidemill_tests::{Workbench, plugin, repository};
 use walkdir::WalkDir;
 
 /// Which package may depend on which of ours. The arrows point one way.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("host/types", &[]),
     ("host/core", &["tidemill-types"]),
     ("host/codec", &["tidemill-types"]),
     ("host/functions", &["tidemill-types", "tidemill-codec"]),
-    ("host/plan", &["tidemill-types", "tidemill-core", "tidemill-codec", "tidemill-functions"]),
+    ("host/frontend", &["tidemill-types", "tidemill-functions"]),
+    (
+        "host/plan",
+        &[
+            "tidemill-types",
+            "tidemill-core",
+            "tidemill-codec",
+            "tidemill-functions",
+            "tidemill-frontend",
+        ],
+    ),
     ("host/checkpoint", &["tidemill-core"]),
     ("host/plugin", &["tidemill-types", "tidemill-core"]),
     ("host/connectors", &["tidemill-types", "tidemill-core", "tidemill-codec"]),

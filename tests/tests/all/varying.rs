@@ -165,17 +165,3 @@ fn an_alias_for_a_call_that_varies_stands_for_its_one_value() {
     );
     assert_eq!(row[0], row[1]);
 }
-
-#[test]
-fn where_a_call_that_varies_would_be_made_again_that_is_refused() {
-    let _held = crate::planning();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    for sql in [
-        "SELECT n, max(ticket(n)) AS a, a + 1 AS b FROM numbers GROUP BY n",
-        "SELECT n, max(ticket(n)) AS a FROM numbers GROUP BY n HAVING a > 1",
-    ] {
-        let planned = runtime.block_on(PlannedQuery::plan(&definition(sql, false)));
-        let error = planned.err().unwrap().to_string();
-        assert!(error.contains("would call it again"), "{error}");
-    }
-}

@@ -51,6 +51,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("base", Any), required("expr", Int)],
         |call| moved(call, bits::shiftleft),
     )
+    .called(&["<<"])
     .null_intolerant()
     .example("SELECT shiftleft(2, 1)", "4"),
     Function::scalar(
@@ -59,6 +60,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("base", Any), required("expr", Int)],
         |call| moved(call, bits::shiftright),
     )
+    .called(&[">>"])
     .null_intolerant()
     .example("SELECT shiftright(4, 1)", "2"),
     Function::scalar(
@@ -67,6 +69,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("base", Any), required("expr", Int)],
         |call| moved(call, bits::shiftrightunsigned),
     )
+    .called(&[">>>"])
     .null_intolerant()
     .example("SELECT shiftrightunsigned(4, 1)", "2"),
 ];

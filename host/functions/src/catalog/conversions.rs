@@ -17,9 +17,7 @@ macro_rules! cast_named {
             |call| Ok(cast_to(call.argument(0), &$kind)),
         )
         .null_intolerant()
-        .spelled(|name, arguments| {
-            format!("CAST({} AS {})", arguments.join(", "), name.to_uppercase())
-        })
+        .spelled(|_, arguments| arguments.join(", "))
         .example($query, $cell)
     };
 }

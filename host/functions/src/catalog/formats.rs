@@ -88,7 +88,7 @@ fn written(call: &mut Call) -> Result<Expr> {
         DataType::Date32 | DataType::Timestamp(..) => match super::find("date_format") {
             Some(function) => {
                 let arguments = (0..2).map(|at| (call.argument(at), call.kind(at).clone()));
-                crate::unbuilt::build(function, arguments.collect())
+                crate::call::build(function, arguments.collect())
             }
             None => plan_err!("to_char() of times is not supported"),
         },

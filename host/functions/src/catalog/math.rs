@@ -235,7 +235,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .spelled(|_, arguments| format!("LOG2({})", arguments.join(", ")))
     .example("SELECT log2(2)", "1.0"),
     of_two!("mod", "The remainder of a division; its sign is the dividend's.", Operation::Remainder, false)
-        .spelled(|_, arguments| format!("({})", arguments.join(" % ")))
         .example("SELECT mod(7, 4)", "3"),
     Function::scalar(
         "negative",
@@ -395,7 +394,7 @@ fn operated(call: &mut Call, operation: Operation, tolerant: bool) -> Result<Exp
     if let Some((function, places)) = of_days.and_then(|(name, at)| Some((super::find(name)?, at)))
     {
         let arguments = places.map(|at| (call.argument(at), call.kind(at).clone()));
-        return crate::unbuilt::build(function, arguments.to_vec());
+        return crate::call::build(function, arguments.to_vec());
     }
     let side = |place| (call.argument(place), call.kind(place).clone());
     match calculated_as(operation, tolerant, side(0), side(1))? {

@@ -1,13 +1,16 @@
 //! Operators, which have their signs as names.
 
-use datafusion::common::Result;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use datafusion_spark::function::bitwise;
+use tidemill_types::format_type;
 
 use super::{of, required};
 use crate::call::Call;
 use crate::function::Function;
 use crate::kernels::arithmetic::{Operation, calculated};
+use crate::kernels::intervals;
 use crate::parameters::Takes::{Any, Whole};
 
 /// An operator between two values.
@@ -63,8 +66,28 @@ pub(super) const FUNCTIONS: &[Function] = &[
 fn operator(call: &Call, operation: Operation, operator: Operator) -> Result<Expr> {
     let operand = |place| (call.argument(place), call.kind(place).clone());
     let (left, right) = (operand(0), operand(1));
-    Ok(match calculated(operation, left.clone(), right.clone())? {
-        Some(calculated) => calculated,
-        None => binary_expr(left.0, operator, right.0),
-    })
+    if let Some(calculated) = calculated(operation, left.clone(), right.clone())? {
+        return Ok(calculated);
+    }
+    let is_sum = matches!(operator, Operator::Plus | Operator::Minus);
+    if is_sum
+        && let Some(calculated) =
+            intervals::calculated(operator, (left.0.clone(), &left.1), (right.0.clone(), &right.1))?
+    {
+        return Ok(calculated);
+    }
+    let is_of_time = |kind: &DataType| kind.is_temporal() || kind.is_null();
+    if [&left.1, &right.1].into_iter().any(is_of_time) {
+        return Ok(binary_expr(left.0, operator, right.0));
+    }
+    let spelled = |kind: &DataType| format_type(kind).to_uppercase();
+    let (first, second) = (spelled(&left.1), spelled(&right.1));
+    if left.1 != right.1 {
+        return plan_err!(
+            "[DATATYPE_MISMATCH.BINARY_OP_DIFF_TYPES] Cannot resolve \"{operator}\" due to data type mismatch: the left and right operands of the binary operator have incompatible types (\"{first}\" and \"{second}\"); cast one of them"
+        );
+    }
+    plan_err!(
+        "[DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE] Cannot resolve \"{operator}\" due to data type mismatch: the binary operator requires the input type \"NUMERIC\", not \"{first}\"; cast it"
+    )
 }

@@ -442,6 +442,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         if arguments.len() == 2 {
             arguments.push(i32::MAX.to_string());
         }
+
         format!("{name}({})", arguments.join(", "))
     })
     .example("SELECT substring('Spark SQL', 5, 1)", "k"),

@@ -6,6 +6,13 @@ use super::{optional, repeated, required};
 use crate::function::Function;
 use crate::parameters::Takes::Any;
 
+/// A call with the offset and the default that it has if none are written.
+fn with_usual(name: &str, mut arguments: Vec<String>) -> String {
+    let usual = ["1", "NULL"].into_iter().skip(arguments.len().saturating_sub(1));
+    arguments.extend(usual.map(str::to_owned));
+    format!("{name}({})", arguments.join(", "))
+}
+
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::window(
         "cume_dist",
@@ -18,19 +25,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The rank of a row, without gaps after rows that are equal.",
         &[],
         over::rank::dense_rank_udwf,
-    ),
+    )
+    .spelled(|_, _| "DENSE_RANK()".to_owned()),
     Function::window(
         "lag",
         "The value of a row before this one.",
         &[required("input", Any), optional("offset", Any), optional("default", Any)],
         over::lead_lag::lag_udwf,
-    ),
+    )
+    .spelled(with_usual),
     Function::window(
         "lead",
         "The value of a row after this one.",
         &[required("input", Any), optional("offset", Any), optional("default", Any)],
         over::lead_lag::lead_udwf,
-    ),
+    )
+    .spelled(with_usual),
     Function::window(
         "nth_value",
         "The value of a row of the frame, counted from 1.",
@@ -48,13 +58,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The rank of a row as a share of all.",
         &[],
         over::rank::percent_rank_udwf,
-    ),
+    )
+    .spelled(|_, _| "PERCENT_RANK()".to_owned()),
     Function::window(
         "rank",
         "The rank of a row: one more than the rows before it.",
         &[],
         over::rank::rank_udwf,
-    ),
+    )
+    .spelled(|_, _| "RANK()".to_owned()),
     Function::window(
         "row_number",
         "The number of a row, from 1.",

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, PrimitiveArray,
-    StringArray, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, MapArray,
+    PrimitiveArray, StringArray, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::compute::{CastOptions, cast, cast_with_options, is_null, nullif};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Fields, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::error::DataFusionError;
@@ -56,7 +56,7 @@ pub fn cast_to(value: Expr, to: &DataType) -> Expr {
 
 /// The same; null where it cannot be cast.
 #[must_use]
-pub(crate) fn try_cast_to(value: Expr, to: &DataType) -> Expr {
+pub fn try_cast_to(value: Expr, to: &DataType) -> Expr {
     let text = ScalarValue::Utf8(Some(format_type(to)));
     ScalarUDF::new_from_impl(Cast::new(true)).call(vec![value, Expr::Literal(text, None)])
 }
@@ -216,6 +216,22 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
             let (offsets, nulls) = (OffsetBuffer::new(offsets), lists.nulls().cloned());
             return Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, items, nulls)?));
         }
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            return members(values.as_struct(), fields, tolerant);
+        }
+        (DataType::Map(..), DataType::Map(entry, is_sorted)) => {
+            let maps = values.as_map();
+            let offsets = maps.value_offsets();
+            let (first, last) = (offsets[0], offsets[maps.len()]);
+            let entries = maps.entries().slice(first as usize, (last - first) as usize);
+            let entries: ArrayRef = Arc::new(entries);
+            let entries = converted(&entries, entry.data_type(), tolerant)?;
+            let offsets = offsets.iter().map(|offset| offset - first).collect();
+            let (offsets, nulls) = (OffsetBuffer::new(offsets), maps.nulls().cloned());
+            let (entry, entries) = (Arc::clone(entry), entries.as_struct().clone());
+            let maps = MapArray::try_new(entry, offsets, entries, nulls, *is_sorted)?;
+            return Ok(Arc::new(maps));
+        }
         (DataType::Boolean, DataType::Decimal128(..)) => {
             return converted(&cast(values, &DataType::Int32)?, to, tolerant);
         }
@@ -234,6 +250,35 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
         Some(row) => refused(values, row, to),
         None => Ok(result),
     }
+}
+
+/// A struct with other types of its fields, which keep their places. What is in a struct that is null
+/// is no value.
+fn members(values: &StructArray, fields: &Fields, tolerant: bool) -> Result<ArrayRef> {
+    if fields.len() != values.num_columns() {
+        return exec_err!(
+            "a struct of {} fields cannot be cast to one of {}",
+            values.num_columns(),
+            fields.len()
+        );
+    }
+    let absent = match values.nulls() {
+        Some(_) => Some(is_null(values)?),
+        None => None,
+    };
+    let member = |(column, field): (&ArrayRef, &FieldRef)| {
+        let column = match &absent {
+            Some(absent) => nullif(column, absent)?,
+            None => Arc::clone(column),
+        };
+        converted(&column, field.data_type(), tolerant)
+    };
+    let columns = values.columns().iter().zip(fields).map(member).collect::<Result<Vec<_>>>()?;
+    let fields: Fields =
+        fields.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let members =
+        StructArray::try_new_with_length(fields, columns, values.nulls().cloned(), values.len())?;
+    Ok(Arc::new(members))
 }
 
 /// Spark's words for a value that cannot be cast.

@@ -18,6 +18,7 @@ pub(crate) mod format_number;
 pub(crate) mod from_json;
 pub(crate) mod growth;
 pub(crate) mod hashes;
+pub(crate) mod intervals;
 mod java_pattern;
 pub(crate) mod json_path;
 mod json_tree;
@@ -39,14 +40,3 @@ pub(crate) mod to_json;
 pub(crate) mod whole;
 pub(crate) mod words;
 pub(crate) mod zones;
-
-use datafusion::logical_expr::ScalarUDF;
-
-/// What rewrites of a syntax tree call by name.
-pub(crate) fn named_by_plans() -> Vec<ScalarUDF> {
-    let mut all: Vec<ScalarUDF> =
-        [false, true].map(cast::Cast::new).map(ScalarUDF::new_from_impl).into();
-    all.push(datafusion::functions::core::get_field().as_ref().clone());
-    all.push(fields::kernel());
-    all
-}

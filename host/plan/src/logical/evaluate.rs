@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 };
 use tidemill_core::PluginModule;
 
-use crate::sql::PluginScalar;
+use super::PluginScalar;
 use tidemill_functions::BatchTime;
 
 /// One call, the same for all rows of the input.

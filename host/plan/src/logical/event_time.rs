@@ -18,8 +18,8 @@ use datafusion::logical_expr::{
 };
 use tidemill_types::Interval;
 
+use super::WINDOW_TIME;
 use crate::definition::WatermarkSpec;
-use crate::sql::WINDOW_TIME;
 
 const EVENT_TIME: &str = "tidemill.event_time";
 /// Beside the tag: how far the watermark stays behind. Where streams with other delays are united

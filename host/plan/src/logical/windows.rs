@@ -20,7 +20,7 @@ use super::session_window::{SESSION_END, SESSION_START, SessionWindow, holds_ses
 use super::time_window::{START, TimeWindow, WindowShape, micros_literal};
 use tidemill_functions::{cast_to, timestamp_type};
 
-use crate::sql::{
+use super::{
     SESSION_WINDOW, WINDOW, bounds_struct, plain_time, session_bound, window_struct, window_time,
 };
 
@@ -48,7 +48,8 @@ struct WindowCall {
 /// by nodes below them. The result has the same columns under the same names, and columns have the
 /// tags of event time that follow.
 pub(crate) fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let expanded = plan.transform_up(|node| match node {
+    // What is below may have other fields now: sessions are known by theirs.
+    let expanded = plan.transform_up(|node| match node.recompute_schema()? {
         LogicalPlan::Projection(projection) => expand_projection(projection),
         LogicalPlan::Aggregate(aggregate) => expand_aggregate(aggregate),
         LogicalPlan::Filter(filter) => expand_filter(filter),

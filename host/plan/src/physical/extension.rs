@@ -22,9 +22,11 @@ use super::static_join::{StaticJoinExec, StaticJoinPlan};
 use super::stream_join::{SideExpressions, StreamJoinExec};
 use super::time_window::TimeWindowExec;
 use super::transform::PluginTransformExec;
+use tidemill_frontend::Generate;
+
 use crate::logical::{
-    Call, Deduplicate, Evaluate, EventTimeWatermark, Generate, JoinKey, PluginTransform,
-    SessionWindow, StaticJoin, StreamJoin, StreamLimit, TimeWindow,
+    Call, Deduplicate, Evaluate, EventTimeWatermark, JoinKey, PluginTransform, SessionWindow,
+    StaticJoin, StreamJoin, StreamLimit, TimeWindow,
 };
 
 /// Plans the nodes of `logical`.

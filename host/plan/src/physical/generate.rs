@@ -17,10 +17,10 @@ use datafusion::physical_plan::{
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use tidemill_frontend::VALUES;
 use tidemill_functions::value_bytes;
 
 use super::properties::{debug_as_shown, one_input, plain};
-use crate::logical::VALUES;
 
 /// Rows of a block that is given: as many as sources give.
 const BLOCK_ROWS: usize = 8_192;

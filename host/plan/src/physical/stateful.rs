@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{exec_datafusion_err, exec_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -20,6 +20,7 @@ use tidemill_core::{
     BatchSpec, Bucket, OperatorId, OutputMode, ShardId, ShardState, StateError, StateProgress,
     StateVisitor, Watermark,
 };
+use tidemill_frontend::without_qualifiers;
 
 use super::deduplicate::DeduplicateExec;
 use super::event_time::EventTimeWatermarkExec;
@@ -50,6 +51,19 @@ pub struct StatefulOperator {
 }
 
 impl StatefulOperator {
+    /// The same without the qualifiers that relations have in this plan: they may be others in the
+    /// plan of a job that was changed elsewhere.
+    fn in_the_querys_names(self) -> StatefulOperator {
+        let named = |schema: &SchemaRef| {
+            let fields = schema
+                .fields()
+                .iter()
+                .map(|field| field.as_ref().clone().with_name(without_qualifiers(field.name())));
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        };
+        StatefulOperator { key: named(&self.key), value: named(&self.value), ..self }
+    }
+
     /// Whether a batch without rows is worth running when the query's watermark has moved from
     /// `old`, with which the last batch evicted, to `new` (Spark's shouldRunAnotherBatch).
     #[must_use]
@@ -316,7 +330,7 @@ impl Placing {
         let StatefulSettings { mode, shards } = self.settings;
         let placement = Placement { operator: OperatorId(number), mode, shards, lag };
         let (placed, description) = operator.placed(inputs, placement)?;
-        self.operators.insert(number, description);
+        self.operators.insert(number, description.in_the_querys_names());
         Ok((placed, lag.map(|lag| lag.saturating_add(operator.holds_back()))))
     }
 

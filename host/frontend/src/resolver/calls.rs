@@ -1,0 +1,374 @@
+//! Calls of functions: a plugin's, and Spark's by their descriptors.
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::functions::core::named_struct;
+use datafusion::logical_expr::{Expr, lit};
+use tidemill_functions::{Function, SORTED_BY, Shape, find};
+use tidemill_types::Interval;
+
+use super::Resolver;
+use super::expressions::Context;
+use crate::catalog::{CatalogFunction, CatalogKind};
+use crate::error::{Error, Result, refuse};
+use crate::spec::{Argument, Call, Expression, Literal};
+
+impl Resolver<'_> {
+    pub(super) fn call(&mut self, call: &Call, context: &mut Context<'_>) -> Result<Expr> {
+        if let Some(operator) = self.operator(call, context)? {
+            return Ok(operator);
+        }
+        let Some(function) = find(&call.name) else {
+            return match self.catalog.function(&call.name) {
+                Some(known) => self.catalog_call(call, &known, context),
+                None => Err(unknown(&call.name)),
+            };
+        };
+        if function.is_aggregate() {
+            return self.aggregate(call, function, context);
+        }
+        self.check_plain(call)?;
+        match function.shape {
+            Shape::Scalar(_) => {
+                let mut arguments = in_order(call, function)?;
+                if call.name.eq_ignore_ascii_case("array_sort")
+                    && matches!(arguments.as_slice(), [_, Expression::Lambda { .. }])
+                {
+                    return self.higher_order(SORTED_BY, &arguments, context);
+                }
+                let unit = unit(function, &arguments);
+                if let Some(unit) = &unit {
+                    arguments[0] = unit;
+                }
+                let arguments = with_options(function, arguments);
+                let mut typed = Vec::with_capacity(arguments.len());
+                for argument in &arguments {
+                    if let Expression::Star { qualifier, except, .. } = argument {
+                        for column in self.star(qualifier, except, context)? {
+                            typed.push(context.typed(column.value)?);
+                        }
+                        continue;
+                    }
+                    let value = self.expression(argument, context)?;
+                    typed.push(context.typed(value)?);
+                }
+                built(function, typed, context)
+            }
+            Shape::HigherOrder(_) => {
+                let arguments = in_order(call, function)?;
+                self.higher_order(function.name, &arguments, context)
+            }
+            Shape::Syntax if function.name == "struct" => {
+                self.structure(call.arguments.iter().map(|argument| &argument.value), context)
+            }
+            Shape::Syntax | Shape::Aggregate(_) => {
+                refuse!("{}() stands where it has no meaning", call.name)
+            }
+            Shape::Window(_) => refuse!(
+                "[WINDOW_FUNCTION_WITHOUT_OVER_CLAUSE] Window function {}() requires an OVER clause; write {}() OVER (…)",
+                function.name,
+                function.name
+            ),
+            Shape::Generator(_) => Err(misplaced_generator(context.clause)),
+            Shape::Streaming => match self.catalog.function(function.name) {
+                Some(known) => self.catalog_call(call, &known, context),
+                None => refuse!(
+                    "{}() is for streaming queries, and this is none; group by date_trunc(…) of the time",
+                    function.name
+                ),
+            },
+        }
+    }
+
+    /// Refuses what aggregates alone have.
+    fn check_plain(&self, call: &Call) -> Result<()> {
+        let clause = if call.is_distinct {
+            "DISTINCT"
+        } else if call.filter.is_some() {
+            "FILTER"
+        } else if !call.within_group.is_empty() {
+            "WITHIN GROUP"
+        } else if call.ignores_nulls.is_some() {
+            "IGNORE NULLS"
+        } else {
+            return Ok(());
+        };
+        refuse!(
+            "[INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX] The function `{}` does not support {clause}: it is no aggregate",
+            call.name
+        )
+    }
+
+    fn catalog_call(
+        &mut self,
+        call: &Call,
+        known: &CatalogFunction,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        self.check_plain(call)?;
+        if let Some(named) = call.arguments.iter().find_map(|argument| argument.name.as_ref()) {
+            refuse!("{}() takes no arguments by name, and {named} is one", call.name);
+        }
+        let values = call.arguments.iter().map(|argument| &argument.value);
+        let mut arguments = Vec::with_capacity(call.arguments.len());
+        for value in values {
+            arguments.push(self.expression(value, context)?);
+        }
+        match known.kind {
+            CatalogKind::Plugin { .. } => {
+                if self.variables.is_in_lambda() {
+                    refuse!(
+                        "{}() of a plugin is called in a lambda, which is not supported yet; let a transform of the plugin take the whole array",
+                        known.function.name()
+                    );
+                }
+                self.coerced_plugin_call(known, arguments, context)
+            }
+            CatalogKind::Window => {
+                let arguments = spelled_one_way(arguments);
+                Ok(known.function.call(arguments))
+            }
+            CatalogKind::Plain => Ok(known.function.call(arguments)),
+        }
+    }
+
+    /// A plugin's function, whose arguments have the types that it declares.
+    fn coerced_plugin_call(
+        &self,
+        known: &CatalogFunction,
+        arguments: Vec<Expr>,
+        context: &Context<'_>,
+    ) -> Result<Expr> {
+        use datafusion::logical_expr::TypeSignature;
+        let wanted = match &known.function.signature().type_signature {
+            TypeSignature::Exact(kinds) => kinds.as_slice(),
+            _ => &[],
+        };
+        let name = known.function.name();
+        if wanted.len() != arguments.len() {
+            refuse!(
+                "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{name}` requires {} parameters but the actual number is {}.",
+                wanted.len(),
+                arguments.len()
+            );
+        }
+        let mut cast = Vec::with_capacity(arguments.len());
+        for (place, (argument, wanted)) in arguments.into_iter().zip(wanted).enumerate() {
+            let kind = context.type_of(&argument)?;
+            cast.push(match tidemill_functions::assigned(argument, &kind, wanted) {
+                Some(argument) => argument,
+                None => refuse!(
+                    "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] {name}(): argument {} has the type \"{}\", and the plugin takes \"{}\"; cast it",
+                    place + 1,
+                    super::coercion::spelled(&kind),
+                    super::coercion::spelled(wanted)
+                ),
+            });
+        }
+        Ok(known.function.call(cast))
+    }
+
+    /// `struct(…)`: fields are named after the columns that they come from, else by their places.
+    pub(super) fn structure<'e>(
+        &mut self,
+        values: impl Iterator<Item = &'e Expression>,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let mut fields: Vec<(String, Expr)> = Vec::new();
+        for value in values {
+            let place = fields.len() + 1;
+            match value {
+                Expression::Star { qualifier, except, .. } => {
+                    let columns = self.star(qualifier, except, context)?;
+                    fields.extend(columns.into_iter().map(|column| (column.name, column.value)));
+                }
+                Expression::Alias { value, names } => {
+                    let name = names.first().cloned().unwrap_or_default();
+                    fields.push((name, self.expression(value, context)?));
+                }
+                value @ Expression::Attribute { name, .. } => {
+                    let name = name.last().cloned().unwrap_or_default();
+                    fields.push((name, self.expression(value, context)?));
+                }
+                other => fields.push((format!("col{place}"), self.expression(other, context)?)),
+            }
+        }
+        if fields.is_empty() {
+            refuse!("[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `struct` requires > 0 parameters");
+        }
+        let pairs = fields.into_iter().flat_map(|(name, value)| [lit(name), value]);
+        Ok(named_struct().call(pairs.collect()))
+    }
+}
+
+/// Expressions that a call comes to, where arguments are copied into it.
+const EXPRESSIONS_MAX: usize = 20_000;
+
+/// What a call is, of the types that its function takes.
+pub(super) fn built(
+    function: &'static Function,
+    arguments: Vec<(Expr, DataType)>,
+    context: &Context<'_>,
+) -> Result<Expr> {
+    let spelled = |kinds: &[DataType]| {
+        let kinds: Vec<String> = kinds.iter().map(super::coercion::spelled).collect();
+        format!("\"{}\"", kinds.join("\", \""))
+    };
+    let kinds: Vec<DataType> = arguments.iter().map(|(_, kind)| kind.clone()).collect();
+    let built = tidemill_functions::build(function, arguments);
+    let built = built.map_err(Error::from).and_then(|built| {
+        context.type_of(&built)?;
+        Ok(built)
+    });
+    let built = built.map_err(|error| match error.reason().starts_with('[') {
+        true => error,
+        // DataFusion's words.
+        false => Error::new(
+            format!(
+                "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] {}() does not take arguments of the types {}; cast them",
+                function.name,
+                spelled(&kinds)
+            ),
+            None,
+        ),
+    })?;
+    let mut size = 0;
+    built.apply(|e| {
+        // DataFusion makes two comparisons of it.
+        size += if matches!(e, Expr::Between(_)) { 2 } else { 1 };
+        Ok(match size > EXPRESSIONS_MAX {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    // DataFusion looks at what a CASE tests again for what it gives.
+    let is_looked_at_again = match function.name {
+        "nvl2" => true,
+        "if" => context.type_of(&built)? == DataType::Boolean,
+        _ => false,
+    };
+    if is_looked_at_again {
+        super::operators::check_choices(function.name, &built)?;
+    }
+    if size > EXPRESSIONS_MAX {
+        refuse!(
+            "{}() comes to more than {EXPRESSIONS_MAX} expressions, as it reads an argument more than once that is such a call itself; compute the argument in a step before",
+            function.name
+        );
+    }
+    Ok(built)
+}
+
+fn unknown(name: &str) -> Error {
+    let advice = match tidemill_functions::suggestion(name) {
+        Some(nearest) => format!("Did you mean `{nearest}`?"),
+        None => "`tidemill functions` lists those there are".to_owned(),
+    };
+    Error::new(format!("[UNRESOLVED_ROUTINE] Cannot resolve routine `{name}`. {advice}"), None)
+}
+
+/// Why a generator cannot stand where it does.
+pub(super) fn misplaced_generator(clause: &str) -> Error {
+    let reason = match clause {
+        "SELECT" | "LATERAL VIEW" => {
+            "[UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS] a generator such as explode() is within another expression; call it alone, and use its column in the next step"
+        }
+        _ => {
+            "[UNSUPPORTED_GENERATOR.OUTSIDE_SELECT] a generator such as explode() stands outside of the SELECT clause; call it in a SELECT, and use its column in the next step"
+        }
+    };
+    Error::new(reason, None)
+}
+
+/// The values of a call's arguments, in the order of the function's parameters.
+///
+/// # Errors
+/// A name is none of a parameter, is there twice, or leaves one out before it.
+pub(super) fn in_order<'c>(call: &'c Call, function: &Function) -> Result<Vec<&'c Expression>> {
+    let named = call.arguments.iter().any(|argument| argument.name.is_some());
+    if !named {
+        return Ok(call.arguments.iter().map(|argument| &argument.value).collect());
+    }
+    let name = &call.name;
+    let count = function.parameters.len().max(call.arguments.len());
+    let mut places: Vec<Option<&Expression>> = vec![None; count];
+    for (number, Argument { name: parameter, value }) in call.arguments.iter().enumerate() {
+        let place = match parameter {
+            None => number,
+            Some(parameter) => {
+                let mut known = function.parameters.iter();
+                let Some(place) = known.position(|k| k.name.eq_ignore_ascii_case(parameter)) else {
+                    refuse!(
+                        "[UNRECOGNIZED_PARAMETER_NAME] Cannot invoke routine `{name}` because the routine call included a named argument reference for the argument named `{parameter}`; write {}",
+                        function.synopsis()
+                    );
+                };
+                place
+            }
+        };
+        if places[place].replace(value).is_some() {
+            refuse!(
+                "[DUPLICATE_ROUTINE_PARAMETER_ASSIGNMENT.DOUBLE_NAMED_ARGUMENT_REFERENCE] Call to routine `{name}` is invalid because it includes multiple values for one parameter"
+            );
+        }
+    }
+    let last = places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    places.truncate(last);
+    let values: Vec<&Expression> = places.into_iter().flatten().collect();
+    if values.len() < last {
+        refuse!(
+            "[REQUIRED_PARAMETER_NOT_FOUND] Cannot invoke routine `{name}`: a parameter before the last one that is named has no value; write {}",
+            function.synopsis()
+        );
+    }
+    Ok(values)
+}
+
+/// `timestampadd(DAY, …)`: a unit is a word and no column.
+fn unit(function: &Function, arguments: &[&Expression]) -> Option<Expression> {
+    const NAMES: [&str; 4] = ["timestampadd", "timestampdiff", "date_add", "date_diff"];
+    match arguments {
+        [Expression::Attribute { name, .. }, _, _] if NAMES.contains(&function.name) => {
+            match name.as_slice() {
+                [unit] => Some(Expression::Literal(Literal::String(unit.clone()))),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The options of from_json(), `map('key', 'value', …)`, are its further arguments.
+fn with_options<'e>(
+    function: &Function,
+    mut arguments: Vec<&'e Expression>,
+) -> Vec<&'e Expression> {
+    if function.name == "from_json"
+        && let [_, _, Expression::Call(map)] = arguments.as_slice()
+        && map.name.eq_ignore_ascii_case("map")
+    {
+        let options: Vec<&Expression> = map.arguments.iter().map(|a| &a.value).collect();
+        arguments.truncate(2);
+        arguments.extend(options);
+    }
+    arguments
+}
+
+/// The durations of a window in one spelling, so that `60 seconds` and `1 minute` are the same
+/// window; a slide that is as long as the window is none.
+fn spelled_one_way(mut arguments: Vec<Expr>) -> Vec<Expr> {
+    for argument in arguments.iter_mut().skip(1) {
+        if let Expr::Literal(value, _) = &*argument
+            && let Some(text) = value.try_as_str().flatten()
+            && let Ok(interval) = text.parse::<Interval>()
+        {
+            *argument = lit(interval.to_string());
+        }
+    }
+    if let [_, size, slide] = arguments.as_slice()
+        && size == slide
+    {
+        arguments.truncate(2);
+    }
+    arguments
+}

@@ -1,0 +1,110 @@
+//! `explode` and its relatives, in a SELECT and in LATERAL VIEW.
+
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use tidemill_functions::{Function, Generated, Shape, find, struct_field};
+
+use super::Resolver;
+use super::calls::in_order;
+use super::expressions::Context;
+use super::scope::Scope;
+use crate::error::{Result, refuse};
+use crate::generate::{generated_fields, position_column, value_column};
+use crate::spec::{Call, Expression, LateralView};
+
+impl Resolver<'_> {
+    /// What a call of a generator comes to; nothing, if it is no such call.
+    pub(super) fn generator(
+        &mut self,
+        value: &Expression,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Generated>> {
+        let Expression::Call(call) = value else { return Ok(None) };
+        match find(&call.name) {
+            Some(function) if matches!(function.shape, Shape::Generator(_)) => {
+                self.generated(call, function, context).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn generated(
+        &mut self,
+        call: &Call,
+        function: &'static Function,
+        context: &mut Context<'_>,
+    ) -> Result<Generated> {
+        let mut typed = Vec::with_capacity(call.arguments.len());
+        for argument in &in_order(call, function)? {
+            let value = self.expression(argument, context)?;
+            typed.push(context.typed(value)?);
+        }
+        let generated = tidemill_functions::generate(function, typed);
+        generated.map_err(|error| crate::Error::from(error).or_at(call.at))
+    }
+
+    pub(super) fn lateral_generator(
+        &mut self,
+        view: &LateralView,
+        input: &LogicalPlan,
+        scope: &Scope,
+    ) -> Result<Generated> {
+        let mut context = Context::new(scope, Arc::clone(input.schema()), "LATERAL VIEW");
+        let written = match &view.generator {
+            Expression::Call(call) => call,
+            _ => refuse!("LATERAL VIEW {} needs a generator, such as explode()", view.name),
+        };
+        let found = find(&written.name).filter(|f| matches!(f.shape, Shape::Generator(_)));
+        let Some(found) = found else {
+            refuse!(
+                "[UNSUPPORTED_GENERATOR.NOT_GENERATOR] LATERAL VIEW needs a generator, such as explode(), and {}() is none",
+                written.name
+            );
+        };
+        let function = match view.is_outer && !found.name.ends_with("_outer") {
+            false => found,
+            true => match find(&format!("{}_outer", found.name)) {
+                Some(outer) => outer,
+                None => refuse!("LATERAL VIEW OUTER of {}() is not supported yet", found.name),
+            },
+        };
+        self.generated(written, function, &mut context)
+    }
+}
+
+/// The columns that a generator is, over the node that generates.
+pub(super) fn columns(generated: &Generated) -> Vec<Expr> {
+    let mut all = Vec::new();
+    if generated.has_position {
+        all.push(position_column());
+    }
+    let count = generated.fields().len() - all.len();
+    match generated.is_expanded {
+        true => all.extend((0..count).map(|number| struct_field(value_column(), number))),
+        false => all.push(value_column()),
+    }
+    all
+}
+
+/// A schema that has what a generator gives, too.
+pub(super) fn seen(schema: &Arc<DFSchema>, generated: &Generated) -> Result<Arc<DFSchema>> {
+    let own = schema.iter().map(|(table, field)| (table.cloned(), Arc::clone(field)));
+    let added = generated_fields(generated.kind.clone(), generated.has_position);
+    let metadata = schema.metadata().clone();
+    Ok(Arc::new(DFSchema::new_with_metadata(own.chain(added).collect(), metadata)?))
+}
+
+pub(super) fn check_names(generated: &Generated, names: &[String]) -> Result<()> {
+    let fields = generated.fields();
+    if names.len() == fields.len() {
+        return Ok(());
+    }
+    refuse!(
+        "[UDTF_ALIAS_NUMBER_MISMATCH] The number of aliases supplied in the AS clause does not match the number of columns output by the UDTF: a generator of {} columns has {} names; name them all, as in AS ({})",
+        fields.len(),
+        names.len(),
+        fields.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+    )
+}

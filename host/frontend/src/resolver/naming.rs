@@ -1,0 +1,370 @@
+//! The names that Spark gives to columns without an alias: the text of their expressions.
+
+use datafusion::logical_expr::Expr;
+use tidemill_functions::find;
+
+use super::calls::in_order;
+use super::items::Item;
+use super::scope::{Scope, same};
+use crate::spec::{
+    Branch, Call, Expression, Frame, FrameBound, FrameUnits, Literal, SortOrder, Subquery,
+    WindowSpec,
+};
+
+/// How Spark spells a variable of a lambda.
+const VARIABLE: &str = "namedlambdavariable()";
+
+/// The windows over event time, whose columns have the function's name.
+const WINDOWS: [&str; 2] = ["window", "session_window"];
+
+/// The name of a column: that of a column under a cast, or the text.
+pub(super) fn column(expression: &Expression, scope: &Scope, items: &[Item]) -> String {
+    let is_field = |name: &[String]| match scope.find(name) {
+        Ok(Some(found)) => !found.fields.is_empty(),
+        _ => false,
+    };
+    match expression {
+        Expression::Attribute { name, .. } => return last(name),
+        Expression::Cast { value, .. } => {
+            if let Expression::Attribute { name, .. } = value.as_ref()
+                && !is_field(name)
+            {
+                return last(name);
+            }
+        }
+        _ => {}
+    }
+    Names { scope: Some(scope), items, variables: Vec::new() }.text(expression)
+}
+
+/// The text by which Spark names an expression, as far as it is known without the tables.
+pub(super) fn text(expression: &Expression) -> String {
+    Names::of(None).text(expression)
+}
+
+/// An expression of the plan, without the qualifiers that it has there.
+pub(super) fn resolved(value: &Expr) -> String {
+    match value {
+        Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
+            let parts: Vec<String> = call.args.iter().map(resolved).collect();
+            parts.join(".")
+        }
+        Expr::Literal(literal, _) => literal.to_string(),
+        other => crate::qualifier::without_qualifiers(&other.to_string()),
+    }
+}
+
+fn last(name: &[String]) -> String {
+    let last = name.last().cloned().unwrap_or_default();
+    match window(&last) {
+        Some(window) if name.len() == 1 => window.to_owned(),
+        _ => last,
+    }
+}
+
+fn window(name: &str) -> Option<&'static str> {
+    WINDOWS.into_iter().find(|window| name.eq_ignore_ascii_case(window))
+}
+
+/// What is compared with many patterns, which the name does not have.
+const PATTERNS: [&str; 4] = ["likeany", "likeall", "ilikeany", "ilikeall"];
+
+struct Names<'s> {
+    scope: Option<&'s Scope>,
+    /// Items of the SELECT before this one.
+    items: &'s [Item],
+    /// Variables of lambdas around the place that is looked at.
+    variables: Vec<String>,
+}
+
+impl<'s> Names<'s> {
+    fn of(scope: Option<&'s Scope>) -> Names<'s> {
+        Names { scope, items: &[], variables: Vec::new() }
+    }
+
+    fn all<'e>(&mut self, all: impl IntoIterator<Item = &'e Expression>) -> Vec<String> {
+        all.into_iter().map(|expression| self.text(expression)).collect()
+    }
+
+    fn text(&mut self, expression: &Expression) -> String {
+        match expression {
+            Expression::Literal(literal) => spelled(literal),
+            Expression::Attribute { name, .. } => self.attribute(name),
+            Expression::Star { .. } => "*".to_owned(),
+            Expression::Call(call) => self.call(call),
+            Expression::Lambda { parameters, body } => {
+                let before = self.variables.len();
+                self.variables.extend(parameters.iter().cloned());
+                let body = self.text(body);
+                self.variables.truncate(before);
+                let variables = vec![VARIABLE; parameters.len()].join(", ");
+                format!("lambdafunction({body}, {variables})")
+            }
+            Expression::Alias { value, names } => {
+                format!("{} AS {}", self.text(value), names.join(", "))
+            }
+            Expression::Cast { value, kind, is_try, .. } => {
+                let function = if *is_try { "TRY_CAST" } else { "CAST" };
+                format!("{function}({} AS {})", self.text(value), kind.to_uppercase())
+            }
+            Expression::Extract { value, key, is_field } => {
+                // A field of a window is named like one of the column that the window becomes.
+                let of = match value.as_ref() {
+                    Expression::Call(call) if window(&call.name).is_some() => {
+                        window(&call.name).unwrap_or_default().to_owned()
+                    }
+                    other => self.text(other),
+                };
+                let key = self.text(key);
+                if *is_field { format!("{of}.{key}") } else { format!("{of}[{key}]") }
+            }
+            Expression::Case { operand, branches, otherwise } => {
+                let operand = operand.as_deref().map(|operand| self.text(operand));
+                let mut text = "CASE".to_owned();
+                for Branch { condition, result } in branches {
+                    let condition = self.text(condition);
+                    let condition = match &operand {
+                        Some(operand) => format!("({operand} = {condition})"),
+                        None => condition,
+                    };
+                    text += &format!(" WHEN {condition} THEN {}", self.text(result));
+                }
+                if let Some(otherwise) = otherwise {
+                    text += &format!(" ELSE {}", self.text(otherwise));
+                }
+                text + " END"
+            }
+            Expression::Over { call, window } => {
+                let fixed = self.fixed_frame(call);
+                let call = self.call(call);
+                format!("{call} OVER ({})", self.window(window, fixed))
+            }
+            Expression::Subquery { kind, .. } => match kind {
+                Subquery::Scalar => "scalarsubquery()".to_owned(),
+                Subquery::Exists => "exists()".to_owned(),
+                Subquery::In(values) => {
+                    format!("({} IN (listquery()))", self.all(values).join(", "))
+                }
+            },
+            Expression::Tuple(values) => {
+                let fields = values.iter().enumerate().map(|(place, value)| match value {
+                    Expression::Attribute { name, .. } => {
+                        format!("{}, {}", last(name), self.text(value))
+                    }
+                    _ => format!("col{}, {}", place + 1, self.text(value)),
+                });
+                format!("named_struct({})", fields.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    fn attribute(&self, name: &[String]) -> String {
+        let is_variable = |first: &String| self.variables.iter().any(|v| same(v, first));
+        match name {
+            [first] if is_variable(first) => VARIABLE.to_owned(),
+            [first, rest @ ..] if is_variable(first) => format!("{VARIABLE}.{}", rest.join(".")),
+            [first, rest @ ..]
+                if !rest.is_empty() && self.scope.is_none_or(|scope| scope.has_relation(first)) =>
+            {
+                rest.join(".")
+            }
+            [only] if self.is_alias(only) => format!("lateralAliasReference({only})"),
+            name => name.join("."),
+        }
+    }
+
+    /// Whether a name is that of an item, and of no column.
+    fn is_alias(&self, name: &String) -> bool {
+        let is_column = |scope: &Scope| !matches!(scope.find(std::slice::from_ref(name)), Ok(None));
+        self.items.iter().any(|item| item.is_named && same(&item.name, name))
+            && !self.scope.is_some_and(is_column)
+    }
+
+    fn call(&mut self, call: &Call) -> String {
+        let name = call.name.to_ascii_lowercase();
+        if let Some(window) = window(&name) {
+            return window.to_owned();
+        }
+        let values: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
+        if let Some(operator) = self.operator(&name, &values) {
+            return operator;
+        }
+        let found = find(&name);
+        let in_order = found.and_then(|function| in_order(call, function).ok());
+        let values = match &in_order {
+            Some(values) => values.clone(),
+            None => values,
+        };
+        let mut arguments = Vec::with_capacity(values.len());
+        for value in values {
+            arguments.push(match value {
+                // That is what `count(*)` counts.
+                Expression::Star { .. } if name == "count" => "1".to_owned(),
+                Expression::Star { qualifier, except, .. } => self.star(qualifier, except),
+                other => self.text(other),
+            });
+        }
+        if PATTERNS.contains(&name.as_str()) {
+            arguments.truncate(1);
+        }
+        if let (true, Some(first)) = (call.is_distinct, arguments.first_mut()) {
+            *first = format!("DISTINCT {first}");
+        }
+        let mut text = match found.and_then(|function| function.spelled) {
+            Some(spelled) => spelled(&name, arguments),
+            None => format!("{name}({})", arguments.join(", ")),
+        };
+        if let [order] = call.within_group.as_slice() {
+            let direction = if order.is_descending { " DESC" } else { "" };
+            text += &format!(" WITHIN GROUP (ORDER BY {}{direction})", self.text(&order.value));
+        }
+        if let Some(filter) = &call.filter {
+            text += &format!(" FILTER (WHERE {})", self.text(filter));
+        }
+        text
+    }
+
+    /// The columns that a star stands for.
+    fn star(&self, qualifier: &[String], except: &[String]) -> String {
+        let Some(scope) = self.scope else { return "*".to_owned() };
+        let is_in = |relation: &Option<String>| match qualifier.last() {
+            None => true,
+            Some(wanted) => relation.as_ref().is_some_and(|relation| same(relation, wanted)),
+        };
+        let columns = scope.shown().filter(|column| is_in(&column.relation));
+        let names = columns.map(|column| column.name.as_str());
+        names
+            .filter(|name| !except.iter().any(|other| same(other, name)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// The frame that a function has, whatever is written.
+    fn fixed_frame(&mut self, call: &Call) -> Option<String> {
+        let name = call.name.to_ascii_lowercase();
+        let offset = match name.as_str() {
+            "rank" | "dense_rank" | "percent_rank" | "row_number" | "ntile" => {
+                return Some("ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW".to_owned());
+            }
+            "lag" | "lead" => match call.arguments.get(1) {
+                Some(offset) => self.text(&offset.value),
+                None => "1".to_owned(),
+            },
+            _ => return None,
+        };
+        let offset = match (name.as_str(), offset.strip_prefix('-')) {
+            ("lead", _) => offset,
+            (_, Some(positive)) => positive.to_owned(),
+            (_, None) => format!("-{offset}"),
+        };
+        Some(format!("ROWS BETWEEN {offset} FOLLOWING AND {offset} FOLLOWING"))
+    }
+
+    fn operator(&mut self, name: &str, values: &[&Expression]) -> Option<String> {
+        Some(match (name, values) {
+            ("and" | "or", [first, rest @ ..]) => {
+                let word = name.to_uppercase();
+                let mut text = self.text(first);
+                for operand in rest {
+                    text = format!("({text} {word} {})", self.text(operand));
+                }
+                text
+            }
+            ("not", [operand]) => format!("(NOT {})", self.text(operand)),
+            ("<>", [left, right]) => {
+                format!("(NOT ({} = {}))", self.text(left), self.text(right))
+            }
+            ("||", [left, right]) => format!("concat({}, {})", self.text(left), self.text(right)),
+            (
+                "=" | "<" | "<=" | ">" | ">=" | "<=>" | "+" | "-" | "*" | "/" | "div" | "%" | "&"
+                | "|" | "^" | "<<" | ">>" | ">>>",
+                [left, right],
+            ) => format!("({} {name} {})", self.text(left), self.text(right)),
+            ("-", [Expression::Literal(literal)]) => format!("-{}", spelled(literal)),
+            ("-" | "+", [operand]) => format!("({name} {})", self.text(operand)),
+            ("~", [operand]) => format!("~{}", self.text(operand)),
+            ("in", [value, list @ ..]) => {
+                let value = self.text(value);
+                format!("({value} IN ({}))", self.all(list.iter().copied()).join(", "))
+            }
+            ("rlike", [value, pattern]) => {
+                format!("RLIKE({}, {})", self.text(value), self.text(pattern))
+            }
+            _ => return None,
+        })
+    }
+
+    fn window(&mut self, window: &WindowSpec, fixed: Option<String>) -> String {
+        let mut parts = Vec::new();
+        if !window.partition.is_empty() {
+            parts.push(format!("PARTITION BY {}", self.all(&window.partition).join(", ")));
+        }
+        if !window.order.is_empty() {
+            let order: Vec<String> = window.order.iter().map(|by| self.order(by)).collect();
+            parts.push(format!("ORDER BY {}", order.join(", ")));
+        }
+        parts.push(match &window.frame {
+            _ if fixed.is_some() => fixed.unwrap_or_default(),
+            Some(frame) => self.frame(frame),
+            None if window.order.is_empty() => {
+                "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING".to_owned()
+            }
+            None => "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW".to_owned(),
+        });
+        parts.join(" ")
+    }
+
+    fn order(&mut self, by: &SortOrder) -> String {
+        let direction = if by.is_descending { "DESC" } else { "ASC" };
+        let nulls = match by.nulls_first.unwrap_or(!by.is_descending) {
+            true => "FIRST",
+            false => "LAST",
+        };
+        format!("{} {direction} NULLS {nulls}", self.text(&by.value))
+    }
+
+    fn frame(&mut self, frame: &Frame) -> String {
+        let units = match frame.units {
+            FrameUnits::Rows => "ROWS",
+            FrameUnits::Range => "RANGE",
+        };
+        let mut bound = |bound: &FrameBound, unbounded: &str| match bound {
+            FrameBound::Unbounded => format!("UNBOUNDED {unbounded}"),
+            FrameBound::CurrentRow => "CURRENT ROW".to_owned(),
+            FrameBound::Preceding(value) => format!("{} PRECEDING", self.text(value)),
+            FrameBound::Following(value) => format!("{} FOLLOWING", self.text(value)),
+        };
+        let start = bound(&frame.start, "PRECEDING");
+        format!("{units} BETWEEN {start} AND {}", bound(&frame.end, "FOLLOWING"))
+    }
+}
+
+/// A number as Java writes it.
+fn double(digits: &str) -> String {
+    let Ok(number) = digits.parse::<f64>() else { return digits.to_owned() };
+    if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:E}");
+    match text.split_once('E') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0E{exponent}"),
+        _ => text,
+    }
+}
+
+fn spelled(literal: &Literal) -> String {
+    match literal {
+        Literal::Null => "NULL".to_owned(),
+        Literal::Boolean(value) => value.to_string(),
+        Literal::Number(digits) if digits.contains(['e', 'E']) => double(digits),
+        Literal::TypedNumber { digits, kind } if kind == "DOUBLE" => double(digits),
+        Literal::Number(digits) | Literal::TypedNumber { digits, .. } => digits.clone(),
+        Literal::String(text) => text.clone(),
+        Literal::Binary(digits) => {
+            let odd = if digits.len() % 2 == 1 { "0" } else { "" };
+            format!("X'{odd}{}'", digits.to_uppercase())
+        }
+        Literal::Typed { kind, text } => format!("{kind} '{text}'"),
+        Literal::Interval(text) => format!("INTERVAL '{text}'"),
+    }
+}

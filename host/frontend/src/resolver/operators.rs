@@ -1,0 +1,289 @@
+//! Operators: comparisons and connectives are DataFusion's, whose optimiser knows them; the others
+//! are functions that have their signs as names.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{Between, Expr, Like, Operator, binary_expr};
+use tidemill_functions::{cast_to, find, of_one_kind};
+
+use super::calls::built;
+use super::expressions::{Context, tuple};
+use super::{Resolver, coercion, literals, naming};
+use crate::error::{Result, refuse};
+use crate::spec::{Call, Expression, Subquery};
+
+impl Resolver<'_> {
+    /// A call of an operator; nothing, if it is a call of a function.
+    pub(super) fn operator(
+        &mut self,
+        call: &Call,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Expr>> {
+        let operands: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
+        let resolved = match (call.name.as_str(), operands.as_slice()) {
+            ("and", _) => self.connected(&operands, Operator::And, context)?,
+            ("or", _) => self.connected(&operands, Operator::Or, context)?,
+            ("not", [Expression::Subquery { kind: Subquery::In(values), query, .. }])
+                if values.len() > 1 =>
+            {
+                !self.tuple_in(values, query, true, context)?
+            }
+            ("not", [operand]) => !self.connective_operand(operand, "NOT", context)?,
+            ("=", [left, right]) => self.compared(left, Operator::Eq, right, context)?,
+            ("<>", [left, right]) => self.compared(left, Operator::NotEq, right, context)?,
+            ("<", [left, right]) => self.compared(left, Operator::Lt, right, context)?,
+            ("<=", [left, right]) => self.compared(left, Operator::LtEq, right, context)?,
+            (">", [left, right]) => self.compared(left, Operator::Gt, right, context)?,
+            (">=", [left, right]) => self.compared(left, Operator::GtEq, right, context)?,
+            ("<=>", [left, right]) => {
+                self.compared(left, Operator::IsNotDistinctFrom, right, context)?
+            }
+            ("&", [left, right]) => self.compared(left, Operator::BitwiseAnd, right, context)?,
+            ("|", [left, right]) => self.compared(left, Operator::BitwiseOr, right, context)?,
+            ("^", [left, right]) => self.compared(left, Operator::BitwiseXor, right, context)?,
+            ("in", [value, list @ ..]) => self.within(value, list, context)?,
+            ("between", [value, low, high]) => {
+                let mut expr = of_one_kind(self.expression(value, context)?)?;
+                let mut low = of_one_kind(self.expression(low, context)?)?;
+                let mut high = of_one_kind(self.expression(high, context)?)?;
+                check_choices("BETWEEN", &expr)?;
+                if context.type_of(&low)? != context.type_of(&high)? {
+                    // Each bound meets the value on its own.
+                    let mut upper = expr.clone();
+                    coercion::meet(&mut [&mut expr, &mut low], &context.schema)?;
+                    coercion::meet(&mut [&mut upper, &mut high], &context.schema)?;
+                    return Ok(Some(expr.gt_eq(low).and(upper.lt_eq(high))));
+                }
+                coercion::meet(&mut [&mut expr, &mut low, &mut high], &context.schema)?;
+                Expr::Between(Between {
+                    expr: Box::new(expr),
+                    negated: false,
+                    low: Box::new(low),
+                    high: Box::new(high),
+                })
+            }
+            (name @ ("like" | "ilike"), [value, pattern]) => {
+                let value = self.text(value, context)?;
+                let pattern = self.text(pattern, context)?;
+                like(value, pattern, name == "ilike")
+            }
+            (name @ ("likeany" | "likeall" | "ilikeany" | "ilikeall"), [value, patterns @ ..]) => {
+                let by = if name.ends_with("any") { Operator::Or } else { Operator::And };
+                self.like_each(value, patterns, (by, name.starts_with('i')), context)?
+            }
+            ("-", [Expression::Literal(literal)]) if literals::negative(literal)?.is_some() => {
+                return literals::negative(literal);
+            }
+            ("-", [_]) => self.of_descriptor("negative", &operands, context)?,
+            ("+", [_]) => self.of_descriptor("positive", &operands, context)?,
+            ("||", _) => {
+                let all = concatenated(call);
+                self.of_descriptor("concat", &all, context)?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(resolved))
+    }
+
+    fn of_descriptor(
+        &mut self,
+        name: &str,
+        operands: &[&Expression],
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let Some(function) = find(name) else {
+            refuse!("{name}() is not supported yet");
+        };
+        let mut arguments = Vec::with_capacity(operands.len());
+        for operand in operands {
+            let value = self.expression(operand, context)?;
+            arguments.push(context.typed(value)?);
+        }
+        built(function, arguments, context)
+    }
+
+    /// AND or OR of all, as flat as it can be: who goes down in it does not go deep.
+    fn connected(
+        &mut self,
+        operands: &[&Expression],
+        operator: Operator,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let name = if operator == Operator::And { "AND" } else { "OR" };
+        let mut level = Vec::with_capacity(operands.len());
+        for operand in operands {
+            level.push(self.connective_operand(operand, name, context)?);
+        }
+        Ok(joined(level, operator))
+    }
+
+    fn connective_operand(
+        &mut self,
+        operand: &Expression,
+        name: &str,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let resolved = self.expression(operand, context)?;
+        let kind = context.type_of(&resolved)?;
+        if kind.is_string() {
+            return Ok(cast_to(resolved, &DataType::Boolean));
+        }
+        match as_condition(resolved, &kind) {
+            Some(condition) => Ok(condition),
+            None => refuse!(
+                "[DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE] Cannot resolve \"{}\" due to data type mismatch: {name} requires the \"BOOLEAN\" type, not \"{}\"",
+                naming::text(operand),
+                coercion::spelled(&kind)
+            ),
+        }
+    }
+
+    fn compared(
+        &mut self,
+        left: &Expression,
+        operator: Operator,
+        right: &Expression,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let mut left = of_one_kind(self.expression(left, context)?)?;
+        let mut right = of_one_kind(self.expression(right, context)?)?;
+        coercion::meet(&mut [&mut left, &mut right], &context.schema)?;
+        let kind = context.type_of(&left)?;
+        if matches!(kind, DataType::Map(..)) {
+            refuse!(
+                "[DATATYPE_MISMATCH.INVALID_ORDERING_TYPE] Cannot resolve {operator}: it does not support ordering on type \"{}\"",
+                coercion::spelled(&kind)
+            );
+        }
+        Ok(binary_expr(left, operator, right))
+    }
+
+    fn within(
+        &mut self,
+        value: &Expression,
+        list: &[&Expression],
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let has_tuples = list.iter().any(|item| matches!(item, Expression::Tuple(_)));
+        let expr = match value {
+            Expression::Tuple(items) if has_tuples => tuple(self.expressions(items, context)?),
+            value => self.expression(value, context)?,
+        };
+        let mut expr = of_one_kind(expr)?;
+        let mut values = Vec::with_capacity(list.len());
+        for item in list {
+            values.push(match item {
+                Expression::Tuple(items) => tuple(self.expressions(items, context)?),
+                other => of_one_kind(self.expression(other, context)?)?,
+            });
+        }
+        let mut all: Vec<&mut Expr> = vec![&mut expr];
+        all.extend(&mut values);
+        coercion::meet(&mut all, &context.schema)?;
+        Ok(Expr::InList(InList { expr: Box::new(expr), list: values, negated: false }))
+    }
+
+    /// A value as a text.
+    fn text(&mut self, value: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+        let resolved = self.expression(value, context)?;
+        Ok(match context.type_of(&resolved)? {
+            DataType::Utf8 => resolved,
+            DataType::Null => Expr::Literal(ScalarValue::Utf8(None), None),
+            _ => cast_to(resolved, &DataType::Utf8),
+        })
+    }
+
+    fn like_each(
+        &mut self,
+        value: &Expression,
+        patterns: &[&Expression],
+        (operator, ignores_case): (Operator, bool),
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let value = self.text(value, context)?;
+        let mut each = Vec::with_capacity(patterns.len());
+        for pattern in patterns {
+            each.push(like(value.clone(), self.text(pattern, context)?, ignores_case));
+        }
+        Ok(joined(each, operator))
+    }
+}
+
+fn like(value: Expr, pattern: Expr, ignores_case: bool) -> Expr {
+    Expr::Like(Like::new(false, Box::new(value), Box::new(pattern), None, ignores_case))
+}
+
+/// Conditions within one another that DataFusion writes out, each reading what is in it twice.
+const CHOICES_MAX: usize = 12;
+
+/// Refuses a BETWEEN or a CASE of conditions that has many others in it.
+pub(super) fn check_choices(name: &str, value: &Expr) -> Result<()> {
+    let mut count = 0;
+    value.apply(|e| {
+        count += usize::from(matches!(e, Expr::Between(_) | Expr::Case(_)));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match count > CHOICES_MAX {
+        false => Ok(()),
+        true => refuse!(
+            "{name} has {count} BETWEENs and CASEs within it, and may have {CHOICES_MAX}; compute them in columns of a step before"
+        ),
+    }
+}
+
+/// The operands of `a || b || c`: several are one call, which knows how long the result will be.
+fn concatenated(call: &Call) -> Vec<&Expression> {
+    let mut operands = Vec::new();
+    let mut rest = call;
+    loop {
+        let mut own: Vec<&Expression> = rest.arguments.iter().map(|a| &a.value).collect();
+        own.reverse();
+        match own.pop() {
+            Some(Expression::Call(left)) if left.name == "||" => {
+                operands.extend(own);
+                rest = left.as_ref();
+            }
+            Some(first) => {
+                operands.extend(own);
+                operands.push(first);
+                break;
+            }
+            None => break,
+        }
+    }
+    operands.reverse();
+    operands
+}
+
+/// All of them by one operator, in their order.
+pub(super) fn joined(operands: Vec<Expr>, operator: Operator) -> Expr {
+    let mut level = operands;
+    while level.len() > 1 {
+        let mut pairs = Vec::with_capacity(level.len().div_ceil(2));
+        let mut operands = level.into_iter();
+        while let Some(left) = operands.next() {
+            pairs.push(match operands.next() {
+                Some(right) => binary_expr(left, operator, right),
+                None => left,
+            });
+        }
+        level = pairs;
+    }
+    // Of nothing, what changes no other condition.
+    let neutral = ScalarValue::Boolean(Some(operator == Operator::And));
+    level.pop().unwrap_or(Expr::Literal(neutral, None))
+}
+
+/// A value as a condition; nothing, if its type is none of a condition.
+pub(super) fn as_condition(value: Expr, kind: &DataType) -> Option<Expr> {
+    match kind {
+        DataType::Boolean => Some(value),
+        DataType::Null => Some(match value {
+            Expr::Literal(..) => Expr::Literal(ScalarValue::Boolean(None), None),
+            other => cast_to(other, &DataType::Boolean),
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,557 @@
+//! A SELECT: its items, and what groups, filters and orders by them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Column;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
+};
+use tidemill_functions::Generated;
+
+use super::expressions::{Aliases, Context};
+use super::grouping::Groups;
+use super::items::{
+    Item, Names, as_columns, item_column, item_of, item_place, items_in, level_of, with_item,
+    written_out,
+};
+use super::scope::{Scope, Visible};
+use super::{Resolved, Resolver, coercion, generators, naming, windows};
+use crate::catalog::CatalogKind;
+use crate::error::{Result, refuse};
+use crate::generate::Generate;
+use crate::spec::{Expression, Literal, Relation, SortOrder};
+
+/// Columns of one SELECT, with those that its stars stand for.
+const COLUMNS_MAX: usize = 10_000;
+/// Fields that the type of a column has, with those within them.
+const FIELDS_MAX: usize = 10_000;
+
+/// A SELECT that is not planned yet.
+pub(super) struct Select {
+    pub(super) input: LogicalPlan,
+    pub(super) scope: Scope,
+    pub(super) items: Vec<Item>,
+    pub(super) groups: Option<Groups>,
+    /// HAVING, of groups.
+    having: Option<Expr>,
+    /// HAVING that reads items: the place of the hidden item that it is.
+    filter: Option<usize>,
+    is_distinct: bool,
+    generator: Option<Generated>,
+    order: Vec<SortExpr>,
+    /// Items that are there to filter and to order by, after those that are shown.
+    hidden: Vec<Item>,
+}
+
+impl Select {
+    pub(super) fn over(input: Resolved) -> Select {
+        Select {
+            input: input.plan,
+            scope: input.scope,
+            items: Vec::new(),
+            groups: None,
+            having: None,
+            filter: None,
+            is_distinct: false,
+            generator: None,
+            order: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// `SELECT *`.
+    pub(super) fn take_all(&mut self) {
+        let items: Vec<Item> = self.scope.shown().map(item_of).collect();
+        self.items.extend(items);
+    }
+
+    /// Refuses maps, which are not compared.
+    fn check_distinct(&self) -> Result<()> {
+        let mut schema = Arc::clone(self.input.schema());
+        if let Some(generated) = &self.generator {
+            schema = generators::seen(&schema, generated)?;
+        }
+        for (place, item) in self.items.iter().enumerate() {
+            schema = with_item(&schema, &self.items, place)?;
+            let kind = Expr::Column(item_column(place)).get_type(&schema)?;
+            if tidemill_functions::contains_map(&kind) {
+                refuse!(
+                    "[UNSUPPORTED_FEATURE.SET_OPERATION_ON_MAP_TYPE] The feature is not supported: Cannot have MAP type columns in DISTINCT, but the type of column `{}` is \"{}\".",
+                    item.name,
+                    coercion::spelled(&kind)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ordered(&self) -> bool {
+        !self.order.is_empty()
+    }
+}
+
+impl Resolver<'_> {
+    /// Collects a SELECT with what is around it.
+    pub(super) fn select(&mut self, relation: &Relation) -> Result<Select> {
+        match relation {
+            Relation::Project { input, items } => {
+                let input = self.relation(input)?;
+                let mut select = Select::over(input);
+                self.items(&mut select, items)?;
+                Ok(select)
+            }
+            Relation::Aggregate { input, grouping, items } => {
+                let input = self.relation(input)?;
+                let mut select = Select::over(input);
+                self.grouped(&mut select, grouping, items)?;
+                Ok(select)
+            }
+            Relation::Having { input, condition } => {
+                let mut select = self.select(input)?;
+                self.having(&mut select, condition)?;
+                Ok(select)
+            }
+            Relation::Distinct(input) => {
+                let mut select = self
+                    .select_of_its_own(input, |select| select.is_ordered() || select.is_distinct)?;
+                select.is_distinct = true;
+                select.check_distinct()?;
+                Ok(select)
+            }
+            Relation::Sort { input, order } => {
+                let mut select = self
+                    .select_of_its_own(input, |select| select.is_ordered() || select.is_distinct)?;
+                self.order_by(&mut select, order)?;
+                Ok(select)
+            }
+            other => {
+                let resolved = self.relation(other)?;
+                let mut select = Select::over(resolved);
+                select.take_all();
+                Ok(select)
+            }
+        }
+    }
+
+    /// The SELECT itself, or one of all its columns where it has something already that it would
+    /// have once more.
+    fn select_of_its_own(
+        &mut self,
+        relation: &Relation,
+        has_it: impl Fn(&Select) -> bool,
+    ) -> Result<Select> {
+        let select = self.select(relation)?;
+        if !has_it(&select) {
+            return Ok(select);
+        }
+        let planned = self.planned(select)?;
+        let mut select = Select::over(planned);
+        select.take_all();
+        Ok(select)
+    }
+
+    /// Resolves the items; each sees the names of those before it.
+    pub(super) fn items(&mut self, select: &mut Select, items: &[Expression]) -> Result<()> {
+        let scope = select.scope.clone();
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "SELECT");
+        // Without a GROUP BY, aggregates make one group of all rows.
+        context.allows_aggregates = true;
+        context.allows_windows = true;
+        context.sets = select.groups.as_ref().map(Groups::sets).transpose()?.flatten();
+        for item in items {
+            context.aliases = Aliases::After(std::mem::take(&mut select.items));
+            let resolved = self.item(item, select.generator.is_some(), &mut context);
+            select.items = context.aliases.take();
+            match resolved? {
+                Resolution::Items(resolved) => select.items.extend(resolved),
+                Resolution::Generator(generated, resolved) => {
+                    context.schema = generators::seen(&context.schema, &generated)?;
+                    select.items.extend(resolved);
+                    select.generator = Some(generated);
+                }
+            }
+        }
+        let generated = select.generator.iter().map(|generated| &generated.values);
+        let mut values = select.items.iter().map(|item| &item.value).chain(generated);
+        let has_aggregates = values.any(holds_aggregate);
+        if select.items.len() > COLUMNS_MAX {
+            refuse!(
+                "a SELECT comes to {} columns, with those that its stars stand for, and may have {COLUMNS_MAX}; name those that are needed",
+                select.items.len()
+            );
+        }
+        if select.groups.is_none() && has_aggregates {
+            select.groups = Some(Groups::default());
+        }
+        Ok(())
+    }
+
+    fn item(
+        &mut self,
+        item: &Expression,
+        has_generator: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Resolution> {
+        let (value, names) = match item {
+            Expression::Star { qualifier, except, at } => {
+                let columns = self.star(qualifier, except, context);
+                let columns = columns.map_err(|error| error.or_at(*at))?;
+                return Ok(Resolution::Items(columns.iter().map(item_of).collect()));
+            }
+            Expression::Alias { value, names } => (value.as_ref(), names.as_slice()),
+            other => (other, [].as_slice()),
+        };
+        if let Some(generated) = self.generator(value, context)? {
+            if has_generator {
+                refuse!(
+                    "[UNSUPPORTED_GENERATOR.MULTI_GENERATOR] a SELECT has several generators, and may have one; use LATERAL VIEW, or a step for each"
+                );
+            }
+            let names = match names {
+                [] => generated.fields().iter().map(|field| field.name().clone()).collect(),
+                names => names.to_vec(),
+            };
+            generators::check_names(&generated, &names)?;
+            let columns = generators::columns(&generated).into_iter().zip(names);
+            let items = columns.map(|(value, name)| Item {
+                name,
+                is_named: true,
+                value,
+                relation: None,
+                level: 0,
+            });
+            let items = items.collect();
+            return Ok(Resolution::Generator(generated, items));
+        }
+        let name = match names {
+            [] => None,
+            [name] => Some(name.clone()),
+            several => refuse!(
+                "[MULTI_ALIAS_WITHOUT_GENERATOR] Multi part aliasing ({}) is not supported with {} as it is not a generator function",
+                several.join(", "),
+                naming::text(value)
+            ),
+        };
+        // An interval that nothing is added to.
+        let resolved = tidemill_functions::of_one_kind(self.expression(value, context)?)?;
+        let mut left = FIELDS_MAX;
+        if !has_fields_left(&context.type_of(&resolved)?, &mut left) {
+            refuse!(
+                "the type of {} has more than {FIELDS_MAX} fields, with those within them",
+                naming::text(value)
+            );
+        }
+        let level = level_of(&resolved, context.aliases.items());
+        let is_named = name.is_some();
+        let relation = match value {
+            Expression::Attribute { .. } if !is_named => context.scope.relation_of(&resolved),
+            _ => None,
+        };
+        let name =
+            name.unwrap_or_else(|| naming::column(value, context.scope, context.aliases.items()));
+        Ok(Resolution::Items(vec![Item { name, is_named, value: resolved, relation, level }]))
+    }
+
+    fn having(&mut self, select: &mut Select, condition: &Expression) -> Result<()> {
+        let scope = select.scope.clone();
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "HAVING");
+        context.allows_aggregates = true;
+        context.window = select.groups.as_ref().and_then(Groups::window);
+        context.sets = select.groups.as_ref().map(Groups::sets).transpose()?.flatten();
+        context.aliases = Aliases::Before(std::mem::take(&mut select.items));
+        let condition = self.condition(condition, &mut context);
+        select.items = context.aliases.take();
+        let condition = condition?;
+        let read = items_in(&condition);
+        let items = || read.iter().filter_map(|place| select.items.get(*place));
+        if items().any(|item| holds_window(&item.value)) {
+            refuse!(
+                "[UNSUPPORTED_EXPR_FOR_OPERATOR] HAVING reads a function over a window of rows, which is computed after it; filter in the next SELECT"
+            );
+        }
+        let over_windows = select.items.iter().any(|item| holds_window(&item.value));
+        if over_windows && items().any(|item| item.level > 0) {
+            refuse!(
+                "[UNSUPPORTED_FEATURE.LATERAL_COLUMN_ALIAS_IN_AGGREGATE_WITH_WINDOW_AND_HAVING] The feature is not supported: Referencing a lateral column alias in the aggregate query with window expressions and with having clause. Please rewrite the aggregate query by removing the having clause or removing lateral alias reference in the SELECT list."
+            );
+        }
+        if items().any(|item| item.level > 0 || self.varies(&item.value)) {
+            // It reads what an item gives, and not what the item is made of once more.
+            select.filter = Some(select.hide(condition));
+            return Ok(());
+        }
+        select.having = Some(written_out(condition, &select.items, "HAVING")?);
+        Ok(())
+    }
+
+    fn order_by(&mut self, select: &mut Select, order: &[SortOrder]) -> Result<()> {
+        if order.is_empty() {
+            let all = (0..select.items.len()).map(item_column).map(Expr::Column);
+            select.order = all.map(|item| Sort::new(item, true, true)).collect();
+            return Ok(());
+        }
+        let scope = select.scope.clone();
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "ORDER BY");
+        context.allows_aggregates = select.groups.is_some();
+        context.window = select.groups.as_ref().and_then(Groups::window);
+        context.sets = select.groups.as_ref().map(Groups::sets).transpose()?.flatten();
+        if let Some(generated) = &select.generator {
+            context.schema = generators::seen(&context.schema, generated)?;
+        }
+        for by in order {
+            let value = match by_place(&by.value, select.items.len(), "ORDER BY")? {
+                Some(place) => {
+                    context.schema = with_item(&context.schema, &select.items, place)?;
+                    Expr::Column(item_column(place))
+                }
+                None => {
+                    context.aliases = Aliases::Before(std::mem::take(&mut select.items));
+                    let value = self.expression(&by.value, &mut context);
+                    select.items = context.aliases.take();
+                    value?
+                }
+            };
+            let kind = context.type_of(&value)?;
+            if tidemill_functions::contains_map(&kind) {
+                refuse!(
+                    "[DATATYPE_MISMATCH.INVALID_ORDERING_TYPE] Cannot resolve ORDER BY {}: it does not support ordering on type \"{}\"",
+                    naming::text(&by.value),
+                    coercion::spelled(&kind)
+                );
+            }
+            let value = select.ordered_by(value)?;
+            let nulls_first = by.nulls_first.unwrap_or(!by.is_descending);
+            select.order.push(Sort::new(value, !by.is_descending, nulls_first));
+        }
+        Ok(())
+    }
+
+    /// The plan of a SELECT.
+    pub(super) fn planned(&mut self, select: Select) -> Result<Resolved> {
+        let Select {
+            input,
+            items,
+            groups,
+            having,
+            filter,
+            is_distinct,
+            generator,
+            order,
+            hidden,
+            ..
+        } = select;
+        let shown = items.len();
+        let mut all: Vec<Item> = items;
+        all.extend(hidden);
+        let (mut having, mut generator) = (having, generator);
+        let mut plan = input;
+        if let Some(groups) = groups {
+            let mut values: Vec<&mut Expr> = all.iter_mut().map(|item| &mut item.value).collect();
+            values.extend(having.as_mut());
+            values.extend(generator.as_mut().map(|generated| &mut generated.values));
+            plan = groups.planned(plan, &mut values)?;
+        }
+        if let Some(condition) = having {
+            plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        }
+        if let Some(Generated { values, is_outer, has_position, .. }) = generator {
+            plan = Generate::over(plan, values, is_outer, has_position)?;
+        }
+        plan = windows::planned(plan, all.iter_mut().map(|item| &mut item.value))?;
+        let (plan, columns) = self.projected(plan, &all)?;
+        let resolved = |plan, columns: &[Column]| {
+            let visible = all.iter().zip(columns).take(shown).map(|(item, column)| Visible {
+                relation: item.relation.clone(),
+                name: item.name.clone(),
+                value: Expr::Column(column.clone()),
+                is_hidden: false,
+            });
+            Resolved { plan, scope: Scope { columns: visible.collect() } }
+        };
+        let mut builder = LogicalPlanBuilder::from(plan);
+        if let Some(place) = filter {
+            builder = builder.filter(Expr::Column(columns[place].clone()))?;
+            if order.is_empty() {
+                let shown = columns.iter().take(shown).cloned().map(Expr::Column);
+                builder = builder.project(shown)?;
+            }
+        }
+        if is_distinct {
+            builder = builder.distinct()?;
+        }
+        if order.is_empty() {
+            return Ok(resolved(builder.build()?, &columns));
+        }
+        let order = order.into_iter().map(|by| {
+            let expr = as_columns(by.expr, &columns)?;
+            Ok(Sort { expr, ..by })
+        });
+        let order: Vec<SortExpr> = order.collect::<Result<_>>()?;
+        builder = builder.sort(order)?;
+        if all.len() > shown {
+            builder = builder.project(columns.iter().take(shown).cloned().map(Expr::Column))?;
+        }
+        Ok(resolved(builder.build()?, &columns))
+    }
+
+    /// Projects the items; those that read others, above them.
+    fn projected(
+        &mut self,
+        plan: LogicalPlan,
+        items: &[Item],
+    ) -> Result<(LogicalPlan, Vec<Column>)> {
+        let deepest = items.iter().map(|item| item.level).max().unwrap_or(0);
+        let mut plan = plan;
+        // Where each item is, in the projections that have it.
+        let mut places: Vec<Column> = Vec::new();
+        let own = match deepest {
+            0 => None,
+            _ => Some(self.qualifier()),
+        };
+        for level in 0..deepest {
+            let mut expressions: Vec<Expr> = Vec::new();
+            let mut columns: Vec<&Column> = Vec::new();
+            for item in items.iter().filter(|item| item.level > level) {
+                let read = item.value.column_refs();
+                columns.extend(read.into_iter().filter(|column| item_place(column).is_none()));
+            }
+            columns.sort_unstable();
+            columns.dedup();
+            expressions.extend(columns.into_iter().cloned().map(Expr::Column));
+            for (place, item) in items.iter().enumerate().filter(|(_, item)| item.level <= level) {
+                let name = place.to_string();
+                expressions.push(match item.level == level {
+                    true => {
+                        as_columns(item.value.clone(), &places)?.alias_qualified(own.clone(), name)
+                    }
+                    false => Expr::Column(Column::new(own.clone(), name)),
+                });
+            }
+            plan = projection(plan, expressions)?;
+            places =
+                (0..items.len()).map(|place| Column::new(own.clone(), place.to_string())).collect();
+        }
+        let mut names = Names::default();
+        let mut expressions = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            let value = match item.level == deepest {
+                true => as_columns(item.value.clone(), &places)?,
+                false => Expr::Column(places[place].clone()),
+            };
+            expressions.push(names.named(value, &item.name));
+        }
+        let plan = projection(plan, expressions)?;
+        let columns = plan.schema().columns();
+        Ok((plan, columns))
+    }
+
+    /// Whether an expression calls a plugin's function that may give another value each time. What
+    /// an aggregate reads is computed once, however often the aggregate is written.
+    fn varies(&self, value: &Expr) -> bool {
+        let mut varies = false;
+        // The closure never fails.
+        let _ = value.apply(|e| {
+            Ok(match e {
+                Expr::AggregateFunction(_) => TreeNodeRecursion::Jump,
+                Expr::ScalarFunction(call) => {
+                    let known = self.catalog.function(call.func.name());
+                    let kind = known.map(|known| known.kind);
+                    varies |= kind == Some(CatalogKind::Plugin { varies: true });
+                    TreeNodeRecursion::Continue
+                }
+                _ => TreeNodeRecursion::Continue,
+            })
+        });
+        varies
+    }
+}
+
+enum Resolution {
+    Items(Vec<Item>),
+    Generator(Generated, Vec<Item>),
+}
+
+fn projection(plan: LogicalPlan, expressions: Vec<Expr>) -> Result<LogicalPlan> {
+    Ok(LogicalPlan::Projection(Projection::try_new(expressions, Arc::new(plan))?))
+}
+
+/// The place of an item that a number says, from 0.
+///
+/// # Errors
+/// There is no such item.
+pub(super) fn by_place(
+    by: &Expression,
+    count: usize,
+    clause: &'static str,
+) -> Result<Option<usize>> {
+    let Expression::Literal(Literal::Number(digits)) = by else { return Ok(None) };
+    let Ok(number) = digits.parse::<usize>() else { return Ok(None) };
+    match number.checked_sub(1).filter(|place| *place < count) {
+        Some(place) => Ok(Some(place)),
+        None => refuse!(
+            "[{}_POS_OUT_OF_RANGE] {clause} position {number} is not in the select list (valid range is [1, {count}])",
+            clause.replace(' ', "_")
+        ),
+    }
+}
+
+impl Select {
+    /// What the rows are ordered by: a column of the result, or an item more.
+    fn ordered_by(&mut self, value: Expr) -> Result<Expr> {
+        let reads: Vec<usize> = items_in(&value);
+        if let Expr::Column(column) = &value
+            && item_place(column).is_some()
+        {
+            return Ok(value);
+        }
+        if let Some(place) = self.items.iter().position(|item| item.value == value) {
+            return Ok(Expr::Column(item_column(place)));
+        }
+        let reads_rows = holds_aggregate(&value) || holds_window(&value);
+        let of_items_alone = value.column_refs().len() == reads.len() && !reads_rows;
+        if of_items_alone && !reads.is_empty() {
+            return Ok(value);
+        }
+        let place = self.hide(value);
+        Ok(Expr::Column(item_column(place)))
+    }
+
+    /// Takes an item that is not shown, and gives its place.
+    fn hide(&mut self, value: Expr) -> usize {
+        let level = level_of(&value, &self.items);
+        let place = self.items.len() + self.hidden.len();
+        self.hidden.push(Item {
+            name: format!("#hidden{place}"),
+            is_named: false,
+            value,
+            relation: None,
+            level,
+        });
+        place
+    }
+}
+
+/// Whether a type has no more fields than are left.
+fn has_fields_left(kind: &DataType, left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    let mut within = |field: &FieldRef| has_fields_left(field.data_type(), left);
+    let fits = match kind {
+        DataType::Struct(fields) => fields.iter().all(within),
+        DataType::List(field) | DataType::Map(field, _) => within(field),
+        _ => true,
+    };
+    fits && *left > 0
+}
+
+fn holds_aggregate(value: &Expr) -> bool {
+    // The closure never fails.
+    value.exists(|e| Ok(matches!(e, Expr::AggregateFunction(_)))).unwrap_or(true)
+}
+
+fn holds_window(value: &Expr) -> bool {
+    // The closure never fails.
+    value.exists(|e| Ok(matches!(e, Expr::WindowFunction(_)))).unwrap_or(true)
+}

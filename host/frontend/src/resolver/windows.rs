@@ -1,0 +1,220 @@
+//! Functions over windows of rows: `sum(v) OVER (PARTITION BY k ORDER BY t)`.
+
+use arrow::datatypes::DataType;
+use datafusion::common::Column;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{NullTreatment, Sort, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::utils::find_window_exprs;
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition,
+};
+use tidemill_functions::{Shape, cast_to, find};
+
+use super::aggregates::Folded;
+use super::calls::in_order;
+use super::expressions::Context;
+use super::{Resolver, literals};
+use crate::error::{Result, refuse};
+use crate::spec::{Call, Frame, FrameBound, FrameUnits, WindowSpec};
+
+impl Resolver<'_> {
+    pub(super) fn over(
+        &mut self,
+        call: &Call,
+        window: &WindowSpec,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        if !context.allows_windows || context.inside_aggregate.is_some() {
+            refuse!(
+                "[UNSUPPORTED_EXPR_FOR_OPERATOR] {}() OVER (…) stands in {}; use it in a SELECT, and its column in the next",
+                call.name,
+                context.clause
+            );
+        }
+        if call.is_distinct {
+            refuse!(
+                "[DISTINCT_WINDOW_FUNCTION_UNSUPPORTED] Distinct window functions are not supported: {}(DISTINCT …) OVER (…)",
+                call.name
+            );
+        }
+        let before = std::mem::replace(&mut context.is_in_window, true);
+        let over = self.over_inside(call, window, context);
+        context.is_in_window = before;
+        over
+    }
+
+    fn over_inside(
+        &mut self,
+        call: &Call,
+        window: &WindowSpec,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let Some(function) = find(&call.name) else {
+            refuse!(
+                "[UNSUPPORTED_EXPR_FOR_WINDOW] {}() is no function of windows of rows",
+                call.name
+            );
+        };
+        let (fun, args, filter, nulls) = match function.shape {
+            Shape::Window(make) => {
+                if call.is_distinct || call.filter.is_some() || !call.within_group.is_empty() {
+                    refuse!(
+                        "[INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX] The function `{}` does not support DISTINCT, FILTER and WITHIN GROUP: it is no aggregate",
+                        call.name
+                    );
+                }
+                if window.order.is_empty() && function.name != "nth_value" {
+                    refuse!(
+                        "[WINDOW_FUNCTION_FRAME_NOT_ORDERED] Window function {0} requires the window to be ordered. You need to add an ORDER BY clause. For example: {0}() OVER (PARTITION BY … ORDER BY …)",
+                        function.name
+                    );
+                }
+                let mut arguments = Vec::new();
+                for value in &in_order(call, function)? {
+                    arguments.push(self.expression(value, context)?);
+                }
+                let ignores = call.ignores_nulls.map(|ignores| match ignores {
+                    true => NullTreatment::IgnoreNulls,
+                    false => NullTreatment::RespectNulls,
+                });
+                (WindowFunctionDefinition::WindowUDF(make()), arguments, None, ignores)
+            }
+            _ if function.is_aggregate() => {
+                let Folded { function, arguments, filter, nulls } =
+                    self.folded(call, function, context, false)?;
+                (WindowFunctionDefinition::AggregateUDF(function), arguments, filter, nulls)
+            }
+            _ => refuse!(
+                "[UNSUPPORTED_EXPR_FOR_WINDOW] {}() is no function of windows of rows",
+                call.name
+            ),
+        };
+        let partition_by = self.expressions(&window.partition, context)?;
+        let mut order_by = Vec::with_capacity(window.order.len());
+        for by in &window.order {
+            let value = self.expression(&by.value, context)?;
+            let nulls_first = by.nulls_first.unwrap_or(!by.is_descending);
+            order_by.push(Sort::new(value, !by.is_descending, nulls_first));
+        }
+        let window_frame = match &window.frame {
+            Some(frame) => self.frame(frame, context)?,
+            None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
+        };
+        self.check_range(&window_frame, &order_by, context)?;
+        window_frame.regularize_order_bys(&mut order_by)?;
+        let params = WindowFunctionParams {
+            args,
+            partition_by,
+            order_by,
+            window_frame,
+            filter: filter.map(Box::new),
+            null_treatment: nulls,
+            distinct: call.is_distinct,
+        };
+        let over = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+        // Spark's ranks are signed.
+        Ok(match context.type_of(&over)? {
+            DataType::UInt64 => cast_to(over, &DataType::Int32),
+            _ => over,
+        })
+    }
+
+    /// A distance from a row's value needs one value that has distances.
+    fn check_range(
+        &self,
+        frame: &WindowFrame,
+        order: &[Sort],
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let is_far = |bound: &WindowFrameBound| match bound {
+            WindowFrameBound::CurrentRow => false,
+            WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) => !by.is_null(),
+        };
+        let is_range = frame.units == WindowFrameUnits::Range;
+        if !is_range || !(is_far(&frame.start_bound) || is_far(&frame.end_bound)) {
+            return Ok(());
+        }
+        let [by] = order else {
+            refuse!(
+                "[DATATYPE_MISMATCH.RANGE_FRAME_MULTI_ORDER] A range window frame with value boundaries is ordered by one expression, and not by {}",
+                order.len()
+            );
+        };
+        let kind = context.type_of(&by.expr)?;
+        if kind.is_numeric() || kind.is_temporal() || kind.is_null() {
+            return Ok(());
+        }
+        refuse!(
+            "[DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_UNACCEPTED_TYPE] The data type of the window's ORDER BY, \"{}\", has no distances for a frame of RANGE",
+            super::coercion::spelled(&kind)
+        );
+    }
+
+    fn frame(&mut self, frame: &Frame, context: &mut Context<'_>) -> Result<WindowFrame> {
+        let units = match frame.units {
+            FrameUnits::Rows => WindowFrameUnits::Rows,
+            FrameUnits::Range => WindowFrameUnits::Range,
+        };
+        let start = match &frame.start {
+            FrameBound::Unbounded => WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+            bound => self.bound(bound, context)?,
+        };
+        let end = match &frame.end {
+            FrameBound::Unbounded => WindowFrameBound::Following(ScalarValue::UInt64(None)),
+            bound => self.bound(bound, context)?,
+        };
+        Ok(WindowFrame::new_bounds(units, start, end))
+    }
+
+    fn bound(&mut self, bound: &FrameBound, context: &mut Context<'_>) -> Result<WindowFrameBound> {
+        let (value, is_following) = match bound {
+            FrameBound::CurrentRow | FrameBound::Unbounded => {
+                return Ok(WindowFrameBound::CurrentRow);
+            }
+            FrameBound::Preceding(value) => (value, false),
+            FrameBound::Following(value) => (value, true),
+        };
+        let resolved = self.expression(value, context)?;
+        let Some(value) = literals::constant(&resolved)? else {
+            refuse!(
+                "[DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_WITHOUT_FOLDABLE] a bound of a window of rows has to be the same for all rows"
+            );
+        };
+        // As a text it becomes whatever the order has.
+        let value = match value {
+            ScalarValue::IntervalMonthDayNano(_) => value,
+            number => ScalarValue::Utf8(Some(number.to_string())),
+        };
+        Ok(match is_following {
+            true => WindowFrameBound::Following(value),
+            false => WindowFrameBound::Preceding(value),
+        })
+    }
+}
+
+/// A plan that has what values read of windows of rows; the values read its columns then.
+pub(super) fn planned<'v>(
+    plan: LogicalPlan,
+    values: impl Iterator<Item = &'v mut Expr>,
+) -> Result<LogicalPlan> {
+    let values: Vec<&mut Expr> = values.collect();
+    let windows = find_window_exprs(values.iter().map(|value| &**value));
+    if windows.is_empty() {
+        return Ok(plan);
+    }
+    let plan = LogicalPlanBuilder::window_plan(plan, windows)?;
+    for value in values {
+        let before = std::mem::replace(value, Expr::Literal(ScalarValue::Null, None));
+        let read = before.transform_down(|e| match &e {
+            Expr::WindowFunction(_) => {
+                let column = Column::new_unqualified(e.schema_name().to_string());
+                Ok(Transformed::new(Expr::Column(column), true, TreeNodeRecursion::Jump))
+            }
+            _ => Ok(Transformed::no(e)),
+        })?;
+        *value = read.data;
+    }
+    Ok(plan)
+}

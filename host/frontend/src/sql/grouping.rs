@@ -1,0 +1,81 @@
+//! GROUP BY.
+
+use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, GroupByWithModifier};
+
+use super::Conversion;
+use crate::Result;
+use crate::error::refuse;
+use crate::spec::{Expression, Grouping};
+
+impl Conversion {
+    /// What a SELECT is grouped by; nothing, if it says nothing of it.
+    pub(super) fn grouping(&mut self, group_by: GroupByExpr) -> Result<Option<Grouping>> {
+        let (groups, modifiers) = match group_by {
+            GroupByExpr::All(modifiers) if modifiers.is_empty() => return Ok(Some(Grouping::All)),
+            GroupByExpr::All(_) => refuse!("GROUP BY ALL takes nothing after it"),
+            GroupByExpr::Expressions(groups, modifiers) => (groups, modifiers),
+        };
+        let mut modifiers = modifiers.into_iter();
+        // `GROUP BY a, b WITH ROLLUP` is `GROUP BY ROLLUP (a, b)`, and GROUPING SETS after the list
+        // are some of its expressions.
+        match (modifiers.next(), modifiers.next()) {
+            (None, _) if groups.is_empty() => Ok(None),
+            (None, _) => self.parts_of(groups).map(Some),
+            (Some(GroupByWithModifier::Rollup), None) => {
+                Ok(Some(Grouping::Rollup(self.each(groups)?)))
+            }
+            (Some(GroupByWithModifier::Cube), None) => Ok(Some(Grouping::Cube(self.each(groups)?))),
+            (Some(GroupByWithModifier::GroupingSets(Expr::GroupingSets(sets))), None) => {
+                Ok(Some(Grouping::Sets(self.sets(sets)?)))
+            }
+            (Some(GroupByWithModifier::Totals), _) => refuse!("WITH TOTALS is not supported"),
+            _ => refuse!("GROUP BY takes one of WITH ROLLUP, WITH CUBE and GROUPING SETS"),
+        }
+    }
+
+    fn parts_of(&mut self, groups: Vec<Expr>) -> Result<Grouping> {
+        let mut parts: Vec<Grouping> = Vec::new();
+        for group in groups {
+            let part = match group {
+                Expr::Rollup(sets) => Grouping::Rollup(self.sets(sets)?),
+                Expr::Cube(sets) => Grouping::Cube(self.sets(sets)?),
+                Expr::GroupingSets(sets) => Grouping::Sets(self.sets(sets)?),
+                Expr::Tuple(none) if none.is_empty() => Grouping::By(Vec::new()),
+                plain => {
+                    let plain = self.expression(plain)?;
+                    match parts.last_mut() {
+                        Some(Grouping::By(list)) => {
+                            list.push(plain);
+                            continue;
+                        }
+                        _ => Grouping::By(vec![plain]),
+                    }
+                }
+            };
+            parts.push(part);
+        }
+        Ok(match parts.pop() {
+            Some(part) if parts.is_empty() => part,
+            Some(last) => {
+                parts.push(last);
+                Grouping::Several(parts)
+            }
+            None => Grouping::By(Vec::new()),
+        })
+    }
+
+    fn sets(&mut self, sets: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expression>>> {
+        sets.into_iter().map(|set| self.expressions(set)).collect()
+    }
+
+    /// A set of each, or of those in parentheses.
+    fn each(&mut self, groups: Vec<Expr>) -> Result<Vec<Vec<Expression>>> {
+        groups
+            .into_iter()
+            .map(|group| match group {
+                Expr::Tuple(set) => self.expressions(set),
+                one => Ok(vec![self.expression(one)?]),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! Intervals that are written out, as values of Spark's two kinds: day-time intervals are a number of
+//! microseconds, year-month intervals a number of months. Between dates and times they stay as they
+//! are written.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{Expr, Operator, binary_expr};
+use tidemill_types::format_type;
+
+use super::cast::cast_to;
+use crate::timestamp_type;
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// An interval that can be compared, and calculated with; other values as they are.
+///
+/// # Errors
+/// It is one of months and of days: nobody knows how many days a month has.
+pub fn of_one_kind(value: Expr) -> Result<Expr> {
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = &value else {
+        return Ok(value);
+    };
+    let days = i64::from(interval.days).checked_mul(DAY_MICROS);
+    let micros = days.and_then(|days| days.checked_add(interval.nanoseconds / 1_000));
+    let kind = match (interval.months, micros) {
+        (0, Some(micros)) => ScalarValue::DurationMicrosecond(Some(micros)),
+        (months, Some(0)) => ScalarValue::IntervalYearMonth(Some(months)),
+        _ => {
+            return plan_err!(
+                "[INVALID_INTERVAL_FORMAT] an interval of months and of days is neither larger nor smaller than another one; write one of days, or one of months"
+            );
+        }
+    };
+    Ok(Expr::Literal(kind, None))
+}
+
+fn is_interval(kind: &DataType) -> bool {
+    matches!(kind, DataType::Interval(_) | DataType::Duration(_))
+}
+
+/// A sum or difference of dates, times and intervals; none where DataFusion's is Spark's.
+///
+/// # Errors
+/// There is none of these two.
+pub(crate) fn calculated(
+    operator: Operator,
+    (left, of_left): (Expr, &DataType),
+    (right, of_right): (Expr, &DataType),
+) -> Result<Option<Expr>> {
+    let at = |date: Expr| cast_to(date, &timestamp_type());
+    let (other, is_first) = match (of_left, of_right) {
+        (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
+            return Ok(Some(binary_expr(at(left), operator, at(right))));
+        }
+        (one, other) if is_interval(one) && is_interval(other) => {
+            let (left, right) = (of_one_kind(left)?, of_one_kind(right)?);
+            return of_same_kind(operator, left, right).map(Some);
+        }
+        (DataType::Date32, other) => (other, true),
+        (other, DataType::Date32) => (other, false),
+        _ => return Ok(None),
+    };
+    let interval = if is_first { &right } else { &left };
+    let has_time = match interval {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
+            interval.nanoseconds != 0
+        }
+        _ => matches!(other, DataType::Duration(_) | DataType::Timestamp(..)),
+    };
+    Ok(match (has_time, is_first) {
+        (false, _) => None,
+        (true, true) => Some(binary_expr(at(left), operator, right)),
+        (true, false) => Some(binary_expr(left, operator, at(right))),
+    })
+}
+
+fn of_same_kind(operator: Operator, left: Expr, right: Expr) -> Result<Expr> {
+    let kind = |value: &Expr| match value {
+        Expr::Literal(value, _) => Some(value.data_type()),
+        _ => None,
+    };
+    if let (Some(left), Some(right)) = (kind(&left), kind(&right))
+        && left != right
+    {
+        let spelled = |kind: &DataType| format_type(kind).to_uppercase();
+        return plan_err!(
+            "[DATATYPE_MISMATCH.BINARY_OP_DIFF_TYPES] Cannot resolve \"{operator}\" due to data type mismatch: the left and right operands of the binary operator have incompatible types (\"{}\" and \"{}\")",
+            spelled(&left),
+            spelled(&right)
+        );
+    }
+    Ok(binary_expr(left, operator, right))
+}

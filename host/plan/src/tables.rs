@@ -1,0 +1,169 @@
+//! The tables and functions that the steps of a streaming query can name, and the nodes that their
+//! relations become.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Extension, LogicalPlan, ScalarUDF};
+use tidemill_core::PluginModule;
+use tidemill_frontend::spec::{self, SetKind, SetOperation};
+use tidemill_frontend::{Catalog, CatalogFunction, CatalogKind, Error, QuerySize, Result};
+use tidemill_types::Interval;
+
+use crate::analysis::Streams;
+use crate::definition::WatermarkSpec;
+use crate::logical::{
+    Deduplicate, EventTimeWatermark, PluginTransform, plugin_functions, window_functions,
+};
+use crate::{PlanError, QueryDefinition};
+
+/// What steps can name. A name is found whatever its case.
+pub(crate) struct Tables {
+    /// By their names in lower case: the name as it is written, its plan, and what it brings into
+    /// the plan of who reads it.
+    tables: BTreeMap<String, (String, LogicalPlan, QuerySize)>,
+    /// By their names in lower case.
+    functions: BTreeMap<String, CatalogFunction>,
+    plugins: Vec<Arc<dyn PluginModule>>,
+    streams: Streams,
+    /// How many watermarks have been declared.
+    watermarks: Cell<usize>,
+}
+
+impl Tables {
+    /// No tables yet, and the functions of a query's plugins.
+    ///
+    /// # Errors
+    /// A plugin's function has the name of another one.
+    pub(crate) fn of(definition: &QueryDefinition) -> std::result::Result<Tables, PlanError> {
+        let mut tables = Tables {
+            tables: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            plugins: definition.plugins.clone(),
+            streams: Streams::of(definition),
+            watermarks: Cell::new(0),
+        };
+        for (kind, function) in window_functions() {
+            let name = function.name().to_owned();
+            let function = CatalogFunction { function: Arc::new(function), kind };
+            tables.functions.insert(name, function);
+        }
+        for module in &definition.plugins {
+            for function in plugin_functions(module)? {
+                tables.add_function(module, function)?;
+            }
+        }
+        Ok(tables)
+    }
+
+    fn add_function(
+        &mut self,
+        module: &Arc<dyn PluginModule>,
+        function: ScalarUDF,
+    ) -> std::result::Result<(), PlanError> {
+        let name = function.name().to_lowercase();
+        if self.functions.contains_key(&name) || tidemill_functions::find(&name).is_some() {
+            return Err(PlanError::Invalid(format!(
+                "plugin \"{}\": there is a function {}() already, built in or of another plugin; give the scalar another name",
+                module.name(),
+                function.name()
+            )));
+        }
+        let mut functions = module.functions().iter();
+        let known = functions.find(|known| known.name == function.name());
+        let varies = known.is_some_and(|known| !known.deterministic);
+        let kind = CatalogKind::Plugin { varies };
+        self.functions.insert(name, CatalogFunction { function: Arc::new(function), kind });
+        Ok(())
+    }
+
+    /// Adds a table, or puts it in the place of the one that has its name.
+    pub(crate) fn add(&mut self, name: &str, plan: LogicalPlan, size: QuerySize) {
+        self.tables.insert(name.to_lowercase(), (name.to_owned(), plan, size));
+    }
+
+    /// What a table brings into the plan of who reads it.
+    pub(crate) fn size_of(&self, name: &str) -> Option<QuerySize> {
+        self.tables.get(&name.to_lowercase()).map(|(_, _, size)| *size)
+    }
+
+    /// Which tables stream.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+}
+
+fn in_words(error: &datafusion::error::DataFusionError) -> Error {
+    Error::new(error.strip_backtrace(), None)
+}
+
+impl Catalog for Tables {
+    fn table(&self, name: &str) -> Option<(String, LogicalPlan)> {
+        let table = self.tables.get(&name.to_lowercase());
+        table.map(|(name, plan, _)| (name.clone(), plan.clone()))
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.tables.values().map(|(name, ..)| name.clone()).collect()
+    }
+
+    fn function(&self, name: &str) -> Option<CatalogFunction> {
+        self.functions.get(&name.to_lowercase()).cloned()
+    }
+
+    /// INTERSECT and EXCEPT become joins, which are not refused. EXCEPT of a stream and a table that
+    /// does not change may run; with ALL it would have to count.
+    fn check_set_operation(
+        &self,
+        operation: &SetOperation,
+        left: &LogicalPlan,
+        right: &LogicalPlan,
+    ) -> Result<()> {
+        let (left, right) = (self.streams.reach(left), self.streams.reach(right));
+        let (name, is_refused) = match operation.kind {
+            SetKind::Union => return Ok(()),
+            SetKind::Intersect => ("Intersect", left || right),
+            SetKind::Except => ("Except", right || (left && operation.is_all)),
+        };
+        match is_refused {
+            false => Ok(()),
+            true => Err(Error::new(
+                format!(
+                    "{name} of streaming DataFrames/Datasets is not supported; write a left semi or left anti join with what does not stream"
+                ),
+                None,
+            )),
+        }
+    }
+
+    fn with_watermark(
+        &self,
+        input: LogicalPlan,
+        watermark: &spec::WithWatermark,
+    ) -> Result<LogicalPlan> {
+        let spec = WatermarkSpec {
+            column: watermark.column.clone(),
+            delay: Interval { micros: watermark.delay_micros },
+            idle: watermark.idle_micros.map(|micros| Interval { micros }),
+        };
+        let node = EventTimeWatermark::try_new(input, &spec).map_err(|error| in_words(&error))?;
+        let number = self.watermarks.get();
+        self.watermarks.set(number + 1);
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node.numbered(number)) }))
+    }
+
+    fn deduplicate(&self, input: LogicalPlan, spec: &spec::Deduplicate) -> Result<LogicalPlan> {
+        let node = Deduplicate::try_new(input, &spec.columns, spec.within_watermark)?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+
+    fn transform(&self, input: LogicalPlan, plugin: &str, function: &str) -> Result<LogicalPlan> {
+        let Some(module) = self.plugins.iter().find(|module| module.name() == plugin) else {
+            return Err(Error::new(format!("there is no plugin \"{plugin}\""), None));
+        };
+        let node = PluginTransform::try_new(input, Arc::clone(module), function)
+            .map_err(|error| Error::new(error.to_string(), None))?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+}

@@ -318,7 +318,7 @@ fn what_is_beyond_a_bound_is_refused_by_name() {
                 "SELECT count(*) AS n FROM events GROUP BY ROLLUP ({})",
                 numbered(1_000, ", ", |n| format!("i + {n}"))
             ),
-            "in all its sets",
+            "Grouping sets size cannot be greater than 64",
         ),
         (
             "a long text",

@@ -26,7 +26,7 @@ use super::cast::{cast_to, converted};
 
 /// An operation on two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// `+`
     Add,
     /// `-`
@@ -63,7 +63,7 @@ impl Arithmetic {
 
 /// `left operation right`, with its arguments cast as Spark casts them; none where they are no
 /// numbers, which is DataFusion's to deal with.
-pub fn calculated(
+pub(crate) fn calculated(
     operation: Operation,
     left: (Expr, DataType),
     right: (Expr, DataType),

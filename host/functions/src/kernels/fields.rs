@@ -5,25 +5,23 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility, lit,
 };
 
-/// Name of the function: of a struct, the number of a field, and maybe how many there should be.
-pub const STRUCT_FIELD: &str = "struct_field";
+/// Name of the function: of a struct, the number of a field.
+const STRUCT_FIELD: &str = "struct_field";
 
-/// The field of a number, from 0, of a struct whose names are not known yet.
+/// The field of a number, from 0, of a struct.
 #[must_use]
 pub fn struct_field(of: Expr, number: usize) -> Expr {
     kernel().call(vec![of, lit(number as i64)])
 }
 
-pub(super) fn kernel() -> ScalarUDF {
-    ScalarUDF::new_from_impl(StructField {
-        signature: Signature::variadic_any(Volatility::Immutable),
-    })
+fn kernel() -> ScalarUDF {
+    ScalarUDF::new_from_impl(StructField { signature: Signature::any(2, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -34,7 +32,6 @@ struct StructField {
 fn place(number: &ScalarValue) -> Option<usize> {
     match number {
         ScalarValue::Int64(Some(number)) => usize::try_from(*number).ok(),
-        ScalarValue::Int32(Some(number)) => usize::try_from(*number).ok(),
         _ => None,
     }
 }
@@ -54,29 +51,17 @@ impl ScalarUDFImpl for StructField {
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let number = arguments.scalar_arguments.get(1).copied().flatten().and_then(place);
-        let named = arguments.scalar_arguments.get(2).copied().flatten().and_then(place);
         match (arguments.arg_fields[0].data_type(), number) {
-            (DataType::Struct(fields), Some(number)) => match fields.get(number) {
-                Some(_) if named.is_some_and(|named| named != fields.len()) => plan_err!(
-                    "[UDTF_ALIAS_NUMBER_MISMATCH] The number of aliases supplied in the AS clause does not match the number of columns output by the UDTF: it has {}",
-                    fields.len()
-                ),
-                Some(field) => {
-                    Ok(Arc::new(Field::new(field.name(), field.data_type().clone(), true)))
-                }
-                None => plan_err!(
-                    "[UDTF_ALIAS_NUMBER_MISMATCH] more names are given to the columns of a generator than it has, which is {}",
-                    fields.len()
-                ),
-            },
-            _ => plan_err!(
-                "[UDTF_ALIAS_NUMBER_MISMATCH] several names are given to the columns of a generator that has one"
-            ),
+            (DataType::Struct(fields), Some(number)) if number < fields.len() => {
+                let field = &fields[number];
+                Ok(Arc::new(Field::new(field.name(), field.data_type().clone(), true)))
+            }
+            (other, _) => internal_err!("{STRUCT_FIELD}() takes a struct, found {other}"),
         }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value, ColumnarValue::Scalar(number), ..] = arguments.args.as_slice() else {
+        let [value, ColumnarValue::Scalar(number)] = arguments.args.as_slice() else {
             return internal_err!("{STRUCT_FIELD}() takes a struct and a number");
         };
         let value = value.to_array(arguments.number_rows)?;

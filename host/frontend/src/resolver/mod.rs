@@ -21,6 +21,7 @@ mod lambdas;
 mod literals;
 mod naming;
 mod operators;
+mod projection;
 mod scope;
 mod select;
 mod set_operations;

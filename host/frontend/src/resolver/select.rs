@@ -6,16 +6,13 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
-};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr};
 use tidemill_functions::Generated;
 
 use super::expressions::{Aliases, Context};
 use super::grouping::Groups;
 use super::items::{
-    Item, Names, as_columns, item_column, item_of, item_place, items_in, level_of, with_item,
-    written_out,
+    Item, as_columns, item_column, item_of, item_place, items_in, level_of, with_item, written_out,
 };
 use super::scope::{Scope, Visible};
 use super::{Resolved, Resolver, coercion, generators, naming, windows};
@@ -397,57 +394,6 @@ impl Resolver<'_> {
         Ok(resolved(builder.build()?, &columns))
     }
 
-    /// Projects the items; those that read others, above them.
-    fn projected(
-        &mut self,
-        plan: LogicalPlan,
-        items: &[Item],
-    ) -> Result<(LogicalPlan, Vec<Column>)> {
-        let deepest = items.iter().map(|item| item.level).max().unwrap_or(0);
-        let mut plan = plan;
-        // Where each item is, in the projections that have it.
-        let mut places: Vec<Column> = Vec::new();
-        let own = match deepest {
-            0 => None,
-            _ => Some(self.qualifier()),
-        };
-        for level in 0..deepest {
-            let mut expressions: Vec<Expr> = Vec::new();
-            let mut columns: Vec<&Column> = Vec::new();
-            for item in items.iter().filter(|item| item.level > level) {
-                let read = item.value.column_refs();
-                columns.extend(read.into_iter().filter(|column| item_place(column).is_none()));
-            }
-            columns.sort_unstable();
-            columns.dedup();
-            expressions.extend(columns.into_iter().cloned().map(Expr::Column));
-            for (place, item) in items.iter().enumerate().filter(|(_, item)| item.level <= level) {
-                let name = place.to_string();
-                expressions.push(match item.level == level {
-                    true => {
-                        as_columns(item.value.clone(), &places)?.alias_qualified(own.clone(), name)
-                    }
-                    false => Expr::Column(Column::new(own.clone(), name)),
-                });
-            }
-            plan = projection(plan, expressions)?;
-            places =
-                (0..items.len()).map(|place| Column::new(own.clone(), place.to_string())).collect();
-        }
-        let mut names = Names::default();
-        let mut expressions = Vec::with_capacity(items.len());
-        for (place, item) in items.iter().enumerate() {
-            let value = match item.level == deepest {
-                true => as_columns(item.value.clone(), &places)?,
-                false => Expr::Column(places[place].clone()),
-            };
-            expressions.push(names.named(value, &item.name));
-        }
-        let plan = projection(plan, expressions)?;
-        let columns = plan.schema().columns();
-        Ok((plan, columns))
-    }
-
     /// Whether an expression calls a plugin's function that may give another value each time. What
     /// an aggregate reads is computed once, however often the aggregate is written.
     fn varies(&self, value: &Expr) -> bool {
@@ -472,10 +418,6 @@ impl Resolver<'_> {
 enum Resolution {
     Items(Vec<Item>),
     Generator(Generated, Vec<Item>),
-}
-
-fn projection(plan: LogicalPlan, expressions: Vec<Expr>) -> Result<LogicalPlan> {
-    Ok(LogicalPlan::Projection(Projection::try_new(expressions, Arc::new(plan))?))
 }
 
 /// The place of an item that a number says, from 0.

@@ -84,10 +84,7 @@ impl Resolver<'_> {
         function: &'static Function,
         context: &mut Context<'_>,
     ) -> Result<Folded> {
-        let mut nulls = call.ignores_nulls.map(|ignores| match ignores {
-            true => NullTreatment::IgnoreNulls,
-            false => NullTreatment::RespectNulls,
-        });
+        let mut nulls = null_treatment(call);
         let filter = match &call.filter {
             None => None,
             Some(filter) => {
@@ -263,6 +260,14 @@ impl Resolver<'_> {
         let call = AggregateFunction::new_udf(grouping, arguments, false, None, Vec::new(), None);
         Ok(cast_to(Expr::AggregateFunction(call), &kind))
     }
+}
+
+/// What a call says of nulls.
+pub(super) fn null_treatment(call: &Call) -> Option<NullTreatment> {
+    call.ignores_nulls.map(|ignores| match ignores {
+        true => NullTreatment::IgnoreNulls,
+        false => NullTreatment::RespectNulls,
+    })
 }
 
 fn check_place(call: &Call, context: &Context<'_>) -> Result<()> {

@@ -110,10 +110,7 @@ impl Resolver<'_> {
             refuse!("{}() takes no arguments by name, and {named} is one", call.name);
         }
         let values = call.arguments.iter().map(|argument| &argument.value);
-        let mut arguments = Vec::with_capacity(call.arguments.len());
-        for value in values {
-            arguments.push(self.expression(value, context)?);
-        }
+        let arguments = self.expressions(values, context)?;
         match known.kind {
             CatalogKind::Plugin { .. } => {
                 if self.variables.is_in_lambda() {

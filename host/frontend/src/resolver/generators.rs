@@ -74,8 +74,21 @@ impl Resolver<'_> {
     }
 }
 
+/// The columns that a generator is, with the names that a query gives them, or its own.
+///
+/// # Errors
+/// There are more names, or fewer.
+pub(super) fn named(generated: &Generated, names: &[String]) -> Result<Vec<(Expr, String)>> {
+    let names = match names {
+        [] => generated.fields().iter().map(|field| field.name().clone()).collect(),
+        names => names.to_vec(),
+    };
+    check_names(generated, &names)?;
+    Ok(columns(generated).into_iter().zip(names).collect())
+}
+
 /// The columns that a generator is, over the node that generates.
-pub(super) fn columns(generated: &Generated) -> Vec<Expr> {
+fn columns(generated: &Generated) -> Vec<Expr> {
     let mut all = Vec::new();
     if generated.has_position {
         all.push(position_column());
@@ -96,7 +109,7 @@ pub(super) fn seen(schema: &Arc<DFSchema>, generated: &Generated) -> Result<Arc<
     Ok(Arc::new(DFSchema::new_with_metadata(own.chain(added).collect(), metadata)?))
 }
 
-pub(super) fn check_names(generated: &Generated, names: &[String]) -> Result<()> {
+fn check_names(generated: &Generated, names: &[String]) -> Result<()> {
     let fields = generated.fields();
     if names.len() == fields.len() {
         return Ok(());

@@ -12,7 +12,7 @@ use super::Resolver;
 use super::expressions::Context;
 use super::items::{item_place, written_out};
 use super::scope::quoted;
-use super::select::{Select, by_place};
+use super::select::{Select, by_place, holds_aggregate};
 use crate::error::{Result, refuse};
 use crate::generate::is_generated;
 use crate::spec::{Expression, Grouping};
@@ -32,16 +32,10 @@ impl Groups {
         self.window.clone()
     }
 
-    /// All expressions, once each, in and out of sets.
-    pub(super) fn expressions(&self) -> Result<Vec<Expr>> {
-        let by = enumerate_grouping_sets(self.by.clone())?;
-        Ok(grouping_set_to_exprlist(&by)?.into_iter().cloned().collect())
-    }
-
     /// All of them, where there are sets.
     pub(super) fn sets(&self) -> Result<Option<Vec<Expr>>> {
         match self.by.iter().any(|by| matches!(by, Expr::GroupingSet(_))) {
-            true => self.expressions().map(Some),
+            true => all_of(&self.by).map(Some),
             false => Ok(None),
         }
     }
@@ -55,7 +49,7 @@ impl Groups {
         input: LogicalPlan,
         values: &mut [&mut Expr],
     ) -> Result<LogicalPlan> {
-        let groups = self.expressions()?;
+        let groups = all_of(&self.by)?;
         let grouped: HashSet<&Expr> = groups.iter().collect();
         let mut aggregates: Vec<Expr> = Vec::new();
         let mut seen: HashSet<Expr> = HashSet::new();
@@ -93,6 +87,12 @@ impl Groups {
         }
         Ok(LogicalPlan::Aggregate(aggregate))
     }
+}
+
+/// All that is grouped by, once each, in and out of sets.
+fn all_of(by: &[Expr]) -> Result<Vec<Expr>> {
+    let by = enumerate_grouping_sets(by.to_vec())?;
+    Ok(grouping_set_to_exprlist(&by)?.into_iter().cloned().collect())
 }
 
 /// A value over the columns of an aggregation.
@@ -157,14 +157,13 @@ impl Resolver<'_> {
     }
 
     fn grouped_by_all(&mut self, select: &mut Select, items: &[Expression]) -> Result<()> {
-        select.groups = Some(Groups { by: Vec::new(), window: None });
+        select.groups = Some(Groups::default());
         self.items(select, items)?;
-        let holds_aggregate = |e: &Expr| matches!(e, Expr::AggregateFunction(_));
         let mut by: Vec<Expr> = Vec::new();
         for item in &select.items {
             let value = written_out(item.value.clone(), &select.items, "GROUP BY")?;
             let is_constant = value.column_refs().is_empty();
-            if !value.exists(|e| Ok(holds_aggregate(e)))? && !is_constant && !by.contains(&value) {
+            if !holds_aggregate(&value) && !is_constant && !by.contains(&value) {
                 by.push(value);
             }
         }
@@ -283,8 +282,7 @@ impl Resolver<'_> {
     /// The window over event time among what is grouped by.
     fn window_of(&self, by: &[Expr]) -> Result<Option<(String, Expr)>> {
         use crate::catalog::CatalogKind;
-        let groups = Groups { by: by.to_vec(), window: None };
-        for group in groups.expressions()? {
+        for group in all_of(by)? {
             if let Expr::ScalarFunction(call) = &group
                 && let Some(found) = self.catalog.function(call.func.name())
                 && found.kind == CatalogKind::Window

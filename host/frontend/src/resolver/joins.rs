@@ -1,7 +1,6 @@
 //! Joins. A key of USING is one column above the join: that of the left side, of the right side in
 //! a right outer join, and whichever is there in a full outer one. `*` has the keys first.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::JoinType;
@@ -14,7 +13,7 @@ use tidemill_functions::find;
 use super::attributes::beside;
 use super::expressions::Context;
 use super::operators::joined;
-use super::scope::{Scope, Visible, quoted, same};
+use super::scope::{Scope, Visible, quoted, same, twice};
 use super::{Resolved, Resolver, coercion};
 use crate::error::{Error, Result, refuse};
 use crate::spec::{Join, JoinKind};
@@ -141,12 +140,6 @@ fn lateral(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Result<LogicalPla
         }
         other => of(Arc::new(other)),
     })
-}
-
-/// A key that is there twice.
-fn twice(keys: &[String]) -> Option<&String> {
-    let mut seen = HashSet::new();
-    keys.iter().find(|key| !seen.insert(key.to_lowercase()))
 }
 
 /// The names that both sides have, in the left one's order.

@@ -30,7 +30,6 @@ mod subqueries;
 mod tests;
 mod windows;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, TableReference};
@@ -45,7 +44,7 @@ use crate::qualifier::qualifier;
 use crate::spec::{Expression, LateralView, Literal, Position, Relation, With};
 use expressions::Context;
 use lambdas::Variables;
-use scope::{Scope, Visible, same};
+use scope::{Scope, Visible, same, twice};
 use select::Select;
 
 /// Resolves a query.
@@ -132,19 +131,19 @@ impl<'c> Resolver<'c> {
                 let input = self.relation(&watermark.input)?;
                 let plan = self.named(input)?;
                 let plan = self.catalog.with_watermark(plan, watermark)?;
-                Ok(Resolved { scope: Scope::of(&plan, None), plan })
+                Ok(Resolved { scope: Scope::of(&plan), plan })
             }
             Relation::Deduplicate(deduplicate) => {
                 let input = self.relation(&deduplicate.input)?;
                 let plan = self.named(input)?;
                 let plan = self.catalog.deduplicate(plan, deduplicate)?;
-                Ok(Resolved { scope: Scope::of(&plan, None), plan })
+                Ok(Resolved { scope: Scope::of(&plan), plan })
             }
             Relation::PluginTransform { input, plugin, function } => {
                 let input = self.relation(input)?;
                 let plan = self.named(input)?;
                 let plan = self.catalog.transform(plan, plugin, function)?;
-                Ok(Resolved { scope: Scope::of(&plan, None), plan })
+                Ok(Resolved { scope: Scope::of(&plan), plan })
             }
         }
     }
@@ -167,7 +166,7 @@ impl<'c> Resolver<'c> {
                 "[TABLE_OR_VIEW_NOT_FOUND] The table or view `{name}` cannot be found: there is no table \"{name}\"; {there_are}"
             );
         };
-        let scope = Scope::of(&plan, None);
+        let scope = Scope::of(&plan);
         self.aliased(Resolved { plan, scope }, &known, &[])
     }
 
@@ -195,7 +194,7 @@ impl<'c> Resolver<'c> {
         let Resolved { plan, scope } = self.shown(resolved)?;
         let alias = self.qualifier();
         let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias)?);
-        let values = Scope::of(&plan, None).columns.into_iter().map(|column| column.value);
+        let values = Scope::of(&plan).columns.into_iter().map(|column| column.value);
         let columns = scope.columns.into_iter().zip(values);
         let columns = columns.map(|(column, value)| Visible { value, ..column }).collect();
         Ok(Resolved { plan, scope: Scope { columns } })
@@ -222,21 +221,12 @@ impl<'c> Resolver<'c> {
     fn named(&mut self, resolved: Resolved) -> Result<LogicalPlan> {
         let Resolved { plan, scope } = self.shown(resolved)?;
         let names: Vec<String> = scope.columns.iter().map(|column| column.name.clone()).collect();
-        let mut seen = HashSet::new();
-        for name in &names {
-            if !seen.insert(name.to_lowercase()) {
-                refuse!(
-                    "[COLUMN_ALREADY_EXISTS] The column `{name}` already exists: two columns have that name, whatever its case. Give one of them another by AS"
-                );
-            }
+        if let Some(name) = twice(&names) {
+            refuse!(
+                "[COLUMN_ALREADY_EXISTS] The column `{name}` already exists: two columns have that name, whatever its case. Give one of them another by AS"
+            );
         }
-        let is_so = plan.schema().fields().iter().map(|field| field.name()).eq(names.iter());
-        if is_so {
-            return Ok(plan);
-        }
-        let columns = plan.schema().columns().into_iter().map(Expr::Column).zip(names);
-        let columns: Vec<Expr> = columns.map(|(column, name)| column.alias(name)).collect();
-        Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
+        renamed(plan, names)
     }
 
     fn values(&mut self, rows: &[Vec<Expression>]) -> Result<Resolved> {
@@ -255,7 +245,7 @@ impl<'c> Resolver<'c> {
             resolved.push(values.collect::<Result<Vec<Expr>>>()?);
         }
         let plan = coercion::listed(resolved)?;
-        let mut scope = Scope::of(&plan, None);
+        let mut scope = Scope::of(&plan);
         for (place, column) in scope.columns.iter_mut().enumerate() {
             column.name = format!("col{}", place + 1);
         }
@@ -345,13 +335,10 @@ impl<'c> Resolver<'c> {
     }
 
     fn with_tables_in_sight(&mut self, with: &With) -> Result<Resolved> {
-        for (place, table) in with.tables.iter().enumerate() {
-            if with.tables[..place].iter().any(|before| same(&before.name, &table.name)) {
-                refuse!(
-                    "[DUPLICATED_CTE_NAMES] CTE definition can't have duplicate names: `{}`.",
-                    table.name
-                );
-            }
+        if let Some(name) = twice(with.tables.iter().map(|table| &table.name)) {
+            refuse!("[DUPLICATED_CTE_NAMES] CTE definition can't have duplicate names: `{name}`.");
+        }
+        for table in &with.tables {
             let resolved = self.relation(&table.query)?;
             let resolved = match table.columns.is_empty() {
                 true => self.shown(resolved)?,
@@ -365,12 +352,7 @@ impl<'c> Resolver<'c> {
     fn lateral_view(&mut self, view: &LateralView) -> Result<Resolved> {
         let Resolved { plan, mut scope } = self.relation(&view.input)?;
         let generated = self.lateral_generator(view, &plan, &scope)?;
-        let names = match view.columns.as_slice() {
-            [] => generated.fields().iter().map(|field| field.name().clone()).collect(),
-            names => names.to_vec(),
-        };
-        generators::check_names(&generated, &names)?;
-        let values = generators::columns(&generated);
+        let named = generators::named(&generated, &view.columns)?;
         let own: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let node = Generate::over(
             plan,
@@ -380,7 +362,7 @@ impl<'c> Resolver<'c> {
         )?;
         let qualifier = self.qualifier();
         let mut items = own;
-        for (place, (value, name)) in values.into_iter().zip(names).enumerate() {
+        for (place, (value, name)) in named.into_iter().enumerate() {
             let column = format!("{}_{place}", generated.name);
             items.push(value.alias_qualified(Some(qualifier.clone()), column.clone()));
             let value = datafusion::common::Column::new(Some(qualifier.clone()), column);
@@ -394,6 +376,16 @@ impl<'c> Resolver<'c> {
         let plan = LogicalPlanBuilder::from(node).project(items)?.build()?;
         Ok(Resolved { plan, scope })
     }
+}
+
+/// A plan with other names for its columns.
+fn renamed(plan: LogicalPlan, names: Vec<String>) -> Result<LogicalPlan> {
+    if plan.schema().fields().iter().map(|field| field.name()).eq(names.iter()) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().columns().into_iter().map(Expr::Column).zip(names);
+    let columns: Vec<Expr> = columns.map(|(column, name)| column.alias(name)).collect();
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }
 
 /// Where an expression stands in the text, as far as that is known.

@@ -191,10 +191,7 @@ impl<'s> Names<'s> {
         }
         let found = find(&name);
         let in_order = found.and_then(|function| in_order(call, function).ok());
-        let values = match &in_order {
-            Some(values) => values.clone(),
-            None => values,
-        };
+        let values = in_order.unwrap_or(values);
         let mut arguments = Vec::with_capacity(values.len());
         for value in values {
             arguments.push(match value {
@@ -316,7 +313,7 @@ impl<'s> Names<'s> {
 
     fn order(&mut self, by: &SortOrder) -> String {
         let direction = if by.is_descending { "DESC" } else { "ASC" };
-        let nulls = match by.nulls_first.unwrap_or(!by.is_descending) {
+        let nulls = match by.has_nulls_first() {
             true => "FIRST",
             false => "LAST",
         };

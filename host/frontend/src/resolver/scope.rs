@@ -1,5 +1,7 @@
 //! The columns that names can mean.
 
+use std::collections::HashSet;
+
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
@@ -36,11 +38,17 @@ pub(super) fn same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || (!is_plain && one.to_lowercase() == other.to_lowercase())
 }
 
+/// A name that is there twice, whatever its case.
+pub(super) fn twice<'n>(names: impl IntoIterator<Item = &'n String>) -> Option<&'n String> {
+    let mut seen = HashSet::new();
+    names.into_iter().find(|name| !seen.insert(name.to_lowercase()))
+}
+
 impl Scope {
     /// All columns of a plan under their own names.
-    pub(super) fn of(plan: &LogicalPlan, relation: Option<&str>) -> Scope {
+    pub(super) fn of(plan: &LogicalPlan) -> Scope {
         let columns = plan.schema().iter().map(|(qualifier, field)| Visible {
-            relation: relation.map(str::to_owned),
+            relation: None,
             name: field.name().clone(),
             value: Expr::Column(Column::new(qualifier.cloned(), field.name())),
             is_hidden: false,

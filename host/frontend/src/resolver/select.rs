@@ -85,6 +85,14 @@ impl Select {
         Ok(())
     }
 
+    /// What is grouped by, where that is sets.
+    fn sets(&self) -> Result<Option<Vec<Expr>>> {
+        match &self.groups {
+            Some(groups) => groups.sets(),
+            None => Ok(None),
+        }
+    }
+
     fn is_ordered(&self) -> bool {
         !self.order.is_empty()
     }
@@ -157,7 +165,7 @@ impl Resolver<'_> {
         // Without a GROUP BY, aggregates make one group of all rows.
         context.allows_aggregates = true;
         context.allows_windows = true;
-        context.sets = select.groups.as_ref().map(Groups::sets).transpose()?.flatten();
+        context.sets = select.sets()?;
         for item in items {
             context.aliases = Aliases::After(std::mem::take(&mut select.items));
             let resolved = self.item(item, select.generator.is_some(), &mut context);
@@ -207,13 +215,8 @@ impl Resolver<'_> {
                     "[UNSUPPORTED_GENERATOR.MULTI_GENERATOR] a SELECT has several generators, and may have one; use LATERAL VIEW, or a step for each"
                 );
             }
-            let names = match names {
-                [] => generated.fields().iter().map(|field| field.name().clone()).collect(),
-                names => names.to_vec(),
-            };
-            generators::check_names(&generated, &names)?;
-            let columns = generators::columns(&generated).into_iter().zip(names);
-            let items = columns.map(|(value, name)| Item {
+            let named = generators::named(&generated, names)?;
+            let items = named.into_iter().map(|(value, name)| Item {
                 name,
                 is_named: true,
                 value,
@@ -257,7 +260,7 @@ impl Resolver<'_> {
         let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "HAVING");
         context.allows_aggregates = true;
         context.window = select.groups.as_ref().and_then(Groups::window);
-        context.sets = select.groups.as_ref().map(Groups::sets).transpose()?.flatten();
+        context.sets = select.sets()?;
         context.aliases = Aliases::Before(std::mem::take(&mut select.items));
         let condition = self.condition(condition, &mut context);
         select.items = context.aliases.take();
@@ -294,7 +297,7 @@ impl Resolver<'_> {
         let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "ORDER BY");
         context.allows_aggregates = select.groups.is_some();
         context.window = select.groups.as_ref().and_then(Groups::window);
-        context.sets = select.groups.as_ref().map(Groups::sets).transpose()?.flatten();
+        context.sets = select.sets()?;
         if let Some(generated) = &select.generator {
             context.schema = generators::seen(&context.schema, generated)?;
         }
@@ -320,7 +323,7 @@ impl Resolver<'_> {
                 );
             }
             let value = select.ordered_by(value)?;
-            let nulls_first = by.nulls_first.unwrap_or(!by.is_descending);
+            let nulls_first = by.has_nulls_first();
             select.order.push(Sort::new(value, !by.is_descending, nulls_first));
         }
         Ok(())
@@ -488,7 +491,7 @@ fn has_fields_left(kind: &DataType, left: &mut usize) -> bool {
     fits && *left > 0
 }
 
-fn holds_aggregate(value: &Expr) -> bool {
+pub(super) fn holds_aggregate(value: &Expr) -> bool {
     // The closure never fails.
     value.exists(|e| Ok(matches!(e, Expr::AggregateFunction(_)))).unwrap_or(true)
 }

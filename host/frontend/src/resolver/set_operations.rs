@@ -6,7 +6,7 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBu
 use tidemill_functions::contains_map;
 
 use super::scope::{Scope, same};
-use super::{Resolved, Resolver, coercion};
+use super::{Resolved, Resolver, coercion, renamed};
 use crate::error::{Result, refuse};
 use crate::spec::{SetKind, SetOperation};
 
@@ -64,8 +64,7 @@ impl Resolver<'_> {
                     true => (numbered(left)?, numbered(right)?),
                     false => (left, right),
                 };
-                let right =
-                    self.qualified(Resolved { scope: Scope::of(&right, None), plan: right })?;
+                let right = self.qualified(Resolved { scope: Scope::of(&right), plan: right })?;
                 let plan = match kind {
                     SetKind::Intersect => {
                         LogicalPlanBuilder::intersect(left, right.plan, operation.is_all)?
@@ -80,7 +79,7 @@ impl Resolver<'_> {
                 }
             }
         };
-        let mut scope = Scope::of(&plan, None);
+        let mut scope = Scope::of(&plan);
         for (column, name) in scope.columns.iter_mut().zip(names) {
             column.name = name;
         }
@@ -106,12 +105,7 @@ fn uniquely_named(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         names.push(name);
     }
-    if plan.schema().fields().iter().map(|field| field.name()).eq(names.iter()) {
-        return Ok(plan);
-    }
-    let columns = plan.schema().columns().into_iter().map(Expr::Column).zip(names);
-    let columns: Vec<Expr> = columns.map(|(column, name)| column.alias(name)).collect();
-    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
+    renamed(plan, names)
 }
 
 /// A relation with its columns in the order of another one's.

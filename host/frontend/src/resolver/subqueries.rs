@@ -57,12 +57,7 @@ impl Resolver<'_> {
                 context.clause
             ),
             Subquery::In(values) => {
-                if values.len() != count {
-                    refuse!(
-                        "[DATATYPE_MISMATCH.IN_SUBQUERY_LENGTH_MISMATCH] The number of columns in the left hand side of an IN subquery does not match the number of columns in the output of subquery: {} and {count}",
-                        values.len()
-                    );
-                }
+                check_length(values, count)?;
                 let mut value = self.expression(&values[0], context)?;
                 let kinds = [context.type_of(&value)?, plan.schema().field(0).data_type().clone()];
                 let plan = match coercion::common_of(&kinds)? {
@@ -111,13 +106,7 @@ impl Resolver<'_> {
             );
         }
         let Resolved { plan, scope } = self.within_query(query, context)?;
-        if values.len() != scope.columns.len() {
-            refuse!(
-                "[DATATYPE_MISMATCH.IN_SUBQUERY_LENGTH_MISMATCH] The number of columns in the left hand side of an IN subquery does not match the number of columns in the output of subquery: {} and {}",
-                values.len(),
-                scope.columns.len()
-            );
-        }
+        check_length(values, scope.columns.len())?;
         let mut equal = Vec::with_capacity(values.len());
         for (value, column) in values.iter().zip(plan.schema().columns()) {
             let value = self.expression(value, context)?;
@@ -130,6 +119,17 @@ impl Resolver<'_> {
         let met = if is_negated { equal.is_not_false() } else { equal };
         let plan = LogicalPlanBuilder::from(plan).filter(met)?.build()?;
         Ok(Expr::Exists(Exists { subquery: node(plan), negated: false }))
+    }
+}
+
+/// Refuses values that are more or fewer than the columns that they are compared with.
+fn check_length(values: &[Expression], count: usize) -> Result<()> {
+    match values.len() == count {
+        true => Ok(()),
+        false => refuse!(
+            "[DATATYPE_MISMATCH.IN_SUBQUERY_LENGTH_MISMATCH] The number of columns in the left hand side of an IN subquery does not match the number of columns in the output of subquery: {} and {count}",
+            values.len()
+        ),
     }
 }
 

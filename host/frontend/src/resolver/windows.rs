@@ -4,7 +4,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr::{NullTreatment, Sort, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::find_window_exprs;
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use tidemill_functions::{Shape, cast_to, find};
 
-use super::aggregates::Folded;
+use super::aggregates::{Folded, null_treatment};
 use super::calls::in_order;
 use super::expressions::Context;
 use super::{Resolver, literals};
@@ -59,7 +59,7 @@ impl Resolver<'_> {
         };
         let (fun, args, filter, nulls) = match function.shape {
             Shape::Window(make) => {
-                if call.is_distinct || call.filter.is_some() || !call.within_group.is_empty() {
+                if call.filter.is_some() || !call.within_group.is_empty() {
                     refuse!(
                         "[INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX] The function `{}` does not support DISTINCT, FILTER and WITHIN GROUP: it is no aggregate",
                         call.name
@@ -71,14 +71,8 @@ impl Resolver<'_> {
                         function.name
                     );
                 }
-                let mut arguments = Vec::new();
-                for value in &in_order(call, function)? {
-                    arguments.push(self.expression(value, context)?);
-                }
-                let ignores = call.ignores_nulls.map(|ignores| match ignores {
-                    true => NullTreatment::IgnoreNulls,
-                    false => NullTreatment::RespectNulls,
-                });
+                let arguments = self.expressions(in_order(call, function)?, context)?;
+                let ignores = null_treatment(call);
                 (WindowFunctionDefinition::WindowUDF(make()), arguments, None, ignores)
             }
             _ if function.is_aggregate() => {
@@ -95,7 +89,7 @@ impl Resolver<'_> {
         let mut order_by = Vec::with_capacity(window.order.len());
         for by in &window.order {
             let value = self.expression(&by.value, context)?;
-            let nulls_first = by.nulls_first.unwrap_or(!by.is_descending);
+            let nulls_first = by.has_nulls_first();
             order_by.push(Sort::new(value, !by.is_descending, nulls_first));
         }
         let window_frame = match &window.frame {

@@ -188,6 +188,14 @@ pub struct SortOrder {
     pub nulls_first: Option<bool>,
 }
 
+impl SortOrder {
+    /// Whether nulls are first, written or not.
+    #[must_use]
+    pub fn has_nulls_first(&self) -> bool {
+        self.nulls_first.unwrap_or(!self.is_descending)
+    }
+}
+
 /// What is asked of a query within an expression.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

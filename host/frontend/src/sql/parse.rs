@@ -115,12 +115,12 @@ fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
             _ => String::new(),
         };
         let (kind, number) = match (&token.token, letters.as_str()) {
-            (Token::Number(number, true), _) => (vec![word("BIGINT")], number.clone()),
-            (_, "s") => (vec![word("SMALLINT")], number),
-            (_, "y") => (vec![word("TINYINT")], number),
-            (_, "f") => (vec![word("FLOAT")], number),
-            (_, "d") => (vec![word("DOUBLE")], number),
-            (_, "bd") => (decimal(&number), number),
+            (Token::Number(number, true), _) => ("BIGINT", number.clone()),
+            (_, "s") => ("SMALLINT", number),
+            (_, "y") => ("TINYINT", number),
+            (_, "f") => ("FLOAT", number),
+            (_, "d") => ("DOUBLE", number),
+            (_, "bd") => ("DECIMAL", number),
             _ => {
                 typed.push(token);
                 continue;
@@ -131,22 +131,13 @@ fn type_numbers(tokens: &mut Vec<TokenWithSpan>) {
         }
         let text = Token::SingleQuotedString(number);
         let span = token.span;
-        typed.extend(kind.into_iter().chain([text]).map(|token| TokenWithSpan { token, span }));
+        typed.extend([word(kind), text].map(|token| TokenWithSpan { token, span }));
     }
     *tokens = typed;
 }
 
 fn word(text: &str) -> Token {
     Token::make_word(text, None)
-}
-
-/// The DECIMAL that has just the digits of a number.
-fn decimal(number: &str) -> Vec<Token> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let (whole, scale) = (whole.trim_start_matches('0').len(), fraction.len());
-    let digits = |count: usize| Token::Number(count.to_string(), false);
-    let precision = digits((whole + scale).max(1));
-    vec![word("DECIMAL"), Token::LParen, precision, Token::Comma, digits(scale), Token::RParen]
 }
 
 /// One expression, for tests.

@@ -7,24 +7,26 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type,
-    TimestampMicrosecondType,
+    IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
 
 use crate::text::{
-    Fraction, format_f32, format_f64, write_date, write_decimal, write_interval, write_time,
+    Fraction, format_f32, format_f64, write_calendar, write_date, write_decimal, write_interval,
+    write_months, write_time,
 };
+use tidemill_time::Zone;
 use tidemill_types::UTC;
 
-/// The text of one value.
+/// The text of one value; of a timestamp, what the clocks of a zone show.
 #[must_use]
-pub fn format_cell(array: &dyn Array, row: usize) -> String {
+pub fn format_cell(array: &dyn Array, row: usize, zone: Zone) -> String {
     let mut text = String::new();
-    write_cell(array, row, &mut text);
+    write_cell(array, row, zone, &mut text);
     text
 }
 
-fn write_cell(array: &dyn Array, row: usize, out: &mut String) {
+fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut String) {
     if array.is_null(row) || array.data_type() == &DataType::Null {
         out.push_str("NULL");
         return;
@@ -45,22 +47,32 @@ fn write_cell(array: &dyn Array, row: usize, out: &mut String) {
             let days = i64::from(array.as_primitive::<Date32Type>().value(row));
             push_bytes(out, |bytes| write_date(days, bytes));
         }
-        DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
+        DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, kind) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            let local = kind.as_ref().and_then(|_| zone.local(micros));
+            let micros = local.unwrap_or(micros);
             push_bytes(out, |bytes| write_time(micros, b' ', Fraction::AsNeeded, bytes));
         }
-        DataType::Timestamp(_, zone) => {
-            let zone = zone.as_ref().map(|_| UTC.into());
-            let wanted = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, zone);
-            write_as(array, row, &wanted, out);
+        DataType::Timestamp(_, kind) => {
+            let kind = kind.as_ref().map(|_| UTC.into());
+            let wanted = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, kind);
+            write_as(array, row, &wanted, zone, out);
         }
         DataType::Duration(arrow::datatypes::TimeUnit::Microsecond) => {
             let micros = array.as_primitive::<DurationMicrosecondType>().value(row);
             push_bytes(out, |bytes| write_interval(micros, bytes));
         }
+        DataType::Interval(IntervalUnit::YearMonth) => {
+            let months = array.as_primitive::<IntervalYearMonthType>().value(row);
+            push_bytes(out, |bytes| write_months(months, bytes));
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let interval = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            push_bytes(out, |bytes| write_calendar(interval, bytes));
+        }
         DataType::Duration(_) => {
             let wanted = DataType::Duration(arrow::datatypes::TimeUnit::Microsecond);
-            write_as(array, row, &wanted, out);
+            write_as(array, row, &wanted, zone, out);
         }
         DataType::Binary => {
             let bytes = array.as_binary::<i32>().value(row);
@@ -69,24 +81,26 @@ fn write_cell(array: &dyn Array, row: usize, out: &mut String) {
             let _ = write!(out, "[{}]", digits.join(" "));
         }
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            write_as(array, row, &DataType::Binary, out);
+            write_as(array, row, &DataType::Binary, zone, out);
         }
-        DataType::Dictionary(_, value) => write_as(array, row, value, out),
+        DataType::Dictionary(_, value) => write_as(array, row, value, zone, out),
         DataType::Struct(_) => {
             let fields = array.as_struct().columns();
-            write_items(out, ('{', '}'), fields.len(), |i, out| write_cell(&fields[i], row, out));
+            write_items(out, ('{', '}'), fields.len(), |i, out| {
+                write_cell(&fields[i], row, zone, out)
+            });
         }
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
-            write_items(out, ('[', ']'), items.len(), |i, out| write_cell(&items, i, out));
+            write_items(out, ('[', ']'), items.len(), |i, out| write_cell(&items, i, zone, out));
         }
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             let (keys, values) = (entries.column(0), entries.column(1));
             write_items(out, ('{', '}'), entries.len(), |i, out| {
-                write_cell(keys, i, out);
+                write_cell(keys, i, zone, out);
                 out.push_str(" -> ");
-                write_cell(values, i, out);
+                write_cell(values, i, zone, out);
             });
         }
         // Whole numbers, booleans and strings of other layouts look the same everywhere.
@@ -111,9 +125,9 @@ fn write_items(
 }
 
 /// Writes the value by way of another type.
-fn write_as(array: &dyn Array, row: usize, wanted: &DataType, out: &mut String) {
+fn write_as(array: &dyn Array, row: usize, wanted: &DataType, zone: Zone, out: &mut String) {
     match cast(&array.slice(row, 1), wanted) {
-        Ok(one) => write_cell(&one, 0, out),
+        Ok(one) => write_cell(&one, 0, zone, out),
         Err(_) => out.push_str(&array_value_to_string(array, row).unwrap_or_default()),
     }
 }

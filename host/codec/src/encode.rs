@@ -1,9 +1,10 @@
 //! Rows to JSON text, as Spark's `to_json` writes them with the formats that scripts rely on:
-//! timestamps in UTC with milliseconds and `Z` (microseconds where there are any), TIMESTAMP_NTZ
-//! without the `Z`, differences of times as INTERVAL literals, NaN and infinities as strings, DECIMAL as a number with its scale, BINARY as
+//! timestamps with their offset from UTC and milliseconds (microseconds where there are any),
+//! TIMESTAMP_NTZ without the offset, intervals as INTERVAL literals, NaN and infinities as strings, DECIMAL as a number with its scale, BINARY as
 //! base64, MAP as an object.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder, StructArray, new_null_array,
@@ -11,31 +12,41 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Fields, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
-    TimestampMicrosecondType,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit,
+    IntervalYearMonthType, Schema, TimeUnit, TimestampMicrosecondType,
 };
 
 use crate::text::{
-    Fraction, encode_base64, write_date, write_decimal, write_interval, write_json_f32,
-    write_json_f64, write_json_string, write_time,
+    Fraction, encode_base64, write_calendar, write_date, write_decimal, write_interval,
+    write_json_f32, write_json_f64, write_json_string, write_months, write_time, write_zoned_time,
 };
+use crate::times::WrittenTimes;
+use tidemill_time::{TimeError, Zone};
 use tidemill_types::{UTC, format_type};
 
 /// What may be chosen about the text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EncodeOptions {
     /// Leave out fields that are null (`ignoreNullFields`), as `to_json` does without options.
     pub ignore_null_fields: bool,
+    /// How dates and times are written.
+    pub times: WrittenTimes,
 }
 
-/// The type has no JSON.
+/// Why rows cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("column \"{column}\" is {data_type}, which cannot be written as JSON")]
-pub struct EncodeError {
-    /// The column.
-    pub column: String,
-    /// Its type.
-    pub data_type: String,
+pub enum EncodeError {
+    /// A type has no JSON.
+    #[error("column \"{column}\" is {data_type}, which cannot be written as JSON")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type.
+        data_type: String,
+    },
+    /// A time cannot be written by the pattern for times.
+    #[error(transparent)]
+    Time(#[from] TimeError),
 }
 
 /// Writes rows of one schema.
@@ -50,7 +61,7 @@ impl JsonEncoder {
     /// An encoder for batches with these columns.
     pub fn new(schema: &Schema, options: EncodeOptions) -> Result<JsonEncoder, EncodeError> {
         let columns = schema.fields().iter().map(|field| {
-            let written = written_type(field.data_type()).ok_or_else(|| EncodeError {
+            let written = written_type(field.data_type()).ok_or_else(|| EncodeError::Type {
                 column: field.name().clone(),
                 data_type: format_type(field.data_type()),
             })?;
@@ -60,28 +71,35 @@ impl JsonEncoder {
     }
 
     /// Appends the rows, one line each. `batch` has the encoder's columns.
-    pub fn encode_rows(&self, batch: &RecordBatch, out: &mut Vec<u8>) {
-        let rows = self.rows(batch);
+    ///
+    /// # Errors
+    /// A time cannot be written by the pattern for times; then nothing is appended.
+    pub fn encode_rows(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let rows = self.rows(batch)?;
         for row in 0..batch.num_rows() {
             rows.write(row, out);
             out.push(b'\n');
         }
+        Ok(())
     }
 
     /// The rows of a batch, to be written one by one. `batch` has the encoder's columns.
-    #[must_use]
-    pub fn rows<'a>(&'a self, batch: &RecordBatch) -> EncodeRows<'a> {
+    ///
+    /// # Errors
+    /// A time cannot be written by the pattern for times.
+    pub fn rows<'a>(&'a self, batch: &RecordBatch) -> Result<EncodeRows<'a>, EncodeError> {
         let columns = self.columns.iter().zip(batch.columns());
         let writers = columns.map(|((name, written), array)| {
-            (name.as_slice(), Writer::new(&normalised(array, written), self.options))
+            Ok((name.as_slice(), Writer::new(&normalised(array, written), &self.options)?))
         });
-        EncodeRows { options: self.options, columns: writers.collect() }
+        let columns = writers.collect::<Result<_, EncodeError>>()?;
+        Ok(EncodeRows { leaves_nulls: self.options.ignore_null_fields, columns })
     }
 }
 
 /// Rows of one batch that can be written.
 pub struct EncodeRows<'a> {
-    options: EncodeOptions,
+    leaves_nulls: bool,
     columns: Vec<(&'a [u8], Writer)>,
 }
 
@@ -89,7 +107,7 @@ impl EncodeRows<'_> {
     /// Appends row `row` as an object.
     pub fn write(&self, row: usize, out: &mut Vec<u8>) {
         let fields = self.columns.iter().map(|(name, writer)| (*name, writer));
-        write_fields(fields, row, self.options, out);
+        write_fields(fields, row, self.leaves_nulls, out);
     }
 }
 
@@ -99,13 +117,13 @@ const BYTES_A_TEXT: usize = 64;
 /// Spark's `to_json` of one column: text, or null where the value is null.
 pub fn to_json(
     values: &ArrayRef,
-    options: EncodeOptions,
+    options: &EncodeOptions,
 ) -> Result<arrow::array::StringArray, EncodeError> {
-    let written = written_type(values.data_type()).ok_or_else(|| EncodeError {
+    let written = written_type(values.data_type()).ok_or_else(|| EncodeError::Type {
         column: "value".to_owned(),
         data_type: format_type(values.data_type()),
     })?;
-    let writer = Writer::new(&normalised(values, &written), options);
+    let writer = Writer::new(&normalised(values, &written), options)?;
     let mut texts = StringBuilder::with_capacity(values.len(), values.len() * BYTES_A_TEXT);
     let mut text = Vec::new();
     for row in 0..values.len() {
@@ -126,7 +144,7 @@ fn written_type(data_type: &DataType) -> Option<DataType> {
     use DataType as T;
     let field = |field: &arrow::datatypes::FieldRef| {
         let written = written_type(field.data_type())?;
-        Some(std::sync::Arc::new(field.as_ref().clone().with_data_type(written)))
+        Some(Arc::new(field.as_ref().clone().with_data_type(written)))
     };
     Some(match data_type {
         T::Utf8View | T::LargeUtf8 => T::Utf8,
@@ -136,6 +154,7 @@ fn written_type(data_type: &DataType) -> Option<DataType> {
         T::Timestamp(_, None) => T::Timestamp(TimeUnit::Microsecond, None),
         T::Timestamp(_, Some(_)) => T::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
         T::Duration(_) => T::Duration(TimeUnit::Microsecond),
+        T::Interval(IntervalUnit::YearMonth) => data_type.clone(),
         T::Decimal32(p, s) | T::Decimal64(p, s) => T::Decimal128(*p, *s),
         T::Dictionary(_, value) => written_type(value)?,
         T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => T::List(field(item)?),
@@ -167,27 +186,36 @@ fn written_name(name: &str) -> Vec<u8> {
 /// Writes the values of one array: its type is found out once, not for each row.
 struct Writer {
     array: ArrayRef,
-    options: EncodeOptions,
+    leaves_nulls: bool,
+    zone: Zone,
+    fraction: Fraction,
     children: Vec<(Vec<u8>, Writer)>,
 }
 
 impl Writer {
-    fn new(array: &ArrayRef, options: EncodeOptions) -> Writer {
+    fn new(array: &ArrayRef, options: &EncodeOptions) -> Result<Writer, EncodeError> {
         let of_struct = |array: &StructArray| {
             let fields = array.fields().iter().zip(array.columns());
-            let children = fields
-                .map(|(field, array)| (written_name(field.name()), Writer::new(array, options)));
-            children.collect()
+            let children = fields.map(|(field, array)| {
+                Ok((written_name(field.name()), Writer::new(array, options)?))
+            });
+            children.collect::<Result<_, EncodeError>>()
         };
         let children = match array.data_type() {
-            DataType::Struct(_) => of_struct(array.as_struct()),
-            DataType::Map(..) => of_struct(array.as_map().entries()),
+            DataType::Struct(_) => of_struct(array.as_struct())?,
+            DataType::Map(..) => of_struct(array.as_map().entries())?,
             DataType::List(_) => {
-                vec![(Vec::new(), Writer::new(array.as_list::<i32>().values(), options))]
+                vec![(Vec::new(), Writer::new(array.as_list::<i32>().values(), options)?)]
             }
             _ => Vec::new(),
         };
-        Writer { array: array.clone(), options, children }
+        let array = match options.times.by_pattern(array)? {
+            Some(texts) => Arc::new(texts),
+            None => Arc::clone(array),
+        };
+        let (leaves_nulls, times) = (options.ignore_null_fields, &options.times);
+        let (zone, fraction) = (times.zone(), times.fraction());
+        Ok(Writer { array, leaves_nulls, zone, fraction, children })
     }
 
     fn is_valid(&self, row: usize) -> bool {
@@ -226,11 +254,24 @@ impl Writer {
                 write_date(i64::from(array.as_primitive::<Date32Type>().value(row)), out);
                 out.push(b'"');
             }
-            DataType::Timestamp(_, zone) => {
+            DataType::Timestamp(_, kind) => {
                 out.push(b'"');
                 let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-                write_time(micros, b'T', Fraction::ThreeOrSix, out);
-                out.extend_from_slice(if zone.is_some() { b"Z\"" } else { b"\"" });
+                match kind {
+                    Some(_) => write_zoned_time(micros, self.zone, self.fraction, out),
+                    None => write_time(micros, b'T', self.fraction, out),
+                }
+                out.push(b'"');
+            }
+            DataType::Interval(IntervalUnit::YearMonth) => {
+                out.push(b'"');
+                write_months(array.as_primitive::<IntervalYearMonthType>().value(row), out);
+                out.push(b'"');
+            }
+            DataType::Interval(_) => {
+                out.push(b'"');
+                write_calendar(array.as_primitive::<IntervalMonthDayNanoType>().value(row), out);
+                out.push(b'"');
             }
             DataType::Duration(_) => {
                 out.push(b'"');
@@ -241,7 +282,7 @@ impl Writer {
             DataType::Map(..) => self.write_map(row, out),
             _ => {
                 let fields = self.children.iter().map(|(name, child)| (name.as_slice(), child));
-                write_fields(fields, row, self.options, out);
+                write_fields(fields, row, self.leaves_nulls, out);
             }
         }
     }
@@ -271,7 +312,7 @@ impl Writer {
             if keys.array.data_type() == &DataType::Utf8 {
                 keys.write(entry, out);
             } else {
-                write_json_string(&crate::cell::format_cell(&keys.array, entry), out);
+                write_json_string(&crate::cell::format_cell(&keys.array, entry, keys.zone), out);
             }
             out.push(b':');
             values.write(entry, out);
@@ -283,13 +324,13 @@ impl Writer {
 fn write_fields<'a>(
     fields: impl Iterator<Item = (&'a [u8], &'a Writer)>,
     row: usize,
-    options: EncodeOptions,
+    leaves_nulls: bool,
     out: &mut Vec<u8>,
 ) {
     out.push(b'{');
     let mut is_first = true;
     for (name, writer) in fields {
-        if options.ignore_null_fields && !writer.is_valid(row) {
+        if leaves_nulls && !writer.is_valid(row) {
             continue;
         }
         if !is_first {

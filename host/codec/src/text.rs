@@ -3,10 +3,12 @@
 use std::fmt::{Display, LowerExp, Write as _};
 use std::io::Write as _;
 
+use arrow::datatypes::IntervalMonthDayNano;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
+use tidemill_time::Zone;
 use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
 
 /// Jackson's default: padding is required, stray bits at the end are not looked at.
@@ -126,6 +128,8 @@ pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
 /// How a fraction of a second is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fraction {
+    /// Milliseconds.
+    Three,
     /// Milliseconds, or microseconds where there are any.
     ThreeOrSix,
     /// Up to its last digit that is not 0; without such a digit not at all.
@@ -139,6 +143,23 @@ pub(crate) fn write_time(micros: i64, separator: u8, fraction: Fraction, out: &m
     write_time_of_day(micros.rem_euclid(MICROS_PER_DAY), fraction, out);
 }
 
+/// `2026-01-01T11:00:00.123+01:00`: what the clocks of a zone show. One beyond 64 bits is written
+/// in UTC.
+pub(crate) fn write_zoned_time(micros: i64, zone: Zone, fraction: Fraction, out: &mut Vec<u8>) {
+    let local = zone.local(micros).unwrap_or(micros);
+    write_time(local, b'T', fraction, out);
+    let ahead = (local - micros) / MICROS_PER_SECOND;
+    if ahead == 0 {
+        return out.push(b'Z');
+    }
+    let (sign, size) = (if ahead < 0 { '-' } else { '+' }, ahead.unsigned_abs());
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{sign}{:02}:{:02}", size / 3_600, size / 60 % 60);
+    if size % 60 != 0 {
+        let _ = write!(out, ":{:02}", size % 60);
+    }
+}
+
 /// `INTERVAL '-1 10:00:00.123' DAY TO SECOND` (Spark's toDayTimeIntervalString).
 pub(crate) fn write_interval(micros: i64, out: &mut Vec<u8>) {
     let sign = if micros < 0 { "-" } else { "" };
@@ -150,6 +171,46 @@ pub(crate) fn write_interval(micros: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"' DAY TO SECOND");
 }
 
+/// `INTERVAL '-1-2' YEAR TO MONTH` (Spark's toYearMonthIntervalString).
+pub(crate) fn write_months(months: i32, out: &mut Vec<u8>) {
+    let (sign, size) = (if months < 0 { "-" } else { "" }, months.unsigned_abs());
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "INTERVAL '{sign}{}-{}' YEAR TO MONTH", size / 12, size % 12);
+}
+
+/// `1 years 2 months -3 days 4 hours 5.5 seconds` (Spark's CalendarInterval.toString).
+pub(crate) fn write_calendar(interval: IntervalMonthDayNano, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut part = |count: i64, unit: &str| {
+        if count != 0 {
+            let space = if out.len() > start { " " } else { "" };
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{space}{count} {unit}");
+        }
+    };
+    let months = i64::from(interval.months);
+    part(months / 12, "years");
+    part(months % 12, "months");
+    part(i64::from(interval.days), "days");
+    let micros = interval.nanoseconds / 1_000;
+    let minutes = micros / MICROS_PER_SECOND / 60;
+    part(minutes / 60, "hours");
+    part(minutes % 60, "minutes");
+    let rest = micros % (60 * MICROS_PER_SECOND);
+    if rest != 0 {
+        let sign = if rest < 0 { "-" } else { "" };
+        let (seconds, fraction) =
+            (rest.abs() / MICROS_PER_SECOND, format!("{:06}", rest.abs() % MICROS_PER_SECOND));
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() { "" } else { "." };
+        let space = if out.len() > start { " " } else { "" };
+        let _ = write!(out, "{space}{sign}{seconds}{point}{fraction} seconds");
+    }
+    if out.len() == start {
+        out.extend_from_slice(b"0 seconds");
+    }
+}
+
 fn write_time_of_day(of_day: i64, fraction: Fraction, out: &mut Vec<u8>) {
     let (seconds, micros) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -158,6 +219,7 @@ fn write_time_of_day(of_day: i64, fraction: Fraction, out: &mut Vec<u8>) {
     let six = format!("{micros:06}");
     let digits = match fraction {
         Fraction::AsNeeded => six.trim_end_matches('0'),
+        Fraction::Three => &six[..3],
         Fraction::ThreeOrSix if micros % 1_000 == 0 => &six[..3],
         Fraction::ThreeOrSix => &six,
     };

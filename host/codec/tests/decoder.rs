@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Int32Type};
 use tidemill_codec::{DecodeError, JsonDecoder, JsonOptions, from_json};
+use tidemill_time::UTC;
 use tidemill_types::{parse_schema, parse_type};
 
 #[test]
@@ -24,9 +25,9 @@ fn options_that_cannot_be_followed_are_refused() {
         ("multiLine", "true", "one JSON value may not span lines here"),
         ("encoding", "UTF-16", "only UTF-8 is read"),
         ("mode", "LENIENT", "give PERMISSIVE, DROPMALFORMED or FAILFAST"),
-        ("timestampFormat", "EEE yyyy", "\"EEE\" is not read here"),
-        ("dateFormat", "yyyy-MM-dd'", "a quote is not closed"),
-        ("timeZone", "Europe/Paris", "the time zone is always UTC"),
+        ("timestampFormat", "EEE yyyy", "DATETIME_PATTERN_RECOGNITION"),
+        ("dateFormat", "yyyy-MM-dd'", "WITH_SUGGESTION"),
+        ("timeZone", "Europe/Par", "[INVALID_TIMEZONE]"),
         ("locale", "de-DE", "en-US"),
         ("allowComments", "yes", "give true or false"),
     ] {
@@ -137,5 +138,5 @@ fn numbers(block: &[u8]) -> Vec<Option<i32>> {
 fn options(options: &[(&str, &str)]) -> Result<JsonOptions, String> {
     let map: BTreeMap<String, String> =
         options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    JsonOptions::parse(&map).map_err(|error| error.to_string())
+    JsonOptions::parse(&map, UTC).map_err(|error| error.to_string())
 }

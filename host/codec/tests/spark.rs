@@ -9,9 +9,9 @@ use std::fs;
 use arrow::array::{Array, ArrayRef, StringArray};
 use serde_json::Value;
 use tidemill_codec::{EncodeOptions, JsonDecoder, JsonEncoder, JsonOptions, from_json, to_json};
+use tidemill_time::UTC;
 use tidemill_types::{parse_schema, parse_schema_or_type};
 
-const WITH_NULLS: EncodeOptions = EncodeOptions { ignore_null_fields: false };
 const SOURCE_FILES: usize = 6;
 
 #[test]
@@ -81,7 +81,7 @@ fn odd_texts_are_read_as_spark_does() {
         let schema = case["schema"].as_str().unwrap();
         let options: BTreeMap<String, String> =
             serde_json::from_value(case["options"].clone()).unwrap();
-        let options = JsonOptions::parse(&options).unwrap();
+        let options = JsonOptions::parse(&options, UTC).unwrap();
         for row in case["rows"].as_array().unwrap() {
             let text = row["text"].as_str().unwrap();
             let values: ArrayRef = from_json(
@@ -91,7 +91,7 @@ fn odd_texts_are_read_as_spark_does() {
             )
             .unwrap();
             assert_eq!(
-                text_of(&to_json(&values, WITH_NULLS).unwrap(), 0),
+                text_of(&to_json(&values, &EncodeOptions::default()).unwrap(), 0),
                 row["value"].as_str().map(str::to_owned),
                 "from_json of {text} as {schema}"
             );
@@ -119,7 +119,7 @@ fn check_values(expected: &str, columns: &[(&str, &str, Options<'_>)]) {
     for (name, schema, options) in columns {
         let data_type = parse_schema_or_type(schema).unwrap();
         let array = from_json(&values, &data_type, &parse_options(options)).unwrap();
-        let found = to_json(&array, WITH_NULLS).unwrap();
+        let found = to_json(&array, &EncodeOptions::default()).unwrap();
         for (i, line) in recorded(expected).lines().enumerate() {
             let expected: Value = serde_json::from_str(line).unwrap();
             let found =
@@ -167,7 +167,10 @@ fn flatten_y(row: &mut Value) {
 fn lines_of(decoder: &mut JsonDecoder) -> Vec<String> {
     let batch = decoder.finish();
     let mut out = Vec::new();
-    JsonEncoder::new(&batch.schema(), WITH_NULLS).unwrap().encode_rows(&batch, &mut out);
+    JsonEncoder::new(&batch.schema(), EncodeOptions::default())
+        .unwrap()
+        .encode_rows(&batch, &mut out)
+        .unwrap();
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
@@ -177,7 +180,7 @@ fn text_of(array: &StringArray, row: usize) -> Option<String> {
 
 fn parse_options(options: Options<'_>) -> JsonOptions {
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    JsonOptions::parse(&options.collect()).unwrap()
+    JsonOptions::parse(&options.collect(), UTC).unwrap()
 }
 
 /// From the checkout that is tested: several may share a target directory, and with it this test.

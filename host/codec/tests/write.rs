@@ -4,6 +4,7 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use tidemill_codec::{EncodeOptions, JsonDecoder, JsonEncoder, JsonOptions, format_cell, to_json};
+use tidemill_time::UTC;
 use tidemill_types::parse_schema;
 
 const SCHEMA: &str = "s STRING, n INT, x DOUBLE, f FLOAT, b BOOLEAN, p DECIMAL(6,2), bin BINARY, d DATE, t TIMESTAMP, l TIMESTAMP_NTZ, y STRUCT<z: INT, w: STRING>, a ARRAY<INT>, m MAP<STRING, INT>";
@@ -11,9 +12,9 @@ const FULL: &str = r#"{"s":"a\"\n\u0001ü","n":-3,"x":1e10,"f":0.1,"b":true,"p":
 
 #[test]
 fn a_row_is_written_with_its_nulls() {
-    let options = EncodeOptions { ignore_null_fields: false };
+    let options = EncodeOptions::default();
     assert_eq!(
-        encode(&read(SCHEMA, &[FULL]), options),
+        encode(&read(SCHEMA, &[FULL]), options.clone()),
         concat!(
             r#"{"s":"a\"\n\u0001ü","n":-3,"x":1.0E10,"f":0.1,"b":true,"p":-0.50,"bin":"aGk=","d":"+12026-01-02","#,
             r#""t":"2026-01-01T10:00:00.500Z","l":"2026-01-01T10:00:00.000001","#,
@@ -27,7 +28,7 @@ fn a_row_is_written_with_its_nulls() {
 /// Entries of a map and items of an array are data: they stay.
 #[test]
 fn null_fields_are_left_out_where_that_is_asked() {
-    let options = EncodeOptions { ignore_null_fields: true };
+    let options = EncodeOptions { ignore_null_fields: true, ..EncodeOptions::default() };
     let batch = read(SCHEMA, &["{}", r#"{"y":{"w":"v"},"a":[null],"m":{"k":null}}"#]);
     assert_eq!(
         encode(&batch, options),
@@ -40,7 +41,7 @@ fn numbers_that_are_none_are_strings() {
     let batch =
         read("x DOUBLE, f FLOAT", &[r#"{"x":"NaN","f":"-Infinity"}"#, r#"{"x":-0.0,"f":1e-5}"#]);
     assert_eq!(
-        encode(&batch, EncodeOptions { ignore_null_fields: false }),
+        encode(&batch, EncodeOptions::default()),
         "{\"x\":\"NaN\",\"f\":\"-Infinity\"}\n{\"x\":-0.0,\"f\":1.0E-5}\n"
     );
 }
@@ -51,8 +52,11 @@ fn to_json_of_a_null_struct_is_null() {
     let mut decoder = JsonDecoder::new(schema, JsonOptions::default()).unwrap();
     decoder.decode_value(None).unwrap();
     decoder.decode_value(Some(b"{\"n\":1}")).unwrap();
-    let text =
-        to_json(&decoder.finish_array(), EncodeOptions { ignore_null_fields: true }).unwrap();
+    let text = to_json(
+        &decoder.finish_array(),
+        &EncodeOptions { ignore_null_fields: true, ..EncodeOptions::default() },
+    )
+    .unwrap();
     assert!(text.is_null(0));
     assert_eq!(text.value(1), "{\"n\":1}");
 }
@@ -60,7 +64,8 @@ fn to_json_of_a_null_struct_is_null() {
 #[test]
 fn cells_look_as_in_a_table_of_spark() {
     let batch = read(SCHEMA, &[FULL, "{}"]);
-    let cells: Vec<String> = batch.columns().iter().map(|array| format_cell(array, 0)).collect();
+    let cells: Vec<String> =
+        batch.columns().iter().map(|array| format_cell(array, 0, UTC)).collect();
     assert_eq!(
         cells,
         [
@@ -79,7 +84,7 @@ fn cells_look_as_in_a_table_of_spark() {
             "{k -> NULL}",
         ]
     );
-    assert!(batch.columns().iter().all(|array| format_cell(array, 1) == "NULL"));
+    assert!(batch.columns().iter().all(|array| format_cell(array, 1, UTC) == "NULL"));
 }
 
 /// Java's `Double.toString`.
@@ -89,7 +94,7 @@ fn doubles_have_javas_notation() {
     let rows: Vec<String> = texts.iter().map(|text| format!("{{\"x\":{text}}}")).collect();
     let batch = read("x DOUBLE", &rows.iter().map(String::as_str).collect::<Vec<_>>());
     let cells: Vec<String> =
-        (0..texts.len()).map(|row| format_cell(batch.column(0), row)).collect();
+        (0..texts.len()).map(|row| format_cell(batch.column(0), row, UTC)).collect();
     assert_eq!(
         cells,
         ["100.0", "1.0E7", "9999999.0", "0.001", "9.0E-4", "1.5E300", "-12.25", "5.0E-324"]
@@ -106,6 +111,6 @@ fn read(schema: &str, lines: &[&str]) -> RecordBatch {
 
 fn encode(batch: &RecordBatch, options: EncodeOptions) -> String {
     let mut out = Vec::new();
-    JsonEncoder::new(&batch.schema(), options).unwrap().encode_rows(batch, &mut out);
+    JsonEncoder::new(&batch.schema(), options).unwrap().encode_rows(batch, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{OutputMode, Secret, Secrets};
+use tidemill_time::Zone;
 
 /// Tells the time, in milliseconds since 1970-01-01 UTC. Handed in, so that connectors read no
 /// clock of their own.
@@ -114,6 +115,8 @@ pub struct SourceConfig {
     pub path: Option<PathBuf>,
     /// Columns, where the format does not know them itself.
     pub schema: Option<SchemaRef>,
+    /// The session's: of times in texts without a zone.
+    pub time_zone: Zone,
     /// Spark's options, by Spark's names.
     pub options: BTreeMap<String, OptionText>,
 }
@@ -132,6 +135,8 @@ pub struct SinkConfig {
     pub options: BTreeMap<String, OptionText>,
     /// Columns of the rows to come; `None` for a target, which learns them at its first write.
     pub schema: Option<SchemaRef>,
+    /// The session's: of times that are written as texts.
+    pub time_zone: Zone,
     /// Which rows of the result come.
     pub output_mode: OutputMode,
     /// The query's grouping columns: the key in update mode where the options name none.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_core::PluginModule;
-use tidemill_plan::{PlannedQuery, ReadAhead};
+use tidemill_plan::{Frames, PlannedQuery, ReadAhead};
 
 use crate::query::Query;
 use crate::trace::section;
@@ -60,7 +60,7 @@ impl Query {
         self.ahead = ReadAhead::default();
         self.in_use = modules;
         // Kept plans of batch SQL belong to the generation that sent the text.
-        self.frames = Arc::default();
+        self.frames = Arc::new(Frames::in_zone(&self.definition.time_zone));
         Ok(())
     }
 

@@ -292,6 +292,7 @@ impl Query {
         let spill = spill_directory(config.spill, &config.checkpoint, &recovered.query_id);
         let memory = QueryMemory::new(config.memory, &spill)?;
         let in_use = plugins.current();
+        let frames = Arc::new(Frames::in_zone(&config.definition.time_zone));
         let reporter = ProgressReporter::new(&config.name, &recovered.query_id);
         Ok(Query {
             name: config.name,
@@ -317,7 +318,7 @@ impl Query {
             pace: Pace::new(config.settings.trigger, config.clock),
             secrets: Arc::new(config.secrets),
             runtime,
-            frames: Arc::default(),
+            frames,
             memory: Arc::new(memory),
             state_memory: opened.state_memory,
             reporter,

@@ -42,6 +42,8 @@ pub use kernels::growth::value_bytes;
 pub use kernels::intervals::of_one_kind;
 pub use kernels::lambdas::SORTED_BY;
 pub use kernels::made;
+pub use kernels::session::session_zone;
+pub use kernels::times::sums::{TIMESTAMP_MINUS, TIMESTAMP_PLUS};
 pub use memory::column_bytes;
 pub use parameters::{Parameter, Takes, assigned};
 

@@ -18,6 +18,8 @@ pub struct QueryDefinition {
     pub shuffle_partitions: u32,
     /// Slices into which each source's range is cut, read side by side.
     pub scan_partitions: usize,
+    /// The session's time zone, as Spark's `spark.sql.session.timeZone` names it.
+    pub time_zone: String,
     /// Streaming tables at the leaves.
     pub sources: Vec<SourceTable>,
     /// Tables that stay as they are while the query runs.

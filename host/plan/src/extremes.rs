@@ -203,7 +203,7 @@ fn call(function: &'static Function, arguments: &[Expr], rows: &Rows) -> Option<
 
 #[test]
 fn no_function_panics_on_extreme_values() {
-    let context = setup::streaming(1);
+    let context = setup::streaming(1, "UTC");
     let functions = scalars();
     assert!(functions.len() > 150, "{}", functions.len());
     let rows = rows();
@@ -241,7 +241,7 @@ fn no_function_panics_on_extreme_values() {
 
 #[test]
 fn no_operator_and_no_cast_panics_on_extreme_values() {
-    let context = setup::streaming(1);
+    let context = setup::streaming(1, "UTC");
     let rows = rows();
     let mut texts = Vec::new();
     for first in &rows.names {
@@ -423,7 +423,7 @@ fn excess(planned: &Arc<dyn PhysicalExpr>, row: &RecordBatch) -> Option<String> 
 
 #[test]
 fn no_function_makes_more_than_is_reckoned() {
-    let context = setup::streaming(1);
+    let context = setup::streaming(1, "UTC");
     let rows = pairs(&long_columns());
     // All texts, with some of them.
     let count = rows.table.len().isqrt();
@@ -450,7 +450,7 @@ fn no_function_makes_more_than_is_reckoned() {
 /// Every aggregate over all rows, in groups, and over a frame of rows that moves.
 #[test]
 fn no_aggregate_panics_on_extreme_values() {
-    let context = setup::batch_sql();
+    let context = setup::batch_sql("UTC");
     let rows = rows();
     let schema = Arc::clone(rows.table[0].schema_ref());
     let whole = arrow::compute::concat_batches(&schema, &rows.table).unwrap();

@@ -94,8 +94,8 @@ fn not_planned(error: DataFusionError) -> PlanError {
 }
 
 /// Runs batch SQL, and keeps what it planned.
-#[derive(Default)]
 pub struct Frames {
+    time_zone: String,
     plans: Mutex<HashMap<PlanKey, Arc<dyn ExecutionPlan>>>,
 }
 
@@ -106,6 +106,12 @@ struct PlanKey {
 }
 
 impl Frames {
+    /// Of a session with this time zone.
+    #[must_use]
+    pub fn in_zone(time_zone: &str) -> Frames {
+        Frames { time_zone: time_zone.to_owned(), plans: Mutex::default() }
+    }
+
     /// Runs one SELECT over these tables. Its rows come as they are computed; what operators hold
     /// meanwhile counts against `memory`, and is spilled where they can.
     ///
@@ -125,7 +131,8 @@ impl Frames {
         let plan = match kept {
             Some(plan) => plan,
             None => {
-                let planned = || futures::executor::block_on(planned(text, tables));
+                let planned =
+                    || futures::executor::block_on(planned(text, tables, &self.time_zone));
                 let plan = on_deep_stack(planned)??;
                 self.keep(key, &plan);
                 plan
@@ -162,8 +169,9 @@ impl Frames {
 async fn planned(
     text: &str,
     tables: &[FrameTable],
+    time_zone: &str,
 ) -> std::result::Result<Arc<dyn ExecutionPlan>, PlanError> {
-    let (context, logical) = logical_plan(text, tables)
+    let (context, logical) = logical_plan(text, tables, time_zone)
         .map_err(|error| PlanError::Invalid(format!("batch SQL: {error}")))?;
     analysis::check_batch_sql(&logical)?;
     physical_plan(&context, &logical).await.map_err(not_planned)
@@ -172,12 +180,13 @@ async fn planned(
 fn logical_plan(
     text: &str,
     tables: &[FrameTable],
+    time_zone: &str,
 ) -> tidemill_frontend::Result<(SessionContext, LogicalPlan)> {
     counters::count_parsed();
     let catalog = FrameCatalog(tables);
     let size_of = |name: &str| catalog.find(name).map(|_| QuerySize::TABLE);
     let parsed = parse_query(text, &size_of)?;
-    Ok((setup::batch_sql(), resolve(&parsed.relation, &catalog)?))
+    Ok((setup::batch_sql(time_zone), resolve(&parsed.relation, &catalog)?))
 }
 
 /// The tables that batch SQL may read.

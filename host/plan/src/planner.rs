@@ -79,7 +79,7 @@ impl PlannedQuery {
         tidemill_functions::check_constants(&result)
             .map_err(|error| PlanError::Invalid(error.strip_backtrace()))?;
         let logical = extract_calls(result)?;
-        let logical = plan_joins(logical, streams).await?;
+        let logical = plan_joins(logical, streams, &definition.time_zone).await?;
         let (logical, watermarks) = number_watermarks(logical)?;
         analysis::check_watermarks(&logical, definition)?;
         let settings = StatefulSettings {
@@ -109,7 +109,7 @@ struct Planner<'d> {
 
 impl<'d> Planner<'d> {
     fn new(definition: &'d QueryDefinition) -> Result<Planner<'d>, PlanError> {
-        let context = setup::streaming(definition.scan_partitions);
+        let context = setup::streaming(definition.scan_partitions, &definition.time_zone);
         Ok(Planner { context, tables: Tables::of(definition)?, definition, last: None })
     }
 

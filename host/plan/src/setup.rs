@@ -23,16 +23,17 @@ const BATCH_ROWS: usize = 8_192;
 ///
 /// No physical optimiser runs: it would put in repartitionings, which do not keep order, and
 /// filters that change while the plan runs, which a kept plan must not have.
-pub(crate) fn streaming(scan_partitions: usize) -> SessionContext {
-    let state = builder(config().with_target_partitions(scan_partitions))
+pub(crate) fn streaming(scan_partitions: usize, time_zone: &str) -> SessionContext {
+    let state = builder(config(time_zone).with_target_partitions(scan_partitions))
         .with_physical_optimizer_rules(vec![])
         .build();
     SessionContext::new_with_state(state)
 }
 
 /// A session for batch SQL: a handler's, and what gives a static table.
-pub(crate) fn batch_sql() -> SessionContext {
-    let state = builder(config().with_target_partitions(1)).with_query_planner(Arc::new(Planner));
+pub(crate) fn batch_sql(time_zone: &str) -> SessionContext {
+    let state =
+        builder(config(time_zone).with_target_partitions(1)).with_query_planner(Arc::new(Planner));
     SessionContext::new_with_state(state.build())
 }
 
@@ -61,7 +62,7 @@ fn builder(config: SessionConfig) -> SessionStateBuilder {
     SessionStateBuilder::new().with_config(config).with_optimizer_rules(rules)
 }
 
-fn config() -> SessionConfig {
+fn config(time_zone: &str) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(false)
@@ -72,7 +73,7 @@ fn config() -> SessionConfig {
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     // Moves field accesses below projections, where they may meet a column of the same name.
     options.optimizer.enable_leaf_expression_pushdown = false;
-    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.time_zone = Some(time_zone.to_owned());
     config
 }
 
@@ -89,6 +90,7 @@ mod tests {
 
     use super::*;
     use tidemill_frontend::{parse_query, resolve};
+    use tidemill_types::UTC;
 
     use crate::frames::FrameCatalog;
 
@@ -99,7 +101,7 @@ mod tests {
         let parsed = parse_query(&format!("SELECT {select} {ROWS}"), &|_| None).unwrap();
         let plan = resolve(&parsed.relation, &FrameCatalog(&[])).unwrap();
         let rows = futures::executor::block_on(async {
-            let frame = batch_sql().execute_logical_plan(plan).await.unwrap();
+            let frame = batch_sql(UTC).execute_logical_plan(plan).await.unwrap();
             frame.collect().await.unwrap()
         });
         let table = pretty_format_batches(&rows).unwrap().to_string();

@@ -80,6 +80,10 @@ pub(super) struct RawOptions {
     /// checkpoint once chosen, as the last digits of sums depend on it. Default: the processors.
     #[schemars(range(min = 1, max = 256))]
     pub scan_partitions: Option<usize>,
+    /// The session's time zone, as Spark's `spark.sql.session.timeZone`: `Europe/Berlin`, `+02:00`.
+    /// Times in texts without a zone are of it, and times are written as its clocks show them. Fixed in
+    /// the checkpoint once chosen. Default: `UTC`.
+    pub time_zone: Option<Text>,
     /// Whether a batch may run without rows, to emit and evict by a watermark that moved.
     /// Default: true.
     pub no_data_batches: Option<bool>,

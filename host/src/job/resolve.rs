@@ -11,6 +11,7 @@ use tidemill_core::{
     Digest, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy, bytes_text, parse_bytes,
 };
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
+use tidemill_time::Zone;
 use tidemill_types::parse_schema;
 use tidemill_types::{Interval, IntervalError};
 
@@ -86,6 +87,8 @@ pub struct JobOptions {
     pub shuffle_partitions: Option<u32>,
     /// Slices of a source's range. `None`: the processors, or what the checkpoint has.
     pub scan_partitions: Option<usize>,
+    /// The session's time zone. `None`: the default, or what the checkpoint has.
+    pub time_zone: Option<String>,
     /// Whether a batch may run without rows.
     pub no_data_batches: bool,
     /// Which of several watermarks counts. `None`: `min`, or what the checkpoint has.
@@ -299,6 +302,7 @@ impl Resolver<'_> {
         Ok(JobOptions {
             shuffle_partitions: raw.shuffle_partitions,
             scan_partitions: raw.scan_partitions,
+            time_zone: raw.time_zone.as_ref().map(|zone| self.time_zone(zone)).transpose()?,
             no_data_batches: raw.no_data_batches.unwrap_or(true),
             watermark_policy: raw.multiple_watermark_policy.map(|policy| match policy {
                 RawWatermarkPolicy::Min => WatermarkPolicy::Min,
@@ -312,6 +316,13 @@ impl Resolver<'_> {
             spill_directory: raw.spill_directory.as_ref().map(|path| self.beside(path)),
             retries: raw.retries.unwrap_or(RETRIES),
         })
+    }
+
+    fn time_zone(&self, text: &Text) -> Result<String, JobError> {
+        match Zone::named(text) {
+            Ok(_) => Ok(text.to_string()),
+            Err(error) => Err(self.invalid(format!("options.time_zone: {error}"))),
+        }
     }
 
     fn memory(&self, text: Option<&Text>) -> Result<Option<u64>, JobError> {

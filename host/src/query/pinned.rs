@@ -12,6 +12,8 @@ use std::thread;
 use serde::de::DeserializeOwned;
 use tidemill_core::WatermarkPolicy;
 use tidemill_plan::StatefulOperator;
+use tidemill_time::Zone;
+use tidemill_types::UTC;
 
 use super::error::PrepareError;
 use super::pinned_operators::PinnedOperator;
@@ -20,10 +22,13 @@ use crate::job::{Job, JobOptions};
 
 /// Names the form. To be counted up with every change of the facts or of how one is written.
 const FORM: &str = "form";
-const PRESENT_FORM: &str = "1";
+const PRESENT_FORM: &str = "2";
+/// In which all queries were in UTC, and no fact said so.
+const FORM_WITHOUT_ZONE: &str = "1";
 
 const SHUFFLE_PARTITIONS: &str = "shuffle_partitions";
 const SCAN_PARTITIONS: &str = "scan_partitions";
+const TIME_ZONE: &str = "time_zone";
 const WATERMARK_POLICY: &str = "multiple_watermark_policy";
 const SOURCES: &str = "sources";
 const SOURCE_FORMATS: &str = "source_formats";
@@ -35,6 +40,7 @@ const SINK: &str = "sink";
 pub(super) struct Pinned {
     pub(super) shuffle_partitions: u32,
     pub(super) scan_partitions: usize,
+    pub(super) time_zone: String,
     pub(super) watermark_policy: WatermarkPolicy,
     existing: Option<Existing>,
 }
@@ -65,6 +71,7 @@ impl Pinned {
                     .options
                     .scan_partitions
                     .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)),
+                time_zone: job.options.time_zone.clone().unwrap_or_else(|| UTC.to_owned()),
                 watermark_policy: job.options.watermark_policy.unwrap_or_default(),
                 existing: None,
             },
@@ -78,6 +85,7 @@ impl Pinned {
         let pinned = Pinned {
             shuffle_partitions: facts.take(SHUFFLE_PARTITIONS, count::<NonZero<u32>>)?.get(),
             scan_partitions: facts.take(SCAN_PARTITIONS, count::<NonZero<usize>>)?.get(),
+            time_zone: facts.take(TIME_ZONE, |name| Zone::find(name).map(|_| name.to_owned()))?,
             watermark_policy: facts.take(WATERMARK_POLICY, |text| match text {
                 "min" => Some(WatermarkPolicy::Min),
                 "max" => Some(WatermarkPolicy::Max),
@@ -109,8 +117,14 @@ impl Pinned {
         differs(SHUFFLE_PARTITIONS, asked, self.shuffle_partitions.to_string());
         let asked = options.scan_partitions.map(|n| n.to_string());
         differs(SCAN_PARTITIONS, asked, self.scan_partitions.to_string());
+        differs(TIME_ZONE, options.time_zone.clone(), self.time_zone.clone());
         let asked = options.watermark_policy.map(|policy| name(policy).to_owned());
         differs(WATERMARK_POLICY, asked, name(self.watermark_policy).to_owned());
+    }
+
+    /// The session's time zone.
+    pub(super) fn zone(&self) -> Zone {
+        Zone::find(&self.time_zone).unwrap_or_default()
     }
 
     /// Refuses a job whose sources, state or sink are not those of the checkpoint, before anything
@@ -141,6 +155,7 @@ impl Pinned {
             (FORM.to_owned(), PRESENT_FORM.to_owned()),
             (SHUFFLE_PARTITIONS.to_owned(), self.shuffle_partitions.to_string()),
             (SCAN_PARTITIONS.to_owned(), self.scan_partitions.to_string()),
+            (TIME_ZONE.to_owned(), self.time_zone.clone()),
             (WATERMARK_POLICY.to_owned(), name(self.watermark_policy).to_owned()),
             (SOURCES.to_owned(), names),
             (SOURCE_FORMATS.to_owned(), text(&sources)),
@@ -172,6 +187,10 @@ impl Facts<'_> {
     fn take_form(&mut self) -> Result<(), PrepareError> {
         match self.facts.remove(FORM).as_deref() {
             Some(PRESENT_FORM) => Ok(()),
+            Some(FORM_WITHOUT_ZONE) if !self.facts.contains_key(TIME_ZONE) => {
+                self.facts.insert(TIME_ZONE.to_owned(), UTC.to_owned());
+                Ok(())
+            }
             form => Err(self.unknown(&format!(
                 "what it fixes of its query in form {}, and this program knows form {PRESENT_FORM}",
                 form.unwrap_or("0")
@@ -300,13 +319,14 @@ mod tests {
         unread("source_formats", r#"[{"name":"s","format":"rate","new":1}]"#);
         unread("sink", "[1]");
         unread("sink", r#"{"format":"noop","new":1}"#);
-        refused(&[("time_zone", Some("UTC"))], &["time_zone = UTC", "does not know"]);
+        unread("time_zone", "Mars");
+        refused(&[("locale", Some("en"))], &["locale = en", "does not know"]);
     }
 
     #[test]
     fn facts_in_another_form_are_refused_by_their_form() {
-        let words = ["form 2", "knows form 1", "Another Tidemill"];
-        refused(&[("form", Some("2")), ("shuffle_partitions", Some("a new way"))], &words);
+        let words = ["form 3", "knows form 2", "Another Tidemill"];
+        refused(&[("form", Some("3")), ("shuffle_partitions", Some("a new way"))], &words);
         refused(&[("form", None)], &["form 0"]);
     }
 }

@@ -16,6 +16,7 @@ use tidemill_engine::{
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
+use tidemill_time::Zone;
 
 use super::error::PrepareError;
 use super::late::LateReader;
@@ -99,7 +100,7 @@ impl Prepared {
         let mut sources = Vec::new();
         let mut tables = Vec::new();
         for source in &job.sources {
-            let planned = plan_source(source_config(source))?;
+            let planned = plan_source(source_config(source, pinned.zone()))?;
             let reader = Arc::new(LateReader::default());
             tables.push(table(source, &planned, &reader));
             sources.push((planned, reader));
@@ -111,7 +112,7 @@ impl Prepared {
         };
         let (mut statics, mut static_digests) = (Vec::new(), BTreeMap::new());
         for table in &job.statics {
-            let planned = plan_source(source_config(table))?;
+            let planned = plan_source(source_config(table, pinned.zone()))?;
             let reader = StaticReader::open(&planned)?;
             static_digests.insert(table.name.clone(), reader.digest());
             statics.push(StaticTable {
@@ -125,6 +126,7 @@ impl Prepared {
             watermark_policy: pinned.watermark_policy,
             shuffle_partitions: pinned.shuffle_partitions,
             scan_partitions: pinned.scan_partitions,
+            time_zone: pinned.time_zone.clone(),
             sources: tables,
             statics,
             steps: job.steps.clone(),
@@ -239,6 +241,7 @@ impl Prepared {
             path: place.path.clone(),
             options: place.options.clone(),
             schema: None,
+            time_zone: self.pinned.zone(),
             output_mode: self.job.output_mode,
             key: self.plan.key().to_vec(),
             query_name: self.job.name.clone(),
@@ -446,12 +449,13 @@ impl StartError {
     }
 }
 
-fn source_config(source: &JobSource) -> SourceConfig {
+fn source_config(source: &JobSource, time_zone: Zone) -> SourceConfig {
     SourceConfig {
         name: source.name.clone(),
         format: source.format.clone(),
         path: source.path.clone(),
         schema: source.schema.clone(),
+        time_zone,
         options: source.options.clone(),
     }
 }

@@ -46,6 +46,7 @@ fn read(format: &str, schema: &str, options: &[(&str, &str)], bytes: &[u8]) {
         path: Some(folder.path().to_owned()),
         schema: Some(tidemill_types::parse_schema(schema).expect("a schema")),
         options: options.iter().map(own).collect(),
+        ..SourceConfig::default()
     };
     let Ok(planned) = plan_source(config) else {
         return;

@@ -462,7 +462,7 @@ fn handler_of(text: &str, rows: usize, memory: MemoryBudget) -> Result<usize, St
     let table = FrameTable { name: "batch".to_owned(), schema: Arc::new(schema), rows: block };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let memory = QueryMemory::new(memory, Path::new("unused")).unwrap();
-    let frames = Frames::default();
+    let frames = Frames::in_zone("UTC");
     runtime.block_on(async {
         let said = |error: tidemill_plan::PlanError| error.to_string();
         let mut found = frames.sql(text, &[table], &memory.call()).await.map_err(said)?;

@@ -35,6 +35,7 @@ mod statements;
 mod streams;
 mod texts;
 mod tidy;
+mod time_zone;
 mod trace;
 mod trigger;
 mod varying;
@@ -49,6 +50,7 @@ fn appending(
         watermark_policy: tidemill_core::WatermarkPolicy::Min,
         shuffle_partitions: 1,
         scan_partitions: 1,
+        time_zone: "UTC".to_owned(),
         sources: vec![source],
         statics: Vec::new(),
         steps,

@@ -1,14 +1,16 @@
 //! Queries of all forms over small tables, and what Spark answers to them, recorded in
 //! `goldens/queries.jsonl`: names of columns, types and rows, or the class of the error. A line is
-//! `{"sql", "columns": [[name, type], …], "rows", "ordered"}` or `{"sql", "error"}`. A cell is a text,
-//! as Spark's `show()` prints it; rows that have no order are sorted.
+//! `{"sql", "columns": [[name, type], …], "rows", "ordered"}` or `{"sql", "error"}`, with the session's
+//! `"time_zone"` where that is not UTC. A cell is a text, as Spark's `show()` prints it; rows that have
+//! no order are sorted.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int32Builder, Int64Array, ListArray, MapBuilder,
-    MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    ArrayRef, Date32Array, Float64Array, Int32Array, Int32Builder, Int64Array, ListArray,
+    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
@@ -18,6 +20,7 @@ use tidemill_codec::format_cell;
 use tidemill_core::MemoryBudget;
 use tidemill_plan::{FrameRows, FrameTable, Frames, QueryMemory};
 use tidemill_tests::repository;
+use tidemill_time::{Zone, parse_timestamp_ntz};
 use tidemill_types::format_type;
 
 struct OneBlock(RecordBatch);
@@ -45,7 +48,48 @@ fn whole(values: &[Option<i32>]) -> ArrayRef {
     Arc::new(Int32Array::from(values.to_vec()))
 }
 
-/// `t`, whose columns have all kinds of types, `u` to join with, and `e` without rows.
+/// Times about the days on which clocks are set, and of long ago and far ahead.
+fn clock_changes() -> FrameTable {
+    let micros = |texts: [Option<&str>; 10]| -> TimestampMicrosecondArray {
+        texts.iter().map(|text| text.and_then(parse_timestamp_ntz)).collect()
+    };
+    let moments = micros([
+        Some("2019-03-10 09:59:59.5"),
+        Some("2019-03-10 10:00:00"),
+        Some("2019-11-03 08:30:00"),
+        Some("2019-11-03 09:30:00"),
+        Some("2019-03-31 01:00:00"),
+        Some("2019-10-27 00:30:00"),
+        Some("1880-01-01 00:00:00"),
+        Some("1969-12-31 23:59:59.999999"),
+        Some("9998-07-01 12:00:00"),
+        None,
+    ]);
+    let local = micros([
+        Some("2019-03-10 02:30:00"),
+        Some("2019-11-03 01:30:00"),
+        Some("2019-03-31 02:30:00"),
+        Some("2019-10-27 02:30:00"),
+        Some("1880-01-01 00:00:00"),
+        Some("1969-12-31 23:59:59.999999"),
+        Some("9999-12-31 23:00:00"),
+        Some("2024-02-29 12:00:00"),
+        None,
+        Some("2024-01-31 00:00:00"),
+    ]);
+    let days: Date32Array =
+        local.iter().map(|time| time.map(|time| time.div_euclid(86_400_000_000) as i32)).collect();
+    let numbers: Vec<Option<i32>> = (1..=10).map(Some).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("i", whole(&numbers)),
+        ("ts", Arc::new(moments.with_timezone("UTC"))),
+        ("n", Arc::new(local)),
+        ("dt", Arc::new(days)),
+    ];
+    table("z", columns)
+}
+
+/// `t`, whose columns have all kinds of types, `u` to join with, `e` without rows, and `z` of times.
 fn tables() -> Vec<FrameTable> {
     const DAY: i64 = 1_767_225_600_000_000; // 2026-01-01
     const HOUR: i64 = 3_600_000_000;
@@ -103,16 +147,22 @@ fn tables() -> Vec<FrameTable> {
         ("x", whole(&[Some(100), Some(200), Some(201), None, Some(400)])),
         ("v", whole(&[Some(1), Some(3), None, Some(9), Some(6)])),
     ];
-    vec![table("t", columns), table("u", others), table("e", vec![("v", whole(&[]))])]
+    vec![
+        table("t", columns),
+        table("u", others),
+        table("e", vec![("v", whole(&[]))]),
+        clock_changes(),
+    ]
 }
 
 /// The columns and rows of a query, or what is wrong with it.
 async fn answer(
-    sql: &str,
+    (sql, time_zone): (&str, &str),
     tables: &[FrameTable],
     memory: &QueryMemory,
 ) -> Result<(Value, Vec<Vec<String>>), String> {
-    let frames = Frames::default();
+    let frames = Frames::in_zone(time_zone);
+    let zone = Zone::find(time_zone).unwrap();
     let said = |error: tidemill_plan::PlanError| error.to_string();
     let mut found = frames.sql(sql, tables, &memory.call()).await.map_err(said)?;
     let column = |field: &Arc<Field>| json!([field.name(), format_type(field.data_type())]);
@@ -121,7 +171,9 @@ async fn answer(
     while let Some(block) = found.rows.next().await {
         let block = block.map_err(said)?;
         for row in 0..block.num_rows() {
-            rows.push(block.columns().iter().map(|column| format_cell(column, row)).collect());
+            rows.push(
+                block.columns().iter().map(|column| format_cell(column, row, zone)).collect(),
+            );
         }
     }
     Ok((columns, rows))
@@ -159,9 +211,10 @@ fn queries_give_what_spark_gives() {
     let mut differ = Vec::new();
     for record in &records {
         let sql = record["sql"].as_str().unwrap();
-        let answer = runtime.block_on(answer(sql, &tables, &memory));
+        let zone = record["time_zone"].as_str().unwrap_or("UTC");
+        let answer = runtime.block_on(answer((sql, zone), &tables, &memory));
         if let Some(difference) = difference(record, answer) {
-            differ.push(format!("{sql}: {difference}"));
+            differ.push(format!("{zone}: {sql}: {difference}"));
         }
     }
     assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));

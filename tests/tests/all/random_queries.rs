@@ -123,8 +123,8 @@ impl Home {
 fn json(blocks: &[RecordBatch]) -> Vec<String> {
     let mut text = Vec::new();
     for rows in blocks {
-        let with_nulls = EncodeOptions { ignore_null_fields: false };
-        JsonEncoder::new(&rows.schema(), with_nulls).unwrap().encode_rows(rows, &mut text);
+        let with_nulls = EncodeOptions::default();
+        JsonEncoder::new(&rows.schema(), with_nulls).unwrap().encode_rows(rows, &mut text).unwrap();
     }
     String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
 }

@@ -7,16 +7,18 @@ use tidemill_tests::{Workbench, plugin, repository};
 use walkdir::WalkDir;
 
 /// Which package may depend on which of ours. The arrows point one way.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("host/types", &[]),
     ("host/core", &["tidemill-types"]),
-    ("host/codec", &["tidemill-types"]),
-    ("host/functions", &["tidemill-types", "tidemill-codec"]),
-    ("host/frontend", &["tidemill-types", "tidemill-functions"]),
+    ("host/time", &["tidemill-types"]),
+    ("host/codec", &["tidemill-types", "tidemill-time"]),
+    ("host/functions", &["tidemill-types", "tidemill-time", "tidemill-codec"]),
+    ("host/frontend", &["tidemill-types", "tidemill-time", "tidemill-codec", "tidemill-functions"]),
     (
         "host/plan",
         &[
             "tidemill-types",
+            "tidemill-time",
             "tidemill-core",
             "tidemill-codec",
             "tidemill-functions",
@@ -25,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     ("host/checkpoint", &["tidemill-core"]),
     ("host/plugin", &["tidemill-types", "tidemill-core"]),
-    ("host/connectors", &["tidemill-types", "tidemill-core", "tidemill-codec"]),
+    ("host/connectors", &["tidemill-types", "tidemill-time", "tidemill-core", "tidemill-codec"]),
     ("host/engine", &["tidemill-types", "tidemill-core", "tidemill-plan", "tidemill-checkpoint"]),
     ("plugin-sdk", &["tidemill-types", "tidemill-plugin-macros"]),
     ("plugin-sdk/macros", &["tidemill-types"]),

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::decode::{
-    ParseMode, TimePattern, Times, boolean, is_english, is_utc, is_utf8, only, parse_mode,
-};
+use tidemill_time::{UTC, Zone};
+
+use crate::decode::{ParseMode, boolean, is_english, is_utf8, only, parse_mode};
+use crate::times::ReadTimes;
 
 /// Cells of one record in Spark's default, `maxColumns`. Also what bounds the memory of a record.
 const COLUMNS_MAX: usize = 20_480;
@@ -62,7 +63,7 @@ pub(super) struct ValueRules {
     pub(super) nan: String,
     pub(super) infinity: String,
     pub(super) negative_infinity: String,
-    pub(super) times: Times,
+    pub(super) times: ReadTimes,
 }
 
 /// An option that cannot be followed.
@@ -78,7 +79,15 @@ pub struct CsvOptionError {
 }
 
 impl Default for CsvOptions {
+    /// In UTC.
     fn default() -> CsvOptions {
+        CsvOptions::in_zone(UTC)
+    }
+}
+
+impl CsvOptions {
+    /// Without options, where texts without a zone are of the session's.
+    fn in_zone(session: Zone) -> CsvOptions {
         CsvOptions {
             mode: ParseMode::Permissive,
             corrupt_column: "_corrupt_record".to_owned(),
@@ -100,7 +109,7 @@ impl Default for CsvOptions {
                 nan: "NaN".to_owned(),
                 infinity: "Inf".to_owned(),
                 negative_infinity: "-Inf".to_owned(),
-                times: Times::default(),
+                times: ReadTimes::in_zone(session),
             },
             prunes: true,
             columns_max: COLUMNS_MAX,
@@ -155,12 +164,16 @@ impl CsvOptions {
         CsvOptions::KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
     }
 
-    /// Reads options by Spark's names.
+    /// Reads options by Spark's names. Texts without a zone are of the session's, unless the option
+    /// `timeZone` names another one.
     ///
     /// # Errors
     /// An option is unknown, or its value cannot be followed.
-    pub fn parse(options: &BTreeMap<String, String>) -> Result<CsvOptions, CsvOptionError> {
-        let mut parsed = CsvOptions::default();
+    pub fn parse(
+        options: &BTreeMap<String, String>,
+        session: Zone,
+    ) -> Result<CsvOptions, CsvOptionError> {
+        let mut parsed = CsvOptions::in_zone(session);
         let mut escape_escape = None;
         for (key, value) in options {
             let lower = key.to_ascii_lowercase();
@@ -188,6 +201,9 @@ impl CsvOptions {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let (rules, values) = (&mut self.rules, &mut self.values);
+        if let Some(set) = values.times.set(key, value) {
+            return set;
+        }
         match key {
             "mode" => self.mode = parse_mode(value)?,
             "columnnameofcorruptrecord" => self.corrupt_column = value.to_owned(),
@@ -205,10 +221,7 @@ impl CsvOptions {
             "nanvalue" => value.clone_into(&mut values.nan),
             "positiveinf" => value.clone_into(&mut values.infinity),
             "negativeinf" => value.clone_into(&mut values.negative_infinity),
-            "timestampformat" => values.times.timestamp = Some(TimePattern::parse(value)?),
-            "timestampntzformat" => values.times.timestamp_ntz = Some(TimePattern::parse(value)?),
-            "dateformat" => values.times.date = Some(TimePattern::parse(value)?),
-            "enabledatetimeparsingfallback" => values.times.fall_back = Some(boolean(value)?),
+            "enabledatetimeparsingfallback" => values.times.falls_back = Some(boolean(value)?),
             "columnpruning" => self.prunes = boolean(value)?,
             "maxcolumns" => {
                 let most = value.parse().ok().filter(|most| (1..=COLUMNS_MAX).contains(most));
@@ -225,9 +238,6 @@ impl CsvOptions {
                 only(built, "only STOP_AT_DELIMITER is supported yet, which is Spark's default")?;
             }
             "encoding" | "charset" => only(is_utf8(value), "only UTF-8 is read")?,
-            "timezone" => {
-                only(is_utc(value), "the time zone is always UTC; write an offset into the text")?;
-            }
             "locale" => {
                 only(is_english(value), "names of months are always read as en-US has them")?;
             }

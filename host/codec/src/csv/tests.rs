@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_time::UTC;
 use tidemill_types::parse_schema;
 
 use super::record::{self, Cell, Cells, LineEnd, Stop};
@@ -44,7 +45,7 @@ const OPTIONS: [Recorded; 10] = [
 
 fn given(pairs: &[(&str, &str)]) -> CsvOptions {
     let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    CsvOptions::parse(&pairs.collect()).unwrap()
+    CsvOptions::parse(&pairs.collect(), UTC).unwrap()
 }
 
 fn options(number: usize) -> CsvOptions {
@@ -165,9 +166,13 @@ fn decoder(schema: &str, pairs: &[(&str, &str)]) -> CsvDecoder {
 fn rows(decoder: &mut CsvDecoder) -> Vec<String> {
     let batch = decoder.finish();
     let mut lines = Vec::new();
-    JsonEncoder::new(&batch.schema(), EncodeOptions { ignore_null_fields: true })
-        .unwrap()
-        .encode_rows(&batch, &mut lines);
+    JsonEncoder::new(
+        &batch.schema(),
+        EncodeOptions { ignore_null_fields: true, ..EncodeOptions::default() },
+    )
+    .unwrap()
+    .encode_rows(&batch, &mut lines)
+    .unwrap();
     String::from_utf8(lines).unwrap().lines().map(str::to_owned).collect()
 }
 
@@ -353,7 +358,7 @@ fn what_a_record_may_have_is_bounded() {
 fn options_that_cannot_be_followed_are_refused() {
     let refusal = |key: &str, value: &str| {
         let given = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-        CsvOptions::parse(&given).unwrap_err().to_string()
+        CsvOptions::parse(&given, UTC).unwrap_err().to_string()
     };
     assert!(refusal("quote", "ab").contains("one ASCII character"));
     assert!(refusal("sep", "\\x").contains("after a backslash"));

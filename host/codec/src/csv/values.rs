@@ -1,10 +1,12 @@
 //! Cells as values, as Java's `parseInt` and its relatives read them.
 
 use crate::decode::columns::{Column, Values};
-use crate::decode::{parse_date, parse_decimal, parse_timestamp, parse_timestamp_ntz};
+use crate::decode::parse_decimal;
+use crate::times::ReadTimes;
 
 use super::options::ValueRules;
 use arrow::datatypes::DataType;
+use tidemill_time::parse_date;
 
 /// Adds a cell that is not null to its column. `false`: it is no value of the column's type, and
 /// the column has a null.
@@ -33,9 +35,9 @@ fn push_value(column: &mut Column, cell: &str, rules: &ValueRules) -> Option<()>
         Values::Float64(values) => values.push(float(cell, rules, double_of)?),
         Values::Boolean(bits) => bits.append(boolean(cell)?),
         Values::Decimal(values) => values.push(decimal(cell, precision, scale)?),
-        Values::Date(values) => values.push(date(cell, rules)?),
-        Values::Timestamp(values) if has_zone => values.push(timestamp(cell, rules)?),
-        Values::Timestamp(values) => values.push(timestamp_ntz(cell, rules)?),
+        Values::Date(values) => values.push(date(cell, &rules.times)?),
+        Values::Timestamp(values) if has_zone => values.push(rules.times.timestamp(cell)?),
+        Values::Timestamp(values) => values.push(rules.times.timestamp_ntz(cell)?),
         Values::List(..) | Values::Struct(_) | Values::Map(..) => return None,
     }
     Some(())
@@ -152,26 +154,9 @@ fn hexadecimal(text: &str) -> Option<f64> {
     Some(if negative { -size } else { size })
 }
 
-fn timestamp(cell: &str, rules: &ValueRules) -> Option<i64> {
-    let Some(pattern) = &rules.times.timestamp else { return parse_timestamp(cell) };
-    let falls_back = rules.times.fall_back == Some(true);
-    pattern.timestamp(cell).or_else(|| parse_timestamp(cell).filter(|_| falls_back))
-}
-
-fn timestamp_ntz(cell: &str, rules: &ValueRules) -> Option<i64> {
-    match &rules.times.timestamp_ntz {
-        None => parse_timestamp_ntz(cell),
-        Some(pattern) => pattern.timestamp_ntz(cell),
-    }
-}
-
-fn date(cell: &str, rules: &ValueRules) -> Option<i32> {
-    match (&rules.times.date, rules.times.fall_back) {
-        (None, Some(false)) => parse_date(cell).filter(|_| is_plain_date(cell)),
-        (None, _) => parse_date(cell),
-        (Some(pattern), Some(true)) => pattern.date(cell).or_else(|| parse_date(cell)),
-        (Some(pattern), _) => pattern.date(cell),
-    }
+fn date(cell: &str, times: &ReadTimes) -> Option<i32> {
+    let takes_plain = !times.has_date_pattern() && times.falls_back == Some(false);
+    times.date(cell, |cell| parse_date(cell).filter(|_| !takes_plain || is_plain_date(cell)))
 }
 
 /// `yyyy-MM-dd`, as the default pattern has it.

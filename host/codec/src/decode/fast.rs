@@ -155,10 +155,10 @@ impl FastPath {
                 end
             }
             Values::Timestamp(values) => {
-                if options.times.timestamp.is_some() || !has_zone {
+                if options.times.has_timestamp_pattern() || !has_zone {
                     return None;
                 }
-                let (value, end) = self.days.timestamp(bytes, at)?;
+                let (value, end) = self.days.timestamp(bytes, at, options.times.zone())?;
                 values.push(value);
                 end
             }

@@ -14,11 +14,9 @@ pub(crate) mod columns;
 mod fast;
 mod number;
 mod options;
-mod pattern;
 mod plain;
 mod scan;
 mod slow;
-mod time;
 mod tokens;
 
 use std::sync::Arc;
@@ -30,9 +28,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 pub use number::parse_decimal;
 pub use options::{JsonOptionError, JsonOptions, ParseMode};
-pub(crate) use options::{Times, boolean, is_english, is_utc, is_utf8, only, parse_mode};
-pub(crate) use pattern::TimePattern;
-pub use time::{parse_date, parse_timestamp, parse_timestamp_ntz};
+pub(crate) use options::{boolean, is_english, is_utf8, only, parse_mode};
 
 use crate::malformed::{Malformed, RowError};
 use columns::{Column, check_type, struct_array};

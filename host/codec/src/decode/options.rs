@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::pattern::TimePattern;
+use tidemill_time::{UTC, Zone};
+
+use crate::times::ReadTimes;
 
 /// What happens to malformed text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,7 +29,7 @@ pub struct JsonOptions {
     /// `columnNameOfCorruptRecord`
     pub corrupt_column: String,
     pub(crate) grammar: Grammar,
-    pub(crate) times: Times,
+    pub(crate) times: ReadTimes,
 }
 
 /// What the text may have that JSON has not.
@@ -40,16 +42,6 @@ pub(crate) struct Grammar {
     pub(crate) non_numeric_numbers: bool,
     pub(crate) any_escape: bool,
     pub(crate) control_chars: bool,
-}
-
-/// How text is read as a time. Without a pattern it is read as `CAST` does.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Times {
-    pub(crate) timestamp: Option<TimePattern>,
-    pub(crate) timestamp_ntz: Option<TimePattern>,
-    pub(crate) date: Option<TimePattern>,
-    /// `enableDateTimeParsingFallback`: what a pattern does not match is read as `CAST` does.
-    pub(crate) fall_back: Option<bool>,
 }
 
 /// An option that cannot be followed.
@@ -65,7 +57,15 @@ pub struct JsonOptionError {
 }
 
 impl Default for JsonOptions {
+    /// In UTC.
     fn default() -> JsonOptions {
+        JsonOptions::in_zone(UTC)
+    }
+}
+
+impl JsonOptions {
+    /// Without options, where texts without a zone are of the session's.
+    fn in_zone(session: Zone) -> JsonOptions {
         JsonOptions {
             mode: ParseMode::Permissive,
             corrupt_column: "_corrupt_record".to_owned(),
@@ -78,7 +78,7 @@ impl Default for JsonOptions {
                 any_escape: false,
                 control_chars: false,
             },
-            times: Times::default(),
+            times: ReadTimes::in_zone(session),
         }
     }
 }
@@ -119,9 +119,16 @@ impl JsonOptions {
         JsonOptions::KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
     }
 
-    /// Reads options by Spark's names.
-    pub fn parse(options: &BTreeMap<String, String>) -> Result<JsonOptions, JsonOptionError> {
-        let mut parsed = JsonOptions::default();
+    /// Reads options by Spark's names. Texts without a zone are of the session's, unless the option
+    /// `timeZone` names another one.
+    ///
+    /// # Errors
+    /// An option is unknown, or its value cannot be followed.
+    pub fn parse(
+        options: &BTreeMap<String, String>,
+        session: Zone,
+    ) -> Result<JsonOptions, JsonOptionError> {
+        let mut parsed = JsonOptions::in_zone(session);
         for (key, value) in options {
             parsed.set(key, value).map_err(|reason| JsonOptionError {
                 key: key.clone(),
@@ -134,13 +141,14 @@ impl JsonOptions {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let (grammar, times) = (&mut self.grammar, &mut self.times);
-        match key.to_ascii_lowercase().as_str() {
+        let lower = key.to_ascii_lowercase();
+        if let Some(set) = times.set(&lower, value) {
+            return set;
+        }
+        match lower.as_str() {
             "mode" => self.mode = parse_mode(value)?,
             "columnnameofcorruptrecord" => self.corrupt_column = value.to_owned(),
-            "timestampformat" => times.timestamp = Some(TimePattern::parse(value)?),
-            "timestampntzformat" => times.timestamp_ntz = Some(TimePattern::parse(value)?),
-            "dateformat" => times.date = Some(TimePattern::parse(value)?),
-            "enabledatetimeparsingfallback" => times.fall_back = Some(boolean(value)?),
+            "enabledatetimeparsingfallback" => times.falls_back = Some(boolean(value)?),
             "allowcomments" => grammar.comments = boolean(value)?,
             "allowunquotedfieldnames" => grammar.unquoted_names = boolean(value)?,
             "allowsinglequotes" => grammar.single_quotes = boolean(value)?,
@@ -150,9 +158,6 @@ impl JsonOptions {
             "allowunquotedcontrolchars" => grammar.control_chars = boolean(value)?,
             "multiline" => only(!boolean(value)?, "one JSON value may not span lines here")?,
             "encoding" | "charset" => only(is_utf8(value), "only UTF-8 is read")?,
-            "timezone" => {
-                only(is_utc(value), "the time zone is always UTC; write an offset into the text")?;
-            }
             "locale" => only(
                 is_english(value),
                 "names of months and numbers are always read as en-US has them",
@@ -195,10 +200,6 @@ pub(crate) fn only(condition: bool, otherwise: &str) -> Result<(), String> {
 
 pub(crate) fn is_utf8(encoding: &str) -> bool {
     ["UTF-8", "UTF8"].iter().any(|name| name.eq_ignore_ascii_case(encoding))
-}
-
-pub(crate) fn is_utc(zone: &str) -> bool {
-    matches!(zone, "UTC" | "Etc/UTC" | "Z" | "GMT" | "+00:00")
 }
 
 pub(crate) fn is_english(locale: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Values as nearly all data writes them, read by hand. `None` says only that a value is not
 //! written like that.
 
+use tidemill_time::Zone;
 use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 
 /// Digits that surely fit 64 bits.
@@ -80,9 +81,15 @@ pub(super) struct DayCache {
 
 impl DayCache {
     /// A string like `"2026-01-01T10:00:00.123Z"` as microseconds since 1970-01-01 UTC, and where
-    /// it ends. A space may stand for the `T`; fraction and zone (`Z` or `+hh:mm`) may be absent.
+    /// it ends. A space may stand for the `T`; fraction and zone (`Z` or `+hh:mm`,
+    /// else the session's) may be absent.
     #[inline]
-    pub(super) fn timestamp(&mut self, bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    pub(super) fn timestamp(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        session: Zone,
+    ) -> Option<(i64, usize)> {
         let text: &[u8; 21] = bytes.get(at..)?.first_chunk()?;
         let [b'"', day @ .., separator, h1, h0, b':', m1, m0, b':', s1, s0, _] = text else {
             return None;
@@ -105,7 +112,7 @@ impl DayCache {
             end = after;
         }
         match bytes.get(end)? {
-            b'"' => return Some((micros, end + 1)),
+            b'"' => return Some((session.moment(micros)?, end + 1)),
             b'Z' => end += 1,
             sign @ (b'+' | b'-') => {
                 let [h1, h0, b':', m1, m0] = bytes.get(end + 1..)?.first_chunk()? else {

@@ -5,10 +5,11 @@
 use arrow::datatypes::{DataType, Fields, TimeUnit};
 
 use super::number::parse_decimal;
-use super::options::{JsonOptions, Times};
-use super::time;
+use super::options::JsonOptions;
 use super::tokens::{SyntaxError, Text, Token, Tokens};
 use crate::text;
+use crate::times::ReadTimes;
+use tidemill_time::parse_date;
 
 /// A value of a column.
 #[derive(Clone, PartialEq, Debug)]
@@ -377,33 +378,14 @@ fn from_text(text: &str, data_type: &DataType, options: &JsonOptions) -> Option<
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
             options.times.timestamp_ntz(text).map(Value::Int)
         }
-        DataType::Date32 => options.times.date(text).map(|days| Value::Int(i64::from(days))),
+        DataType::Date32 => date(text, &options.times).map(|days| Value::Int(i64::from(days))),
         _ => None,
     }
 }
 
-impl Times {
-    fn timestamp(&self, text: &str) -> Option<i64> {
-        let Some(pattern) = &self.timestamp else { return time::parse_timestamp(text) };
-        let falls_back = self.fall_back == Some(true);
-        pattern.timestamp(text).or_else(|| time::parse_timestamp(text).filter(|_| falls_back))
-    }
-
-    fn timestamp_ntz(&self, text: &str) -> Option<i64> {
-        match &self.timestamp_ntz {
-            None => time::parse_timestamp_ntz(text),
-            Some(pattern) => pattern.timestamp_ntz(text),
-        }
-    }
-
-    /// A bare number is a day: what Spark 1.5 wrote.
-    fn date(&self, text: &str) -> Option<i32> {
-        let lenient = || time::parse_date(text).or_else(|| text.parse().ok());
-        match &self.date {
-            None if self.fall_back == Some(false) => time::parse_date(text),
-            None => lenient(),
-            Some(pattern) if self.fall_back == Some(true) => pattern.date(text).or_else(lenient),
-            Some(pattern) => pattern.date(text),
-        }
-    }
+/// A day without a pattern. A bare number is one, too: what Spark 1.5 wrote.
+fn date(text: &str, times: &ReadTimes) -> Option<i32> {
+    let takes_numbers = times.has_date_pattern() || times.falls_back != Some(false);
+    times
+        .date(text, |text| parse_date(text).or_else(|| text.parse().ok().filter(|_| takes_numbers)))
 }

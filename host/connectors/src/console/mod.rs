@@ -11,8 +11,9 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tempfile::SpooledTempFile;
-use tidemill_codec::{EncodeOptions, JsonEncoder};
+use tidemill_codec::{EncodeOptions, JsonEncoder, WrittenTimes};
 use tidemill_core::{Begin, ConnectorError, Delivery, Held, Sink};
+use tidemill_time::Zone;
 
 use crate::mark::not_begun;
 use crate::options::{Known, Options};
@@ -33,6 +34,7 @@ const LINES_BYTES_MAX: usize = 8 << 20;
 pub(crate) struct ConsolePlan {
     layout: Layout,
     schema: Option<SchemaRef>,
+    time_zone: Zone,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,7 @@ impl ConsolePlan {
             Some("json") => Layout::Json,
             Some(_) => return Err(options.bad("format", "it has to be table or json")),
         };
-        Ok(ConsolePlan { layout, schema: config.schema.clone() })
+        Ok(ConsolePlan { layout, schema: config.schema.clone(), time_zone: config.time_zone })
     }
 
     pub(crate) fn open(&self, output: ConsoleOutput) -> ConsoleSink {
@@ -101,9 +103,9 @@ impl Sink for ConsoleSink {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
         let (delivery, shown) = self.open.as_mut().ok_or_else(not_begun)?;
         match shown {
-            Shown::Table(table) => table.add(rows),
+            Shown::Table(table) => table.add(rows, self.plan.time_zone),
             Shown::Json(lines) => {
-                let text = json_lines(delivery, rows)?;
+                let text = json_lines(delivery, rows, self.plan.time_zone)?;
                 lines.write_all(&text).map_err(|error| {
                     ConnectorError::retryable("could not keep the batch in a temporary file")
                         .caused_by(error)
@@ -143,12 +145,18 @@ impl Sink for ConsoleSink {
     }
 }
 
-fn json_lines(delivery: &Delivery, rows: &RecordBatch) -> Result<Vec<u8>, ConnectorError> {
-    let keep_nulls = EncodeOptions { ignore_null_fields: false };
-    let encoder = JsonEncoder::new(&rows.schema(), keep_nulls).map_err(|error| {
+fn json_lines(
+    delivery: &Delivery,
+    rows: &RecordBatch,
+    zone: Zone,
+) -> Result<Vec<u8>, ConnectorError> {
+    let keep_nulls =
+        EncodeOptions { ignore_null_fields: false, times: WrittenTimes::in_zone(zone) };
+    let failed = |error| {
         ConnectorError::fatal("the rows cannot be printed as JSON; use the table").caused_by(error)
-    })?;
-    let encoded = encoder.rows(rows);
+    };
+    let encoder = JsonEncoder::new(&rows.schema(), keep_nulls).map_err(failed)?;
+    let encoded = encoder.rows(rows).map_err(failed)?;
     let head = format!("{{\"batch_id\":{},\"row\":", delivery.batch);
     let mut text = Vec::new();
     for row in 0..rows.num_rows() {

@@ -17,6 +17,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::format_cell;
 use tidemill_core::BatchId;
+use tidemill_time::Zone;
 
 /// Spark's `show` cuts cells to this many characters.
 const CELL_CHARS_MAX: usize = 20;
@@ -38,15 +39,16 @@ impl Table {
         Table { rows_max, truncate, schema, rows: Vec::new(), has_more: false }
     }
 
-    pub(super) fn add(&mut self, batch: &RecordBatch) {
+    /// Times are what the clocks of a zone show.
+    pub(super) fn add(&mut self, batch: &RecordBatch, zone: Zone) {
         self.schema = Some(batch.schema());
         for row in 0..batch.num_rows() {
             if self.rows.len() == self.rows_max {
                 self.has_more = true;
                 return;
             }
-            let cells = batch.columns().iter().map(|column| self.cell(&format_cell(column, row)));
-            let cells = cells.collect();
+            let cells = batch.columns().iter();
+            let cells = cells.map(|column| self.cell(&format_cell(column, row, zone))).collect();
             self.rows.push(cells);
         }
     }

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::{CsvDecoder, CsvOptions};
 use tidemill_core::ConnectorError;
+use tidemill_time::Zone;
 
 use super::parts::{FilePart, open, read_failed};
 use crate::malformed::{Place, Tally, failed_at};
@@ -28,10 +29,12 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 /// The decoder's options out of all options of a source; the names were checked already.
 pub(crate) fn options(
     given: &BTreeMap<String, OptionText>,
+    session: Zone,
     place: &str,
 ) -> Result<CsvOptions, ConfigError> {
     let of_csv = revealed(given, CsvOptions::has_key);
-    CsvOptions::parse(&of_csv).map_err(|error| refused_value(given, place, error.key, error.reason))
+    CsvOptions::parse(&of_csv, session)
+        .map_err(|error| refused_value(given, place, error.key, error.reason))
 }
 
 /// Refuses columns that CSV cannot be read as.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use tidemill_codec::{JsonDecoder, JsonOptions};
 use tidemill_core::ConnectorError;
+use tidemill_time::Zone;
 
 use crate::options::{refused_value, revealed};
 use crate::{ConfigError, OptionText};
@@ -12,10 +13,11 @@ use crate::{ConfigError, OptionText};
 /// The decoder's options out of all options of a source; the names were checked already.
 pub(crate) fn options(
     given: &BTreeMap<String, OptionText>,
+    session: Zone,
     place: &str,
 ) -> Result<JsonOptions, ConfigError> {
     let of_json = revealed(given, JsonOptions::has_key);
-    JsonOptions::parse(&of_json)
+    JsonOptions::parse(&of_json, session)
         .map_err(|error| refused_value(given, place, error.key, error.reason))
 }
 

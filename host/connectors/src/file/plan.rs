@@ -101,12 +101,12 @@ impl FilePlan {
         };
         let decoding = match format {
             FileFormat::Json => {
-                let options = json::options(&config.options, place)?;
+                let options = json::options(&config.options, config.time_zone, place)?;
                 json::check_schema(&schema, &options, place)?;
                 Decoding::Json(options)
             }
             FileFormat::Csv => {
-                let options = csv::options(&config.options, place)?;
+                let options = csv::options(&config.options, config.time_zone, place)?;
                 csv::check_schema(&schema, &options, place)?;
                 Decoding::Csv(options)
             }

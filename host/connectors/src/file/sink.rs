@@ -65,7 +65,7 @@ impl FileSinkPlan {
             return Err(options.bad("path", "it has to be UTF-8"));
         }
         let encoding = match format {
-            FileFormat::Json => Encoding::json(&options)?,
+            FileFormat::Json => Encoding::json(&options, config.time_zone)?,
             _ => Encoding::parquet(&options)?,
         };
         Ok(FileSinkPlan {
@@ -178,7 +178,7 @@ impl FileSink {
         if open.writer.is_none() {
             open.name = plan.file_name(&query_id, &open.delivery, open.finished.len());
             let hidden = plan.directory.join(format!(".{}", open.name));
-            open.writer = Some(PartWriter::create(hidden, plan.encoding, schema)?);
+            open.writer = Some(PartWriter::create(hidden, &plan.encoding, schema)?);
         }
         open.writer.as_mut().ok_or_else(crate::mark::not_begun)
     }

@@ -9,8 +9,9 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tidemill_codec::{EncodeOptions, JsonEncoder};
+use tidemill_codec::{EncodeOptions, JsonEncoder, WrittenTimes};
 use tidemill_core::ConnectorError;
+use tidemill_time::Zone;
 
 use crate::ConfigError;
 use crate::options::{Known, Options};
@@ -19,31 +20,31 @@ use crate::options::{Known, Options};
 const ROW_GROUP_BYTES_MAX: usize = 128 << 20;
 
 pub(crate) const JSON_OPTIONS: Known = Known {
-    built: &["ignoreNullFields"],
-    later: &[
-        "compression",
-        "encoding",
-        "lineSep",
-        "dateFormat",
-        "timestampFormat",
-        "timestampNTZFormat",
-        "timeZone",
-    ],
+    built: &["ignoreNullFields", "dateFormat", "timestampFormat", "timestampNTZFormat", "timeZone"],
+    later: &["compression", "encoding", "lineSep"],
 };
 pub(crate) const PARQUET_OPTIONS: Known =
     Known { built: &["compression"], later: &["mergeSchema"] };
 
 /// How the sink's files are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Encoding {
     Json(EncodeOptions),
     Parquet(Compression),
 }
 
 impl Encoding {
-    pub(crate) fn json(options: &Options) -> Result<Encoding, ConfigError> {
+    /// Times are what the clocks of a session's zone show, unless an option names another one.
+    pub(crate) fn json(options: &Options, session: Zone) -> Result<Encoding, ConfigError> {
         let ignore_null_fields = options.bool("ignoreNullFields", true)?;
-        Ok(Encoding::Json(EncodeOptions { ignore_null_fields }))
+        let mut times = WrittenTimes::in_zone(session);
+        for key in ["timeZone", "dateFormat", "timestampFormat", "timestampNTZFormat"] {
+            let set = options.text(key).and_then(|value| times.set(key, value));
+            if let Some(Err(reason)) = set {
+                return Err(options.bad(key, &reason));
+            }
+        }
+        Ok(Encoding::Json(EncodeOptions { ignore_null_fields, times }))
     }
 
     pub(crate) fn parquet(options: &Options) -> Result<Encoding, ConfigError> {
@@ -60,7 +61,7 @@ impl Encoding {
     }
 
     /// What the names of the files end in, as Spark's do.
-    pub(crate) fn extension(self) -> &'static str {
+    pub(crate) fn extension(&self) -> &'static str {
         match self {
             Encoding::Json(_) => "json",
             Encoding::Parquet(Compression::SNAPPY) => "snappy.parquet",
@@ -87,19 +88,20 @@ impl PartWriter {
     /// Creates the file. One that is there is of an attempt that came to nothing.
     pub(crate) fn create(
         path: PathBuf,
-        encoding: Encoding,
+        encoding: &Encoding,
         schema: &SchemaRef,
     ) -> Result<PartWriter, ConnectorError> {
         let file = File::create(&path).map_err(|error| failed(&path, error))?;
         let format = match encoding {
             Encoding::Json(options) => Format::Json {
-                encoder: JsonEncoder::new(schema, options).map_err(|error| failed(&path, error))?,
+                encoder: JsonEncoder::new(schema, options.clone())
+                    .map_err(|error| failed(&path, error))?,
                 text: Vec::new(),
                 file: BufWriter::new(file),
             },
             Encoding::Parquet(compression) => {
                 let properties = WriterProperties::builder()
-                    .set_compression(compression)
+                    .set_compression(*compression)
                     .set_created_by("tidemill".to_owned())
                     .build();
                 let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
@@ -119,7 +121,7 @@ impl PartWriter {
         match &mut self.format {
             Format::Json { encoder, text, file } => {
                 text.clear();
-                encoder.encode_rows(rows, text);
+                encoder.encode_rows(rows, text).map_err(|error| failed(&self.path, error))?;
                 file.write_all(text).map_err(|error| failed(&self.path, error))
             }
             Format::Parquet(writer) => {

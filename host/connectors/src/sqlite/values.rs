@@ -43,7 +43,7 @@ impl Values {
     fn of_column(
         column: &arrow::array::ArrayRef,
     ) -> Result<Values, Box<dyn std::error::Error + Send + Sync>> {
-        let keep_nulls = EncodeOptions { ignore_null_fields: false };
+        let keep_nulls = EncodeOptions::default();
         Ok(match column.data_type() {
             DataType::Boolean => Values::integer(column)?,
             other if other.is_integer() => Values::integer(column)?,
@@ -62,12 +62,12 @@ impl Values {
                 Values::Blob(cast(column, &DataType::Binary)?.as_binary::<i32>().clone())
             }
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => {
-                Values::Quoted(to_json(column, keep_nulls)?)
+                Values::Quoted(to_json(column, &keep_nulls)?)
             }
             DataType::Dictionary(_, value) => {
                 return Values::of_column(&cast(column, value)?);
             }
-            _ => Values::Text(to_json(column, keep_nulls)?),
+            _ => Values::Text(to_json(column, &keep_nulls)?),
         })
     }
 

@@ -44,11 +44,12 @@ fn text(dir: &Path, given: &[(&str, &str)]) -> SourceConfig {
 }
 
 fn shown(batch: &RecordBatch) -> String {
-    let keep_nulls = tidemill_codec::EncodeOptions { ignore_null_fields: false };
+    let keep_nulls = tidemill_codec::EncodeOptions::default();
     let mut lines = Vec::new();
     tidemill_codec::JsonEncoder::new(&batch.schema(), keep_nulls)
         .unwrap()
-        .encode_rows(batch, &mut lines);
+        .encode_rows(batch, &mut lines)
+        .unwrap();
     String::from_utf8(lines).unwrap()
 }
 

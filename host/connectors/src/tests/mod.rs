@@ -32,6 +32,7 @@ fn source_config(format: &str, path: &Path, schema: &str, given: &[(&str, &str)]
         path: Some(path.to_owned()),
         schema: (!schema.is_empty()).then(|| tidemill_types::parse_schema(schema).unwrap()),
         options: options(given),
+        ..SourceConfig::default()
     }
 }
 

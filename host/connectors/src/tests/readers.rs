@@ -17,10 +17,14 @@ fn rows(config: &SourceConfig) -> Vec<String> {
 
 fn shown(batch: &RecordBatch) -> Vec<String> {
     let mut lines = Vec::new();
-    let without_nulls = tidemill_codec::EncodeOptions { ignore_null_fields: true };
+    let without_nulls = tidemill_codec::EncodeOptions {
+        ignore_null_fields: true,
+        ..tidemill_codec::EncodeOptions::default()
+    };
     tidemill_codec::JsonEncoder::new(&batch.schema(), without_nulls)
         .unwrap()
-        .encode_rows(batch, &mut lines);
+        .encode_rows(batch, &mut lines)
+        .unwrap();
     String::from_utf8(lines).unwrap().lines().map(str::to_owned).collect()
 }
 

@@ -15,6 +15,7 @@ mod coercion;
 mod expressions;
 mod generators;
 mod grouping;
+mod interval_names;
 mod items;
 mod joins;
 mod lambdas;

@@ -1,9 +1,15 @@
 //! The names that Spark gives to columns without an alias: the text of their expressions.
 
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Date32Array, TimestampMicrosecondArray};
 use datafusion::logical_expr::Expr;
+use tidemill_codec::format_cell;
 use tidemill_functions::find;
+use tidemill_time::{UTC, parse_date, parse_timestamp_ntz};
 
 use super::calls::in_order;
+use super::interval_names;
 use super::items::Item;
 use super::scope::{Scope, same};
 use crate::spec::{
@@ -62,6 +68,10 @@ fn last(name: &[String]) -> String {
     }
 }
 
+fn starts_with(text: &str, upper: &str) -> bool {
+    text.get(..upper.len()).is_some_and(|start| start.eq_ignore_ascii_case(upper))
+}
+
 fn window(name: &str) -> Option<&'static str> {
     WINDOWS.into_iter().find(|window| name.eq_ignore_ascii_case(window))
 }
@@ -104,6 +114,10 @@ impl<'s> Names<'s> {
                 format!("{} AS {}", self.text(value), names.join(", "))
             }
             Expression::Cast { value, kind, is_try, .. } => {
+                // There is no text for such a cast in Hive's SQL, Spark says.
+                if ["ARRAY<", "MAP<", "STRUCT<"].iter().any(|nested| starts_with(kind, nested)) {
+                    return self.text(value);
+                }
                 let function = if *is_try { "TRY_CAST" } else { "CAST" };
                 format!("{function}({} AS {})", self.text(value), kind.to_uppercase())
             }
@@ -271,6 +285,13 @@ impl<'s> Names<'s> {
             ("<>", [left, right]) => {
                 format!("(NOT ({} = {}))", self.text(left), self.text(right))
             }
+            // A time and an interval.
+            ("+" | "-", [time, interval]) if is_interval(interval) && !is_interval(time) => {
+                format!("{} {name} {}", self.text(time), self.text(interval))
+            }
+            ("+", [interval, time]) if is_interval(interval) && !is_interval(time) => {
+                format!("{} + {}", self.text(time), self.text(interval))
+            }
             ("||", [left, right]) => format!("concat({}, {})", self.text(left), self.text(right)),
             (
                 "=" | "<" | "<=" | ">" | ">=" | "<=>" | "+" | "-" | "*" | "/" | "div" | "%" | "&"
@@ -349,6 +370,37 @@ fn double(digits: &str) -> String {
     }
 }
 
+/// A date or time as CAST writes it. One with a zone of its own stays as it is: what it shows is the
+/// session's.
+fn shown(kind: &str, text: &str) -> String {
+    let column: ArrayRef = match kind {
+        "DATE" => Arc::new(Date32Array::from(vec![parse_date(text)])),
+        _ => Arc::new(TimestampMicrosecondArray::from(vec![parse_timestamp_ntz(text)])),
+    };
+    match column.is_valid(0) {
+        true => format_cell(&column, 0, UTC),
+        false => text.to_owned(),
+    }
+}
+
+/// Whether an expression is an interval, as far as its text tells.
+fn is_interval(expression: &Expression) -> bool {
+    match expression {
+        Expression::Literal(Literal::Interval(_)) => true,
+        Expression::Call(call) => {
+            let values: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
+            match (call.name.to_ascii_lowercase().as_str(), values.as_slice()) {
+                ("-" | "+", [value]) => is_interval(value),
+                ("-" | "+", [left, right]) => is_interval(left) && is_interval(right),
+                ("*", [left, right]) => is_interval(left) || is_interval(right),
+                ("/", [left, _]) => is_interval(left),
+                (name, _) => name.starts_with("make_") && name.ends_with("_interval"),
+            }
+        }
+        _ => false,
+    }
+}
+
 fn spelled(literal: &Literal) -> String {
     match literal {
         Literal::Null => "NULL".to_owned(),
@@ -361,7 +413,9 @@ fn spelled(literal: &Literal) -> String {
             let odd = if digits.len() % 2 == 1 { "0" } else { "" };
             format!("X'{odd}{}'", digits.to_uppercase())
         }
-        Literal::Typed { kind, text } => format!("{kind} '{text}'"),
-        Literal::Interval(text) => format!("INTERVAL '{text}'"),
+        Literal::Typed { kind, text } => format!("{kind} '{}'", shown(kind, text)),
+        Literal::Interval(text) => {
+            interval_names::spelled(text).unwrap_or_else(|| format!("INTERVAL '{text}'"))
+        }
     }
 }

@@ -84,10 +84,11 @@ impl Conversion {
                 return Ok(Expression::Call(Box::new(Call::new("extract", operands, at))));
             }
             Expr::Position { expr, r#in } => ("locate", vec![*expr, *r#in]),
-            Expr::Substring { expr, substring_from, substring_for, .. } => {
+            Expr::Substring { expr, substring_from, substring_for, shorthand, .. } => {
                 let bounds = [substring_from, substring_for];
                 let bounds = bounds.into_iter().flatten().map(|bound| *bound);
-                ("substring", std::iter::once(*expr).chain(bounds).collect())
+                let name = if shorthand { "substr" } else { "substring" };
+                (name, std::iter::once(*expr).chain(bounds).collect())
             }
             Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
                 let others = [Some(overlay_what), Some(overlay_from), overlay_for];

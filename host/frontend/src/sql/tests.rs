@@ -140,7 +140,7 @@ fn calls_have_their_arguments() {
         ("`g`()", "g()"),
         ("current_date", "current_date()"),
         ("ceil(a, -1)", "ceil(a, -(1))"),
-        ("substr(a, 2)", "substring(a, 2)"),
+        ("substr(a, 2)", "substr(a, 2)"),
         ("substring(a FROM 2 FOR 3)", "substring(a, 2, 3)"),
         ("position('x' IN a)", "locate('x', a)"),
         ("extract(YEAR FROM a)", "extract('YEAR', a)"),

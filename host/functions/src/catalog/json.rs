@@ -21,6 +21,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("jsonStr", Text), required("schema", Text), repeated("options", Text)],
         |call| Ok(call.of(&Arc::new(ScalarUDF::new_from_impl(FromJson::default())))),
     )
+    .spelled(|name, mut arguments| {
+        arguments.truncate(1);
+        format!("{name}({})", arguments.join(", "))
+    })
     .example("SELECT from_json('{\"a\":1}', 'a INT').a", "1"),
     Function::scalar(
         "get_json_object",

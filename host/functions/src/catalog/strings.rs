@@ -90,7 +90,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "concat_ws",
         "Texts, and arrays of texts, with a text between them; nulls are left out.",
         &[required("sep", Text), repeated("str", Any)],
-        of!(spark::concat_ws),
+        |call| {
+            for place in 1..call.count() {
+                if !call.kind(place).is_nested() {
+                    call.coerce(place, Text)?;
+                }
+            }
+            Ok(call.of(&spark::concat_ws()))
+        },
     )
     .example("SELECT concat_ws(' ', 'Spark', 'SQL')", "Spark SQL"),
     Function::scalar(

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use tidemill_time::UTC;
 use tidemill_types::{DECIMAL_SCALE_KEPT, adjusted_decimal, decimal_of_whole};
 
 use super::cast::{cast_to, converted};
@@ -233,7 +234,7 @@ enum Failure {
 
 impl Arithmetic {
     fn calculate(&self, left: &ArrayRef, right: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-        let to_same = |values: &ArrayRef| converted(values, left.data_type(), false);
+        let to_same = |values: &ArrayRef| converted(values, left.data_type(), false, UTC);
         match left.data_type() {
             DataType::Decimal128(..) => self.decimals(left, right, to),
             DataType::Float64 => self.numbers::<Float64Type>(left, &to_same(right)?, real),

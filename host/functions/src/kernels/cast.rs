@@ -23,16 +23,17 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use tidemill_codec::format_cell;
+use tidemill_time::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND};
+use tidemill_time::{UTC, Zone, parse_date, parse_timestamp, parse_timestamp_ntz};
 use tidemill_types::{format_type, parse_type};
 
 use super::bytes;
+use super::session::session_zone;
 
 /// Name of the function that `CAST` is.
 pub const CAST: &str = "cast_as";
 /// Name of the function that `try_cast` is.
 pub const TRY_CAST: &str = "try_cast_as";
-
-const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// `cast_as(value, 'TYPE')`, or the form that gives null.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -109,12 +110,13 @@ impl ScalarUDFImpl for Cast {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let to = arguments.return_field.data_type();
+        let zone = session_zone(&arguments.config_options)?;
         match &arguments.args[0] {
             ColumnarValue::Array(values) => {
-                Ok(ColumnarValue::Array(converted(values, to, self.tolerant)?))
+                Ok(ColumnarValue::Array(converted(values, to, self.tolerant, zone)?))
             }
             ColumnarValue::Scalar(value) => {
-                let values = converted(&value.to_array()?, to, self.tolerant)?;
+                let values = converted(&value.to_array()?, to, self.tolerant, zone)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?))
             }
         }
@@ -163,37 +165,50 @@ fn is_widening(from: &DataType, to: &DataType) -> bool {
 #[must_use]
 pub fn is_of_type(text: &str, name: &str) -> bool {
     let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
-    parse_type(name).is_ok_and(|to| converted(&text, &to, false).is_ok())
+    parse_type(name).is_ok_and(|to| converted(&text, &to, false, UTC).is_ok())
 }
 
-/// Casts values. Where `tolerant`, what cannot be cast is null.
+/// Casts values, in a session's time zone. Where `tolerant`, what cannot be cast is null.
 ///
 /// # Errors
 /// A value cannot be cast, in Spark's words.
-pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Result<ArrayRef> {
+pub(crate) fn converted(
+    values: &ArrayRef,
+    to: &DataType,
+    tolerant: bool,
+    zone: Zone,
+) -> Result<ArrayRef> {
     let from = values.data_type();
     if from == to {
         return Ok(Arc::clone(values));
     }
     let result = match (from, to) {
         (DataType::Null, _) => return Ok(new_null_array(to, values.len())),
-        (DataType::Utf8, _) => parsed(values.as_string::<i32>(), to)?,
+        (DataType::Utf8, _) => parsed(values.as_string::<i32>(), to, zone)?,
         (DataType::LargeUtf8 | DataType::Utf8View, _) => {
-            return converted(&cast(values, &DataType::Utf8)?, to, tolerant);
+            return converted(&cast(values, &DataType::Utf8)?, to, tolerant, zone);
         }
         (bytes, DataType::Utf8) if bytes.is_binary() => {
             let bytes = cast(values, &DataType::Binary)?;
             Some(Arc::new(bytes::text(bytes.as_binary::<i32>())) as ArrayRef)
         }
         (_, DataType::Utf8) => {
-            let text = |row| values.is_valid(row).then(|| format_cell(values, row));
+            let text = |row| values.is_valid(row).then(|| format_cell(values, row, zone));
             Some(Arc::new((0..values.len()).map(text).collect::<StringArray>()) as ArrayRef)
         }
         (DataType::Timestamp(..), to) if to.is_numeric() => {
-            return from_timestamp(values, to, tolerant);
+            return from_timestamp(values, to, tolerant, zone);
         }
         (from, DataType::Timestamp(_, zone)) if from.is_numeric() => {
             Some(to_timestamp(values, zone.as_ref())?)
+        }
+        (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32, to) if zone != UTC => {
+            on_clocks(values, to, zone)
+        }
+        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(to, None)) if unit == to => {
+            // In UTC they are the same numbers.
+            let times = values.as_primitive_opt::<TimestampMicrosecondType>().cloned();
+            times.map(|times| Arc::new(times.with_timezone_opt(None::<Arc<str>>)) as ArrayRef)
         }
         (DataType::Float32 | DataType::Float64, DataType::Decimal128(precision, scale)) => {
             let doubles = cast(values, &DataType::Float64)?;
@@ -211,13 +226,13 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
             let offsets = lists.value_offsets();
             let (first, last) = (offsets[0], offsets[lists.len()]);
             let items = lists.values().slice(first as usize, (last - first) as usize);
-            let items = converted(&items, field.data_type(), tolerant)?;
+            let items = converted(&items, field.data_type(), tolerant, zone)?;
             let offsets = offsets.iter().map(|offset| offset - first).collect();
             let (offsets, nulls) = (OffsetBuffer::new(offsets), lists.nulls().cloned());
             return Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, items, nulls)?));
         }
         (DataType::Struct(_), DataType::Struct(fields)) => {
-            return members(values.as_struct(), fields, tolerant);
+            return members(values.as_struct(), fields, tolerant, zone);
         }
         (DataType::Map(..), DataType::Map(entry, is_sorted)) => {
             let maps = values.as_map();
@@ -225,7 +240,7 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
             let (first, last) = (offsets[0], offsets[maps.len()]);
             let entries = maps.entries().slice(first as usize, (last - first) as usize);
             let entries: ArrayRef = Arc::new(entries);
-            let entries = converted(&entries, entry.data_type(), tolerant)?;
+            let entries = converted(&entries, entry.data_type(), tolerant, zone)?;
             let offsets = offsets.iter().map(|offset| offset - first).collect();
             let (offsets, nulls) = (OffsetBuffer::new(offsets), maps.nulls().cloned());
             let (entry, entries) = (Arc::clone(entry), entries.as_struct().clone());
@@ -233,7 +248,7 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
             return Ok(Arc::new(maps));
         }
         (DataType::Boolean, DataType::Decimal128(..)) => {
-            return converted(&cast(values, &DataType::Int32)?, to, tolerant);
+            return converted(&cast(values, &DataType::Int32)?, to, tolerant, zone);
         }
         _ => None,
     };
@@ -247,14 +262,14 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, tolerant: bool) -> Res
     }
     let is_lost = |row: &usize| result.is_null(*row) && !values.is_null(*row);
     match (0..values.len()).find(is_lost) {
-        Some(row) => refused(values, row, to),
+        Some(row) => refused(values, row, to, zone),
         None => Ok(result),
     }
 }
 
 /// A struct with other types of its fields, which keep their places. What is in a struct that is null
 /// is no value.
-fn members(values: &StructArray, fields: &Fields, tolerant: bool) -> Result<ArrayRef> {
+fn members(values: &StructArray, fields: &Fields, tolerant: bool, zone: Zone) -> Result<ArrayRef> {
     if fields.len() != values.num_columns() {
         return exec_err!(
             "a struct of {} fields cannot be cast to one of {}",
@@ -271,7 +286,7 @@ fn members(values: &StructArray, fields: &Fields, tolerant: bool) -> Result<Arra
             Some(absent) => nullif(column, absent)?,
             None => Arc::clone(column),
         };
-        converted(&column, field.data_type(), tolerant)
+        converted(&column, field.data_type(), tolerant, zone)
     };
     let columns = values.columns().iter().zip(fields).map(member).collect::<Result<Vec<_>>>()?;
     let fields: Fields =
@@ -282,8 +297,8 @@ fn members(values: &StructArray, fields: &Fields, tolerant: bool) -> Result<Arra
 }
 
 /// Spark's words for a value that cannot be cast.
-fn refused<T>(values: &ArrayRef, row: usize, to: &DataType) -> Result<T> {
-    let (value, from) = (format_cell(values, row), values.data_type());
+fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, zone: Zone) -> Result<T> {
+    let (value, from) = (format_cell(values, row, zone), values.data_type());
     let name = |data_type: &DataType| format_type(data_type).to_uppercase();
     match (from, to) {
         (DataType::Utf8, DataType::Decimal128(precision, scale))
@@ -311,7 +326,7 @@ fn out_of_range<T>(value: &str, precision: u8, scale: i8) -> Result<T> {
 }
 
 /// Texts as values; none where the type is not one that is read from text here.
-fn parsed(texts: &StringArray, to: &DataType) -> Result<Option<ArrayRef>> {
+fn parsed(texts: &StringArray, to: &DataType, zone: Zone) -> Result<Option<ArrayRef>> {
     fn all<T: ArrowPrimitiveType>(
         texts: &StringArray,
         to: &DataType,
@@ -331,12 +346,12 @@ fn parsed(texts: &StringArray, to: &DataType) -> Result<Option<ArrayRef>> {
         DataType::Decimal128(precision, scale) => all::<Decimal128Type>(texts, to, |text| {
             tidemill_codec::parse_decimal(text, *precision, *scale)
         }),
-        DataType::Date32 => all::<Date32Type>(texts, to, tidemill_codec::parse_date),
+        DataType::Date32 => all::<Date32Type>(texts, to, parse_date),
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-            all::<TimestampMicrosecondType>(texts, to, tidemill_codec::parse_timestamp)
+            all::<TimestampMicrosecondType>(texts, to, |text| parse_timestamp(text, zone))
         }
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
-            all::<TimestampMicrosecondType>(texts, to, tidemill_codec::parse_timestamp_ntz)
+            all::<TimestampMicrosecondType>(texts, to, parse_timestamp_ntz)
         }
         DataType::Boolean => {
             let values = texts.iter().map(|text| text.and_then(|text| truth(trim(text))));
@@ -378,7 +393,12 @@ fn truth(text: &str) -> Option<bool> {
 }
 
 /// Seconds since 1970: whole ones rounded down.
-fn from_timestamp(values: &ArrayRef, to: &DataType, tolerant: bool) -> Result<ArrayRef> {
+fn from_timestamp(
+    values: &ArrayRef,
+    to: &DataType,
+    tolerant: bool,
+    zone: Zone,
+) -> Result<ArrayRef> {
     let micros = cast(values, &DataType::Int64)?;
     let micros = micros.as_primitive::<Int64Type>();
     let seconds: ArrayRef = match to {
@@ -397,7 +417,31 @@ fn from_timestamp(values: &ArrayRef, to: &DataType, tolerant: bool) -> Result<Ar
             Arc::new(seconds)
         }
     };
-    converted(&seconds, to, tolerant)
+    converted(&seconds, to, tolerant, zone)
+}
+
+/// A date or time as one of another type, by the clocks of a zone; none where no clock is asked.
+fn on_clocks(values: &ArrayRef, to: &DataType, zone: Zone) -> Option<ArrayRef> {
+    let has_zone = |kind: &DataType| matches!(kind, DataType::Timestamp(_, Some(_)));
+    let (from_zoned, to_zoned) = (has_zone(values.data_type()), has_zone(to));
+    if from_zoned == to_zoned {
+        return None;
+    }
+    if let Some(days) = values.as_primitive_opt::<Date32Type>() {
+        let moment = |day: i32| zone.moment(i64::from(day).checked_mul(MICROS_PER_DAY)?);
+        let times = days.unary_opt::<_, TimestampMicrosecondType>(moment);
+        return Some(Arc::new(times.with_data_type(to.clone())));
+    }
+    let times = values.as_primitive_opt::<TimestampMicrosecondType>()?;
+    if let DataType::Date32 = to {
+        let day = |micros: i64| i32::try_from(zone.local(micros)?.div_euclid(MICROS_PER_DAY)).ok();
+        return Some(Arc::new(times.unary_opt::<_, Date32Type>(day)));
+    }
+    let other = match from_zoned {
+        true => times.unary_opt::<_, TimestampMicrosecondType>(|micros| zone.local(micros)),
+        false => times.unary_opt::<_, TimestampMicrosecondType>(|micros| zone.moment(micros)),
+    };
+    Some(Arc::new(other.with_data_type(to.clone())))
 }
 
 /// From seconds since 1970. What is no number, or too large, is null.
@@ -430,10 +474,10 @@ mod tests {
     #[test]
     fn text_is_read_as_spark_reads_it() {
         let values = texts(&[" 12 ", "+5", "-7"]);
-        let whole = converted(&values, &DataType::Int32, false).unwrap();
+        let whole = converted(&values, &DataType::Int32, false, UTC).unwrap();
         assert_eq!(whole.as_primitive::<Int32Type>().values().as_ref(), &[12, 5, -7]);
         let values = texts(&["1e3", "Infinity", "1d", ".5"]);
-        let real = converted(&values, &DataType::Float64, false).unwrap();
+        let real = converted(&values, &DataType::Float64, false, UTC).unwrap();
         let expected = [1e3, f64::INFINITY, 1.0, 0.5];
         assert_eq!(real.as_primitive::<Float64Type>().values().as_ref(), &expected);
     }
@@ -446,19 +490,19 @@ mod tests {
             ("x", DataType::Float64, "cannot be cast to \"DOUBLE\" because it is malformed"),
             ("12345.678", DataType::Decimal128(5, 2), "cannot be represented as Decimal(5, 2)"),
         ] {
-            let error = converted(&texts(&[text]), &to, false).unwrap_err().to_string();
+            let error = converted(&texts(&[text]), &to, false, UTC).unwrap_err().to_string();
             assert!(error.contains(class), "{error}");
-            assert_eq!(converted(&texts(&[text]), &to, true).unwrap().null_count(), 1);
+            assert_eq!(converted(&texts(&[text]), &to, true, UTC).unwrap().null_count(), 1);
         }
         let large: ArrayRef = Arc::new(PrimitiveArray::<Int64Type>::from_value(3_000_000_000, 1));
-        let error = converted(&large, &DataType::Int32, false).unwrap_err().to_string();
+        let error = converted(&large, &DataType::Int32, false, UTC).unwrap_err().to_string();
         assert!(error.contains("[CAST_OVERFLOW] The value 3000000000"), "{error}");
     }
 
     #[test]
     fn a_double_becomes_the_decimal_that_it_is_written_as() {
         let double: ArrayRef = Arc::new(PrimitiveArray::<Float64Type>::from_value(1.005, 1));
-        let decimal = converted(&double, &DataType::Decimal128(5, 2), false).unwrap();
+        let decimal = converted(&double, &DataType::Decimal128(5, 2), false, UTC).unwrap();
         assert_eq!(decimal.as_primitive::<Decimal128Type>().value(0), 101);
     }
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StructArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_datafusion_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use tidemill_codec::{CsvDecoder, CsvOptions, ParseMode, format_cell};
+use tidemill_codec::{CsvDecoder, CsvOptions, ParseMode, WrittenTimes, format_cell};
+use tidemill_time::{UTC, Zone};
 
 use super::kernel::{texts, written};
+use super::session::session_zone;
 use crate::call::Call;
 
 /// Options as they are told.
@@ -78,18 +80,18 @@ struct FromCsv {
 pub(crate) fn from_csv(kind: DataType, options: Options) -> Result<ScalarUDF> {
     let signature = Signature::user_defined(Volatility::Immutable);
     let function = FromCsv { kind, options, signature };
-    function.decoder()?;
+    function.decoder(UTC)?;
     Ok(ScalarUDF::new_from_impl(function))
 }
 
 impl FromCsv {
-    fn decoder(&self) -> Result<CsvDecoder> {
+    fn decoder(&self, session: Zone) -> Result<CsvDecoder> {
         let DataType::Struct(fields) = &self.kind else {
             return plan_err!(
                 "from_csv(): the schema has to be of columns, like 'a INT, b STRING'"
             );
         };
-        let options = CsvOptions::parse(&self.options)
+        let options = CsvOptions::parse(&self.options, session)
             .map_err(|error| plan_datafusion_err!("from_csv(): {error}"))?;
         if options.mode == ParseMode::DropMalformed {
             return plan_err!(
@@ -122,7 +124,7 @@ impl ScalarUDFImpl for FromCsv {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let columns = [arguments.args[0].to_array(arguments.number_rows)?];
         let texts = texts(&columns, 0);
-        let mut decoder = self.decoder()?;
+        let mut decoder = self.decoder(session_zone(&arguments.config_options)?)?;
         // Which row of the decoder a text is; none has nulls in all columns.
         let mut places = Vec::with_capacity(texts.len());
         for text in texts {
@@ -157,7 +159,35 @@ struct ToCsv {
     delimiter: String,
     null: String,
     quotes_all: bool,
+    /// Those for times.
+    times: Options,
     signature: Signature,
+}
+
+/// Whether an option is one for times that are written.
+///
+/// # Errors
+/// Its value cannot be followed.
+pub(crate) fn is_of_times(function: &str, key: &str, value: &str) -> Result<bool> {
+    match WrittenTimes::default().set(key, value) {
+        None => Ok(false),
+        Some(Ok(())) => Ok(true),
+        Some(Err(reason)) => plan_err!("{function}(): the option {key}: {reason}"),
+    }
+}
+
+/// How times are written, in a session's time zone unless the options name another one.
+///
+/// # Errors
+/// An option cannot be followed.
+pub(crate) fn written_times(options: &Options, session: Zone) -> Result<WrittenTimes> {
+    let mut times = WrittenTimes::in_millis(session);
+    for (key, value) in options {
+        if let Some(Err(reason)) = times.set(key, value) {
+            return plan_err!("the option {key}: {reason}");
+        }
+    }
+    Ok(times)
 }
 
 /// `to_csv`.
@@ -169,6 +199,7 @@ pub(crate) fn to_csv(options: &Options) -> Result<ScalarUDF> {
         delimiter: ",".to_owned(),
         null: String::new(),
         quotes_all: false,
+        times: Options::new(),
         signature: Signature::user_defined(Volatility::Immutable),
     };
     for (key, value) in options {
@@ -179,9 +210,12 @@ pub(crate) fn to_csv(options: &Options) -> Result<ScalarUDF> {
             ("nullvalue", _) => function.null.clone_from(value),
             ("quoteall", "true") => function.quotes_all = true,
             ("quoteall", "false") | ("header", _) => {}
+            _ if is_of_times("to_csv", key, value)? => {
+                function.times.insert(key.clone(), value.clone());
+            }
             _ => {
                 return plan_err!(
-                    "[UNSUPPORTED_FEATURE] to_csv(): the option {key} = '{value}' is not supported; known are sep, nullValue and quoteAll"
+                    "[UNSUPPORTED_FEATURE] to_csv(): the option {key} = '{value}' is not supported; known are sep, nullValue, quoteAll, timestampFormat, timestampNTZFormat, dateFormat and timeZone"
                 );
             }
         }
@@ -217,19 +251,10 @@ impl ToCsv {
     }
 }
 
-/// A value in a cell: times as ISO 8601 has them, with thousandths.
-fn cell(values: &ArrayRef, row: usize) -> Option<String> {
-    if values.is_null(row) || values.data_type().is_null() {
-        return None;
-    }
-    let text = format_cell(values, row);
-    let DataType::Timestamp(TimeUnit::Microsecond, zone) = values.data_type() else {
-        return Some(text);
-    };
-    let (seconds, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
-    let end = if zone.is_some() { "Z" } else { "" };
-    Some(format!("{}.{thousandths}{end}", seconds.replacen(' ', "T", 1)))
+/// A value in a cell.
+fn cell(values: &ArrayRef, row: usize, zone: Zone) -> Option<String> {
+    let is_there = values.is_valid(row) && !values.data_type().is_null();
+    is_there.then(|| format_cell(values, row, zone))
 }
 
 impl ScalarUDFImpl for ToCsv {
@@ -261,16 +286,23 @@ impl ScalarUDFImpl for ToCsv {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.args[0].to_array(arguments.number_rows)?;
-        let fields = rows.as_struct();
+        let session = session_zone(&arguments.config_options)?;
+        let times = written_times(&self.times, session)?;
+        let shown = |column: &ArrayRef| {
+            let texts = times.texts(column).map_err(super::patterns::failed)?;
+            Ok(texts.map_or_else(|| Arc::clone(column), |texts| Arc::new(texts) as ArrayRef))
+        };
+        let columns = rows.as_struct().columns().iter().map(shown);
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
         let texts = written(rows.len(), |row, out| {
             if rows.is_null(row) {
                 return Ok(false);
             }
-            for (place, column) in fields.columns().iter().enumerate() {
+            for (place, column) in columns.iter().enumerate() {
                 if place > 0 {
                     out.push_str(&self.delimiter);
                 }
-                self.push(cell(column, row), place == 0, out);
+                self.push(cell(column, row, times.zone()), place == 0, out);
             }
             // A row of one null is no row.
             Ok(!out.is_empty())
@@ -295,7 +327,7 @@ pub(crate) fn schema_of(text: &str) -> Result<String> {
 
 fn kind_of(cell: &str) -> Result<&'static str> {
     let values: ArrayRef = Arc::new(StringArray::from(vec![cell]));
-    let is = |kind: &DataType| super::cast::converted(&values, kind, false).is_ok();
+    let is = |kind: &DataType| super::cast::converted(&values, kind, false, UTC).is_ok();
     Ok(match cell {
         "" => "STRING",
         _ if cell.parse::<i32>().is_ok() => "INT",

@@ -10,7 +10,10 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use tidemill_codec::{JsonOptions, ParseMode};
+use tidemill_time::{UTC, Zone};
 use tidemill_types::parse_schema_or_type;
+
+use super::session::session_zone;
 
 /// The schema is a literal in Spark's DDL; the rest is the decoder's.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -48,7 +51,7 @@ impl ScalarUDFImpl for FromJson {
         let Some(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) = schema else {
             return plan_err!("from_json(): the schema has to be a text, like 'id STRING, n INT'");
         };
-        options(rest.iter().copied())?;
+        options(rest.iter().copied(), UTC)?;
         let data_type = parse_schema_or_type(text)
             .map_err(|error| plan_datafusion_err!("from_json(): {error}"))?;
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
@@ -60,7 +63,7 @@ impl ScalarUDFImpl for FromJson {
             ColumnarValue::Scalar(literal) => Some(literal),
             ColumnarValue::Array(_) => None,
         });
-        let options = options(literals)?;
+        let options = options(literals, session_zone(&arguments.config_options)?)?;
         tidemill_codec::from_json(&texts, arguments.return_field.data_type(), &options)
             .map(ColumnarValue::Array)
             .map_err(|error| DataFusionError::External(Box::new(error)))
@@ -71,7 +74,10 @@ impl ScalarUDFImpl for FromJson {
 ///
 /// # Errors
 /// They are no literals; an option is unknown, or cannot be followed.
-fn options<'a>(literals: impl Iterator<Item = Option<&'a ScalarValue>>) -> Result<JsonOptions> {
+fn options<'a>(
+    literals: impl Iterator<Item = Option<&'a ScalarValue>>,
+    session: Zone,
+) -> Result<JsonOptions> {
     let texts: Option<Vec<&str>> =
         literals.map(|literal| literal.and_then(|l| l.try_as_str().flatten())).collect();
     let Some(texts) = texts else {
@@ -82,7 +88,7 @@ fn options<'a>(literals: impl Iterator<Item = Option<&'a ScalarValue>>) -> Resul
     let (keys, values) = (texts.iter().step_by(2), texts.iter().skip(1).step_by(2));
     let options: BTreeMap<String, String> =
         keys.zip(values).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let options = JsonOptions::parse(&options)
+    let options = JsonOptions::parse(&options, session)
         .map_err(|error| plan_datafusion_err!("from_json(): {error}"))?;
     if options.mode == ParseMode::DropMalformed {
         return plan_err!(

@@ -8,6 +8,9 @@ use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use tidemill_types::format_type;
 
 use super::cast::cast_to;
+use super::times::patterned::ntz_type;
+use super::times::sums;
+use crate::call::called;
 use crate::timestamp_type;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -48,9 +51,21 @@ pub(crate) fn calculated(
     (right, of_right): (Expr, &DataType),
 ) -> Result<Option<Expr>> {
     let at = |date: Expr| cast_to(date, &timestamp_type());
+    let local = |time: Expr| cast_to(time, &ntz_type());
+    let is_moment = |kind: &DataType| matches!(kind, DataType::Timestamp(_, Some(_)));
+    let is_time = |kind: &DataType| matches!(kind, DataType::Date32 | DataType::Timestamp(..));
     let (other, is_first) = match (of_left, of_right) {
-        (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
-            return Ok(Some(binary_expr(at(left), operator, at(right))));
+        // What clocks show at both, as Spark's SubtractTimestamps has it.
+        (one, other) if operator == Operator::Minus && is_time(one) && is_time(other) => {
+            return Ok(Some(binary_expr(local(left), operator, local(right))));
+        }
+        (time, interval) if is_moment(time) && is_interval(interval) => {
+            return sum(operator, left, right).map(Some);
+        }
+        (interval, time)
+            if operator == Operator::Plus && is_moment(time) && is_interval(interval) =>
+        {
+            return sum(operator, right, left).map(Some);
         }
         (one, other) if is_interval(one) && is_interval(other) => {
             let (left, right) = (of_one_kind(left)?, of_one_kind(right)?);
@@ -69,9 +84,25 @@ pub(crate) fn calculated(
     };
     Ok(match (has_time, is_first) {
         (false, _) => None,
-        (true, true) => Some(binary_expr(at(left), operator, right)),
-        (true, false) => Some(binary_expr(left, operator, at(right))),
+        (true, true) => Some(sum(operator, at(left), right)?),
+        (true, false) => Some(sum(operator, at(right), left)?),
     })
+}
+
+/// A TIMESTAMP and an interval. One that is written out and has no months is of days and shorter
+/// units, whichever units it is written in.
+fn sum(operator: Operator, time: Expr, interval: Expr) -> Result<Expr> {
+    let interval = match &interval {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) if value.months == 0 => {
+            of_one_kind(interval)?
+        }
+        _ => interval,
+    };
+    let kernel = match operator {
+        Operator::Plus => sums::timestamp_plus(),
+        _ => sums::timestamp_minus(),
+    };
+    Ok(called(&kernel, vec![time, interval]))
 }
 
 fn of_same_kind(operator: Operator, left: Expr, right: Expr) -> Result<Expr> {

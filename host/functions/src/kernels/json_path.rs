@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Fields, Int32Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 use tidemill_codec::format_cell;
+use tidemill_time::UTC;
 
 use super::json_tree::{Json, parse};
 use super::kernel::{int, kernel, text, texts};
@@ -171,7 +172,7 @@ fn push_number(number: &str, out: &mut String) {
         return out.push_str(if number == "-0" { "0" } else { number });
     }
     let value: f64 = number.parse().unwrap_or(f64::NAN);
-    let text = format_cell(&Float64Array::from(vec![value]), 0);
+    let text = format_cell(&Float64Array::from(vec![value]), 0, UTC);
     match value.is_finite() {
         true => out.push_str(&text),
         false => _ = write!(out, "\"{text}\""),

@@ -10,7 +10,10 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use tidemill_time::Zone;
+
 use super::bounded::{BLOCK_BYTES_MAX, VALUE_BYTES_MAX};
+use super::session::session_zone;
 
 /// The type of what a kernel gives, by those of its arguments.
 pub(crate) type Gives = fn(&[DataType]) -> Result<DataType>;
@@ -18,19 +21,37 @@ pub(crate) type Gives = fn(&[DataType]) -> Result<DataType>;
 /// Columns of as many rows each, which become one of the type that was announced.
 pub(crate) type Run = fn(&[ArrayRef], &DataType) -> Result<ArrayRef>;
 
+/// The same, by the clocks of the session's time zone.
+pub(crate) type RunZoned = fn(&[ArrayRef], &DataType, Zone) -> Result<ArrayRef>;
+
+#[derive(Debug)]
+enum How {
+    Plain(Run),
+    Zoned(RunZoned),
+}
+
 /// A function of columns. Its arguments are what its caller gives it: they are not cast.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     name: &'static str,
     gives: Gives,
-    run: Run,
+    how: How,
     signature: Signature,
 }
 
 /// Makes one. The name tells it from all others.
 pub(crate) fn kernel(name: &'static str, gives: Gives, run: Run) -> Arc<ScalarUDF> {
+    made(name, gives, How::Plain(run))
+}
+
+/// One whose results depend on the session's time zone.
+pub(crate) fn zoned_kernel(name: &'static str, gives: Gives, run: RunZoned) -> Arc<ScalarUDF> {
+    made(name, gives, How::Zoned(run))
+}
+
+fn made(name: &'static str, gives: Gives, how: How) -> Arc<ScalarUDF> {
     let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(Kernel { name, gives, run, signature }))
+    Arc::new(ScalarUDF::new_from_impl(Kernel { name, gives, how, signature }))
 }
 
 impl PartialEq for Kernel {
@@ -70,7 +91,11 @@ impl ScalarUDFImpl for Kernel {
         let rows = if are_constant { 1 } else { arguments.number_rows };
         let columns = arguments.args.iter().map(|argument| argument.to_array(rows));
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        let values = (self.run)(&columns, arguments.return_field.data_type())?;
+        let kind = arguments.return_field.data_type();
+        let values = match self.how {
+            How::Plain(run) => run(&columns, kind)?,
+            How::Zoned(run) => run(&columns, kind, session_zone(&arguments.config_options)?)?,
+        };
         Ok(match are_constant && !columns.is_empty() {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
             false => ColumnarValue::Array(values),

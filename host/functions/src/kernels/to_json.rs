@@ -11,12 +11,15 @@ use datafusion::logical_expr::{
 use tidemill_codec::EncodeOptions;
 use tidemill_types::format_type;
 
-use super::csv::Options;
+use super::csv::{Options, is_of_times, written_times};
+use super::session::session_zone;
 
 /// The text is the encoder's, without fields that are null.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToJson {
     ignore_null_fields: bool,
+    /// Those for times.
+    times: Options,
     signature: Signature,
 }
 
@@ -24,6 +27,7 @@ impl Default for ToJson {
     fn default() -> ToJson {
         ToJson {
             ignore_null_fields: true,
+            times: Options::new(),
             signature: Signature::variadic_any(Volatility::Immutable),
         }
     }
@@ -40,9 +44,12 @@ impl ToJson {
             match (key.to_ascii_lowercase().as_str(), value.to_ascii_lowercase().as_str()) {
                 ("ignorenullfields", "true") => function.ignore_null_fields = true,
                 ("ignorenullfields", "false") => function.ignore_null_fields = false,
+                _ if is_of_times("to_json", key, value)? => {
+                    function.times.insert(key.clone(), value.clone());
+                }
                 _ => {
                     return plan_err!(
-                        "[UNSUPPORTED_FEATURE] to_json(): the option {key} = '{value}' is not supported; known is ignoreNullFields"
+                        "[UNSUPPORTED_FEATURE] to_json(): the option {key} = '{value}' is not supported; known are ignoreNullFields, timestampFormat, timestampNTZFormat, dateFormat and timeZone"
                     );
                 }
             }
@@ -104,11 +111,12 @@ impl ScalarUDFImpl for ToJson {
             return exec_err!("to_json() takes one value");
         };
         let values = value.to_array(arguments.number_rows)?;
-        tidemill_codec::to_json(
-            &values,
-            EncodeOptions { ignore_null_fields: self.ignore_null_fields },
-        )
-        .map(|texts| ColumnarValue::Array(Arc::new(texts)))
-        .map_err(|error| DataFusionError::External(Box::new(error)))
+        let options = EncodeOptions {
+            ignore_null_fields: self.ignore_null_fields,
+            times: written_times(&self.times, session_zone(&arguments.config_options)?)?,
+        };
+        tidemill_codec::to_json(&values, &options)
+            .map(|texts| ColumnarValue::Array(Arc::new(texts)))
+            .map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }

@@ -7,6 +7,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator};
+use tidemill_functions::{TIMESTAMP_MINUS, TIMESTAMP_PLUS};
 
 /// Spark counts in milliseconds, and lets rows at an inclusive bound stay for one more.
 const MILLISECOND: i64 = 1_000;
@@ -139,6 +140,16 @@ fn linear(expression: &Expr, schema: &DFSchema) -> Option<Linear> {
             linear(expr, schema)
         }
         Expr::Literal(value, _) => Some(Linear { times: Vec::new(), constant: micros(value)? }),
+        Expr::ScalarFunction(call) => {
+            let [time, interval] = call.args.as_slice() else { return None };
+            let (time, interval) = (linear(time, schema)?, linear(interval, schema)?);
+            match call.name() {
+                TIMESTAMP_PLUS => time.plus(&interval),
+                TIMESTAMP_MINUS if interval.times.is_empty() => time.minus(&interval),
+                _ => None,
+            }
+        }
+        // Of times without a zone.
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (left, right) = (linear(left, schema)?, linear(right, schema)?);
             match op {

@@ -9,6 +9,7 @@ use datafusion::common::plan_datafusion_err;
 use datafusion::error::Result;
 use tidemill_codec::{DecodeError, JsonDecoder, JsonOptions};
 use tidemill_core::{ConnectorError, PayloadDecoder};
+use tidemill_time::Zone;
 
 use crate::definition::ValueFormat;
 
@@ -29,10 +30,10 @@ impl JsonValue {
     pub(super) fn try_new(
         source: &SchemaRef,
         value: &ValueFormat,
-        table: &SchemaRef,
-        wanted: &[usize],
+        (table, wanted): (&SchemaRef, &[usize]),
+        session: Zone,
     ) -> Result<JsonValue> {
-        let options = JsonOptions::parse(&value.options)
+        let options = JsonOptions::parse(&value.options, session)
             .map_err(|error| plan_datafusion_err!("value: {error}"))?;
         let decoded = |column: &usize| value.schema.fields().get(*column);
         let fields: Vec<_> = wanted.iter().filter_map(decoded).map(Arc::clone).collect();

@@ -20,6 +20,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tidemill_core::{
     BatchId, ConnectorError, MemoryBudget, RangeReader, Slice, SourceRange, TRACE_TARGET,
 };
+use tidemill_functions::session_zone;
 use tracing::debug_span;
 
 use super::decode::JsonValue;
@@ -84,7 +85,7 @@ impl TableProvider for StreamTable {
 
     async fn scan(
         &self,
-        _: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         _: &[Expr],
         _: Option<usize>,
@@ -93,7 +94,9 @@ impl TableProvider for StreamTable {
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let value = match &self.source.value {
             Some(value) => {
-                let value = JsonValue::try_new(&self.source.schema, value, &self.schema, &wanted)?;
+                let zone = session_zone(session.config_options())?;
+                let table = (&self.schema, wanted.as_slice());
+                let value = JsonValue::try_new(&self.source.schema, value, table, zone)?;
                 Some(Arc::new(value))
             }
             None => None,

@@ -17,10 +17,11 @@ use crate::{PlanError, counters, setup};
 pub(crate) async fn plan_joins(
     plan: LogicalPlan,
     streams: &Streams,
+    time_zone: &str,
 ) -> Result<LogicalPlan, PlanError> {
     let mut tables: HashMap<LogicalPlan, Arc<dyn ExecutionPlan>> = HashMap::new();
     for table in tables_of(&plan, streams) {
-        let physical = static_plan(&table).await?;
+        let physical = static_plan(&table, time_zone).await?;
         tables.insert(table, physical);
     }
     let placed = plan.transform_up(|node| {
@@ -66,7 +67,10 @@ fn tables_of(plan: &LogicalPlan, streams: &Streams) -> Vec<LogicalPlan> {
 }
 
 /// Plans what gives a static table. No batch is known there, so nothing in it may ask for one.
-async fn static_plan(table: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
+async fn static_plan(
+    table: &LogicalPlan,
+    time_zone: &str,
+) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
     let asks = table.exists(|node| {
         let LogicalPlan::Extension(Extension { node }) = node else { return Ok(false) };
         Ok(node.as_any().is::<Evaluate>())
@@ -78,5 +82,5 @@ async fn static_plan(table: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, Plan
     }
     counters::count_optimised();
     counters::count_planned();
-    Ok(setup::batch_sql().state().create_physical_plan(table).await?)
+    Ok(setup::batch_sql(time_zone).state().create_physical_plan(table).await?)
 }

@@ -7,8 +7,9 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 
 use crate::call::{Call, called};
-use crate::kernels::batch_time::{BatchTime, Kind};
+use crate::kernels::batch_time::batch_time;
 use crate::kernels::cast::{cast_to, try_cast_to};
+use crate::kernels::session::current_timezone;
 use crate::kernels::times::patterned::ntz_type;
 use crate::kernels::times::{
     bucket, epoch, intervals, make, parts, patterned, shift, units, zoned,
@@ -29,6 +30,15 @@ fn is_time(kind: &DataType) -> bool {
 fn strictly(call: &Call, place: usize, wanted: &str, is: fn(&DataType) -> bool) -> Result<()> {
     let kind = call.kind(place);
     if is(kind) || kind.is_null() { Ok(()) } else { Err(call.wrong(place, wanted)) }
+}
+
+/// What the clocks of the session show at a time, in the place of an argument: a TIMESTAMP_NTZ.
+pub(super) fn local(call: &mut Call, place: usize) -> Result<()> {
+    if *call.kind(place) != ntz_type() {
+        call.coerce(place, Takes::Timestamp)?;
+        call.set(place, cast_to(call.argument(place), &ntz_type()), ntz_type());
+    }
+    Ok(())
 }
 
 /// A kernel of times, which are not read from texts.
@@ -99,6 +109,7 @@ pub(super) fn date_part(call: &mut Call) -> Result<Expr> {
         },
     };
     match takes {
+        Some(Takes::Timestamp) => local(call, 1)?,
         Some(takes) => call.coerce(1, takes)?,
         None if is_without(&call.argument(1), kernel) => return no_field(&field, "the interval"),
         None => {}
@@ -187,7 +198,9 @@ pub(super) fn try_to_date(call: &mut Call) -> Result<Expr> {
 /// Whole seconds of a text by a pattern, or of a time.
 pub(super) fn unix_timestamp(call: &mut Call) -> Result<Expr> {
     let time = match call.count() {
-        0 => Arc::new(ScalarUDF::new_from_impl(BatchTime::new(Kind::Timestamp))).call(vec![]),
+        0 => batch_time(),
+        // As it is, in UTC, whatever the session's time zone.
+        _ if *call.kind(0) == ntz_type() => call.argument(0),
         1 => {
             call.set(1, lit(USUAL), DataType::Utf8);
             by_pattern(call, &timestamp_type(), patterned::parsed_time)?
@@ -267,6 +280,20 @@ fn interval(call: &mut Call, wholes: usize, seconds: Option<u8>, kernel: Made) -
     call.of(&kernel())
 }
 
+/// The parts of an interval that are left out, in a column's name.
+pub(super) fn with_zeros(
+    name: &str,
+    mut arguments: Vec<String>,
+    wholes: usize,
+    has_seconds: bool,
+) -> String {
+    arguments.extend((arguments.len()..wholes).map(|_| "0".to_owned()));
+    if has_seconds && arguments.len() == wholes {
+        arguments.push("0.000000".to_owned());
+    }
+    format!("{name}({})", arguments.join(", "))
+}
+
 pub(super) fn make_interval(call: &mut Call) -> Result<Expr> {
     Ok(interval(call, 6, Some(18), intervals::make_interval))
 }
@@ -306,8 +333,8 @@ pub(super) fn timestampadd(call: &mut Call) -> Result<Expr> {
 /// `timestampdiff(unit, start, end)`.
 pub(super) fn timestampdiff(call: &mut Call) -> Result<Expr> {
     units::Unit::named(call.name(), call.constant_text(0)?)?;
-    call.coerce(1, Takes::Timestamp)?;
-    call.coerce(2, Takes::Timestamp)?;
+    local(call, 1)?;
+    local(call, 2)?;
     Ok(call.of(&units::timestampdiff()))
 }
 
@@ -331,10 +358,10 @@ pub(super) fn datediff(call: &mut Call) -> Result<Expr> {
     }
 }
 
-/// `convert_timezone([from, ]to, time)`: from UTC, where it is left out.
+/// `convert_timezone([from, ]to, time)`: from the session's, where it is left out.
 pub(super) fn convert_timezone(call: &mut Call) -> Result<Expr> {
     let (from, to, time) = match call.count() {
-        2 => (lit("UTC"), 0, 1),
+        2 => (current_timezone(), 0, 1),
         _ => {
             call.coerce(0, Takes::Text)?;
             (call.argument(0), 1, 2)

@@ -2,14 +2,14 @@
 
 mod build;
 
-use std::sync::Arc;
-
-use datafusion::logical_expr::{ScalarUDF, lit};
+use arrow::datatypes::DataType;
 
 use super::{of, optional, required};
 use crate::call::called;
 use crate::function::{Determinism, Function};
-use crate::kernels::batch_time::{BatchTime, Kind};
+use crate::kernels::batch_time::batch_time;
+use crate::kernels::cast::cast_to;
+use crate::kernels::session::current_timezone;
 use crate::kernels::times::patterned::ntz_type;
 use crate::kernels::times::{epoch, make, parts, shift, truncate, zoned};
 use crate::parameters::Takes::{self, Any, Boolean, Date, Int, Long, Text, Timestamp};
@@ -21,6 +21,18 @@ macro_rules! part {
             .called($aliases)
             .null_intolerant()
             .example(concat!("SELECT ", $name, "('2026-07-30 10:58:59')"), $cell)
+    };
+}
+
+/// A part of what clocks show.
+macro_rules! of_clock {
+    ($name:literal, $usage:literal, $kernel:expr, $cell:literal) => {
+        Function::scalar($name, $usage, &[required("time", Any)], |call| {
+            build::local(call, 0)?;
+            Ok(call.of(&$kernel()))
+        })
+        .null_intolerant()
+        .example(concat!("SELECT ", $name, "('2026-07-30 10:58:59')"), $cell)
     };
 }
 
@@ -40,19 +52,23 @@ pub(super) const FUNCTIONS: &[Function] = &[
         build::convert_timezone,
     )
     .null_intolerant()
+    .spelled(|name, mut arguments| {
+        if arguments.len() == 2 {
+            arguments.insert(0, "current_timezone()".to_owned());
+        }
+        format!("{name}({})", arguments.join(", "))
+    })
     .example("SELECT convert_timezone('Europe/Brussels', '2021-12-05 15:00:00')", "2021-12-05 16:00:00"),
-    Function::scalar("current_date", "The date of the batch.", &[], |call| {
-        Ok(call.of(&Arc::new(ScalarUDF::new_from_impl(BatchTime::new(Kind::Date)))))
+    Function::scalar("current_date", "The date of the batch.", &[], |_| {
+        Ok(cast_to(batch_time(), &DataType::Date32))
     })
     .called(&["curdate"])
     .determined(Determinism::OfBatch),
-    Function::scalar("current_timestamp", "The time of the batch.", &[], |call| {
-        Ok(call.of(&Arc::new(ScalarUDF::new_from_impl(BatchTime::new(Kind::Timestamp)))))
-    })
+    Function::scalar("current_timestamp", "The time of the batch.", &[], |_| Ok(batch_time()))
     .called(&["now"])
     .determined(Determinism::OfBatch),
-    Function::scalar("current_timezone", "The time zone of the session: UTC.", &[], |_| {
-        Ok(lit("UTC"))
+    Function::scalar("current_timezone", "The time zone of the session.", &[], |_| {
+        Ok(current_timezone())
     })
     .example("SELECT current_timezone()", "UTC"),
     Function::scalar(
@@ -137,7 +153,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .null_intolerant()
     .example("SELECT from_utc_timestamp('2016-08-31', 'Asia/Seoul')", "2016-08-31 09:00:00"),
-    part!("hour", "The hour of a time.", &[], Timestamp, parts::hour, "10"),
+    of_clock!("hour", "The hour of a time.", parts::hour, "10"),
     Function::scalar(
         "last_day",
         "The last day of a date's month.",
@@ -146,8 +162,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .null_intolerant()
     .example("SELECT last_day('2009-01-12')", "2009-01-31"),
-    Function::scalar("localtimestamp", "The time of the batch, without a zone.", &[], |call| {
-        Ok(call.of(&Arc::new(ScalarUDF::new_from_impl(BatchTime::new(Kind::LocalTimestamp)))))
+    Function::scalar("localtimestamp", "The time of the batch, without a zone.", &[], |_| {
+        Ok(cast_to(batch_time(), &ntz_type()))
     })
     .determined(Determinism::OfBatch),
     Function::scalar(
@@ -164,6 +180,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[optional("days", Int), optional("hours", Int), optional("mins", Int), optional("secs", Takes::Decimal(18, 6))],
         build::make_dt_interval,
     )
+    .spelled(|name, arguments| build::with_zeros(name, arguments, 3, true))
     .null_intolerant()
     .example("SELECT TIMESTAMP'2020-01-01 00:00:00' + make_dt_interval(1)", "2020-01-02 00:00:00"),
     Function::scalar(
@@ -172,6 +189,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[optional("years", Int), optional("months", Int), optional("weeks", Int), optional("days", Int), optional("hours", Int), optional("mins", Int), optional("secs", Takes::Decimal(18, 6))],
         build::make_interval,
     )
+    .spelled(|name, arguments| build::with_zeros(name, arguments, 6, true))
     .null_intolerant()
     .example("SELECT TIMESTAMP'2020-01-31 00:00:00' + make_interval(0, 1)", "2020-02-29 00:00:00"),
     Function::scalar(
@@ -204,9 +222,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[optional("years", Int), optional("months", Int)],
         build::make_ym_interval,
     )
+    .spelled(|name, arguments| build::with_zeros(name, arguments, 2, false))
     .null_intolerant()
     .example("SELECT TIMESTAMP'2020-01-31 00:00:00' + make_ym_interval(0, 1)", "2020-02-29 00:00:00"),
-    part!("minute", "The minute of a time.", &[], Timestamp, parts::minute, "58"),
+    of_clock!("minute", "The minute of a time.", parts::minute, "58"),
     part!("month", "The month of a date.", &[], Date, parts::month, "7"),
     part!("monthname", "The short English name of a date's month.", &[], Date, parts::monthname, "Jul"),
     Function::scalar(
@@ -235,7 +254,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .null_intolerant()
     .example("SELECT next_day('2015-01-14', 'TU')", "2015-01-20"),
     part!("quarter", "The quarter of a date's year.", &[], Date, parts::quarter, "3"),
-    part!("second", "The second of a time.", &[], Timestamp, parts::second, "59"),
+    of_clock!("second", "The second of a time.", parts::second, "59"),
     Function::scalar(
         "time_bucket",
         "The beginning of the stretch of time that a time is in: they follow each other from 1970, or from an origin.",
@@ -243,6 +262,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         build::time_bucket,
     )
     .null_intolerant()
+    .spelled(|name, mut arguments| {
+        if arguments.len() == 2 {
+            arguments.push("TIMESTAMP '1970-01-01 00:00:00'".to_owned());
+        }
+        format!("{name}({})", arguments.join(", "))
+    })
     .example(
         "SELECT time_bucket(INTERVAL '1' HOUR, TIMESTAMP '2024-01-01 11:27:00')",
         "2024-01-01 11:00:00",

@@ -9,6 +9,7 @@ use datafusion::common::{Result, exec_err, internal_err};
 use datafusion::logical_expr::ScalarUDF;
 use hashbrown::HashSet;
 use tidemill_codec::format_cell;
+use tidemill_time::UTC;
 
 use super::order::comparable;
 use super::{Lists, Picked, Place, aligned, item, list_of, picked};
@@ -50,7 +51,7 @@ pub(crate) fn checked(
             if !seen.insert(rows.row(place)) {
                 return exec_err!(
                     "[DUPLICATED_MAP_KEY] Duplicate map key {} was found, please check the input data",
-                    format_cell(&keys, place)
+                    format_cell(&keys, place, UTC)
                 );
             }
         }

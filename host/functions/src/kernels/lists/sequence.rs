@@ -12,18 +12,21 @@ use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{aligned, item};
-use crate::kernels::calendar::{MICROS_PER_DAY, joined, plus_months, split};
-use crate::kernels::kernel::kernel;
+use crate::kernels::kernel::zoned_kernel;
 use crate::kernels::times::parts::intervals;
+use tidemill_time::calendar::MICROS_PER_DAY;
+use tidemill_time::{UTC, Zone};
 
 /// `sequence(start, stop[, step])`.
 pub(crate) fn sequence() -> Arc<ScalarUDF> {
     let gives = |kinds: &[DataType]| Ok(DataType::new_list(kinds[0].clone(), false));
-    kernel("sequence", gives, |columns, kind| {
+    zoned_kernel("sequence", gives, |columns, kind, session| {
         if item(kind)?.data_type().is_integer() {
             return of_numbers(columns, kind);
         }
-        of_times(columns, kind)
+        // Dates are days, whatever clocks show.
+        let has_zone = matches!(item(kind)?.data_type(), DataType::Timestamp(_, Some(_)));
+        of_times(columns, kind, if has_zone { session } else { UTC })
     })
 }
 
@@ -89,7 +92,7 @@ fn of_numbers(columns: &[ArrayRef], kind: &DataType) -> Result<ArrayRef> {
     finish(kind, lengths, valid, &values)
 }
 
-fn of_times(columns: &[ArrayRef], kind: &DataType) -> Result<ArrayRef> {
+fn of_times(columns: &[ArrayRef], kind: &DataType, zone: Zone) -> Result<ArrayRef> {
     let are_dates = *item(kind)?.data_type() == DataType::Date32;
     let steps = intervals(&columns[2])?;
     let micros = |place: usize, row: usize| {
@@ -138,7 +141,7 @@ fn of_times(columns: &[ArrayRef], kind: &DataType) -> Result<ArrayRef> {
                     "[INVALID_PARAMETER_VALUE.BOUNDARIES] sequence(): the step's months and days go in two directions, and never come to the end; write one of them"
                 );
             }
-            time = if reckoned == 0 { None } else { later(start, step, count) };
+            time = if reckoned == 0 { None } else { later(start, step, count, zone) };
         }
         lengths.push(values.len() - before);
     }
@@ -160,12 +163,11 @@ fn length(step: IntervalMonthDayNano) -> i64 {
 }
 
 /// So many steps after a time.
-fn later(start: i64, step: IntervalMonthDayNano, count: i64) -> Option<i64> {
-    let (day, time) = split(start);
+fn later(start: i64, step: IntervalMonthDayNano, count: i64, zone: Zone) -> Option<i64> {
     let months = i32::try_from(i64::from(step.months).checked_mul(count)?).ok()?;
     let days = i64::from(step.days).checked_mul(count)?;
-    let day = plus_months(day, i64::from(months)).checked_add(days)?;
-    joined(day, time)?.checked_add((step.nanoseconds / 1_000).checked_mul(count)?)
+    let more = (step.nanoseconds / 1_000).checked_mul(count)?;
+    zone.later(start, (i64::from(months), days, more))
 }
 
 #[cfg(test)]
@@ -195,9 +197,9 @@ mod tests {
     #[test]
     fn months_are_counted_from_the_start() {
         let month = IntervalMonthDayNano::new(1, 0, 0);
-        let start = crate::kernels::calendar::days_of(2018, 1, 31) * MICROS_PER_DAY;
-        let end = crate::kernels::calendar::days_of(2018, 3, 31) * MICROS_PER_DAY;
-        assert_eq!(later(start, month, 2), Some(end));
+        let start = tidemill_time::calendar::days_of(2018, 1, 31) * MICROS_PER_DAY;
+        let end = tidemill_time::calendar::days_of(2018, 3, 31) * MICROS_PER_DAY;
+        assert_eq!(later(start, month, 2, UTC), Some(end));
         assert_eq!(length(month), 28 * MICROS_PER_DAY);
     }
 }

@@ -8,13 +8,16 @@ use datafusion::common::exec_err;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::parts::intervals;
-use crate::kernels::calendar::{MICROS_PER_DAY, civil, joined, plus_months, split};
-use crate::kernels::kernel::kernel;
+use crate::kernels::kernel::zoned_kernel;
+use tidemill_time::calendar::{MICROS_PER_DAY, civil, joined, plus_months, split};
+use tidemill_time::{UTC, Zone};
 
 /// `time_bucket(width, time, origin)`.
 pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
     let gives = |kinds: &[DataType]| Ok(kinds[1].clone());
-    kernel("time_bucket", gives, |columns, kind| {
+    zoned_kernel("time_bucket", gives, |columns, kind, session| {
+        let has_zone = matches!(kind, DataType::Timestamp(_, Some(_)));
+        let zone = if has_zone { session } else { UTC };
         let widths = intervals(&columns[0])?;
         let times = columns[1].as_primitive::<TimestampMicrosecondType>();
         let origins = columns[2].as_primitive::<TimestampMicrosecondType>();
@@ -24,7 +27,7 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
                 values.append_null();
                 continue;
             }
-            match bucket(widths.value(row), times.value(row), origins.value(row)) {
+            match bucket(widths.value(row), times.value(row), origins.value(row), zone) {
                 Some(start) => values.append_value(start),
                 None => {
                     return exec_err!("[DATETIME_OVERFLOW] time_bucket(): there is no such time");
@@ -35,8 +38,13 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
     })
 }
 
-fn bucket(width: IntervalMonthDayNano, time: i64, origin: i64) -> Option<i64> {
+/// Whole days and months are those of the clocks.
+fn bucket(width: IntervalMonthDayNano, time: i64, origin: i64, zone: Zone) -> Option<i64> {
     let micros = i64::from(width.days) * MICROS_PER_DAY + width.nanoseconds / 1_000;
+    if micros % MICROS_PER_DAY == 0 && zone != UTC {
+        let (time, origin) = (zone.local(time)?, zone.local(origin)?);
+        return zone.moment(bucket(width, time, origin, UTC)?);
+    }
     if width.months == 0 {
         return time.checked_sub(time.checked_sub(origin)?.rem_euclid(micros.max(1)));
     }

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DurationMicrosecondArray, IntervalMonthDayNanoArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DurationMicrosecondArray, IntervalMonthDayNanoArray,
+    IntervalYearMonthArray,
+};
+use arrow::compute::try_binary;
 use arrow::datatypes::{
     DataType, Decimal128Type, Int32Type, IntervalMonthDayNano, IntervalUnit, TimeUnit,
 };
+use arrow::error::ArrowError;
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::kernels::calendar::MICROS_PER_DAY;
 use crate::kernels::kernel::kernel;
+use tidemill_time::calendar::MICROS_PER_DAY;
 
 fn interval(_: &[DataType]) -> Result<DataType> {
     Ok(DataType::Interval(IntervalUnit::MonthDayNano))
@@ -103,11 +108,16 @@ pub(crate) fn make_dt_interval() -> Arc<ScalarUDF> {
 
 /// `make_ym_interval(years, months)`.
 pub(crate) fn make_ym_interval() -> Arc<ScalarUDF> {
-    kernel("make_ym_interval", interval, |columns, _| {
-        made(columns, Some(OF_PARTS), |numbers, _| {
-            let [years, months] = numbers else { return None };
-            let months = i32::try_from(years * 12 + months).ok()?;
-            Some(IntervalMonthDayNano::new(months, 0, 0))
-        })
-    })
+    kernel(
+        "make_ym_interval",
+        |_| Ok(DataType::Interval(IntervalUnit::YearMonth)),
+        |columns, _| {
+            let part = |place: usize| columns[place].as_primitive::<Int32Type>();
+            let months: IntervalYearMonthArray = try_binary(part(0), part(1), |years, months| {
+                let all = i64::from(years) * 12 + i64::from(months);
+                i32::try_from(all).map_err(|_| ArrowError::ArithmeticOverflow(OF_PARTS.to_owned()))
+            })?;
+            Ok(Arc::new(months))
+        },
+    )
 }

@@ -12,10 +12,11 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::patterned::ntz_type;
-use crate::kernels::calendar::{days_of, is_leap, joined, month_length};
-use crate::kernels::kernel::{kernel, texts};
-use crate::kernels::zones::{UTC, zone};
+use crate::kernels::kernel::{kernel, texts, zoned_kernel};
+use crate::kernels::session::zone;
 use crate::timestamp_type;
+use tidemill_time::calendar::{days_of, is_leap, joined, month_length};
+use tidemill_time::{UTC, Zone};
 
 /// Whole numbers of a row; none where one is null.
 fn numbers<const N: usize>(columns: &[ArrayRef], row: usize) -> Option<[i64; N]> {
@@ -111,14 +112,19 @@ fn overflow() -> DataFusionError {
     )
 }
 
-fn made(columns: &[ArrayRef], is_tolerant: bool) -> Result<TimestampMicrosecondArray> {
+/// Times on the clocks of the zones that are told, else of the session's.
+fn made(
+    columns: &[ArrayRef],
+    is_tolerant: bool,
+    session: Zone,
+) -> Result<TimestampMicrosecondArray> {
     let rows = columns[0].len();
     let seconds = columns[5].as_primitive::<Decimal128Type>();
     let zones = columns.get(6).map(|column| column.as_string::<i32>());
     let mut times = TimestampMicrosecondArray::builder(rows);
     for row in 0..rows {
         let of_zone = match zones {
-            None => UTC,
+            None => session,
             Some(zones) if zones.is_null(row) => {
                 times.append_null();
                 continue;
@@ -141,19 +147,21 @@ fn made(columns: &[ArrayRef], is_tolerant: bool) -> Result<TimestampMicrosecondA
 
 /// `make_timestamp(year, month, day, hour, minute, seconds[, zone])`.
 pub(crate) fn make_timestamp() -> Arc<ScalarUDF> {
-    kernel(
+    zoned_kernel(
         "make_timestamp",
         |_| Ok(timestamp_type()),
-        |columns, kind| Ok(Arc::new(made(columns, false)?.with_data_type(kind.clone()))),
+        |columns, kind, zone| {
+            Ok(Arc::new(made(columns, false, zone)?.with_data_type(kind.clone())))
+        },
     )
 }
 
 /// The same; null where there is no such time.
 pub(crate) fn try_make_timestamp() -> Arc<ScalarUDF> {
-    kernel(
+    zoned_kernel(
         "try_make_timestamp",
         |_| Ok(timestamp_type()),
-        |columns, kind| Ok(Arc::new(made(columns, true)?.with_data_type(kind.clone()))),
+        |columns, kind, zone| Ok(Arc::new(made(columns, true, zone)?.with_data_type(kind.clone()))),
     )
 }
 
@@ -162,7 +170,7 @@ pub(crate) fn make_timestamp_ntz() -> Arc<ScalarUDF> {
     kernel(
         "make_timestamp_ntz",
         |_| Ok(ntz_type()),
-        |columns, _| Ok(Arc::new(made(columns, false)?)),
+        |columns, _| Ok(Arc::new(made(columns, false, UTC)?)),
     )
 }
 
@@ -171,12 +179,12 @@ pub(crate) fn try_make_timestamp_ntz() -> Arc<ScalarUDF> {
     kernel(
         "try_make_timestamp_ntz",
         |_| Ok(ntz_type()),
-        |columns, _| Ok(Arc::new(made(columns, true)?)),
+        |columns, _| Ok(Arc::new(made(columns, true, UTC)?)),
     )
 }
 
-/// What clocks show at a time of a date, as if that were UTC, on those of a zone where there is one.
-fn of_date_and_time(columns: &[ArrayRef]) -> Result<TimestampMicrosecondArray> {
+/// A date and a time of the day, on the clocks of the zone that is told, else of the session's.
+fn of_date_and_time(columns: &[ArrayRef], session: Zone) -> Result<TimestampMicrosecondArray> {
     let days = columns[0].as_primitive::<Date32Type>();
     let times = cast(&columns[1], &DataType::Time64(TimeUnit::Microsecond))?;
     let times = times.as_primitive::<Time64MicrosecondType>();
@@ -188,7 +196,7 @@ fn of_date_and_time(columns: &[ArrayRef]) -> Result<TimestampMicrosecondArray> {
         }
         let of_zone = match columns.get(2) {
             Some(_) => zone(texts(columns, 2).value(row))?,
-            None => UTC,
+            None => session,
         };
         let local = joined(i64::from(days.value(row)), times.value(row));
         let time = local.and_then(|local| of_zone.moment(local)).ok_or_else(overflow)?;
@@ -199,10 +207,12 @@ fn of_date_and_time(columns: &[ArrayRef]) -> Result<TimestampMicrosecondArray> {
 
 /// `make_timestamp(date, time[, zone])`.
 pub(crate) fn timestamp_of_date_and_time() -> Arc<ScalarUDF> {
-    kernel(
+    zoned_kernel(
         "timestamp_of_date_and_time",
         |_| Ok(timestamp_type()),
-        |columns, kind| Ok(Arc::new(of_date_and_time(columns)?.with_data_type(kind.clone()))),
+        |columns, kind, zone| {
+            Ok(Arc::new(of_date_and_time(columns, zone)?.with_data_type(kind.clone())))
+        },
     )
 }
 
@@ -211,6 +221,6 @@ pub(crate) fn local_timestamp_of_date_and_time() -> Arc<ScalarUDF> {
     kernel(
         "local_timestamp_of_date_and_time",
         |_| Ok(ntz_type()),
-        |columns, _| Ok(Arc::new(of_date_and_time(columns)?)),
+        |columns, _| Ok(Arc::new(of_date_and_time(columns, UTC)?)),
     )
 }

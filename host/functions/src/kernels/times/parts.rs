@@ -11,9 +11,9 @@ use arrow::datatypes::{
 use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::kernels::calendar::{MICROS_PER_DAY, civil, day_of_year, iso_week, weekday};
 use crate::kernels::kernel::{int, kernel, text, written};
-use crate::kernels::patterns::{Field, name_of};
+use tidemill_time::calendar::{MICROS_PER_DAY, civil, day_of_year, iso_week, weekday};
+use tidemill_time::{Field, name_of};
 
 /// DECIMAL(8,6): seconds with their fraction.
 const SECONDS: DataType = DataType::Decimal128(8, 6);

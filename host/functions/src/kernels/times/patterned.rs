@@ -6,10 +6,11 @@ use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
+use tidemill_time::{Parsed, Use, Zone};
 use tidemill_types::UTC;
 
-use crate::kernels::kernel::{kernel, text, texts, written};
-use crate::kernels::patterns::{Parsed, Use, pattern};
+use crate::kernels::kernel::{kernel, text, texts, written, zoned_kernel};
+use crate::kernels::patterns::{failed, pattern};
 use crate::timestamp_type;
 
 /// TIMESTAMP_NTZ.
@@ -19,48 +20,55 @@ pub(crate) fn ntz_type() -> DataType {
 
 /// A time as a text by a pattern.
 pub(crate) fn date_format() -> Arc<ScalarUDF> {
-    kernel("date_format", text, |columns, _| {
+    zoned_kernel("date_format", text, |columns, _, zone| {
         let times = columns[0].as_primitive::<TimestampMicrosecondType>();
         let values = times.values();
-        formatted(columns, |row| values[row])
+        formatted(columns, zone, |row| values[row])
     })
 }
 
 /// So many seconds after 1970 as a text by a pattern.
 pub(crate) fn from_unixtime() -> Arc<ScalarUDF> {
-    kernel("from_unixtime", text, |columns, _| {
+    zoned_kernel("from_unixtime", text, |columns, _, zone| {
         let values = columns[0].as_primitive::<Int64Type>().values();
         // As Spark multiplies them.
-        formatted(columns, |row| values[row].wrapping_mul(1_000_000))
+        formatted(columns, zone, |row| values[row].wrapping_mul(1_000_000))
     })
 }
 
-fn formatted(columns: &[ArrayRef], micros: impl Fn(usize) -> i64) -> Result<ArrayRef> {
+fn formatted(columns: &[ArrayRef], zone: Zone, micros: impl Fn(usize) -> i64) -> Result<ArrayRef> {
     let patterns = texts(columns, 1);
     written(columns[0].len(), |row, text| {
         if columns[0].is_null(row) || patterns.is_null(row) {
             return Ok(false);
         }
-        pattern(patterns.value(row), Use::Writing)?.write(micros(row), text)?;
+        let pattern = pattern(patterns.value(row), Use::Writing)?;
+        pattern.write(micros(row), zone, text).map_err(failed)?;
         Ok(true)
     })
 }
 
 /// TIMESTAMP of a text by a pattern.
 pub(crate) fn parsed_time() -> Arc<ScalarUDF> {
-    kernel(
+    zoned_kernel(
         "time_by_pattern",
         |_| Ok(timestamp_type()),
-        |columns, _| Ok(Arc::new(parsed(columns, Parsed::moment, false)?.with_timezone(UTC))),
+        |columns, _, zone| {
+            let times = parsed(columns, |parsed| parsed.moment(zone), false)?;
+            Ok(Arc::new(times.with_timezone(UTC)))
+        },
     )
 }
 
 /// The same; null where the text is not of that form.
 pub(crate) fn try_parsed_time() -> Arc<ScalarUDF> {
-    kernel(
+    zoned_kernel(
         "try_time_by_pattern",
         |_| Ok(timestamp_type()),
-        |columns, _| Ok(Arc::new(parsed(columns, Parsed::moment, true)?.with_timezone(UTC))),
+        |columns, _, zone| {
+            let times = parsed(columns, |parsed| parsed.moment(zone), true)?;
+            Ok(Arc::new(times.with_timezone(UTC)))
+        },
     )
 }
 
@@ -75,7 +83,7 @@ pub(crate) fn parsed_local_time() -> Arc<ScalarUDF> {
 
 fn parsed(
     columns: &[ArrayRef],
-    time: fn(Parsed) -> Option<i64>,
+    time: impl Fn(Parsed) -> Option<i64>,
     is_tolerant: bool,
 ) -> Result<TimestampMicrosecondArray> {
     let (times, patterns) = (texts(columns, 0), texts(columns, 1));
@@ -85,7 +93,7 @@ fn parsed(
             micros.append_null();
             continue;
         };
-        let value = pattern(by, Use::Reading)?.read(text)?.and_then(time);
+        let value = pattern(by, Use::Reading)?.read(text).and_then(&time);
         if value.is_none() && !is_tolerant {
             return exec_err!(
                 "[CANNOT_PARSE_TIMESTAMP] Text '{text}' could not be parsed by the pattern '{by}'. Use `try_to_timestamp` to tolerate invalid input string and return NULL instead"

@@ -8,10 +8,11 @@ use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, TimestampMi
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::kernels::calendar::{
-    Civil, MICROS_PER_DAY, civil, days_of, month_length, plus_months, split, weekday,
+use crate::kernels::kernel::{double, int, kernel, texts, zoned_kernel};
+use tidemill_time::Zone;
+use tidemill_time::calendar::{
+    Civil, MICROS_PER_DAY, civil, days_of, joined, month_length, plus_months, split, weekday,
 };
-use crate::kernels::kernel::{double, int, kernel, texts};
 
 fn date(_: &[DataType]) -> Result<DataType> {
     Ok(DataType::Date32)
@@ -115,33 +116,43 @@ fn day_of_week(name: &str) -> Result<i64> {
 
 /// `months_between(end, start, whether it is rounded)`.
 pub(crate) fn months_between() -> Arc<ScalarUDF> {
-    kernel("months_between", double, |columns, _| {
+    zoned_kernel("months_between", double, |columns, _, zone| {
         let end = columns[0].as_primitive::<TimestampMicrosecondType>();
         let start = columns[1].as_primitive::<TimestampMicrosecondType>();
         let rounds: &BooleanArray = columns[2].as_boolean();
         let values = end.iter().zip(start).zip(rounds);
-        let values = values.map(|((end, start), rounds)| Some(months(end?, start?, rounds?)));
+        let values = values.map(|((end, start), rounds)| months(end?, start?, rounds?, zone));
         Ok(Arc::new(values.collect::<PrimitiveArray<Float64Type>>()))
     })
 }
 
 /// As Hive: months of 31 days, and whole ones between the same days, or the last ones.
-fn months(end: i64, start: i64, rounds: bool) -> f64 {
-    let ((end_day, end_time), (start_day, start_time)) = (split(end), split(start));
+/// None where a time is beyond 64 bits.
+fn months(end: i64, start: i64, rounds: bool, zone: Zone) -> Option<f64> {
+    // Microseconds that passed since the day began.
+    let placed = |time: i64| {
+        let (day, _) = split(zone.local(time)?);
+        Some((day, time - zone.moment(joined(day, 0)?)?))
+    };
+    let ((end_day, end_time), (start_day, start_time)) = (placed(end)?, placed(start)?);
     let (last, first) = (civil(end_day), civil(start_day));
     let whole = ((last.year - first.year) * 12 + last.month - first.month) as f64;
     let is_end = |date: Civil| date.day == month_length(date.year, date.month);
     if last.day == first.day || (is_end(last) && is_end(first)) {
-        return whole;
+        return Some(whole);
     }
     let seconds = (last.day - first.day) * (MICROS_PER_DAY / 1_000_000) + end_time / 1_000_000
         - start_time / 1_000_000;
     let months = whole + seconds as f64 / (31.0 * 86_400.0);
-    if rounds { (months * 1e8 + 0.5).floor() / 1e8 } else { months }
+    Some(if rounds { (months * 1e8 + 0.5).floor() / 1e8 } else { months })
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use tidemill_time::UTC;
+
     use super::*;
 
     #[test]
@@ -149,8 +160,9 @@ mod tests {
         let time = |year, month, day, hour: i64| {
             days_of(year, month, day) * MICROS_PER_DAY + hour * 3_600_000_000
         };
-        let of_last_days = months(time(2019, 3, 31, 10), time(2019, 2, 28, 12), true);
-        let between = months(time(1997, 2, 28, 10) + 1_800_000_000, time(1996, 10, 30, 0), true);
-        assert_eq!([of_last_days, between].map(|m| format!("{m}")), ["1", "3.94959677"]);
+        let of_last_days = months(time(2019, 3, 31, 10), time(2019, 2, 28, 12), true, UTC);
+        let between =
+            months(time(1997, 2, 28, 10) + 1_800_000_000, time(1996, 10, 30, 0), true, UTC);
+        assert_eq!([of_last_days, between].map(|m| m.unwrap().to_string()), ["1", "3.94959677"]);
     }
 }

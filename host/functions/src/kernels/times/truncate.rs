@@ -7,9 +7,10 @@ use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
 use datafusion::logical_expr::ScalarUDF;
 use tidemill_types::UTC;
 
-use crate::kernels::calendar::{MICROS_PER_DAY, civil, days_of, joined, weekday};
-use crate::kernels::kernel::{kernel, texts};
+use crate::kernels::kernel::{kernel, texts, zoned_kernel};
 use crate::timestamp_type;
+use tidemill_time::Zone;
+use tidemill_time::calendar::{MICROS_PER_DAY, civil, days_of, joined, weekday};
 
 /// What a time is cut to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +52,20 @@ impl Level {
         })
     }
 
-    fn floor(self, micros: i64) -> Option<i64> {
+    /// The moment at which what clocks show began. Where they show it twice, the hour and the day
+    /// begin by the clocks as they are set at the time itself, as in Java.
+    fn floor(self, micros: i64, zone: Zone) -> Option<i64> {
         match self {
-            Level::Micros(unit) => micros.checked_sub(micros.rem_euclid(unit)),
-            _ => joined(self.first(micros.div_euclid(MICROS_PER_DAY))?, 0),
+            // No zone is ahead by a part of a second.
+            Level::Micros(unit) if unit <= 1_000_000 => micros.checked_sub(micros.rem_euclid(unit)),
+            Level::Micros(unit) => {
+                let local = zone.local(micros)?;
+                zone.moment_like(local.checked_sub(local.rem_euclid(unit))?, micros)
+            }
+            _ => {
+                let day = zone.local(micros)?.div_euclid(MICROS_PER_DAY);
+                zone.moment(joined(self.first(day)?, 0)?)
+            }
         }
     }
 }
@@ -72,14 +83,15 @@ fn levels() -> impl FnMut(&str) -> Option<Level> {
 
 /// `date_trunc(level, time)`.
 pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
-    kernel(
+    zoned_kernel(
         "date_trunc",
         |_| Ok(timestamp_type()),
-        |columns, _| {
+        |columns, _, zone| {
             let (names, times) =
                 (texts(columns, 0), columns[1].as_primitive::<TimestampMicrosecondType>());
             let mut level = levels();
-            let values = names.iter().zip(times).map(|(name, time)| level(name?)?.floor(time?));
+            let values =
+                names.iter().zip(times).map(|(name, time)| level(name?)?.floor(time?, zone));
             let values: TimestampMicrosecondArray = values.collect();
             Ok(Arc::new(values.with_timezone(UTC)))
         },

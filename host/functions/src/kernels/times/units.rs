@@ -1,16 +1,18 @@
 //! Times that are so many units later, and units between two times.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::try_binary;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::kernels::calendar::{MICROS_PER_DAY, civil, joined, plus_months, split};
-use crate::kernels::kernel::{kernel, long, texts};
+use crate::kernels::kernel::{kernel, long, texts, zoned_kernel};
+use tidemill_time::calendar::{MICROS_PER_DAY, civil, split};
+use tidemill_time::{UTC, Zone};
 
 /// A unit of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,31 +46,34 @@ impl Unit {
         })
     }
 
-    fn later(self, micros: i64, count: i64) -> Option<i64> {
-        match self {
-            Unit::Micros(unit) => micros.checked_add(count.checked_mul(unit)?),
-            Unit::Months(unit) => {
-                let months = i32::try_from(count.checked_mul(unit)?).ok()?;
-                let (day, time) = split(micros);
-                joined(plus_months(day, i64::from(months)), time)
+    /// Days and longer units are those of the clocks.
+    fn later(self, micros: i64, count: i64, zone: Zone) -> Option<i64> {
+        let by = match self {
+            Unit::Micros(unit) if unit >= MICROS_PER_DAY => {
+                (0, count.checked_mul(unit / MICROS_PER_DAY)?, 0)
             }
-        }
+            Unit::Micros(unit) => (0, 0, count.checked_mul(unit)?),
+            Unit::Months(unit) => (i64::from(i32::try_from(count.checked_mul(unit)?).ok()?), 0, 0),
+        };
+        zone.later(micros, by)
     }
 
     fn between(self, start: i64, end: i64) -> Option<i64> {
         match self {
             Unit::Micros(unit) => Some(end.checked_sub(start)? / unit),
             Unit::Months(unit) => {
-                // A month is over at the same time of its day.
-                let place = |micros: i64| {
-                    let (day, time) = split(micros);
+                let ((first, start), (mut last, end)) = (split(start), split(end));
+                // A day is over at the same time (Java's LocalDateTime.until).
+                match last.cmp(&first) {
+                    Ordering::Greater if end < start => last -= 1,
+                    Ordering::Less if end > start => last += 1,
+                    _ => {}
+                }
+                let place = |day: i64| {
                     let date = civil(day);
-                    let of_month = i128::from(date.day * MICROS_PER_DAY + time);
-                    (i128::from(date.year * 12 + date.month) * i128::from(32 * MICROS_PER_DAY))
-                        + of_month
+                    (date.year * 12 + date.month) * 32 + date.day
                 };
-                let months = (place(end) - place(start)) / i128::from(32 * MICROS_PER_DAY);
-                i64::try_from(months).ok().map(|months| months / unit)
+                Some((place(last) - place(first)) / 32 / unit)
             }
         }
     }
@@ -85,16 +90,18 @@ fn unit(function: &str, columns: &[ArrayRef]) -> Result<Unit> {
 
 /// `timestampadd(unit, count, time)`.
 pub(crate) fn timestampadd() -> Arc<ScalarUDF> {
-    let gives = |kinds: &[arrow::datatypes::DataType]| Ok(kinds[2].clone());
-    kernel("timestampadd", gives, |columns, kind| {
+    let gives = |kinds: &[DataType]| Ok(kinds[2].clone());
+    zoned_kernel("timestampadd", gives, |columns, kind, session| {
         if columns[0].is_empty() {
             return Ok(arrow::array::new_empty_array(kind));
         }
         let unit = unit("timestampadd", columns)?;
+        let has_zone = matches!(kind, DataType::Timestamp(_, Some(_)));
+        let zone = if has_zone { session } else { UTC };
         let counts = columns[1].as_primitive::<Int64Type>();
         let times = columns[2].as_primitive::<TimestampMicrosecondType>();
         let later: TimestampMicrosecondArray = try_binary(times, counts, |time, count| {
-            unit.later(time, count).ok_or_else(|| {
+            unit.later(time, count, zone).ok_or_else(|| {
                 ArrowError::ArithmeticOverflow(format!(
                     "[DATETIME_OVERFLOW] Datetime operation overflow: add {count} units to a TIMESTAMP"
                 ))
@@ -125,7 +132,7 @@ pub(crate) fn timestampdiff() -> Arc<ScalarUDF> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::calendar::days_of;
+    use tidemill_time::calendar::days_of;
 
     #[test]
     fn months_between_two_times_are_whole() {

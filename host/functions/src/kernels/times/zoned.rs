@@ -9,8 +9,9 @@ use datafusion::logical_expr::ScalarUDF;
 
 use super::patterned::ntz_type;
 use crate::kernels::kernel::{kernel, texts};
-use crate::kernels::zones::{Zone, zone};
+use crate::kernels::session::zone;
 use crate::timestamp_type;
+use tidemill_time::Zone;
 
 /// Times in zones, whose names stand in the columns at `names`.
 fn converted<const N: usize>(

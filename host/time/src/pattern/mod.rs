@@ -14,25 +14,26 @@ mod names;
 mod read;
 mod resolve;
 mod write;
+mod zone_names;
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use crate::{Result, Zone};
 
-use datafusion::common::Result;
-
-pub(crate) use names::of_value as name_of;
-pub(crate) use read::Parsed;
+pub use names::of_value as name_of;
+pub use read::Parsed;
 
 /// What a pattern is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+pub enum Use {
+    /// Times are written by it.
     Writing,
+    /// Texts are read by it.
     Reading,
 }
 
 /// A part of a time that patterns name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field {
+#[allow(missing_docs, reason = "the names are those of Java's ChronoField")]
+pub enum Field {
     Era,
     Year,
     YearOfEra,
@@ -119,60 +120,50 @@ enum Part {
     },
     /// `Europe/Berlin`.
     Zone,
-    /// `UTC`, or in full `Coordinated Universal Time`.
+    /// `PDT`, or in full `Pacific Daylight Time`; for summer and winter `PT`.
     ZoneName {
         is_full: bool,
+        is_generic: bool,
     },
     Optional(Vec<Part>),
 }
 
 /// A pattern that is ready to be used.
 #[derive(Debug)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     parts: Vec<Part>,
 }
 
 impl Pattern {
+    /// The pattern of a text.
+    ///
     /// # Errors
     /// It is none, by Spark's classes of errors.
-    pub(crate) fn new(text: &str, purpose: Use) -> Result<Pattern> {
+    pub fn new(text: &str, purpose: Use) -> Result<Pattern> {
         Ok(Pattern { parts: compile::compile(text, purpose)? })
     }
 
-    /// Writes a moment in UTC.
+    /// Writes what the clocks of a zone show at a time.
     ///
     /// # Errors
-    /// It has a part with more digits than the pattern has.
-    pub(crate) fn write(&self, micros: i64, text: &mut String) -> Result<()> {
-        write::write(&self.parts, &write::Moment::of(micros), text)
+    /// It has a part with more digits than the pattern has, or a name of the zone that is not known.
+    pub fn write(&self, micros: i64, zone: Zone, text: &mut String) -> Result<()> {
+        write::write(&self.parts, &write::Moment::of(micros, zone)?, text)
     }
 
-    /// Reads a whole text; none where it is not of that form.
+    /// Writes a local time, to which no zone belongs.
     ///
     /// # Errors
-    /// It has a name of a time zone that is not known here.
-    pub(crate) fn read(&self, text: &str) -> Result<Option<Parsed>> {
+    /// It has a part with more digits than the pattern has, or one for a zone.
+    pub fn write_local(&self, micros: i64, text: &mut String) -> Result<()> {
+        write::write(&self.parts, &write::Moment::local(micros), text)
+    }
+
+    /// What a whole text says; none where it is not of that form.
+    #[must_use]
+    pub fn read(&self, text: &str) -> Option<Parsed> {
         read::read(&self.parts, text)
     }
-}
-
-thread_local! {
-    static LAST: RefCell<Option<(String, Use, Arc<Pattern>)>> = const { RefCell::new(None) };
-}
-
-/// The pattern of a text, which is mostly that of the row before.
-///
-/// # Errors
-/// It is none.
-pub(crate) fn pattern(text: &str, purpose: Use) -> Result<Arc<Pattern>> {
-    LAST.with_borrow_mut(|last| match last {
-        Some((known, of, pattern)) if known == text && *of == purpose => Ok(Arc::clone(pattern)),
-        _ => {
-            let pattern = Arc::new(Pattern::new(text, purpose)?);
-            *last = Some((text.to_owned(), purpose, Arc::clone(&pattern)));
-            Ok(pattern)
-        }
-    })
 }
 
 #[cfg(test)]

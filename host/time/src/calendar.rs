@@ -1,50 +1,58 @@
-//! The proleptic Gregorian calendar, for every year that 64 bits of microseconds reach. Arrow's and
-//! chrono's end earlier.
+//! The proleptic Gregorian calendar, for every year that 64 bits of microseconds reach.
 
 use tidemill_types::civil::civil_from_days;
-pub(crate) use tidemill_types::civil::{
+pub use tidemill_types::civil::{
     MICROS_PER_DAY, MICROS_PER_SECOND, days_of, is_leap, month_length,
 };
 
 /// A date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Civil {
-    pub(crate) year: i64,
-    pub(crate) month: i64,
-    pub(crate) day: i64,
+pub struct Civil {
+    /// From the year 1 BC on backwards 0 and negative.
+    pub year: i64,
+    /// From 1.
+    pub month: i64,
+    /// From 1.
+    pub day: i64,
 }
 
 /// The date of a day, counted from 1970.
-pub(crate) fn civil(days: i64) -> Civil {
+#[must_use]
+pub fn civil(days: i64) -> Civil {
     let (year, month, day) = civil_from_days(days);
     Civil { year, month: i64::from(month), day: i64::from(day) }
 }
 
 /// The day of a date that there is.
-pub(crate) fn checked_days(year: i64, month: i64, day: i64) -> Option<i64> {
+#[must_use]
+pub fn checked_days(year: i64, month: i64, day: i64) -> Option<i64> {
     let is_date = (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
     is_date.then(|| days_of(year, month, day))
 }
 
 /// The day of the year, from 1.
-pub(crate) fn day_of_year(days: i64) -> i64 {
+#[must_use]
+pub fn day_of_year(days: i64) -> i64 {
     days - days_of(civil(days).year, 1, 1) + 1
 }
 
 /// The day of the week: 0 is a Monday.
-pub(crate) fn weekday(days: i64) -> i64 {
+#[must_use]
+pub fn weekday(days: i64) -> i64 {
     (days + 3).rem_euclid(7)
 }
 
 /// The year and the week of ISO 8601.
-pub(crate) fn iso_week(days: i64) -> (i64, i64) {
+#[must_use]
+pub fn iso_week(days: i64) -> (i64, i64) {
     let thursday = days - weekday(days) + 3;
     let year = civil(thursday).year;
     (year, (thursday - days_of(year, 1, 1)) / 7 + 1)
 }
 
 /// A date so many months later; the last day of the month where there is no such day.
-pub(crate) fn plus_months(days: i64, months: i64) -> i64 {
+#[must_use]
+pub fn plus_months(days: i64, months: i64) -> i64 {
     let date = civil(days);
     let months = date.year * 12 + date.month - 1 + months;
     let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
@@ -52,12 +60,14 @@ pub(crate) fn plus_months(days: i64, months: i64) -> i64 {
 }
 
 /// The day and the microseconds of it.
-pub(crate) fn split(micros: i64) -> (i64, i64) {
+#[must_use]
+pub fn split(micros: i64) -> (i64, i64) {
     (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY))
 }
 
 /// The moment of a day and microseconds of it; none where it is beyond 64 bits.
-pub(crate) fn joined(days: i64, micros: i64) -> Option<i64> {
+#[must_use]
+pub fn joined(days: i64, micros: i64) -> Option<i64> {
     let moment = i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(micros);
     i64::try_from(moment).ok()
 }

@@ -1,42 +1,55 @@
 //! Time zones by their names, as Java knows them: `Europe/Berlin`, `+01:00`, `GMT+1`, `PST`.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::fmt;
 
 use chrono::{DateTime, Offset, TimeZone};
-use chrono_tz::Tz;
-use datafusion::common::{Result, exec_err};
+use chrono_tz::{OffsetComponents, Tz};
 use tidemill_types::civil::SHORT_ZONES;
 
-use super::calendar::{MICROS_PER_SECOND, civil, days_of, is_leap, weekday};
+use crate::calendar::{
+    MICROS_PER_SECOND, civil, days_of, is_leap, joined, plus_months, split, weekday,
+};
+use crate::{Result, fail};
 
 /// A time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Zone {
+pub enum Zone {
     /// So many seconds before UTC at all times.
     Fixed(i64),
     /// By the rules of a place.
     Of(Tz),
 }
 
+impl Default for Zone {
+    fn default() -> Zone {
+        UTC
+    }
+}
+
 /// UTC.
-pub(crate) const UTC: Zone = Zone::Fixed(0);
+pub const UTC: Zone = Zone::Fixed(0);
+
+/// Zones whose rules put clocks back from their usual time.
+const PUT_BACK: [&str; 4] = ["Africa/Casablanca", "Africa/El_Aaiun", "Eire", "Europe/Dublin"];
 
 impl Zone {
     /// The zone of a name.
     ///
     /// # Errors
     /// There is none.
-    pub(crate) fn named(name: &str) -> Result<Zone> {
+    pub fn named(name: &str) -> Result<Zone> {
         match Zone::find(name) {
             Some(zone) => Ok(zone),
-            None => exec_err!(
+            None => fail!(
                 "[INVALID_TIMEZONE] The timezone: {name} is invalid. The timezone must be either a region-based zone ID or a zone offset. Region IDs must have the form 'area/city', such as 'America/Los_Angeles'. Zone offsets must be in the format '(+|-)HH', '(+|-)HH:mm' or '(+|-)HH:mm:ss', e.g '-08', '+01:00' or '-13:33:33', and must be in the range from -18:00 to +18:00. 'Z' and 'UTC' are accepted as synonyms for '+00:00'"
             ),
         }
     }
 
     /// As Spark's getZoneId: Java's ZoneId.of, and hours and minutes of one digit.
-    pub(crate) fn find(name: &str) -> Option<Zone> {
+    #[must_use]
+    pub fn find(name: &str) -> Option<Zone> {
         if let Ok(place) = SHORT_ZONES.binary_search_by_key(&name, |(short, _)| short) {
             return Zone::of_java(SHORT_ZONES[place].1);
         }
@@ -70,22 +83,57 @@ impl Zone {
         match self {
             Zone::Fixed(seconds) => seconds,
             Zone::Of(place) => {
-                let time = DateTime::from_timestamp(representative(seconds), 0);
-                let time = time.unwrap_or(DateTime::UNIX_EPOCH).naive_utc();
-                i64::from(place.offset_from_utc_datetime(&time).fix().local_minus_utc())
+                i64::from(place.offset_from_utc_datetime(&utc(seconds)).fix().local_minus_utc())
             }
         }
     }
 
+    /// Whether its clocks are put forward at a moment, as they are in summer.
+    pub(crate) fn is_summer(self, micros: i64) -> bool {
+        match self {
+            Zone::Fixed(_) => false,
+            // Their clocks are put back in winter, or in Ramadan, and Java calls the rest summer.
+            Zone::Of(place) if PUT_BACK.contains(&place.name()) => {
+                self.ahead(micros.div_euclid(MICROS_PER_SECOND)) == 3_600
+            }
+            Zone::Of(place) => {
+                let time = utc(micros.div_euclid(MICROS_PER_SECOND));
+                let offset = place.offset_from_utc_datetime(&time);
+                offset.dst_offset() > chrono::TimeDelta::zero()
+            }
+        }
+    }
+
+    /// Its identifier, as Java writes it: `Europe/Berlin`, `+01:00`, `UTC`.
+    #[must_use]
+    pub fn id(self) -> Cow<'static, str> {
+        let ahead = match self {
+            Zone::Of(place) => return place.name().into(),
+            Zone::Fixed(0) => return "UTC".into(),
+            Zone::Fixed(ahead) => ahead,
+        };
+        let (sign, size) = (if ahead < 0 { '-' } else { '+' }, ahead.unsigned_abs());
+        let (hours, minutes, seconds) = (size / 3_600, size / 60 % 60, size % 60);
+        match seconds {
+            0 => format!("{sign}{hours:02}:{minutes:02}").into(),
+            _ => format!("{sign}{hours:02}:{minutes:02}:{seconds:02}").into(),
+        }
+    }
+
     /// What its clocks show at a moment, as if that were UTC. None where it is beyond 64 bits.
-    pub(crate) fn local(self, micros: i64) -> Option<i64> {
+    #[must_use]
+    pub fn local(self, micros: i64) -> Option<i64> {
         let ahead = self.ahead(micros.div_euclid(MICROS_PER_SECOND));
         micros.checked_add(ahead * MICROS_PER_SECOND)
     }
 
     /// The moment at which its clocks show a time: the first one where there are two, and as much
     /// later as clocks were put forward where there is none.
-    pub(crate) fn moment(self, local: i64) -> Option<i64> {
+    #[must_use]
+    pub fn moment(self, local: i64) -> Option<i64> {
+        if let Zone::Fixed(ahead) = self {
+            return local.checked_sub(ahead * MICROS_PER_SECOND);
+        }
         let seconds = local.div_euclid(MICROS_PER_SECOND);
         let before = self.ahead(seconds - 86_400);
         let mut ahead = before;
@@ -97,6 +145,46 @@ impl Zone {
         }
         local.checked_sub(ahead * MICROS_PER_SECOND)
     }
+
+    /// The same; of two moments the one at which clocks are as far ahead as at another one.
+    #[must_use]
+    pub fn moment_like(self, local: i64, like: i64) -> Option<i64> {
+        let ahead = self.ahead(like.div_euclid(MICROS_PER_SECOND));
+        let moment = local.checked_sub(ahead * MICROS_PER_SECOND)?;
+        match self.local(moment) {
+            Some(shown) if shown == local => Some(moment),
+            _ => self.moment(local),
+        }
+    }
+
+    /// The moment that is so many months, then days, then microseconds later: months and days by what
+    /// clocks show, which keep their offset from UTC where they show a time twice (Java's
+    /// ZonedDateTime). None where it is beyond 64 bits.
+    #[must_use]
+    pub fn later(self, micros: i64, (months, days, more): (i64, i64, i64)) -> Option<i64> {
+        let mut moment = micros;
+        if months != 0 {
+            let (day, time) = split(self.local(moment)?);
+            moment = self.moment_like(joined(plus_months(day, months), time)?, moment)?;
+        }
+        if days != 0 {
+            let (day, time) = split(self.local(moment)?);
+            moment = self.moment_like(joined(day.checked_add(days)?, time)?, moment)?;
+        }
+        moment.checked_add(more)
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+/// A moment by which chrono knows how far clocks are ahead at another one.
+fn utc(seconds: i64) -> chrono::NaiveDateTime {
+    let time = DateTime::from_timestamp(representative(seconds), 0);
+    time.unwrap_or(DateTime::UNIX_EPOCH).naive_utc()
 }
 
 /// A moment at which clocks are as far ahead, within the years that chrono has rules for. Before
@@ -162,26 +250,6 @@ fn offset(text: &str) -> Option<i64> {
     let at = |place: usize| parts.get(place).copied().unwrap_or(0);
     let seconds = at(0) * 3_600 + at(1) * 60 + at(2);
     (at(1) < 60 && at(2) < 60 && seconds <= 18 * 3_600).then_some(sign * seconds)
-}
-
-thread_local! {
-    static LAST: RefCell<(String, Option<Zone>)> =
-        const { RefCell::new((String::new(), None)) };
-}
-
-/// The zone of a name, which is mostly that of the row before.
-///
-/// # Errors
-/// There is none of that name.
-pub(crate) fn zone(name: &str) -> Result<Zone> {
-    LAST.with_borrow_mut(|(last, known)| match known {
-        Some(zone) if last == name => Ok(*zone),
-        _ => {
-            let zone = Zone::named(name)?;
-            (*last, *known) = (name.to_owned(), Some(zone));
-            Ok(zone)
-        }
-    })
 }
 
 /// All names of places, without those that Java has no place for.

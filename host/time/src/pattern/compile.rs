@@ -1,6 +1,6 @@
 //! A pattern's text as its parts.
 
-use datafusion::common::{Result, exec_err};
+use crate::{Result, fail};
 
 use super::{Digits, Field, OffsetForm, Part, Presence, Sign, Use};
 
@@ -23,19 +23,19 @@ pub(super) fn compile(text: &str, purpose: Use) -> Result<Vec<Part>> {
     };
     match parts {
         Ok(parts) => Ok(parts),
-        Err(_) if was_known(text) => exec_err!(
+        Err(_) if was_known(text) => fail!(
             "[INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_PATTERN_RECOGNITION] Fail to recognize '{text}' pattern in the DateTimeFormatter. You can form a valid datetime pattern with the guide from 'https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html'"
         ),
-        Err(Flaw::WeekBased(letter)) => exec_err!(
+        Err(Flaw::WeekBased(letter)) => fail!(
             "[INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_WEEK_BASED_PATTERN] All week-based patterns are unsupported since Spark 3.0, detected week-based character: {letter}. Please use the SQL function `EXTRACT` instead"
         ),
-        Err(Flaw::Illegal(letter)) => exec_err!(
+        Err(Flaw::Illegal(letter)) => fail!(
             "[INVALID_DATETIME_PATTERN.ILLEGAL_CHARACTER] Unrecognized datetime pattern: {text}. Illegal pattern character found in datetime pattern: {letter}. Please provide legal character"
         ),
-        Err(Flaw::TooLong(letters)) => exec_err!(
+        Err(Flaw::TooLong(letters)) => fail!(
             "[INVALID_DATETIME_PATTERN.LENGTH] Unrecognized datetime pattern: {text}. Too many letters in datetime pattern: {letters}. Please reduce pattern length"
         ),
-        Err(Flaw::Unknown) => exec_err!(
+        Err(Flaw::Unknown) => fail!(
             "[INVALID_DATETIME_PATTERN.WITH_SUGGESTION] Unrecognized datetime pattern: '{text}'. You can form a valid datetime pattern with the guide from 'https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html'"
         ),
     }
@@ -250,7 +250,9 @@ fn field(section: &mut Section, letter: char, count: usize, purpose: Use) -> Res
                 ('G', 1..=4) => name(F::Era, count == 4),
                 ('a', 1) => name(F::HalfDay, false),
                 ('V', 2) => Part::Zone,
-                ('z', 1..=4) | ('v', 1 | 4) => Part::ZoneName { is_full: count == 4 },
+                ('z', 1..=4) | ('v', 1 | 4) => {
+                    Part::ZoneName { is_full: count == 4, is_generic: letter == 'v' }
+                }
                 ('O', 1 | 4) | ('Z', 4) => Part::OfGreenwich { is_full: count == 4 },
                 ('Z', 1..=3) => Part::Offset(form(2, "+0000")),
                 ('Z', 5) => Part::Offset(form(5, "Z")),

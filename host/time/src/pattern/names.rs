@@ -46,8 +46,9 @@ pub(super) fn of(field: Field) -> (i64, &'static [(&'static str, &'static str)])
     }
 }
 
-/// The short name of a month, from 1.
-pub(crate) fn of_value(field: Field, value: i64, is_full: bool) -> Option<&'static str> {
+/// The English name of a field's value: a month's and a weekday's count from 1.
+#[must_use]
+pub fn of_value(field: Field, value: i64, is_full: bool) -> Option<&'static str> {
     let (least, names) = of(field);
     let (short, full) = names.get(usize::try_from(value - least).ok()?)?;
     Some(if is_full { full } else { short })

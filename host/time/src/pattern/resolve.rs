@@ -2,28 +2,42 @@
 //! for what a text does not say.
 
 use super::{Field, Parsed};
-use crate::kernels::calendar::{checked_days, civil, day_of_year, days_of, is_leap, joined};
-use crate::kernels::zones::{UTC, Zone};
+use crate::Zone;
+use crate::calendar::{checked_days, civil, day_of_year, days_of, is_leap, joined};
 
 /// Java's least and largest year.
 const YEARS: std::ops::RangeInclusive<i64> = -999_999_999..=999_999_999;
 
 impl Parsed {
-    /// Microseconds since 1970, in UTC where the text names no zone.
-    pub(crate) fn moment(self) -> Option<i64> {
+    /// Microseconds since 1970, on the clocks of `session` where the text names no zone.
+    #[must_use]
+    pub fn moment(self, session: Zone) -> Option<i64> {
         let zone = match (self.zone, self.offset) {
             (Some(zone), _) => zone,
             (None, Some(offset)) if offset.abs() > 18 * 3_600 => return None,
             (None, Some(offset)) => Zone::Fixed(offset),
-            (None, None) => UTC,
+            (None, None) => session,
         };
         zone.moment(self.local()?)
     }
 
-    /// What clocks showed, as if that were UTC.
-    pub(crate) fn local(mut self) -> Option<i64> {
+    /// The local time, whatever zone the text names.
+    #[must_use]
+    pub fn local(mut self) -> Option<i64> {
         let days = self.days()?;
         joined(days, self.time()?)
+    }
+
+    /// Days since 1970-01-01.
+    #[must_use]
+    pub fn date(mut self) -> Option<i64> {
+        self.days()
+    }
+
+    /// Whether the text names a zone, or an offset from UTC.
+    #[must_use]
+    pub fn has_zone(&self) -> bool {
+        self.zone.is_some() || self.offset.is_some()
     }
 
     fn days(&mut self) -> Option<i64> {

@@ -3,19 +3,15 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use datafusion::common::{Result, exec_err};
-
-use super::{Digits, FIELDS, Field, OffsetForm, Part, Presence, Sign, names};
-use crate::kernels::zones::{UTC, Zone, places};
+use super::{Digits, FIELDS, Field, OffsetForm, Part, Presence, Sign, names, zone_names};
+use crate::zone::{UTC, Zone, places};
 
 /// What a text says.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Parsed {
+pub struct Parsed {
     fields: [Option<i64>; FIELDS],
     pub(super) offset: Option<i64>,
     pub(super) zone: Option<Zone>,
-    /// A name of a time zone that is not known here, where one may stand.
-    has_unknown_zone: bool,
 }
 
 impl Parsed {
@@ -42,15 +38,10 @@ fn set_once(place: &mut Option<i64>, value: i64) -> bool {
 }
 
 /// Reads a whole text; none where it is not of that form.
-pub(super) fn read(parts: &[Part], text: &str) -> Result<Option<Parsed>> {
+pub(super) fn read(parts: &[Part], text: &str) -> Option<Parsed> {
     let mut parsed = Parsed::default();
-    match all(parts, text, 0, &mut parsed) {
-        Some(end) if end == text.len() => Ok(Some(parsed)),
-        _ if parsed.has_unknown_zone => exec_err!(
-            "[UNSUPPORTED_FEATURE] the time zone in '{text}' is not read by its name here; write a region, such as America/Los_Angeles, or an offset"
-        ),
-        _ => Ok(None),
-    }
+    let end = all(parts, text, 0, &mut parsed)?;
+    (end == text.len()).then_some(parsed)
 }
 
 /// Where the parts end that begin at a place of a text.
@@ -88,13 +79,11 @@ fn all(parts: &[Part], text: &str, start: usize, parsed: &mut Parsed) -> Option<
                 end
             }
             Part::Zone | Part::ZoneName { .. } => {
-                let has_names = *part != Part::Zone;
-                let Some((zone, end)) = zone(has_names, text, place) else {
-                    let rest = &text.as_bytes()[place..];
-                    parsed.has_unknown_zone |=
-                        has_names && rest.first().is_some_and(u8::is_ascii_alphabetic);
-                    return None;
+                let is_full = match part {
+                    Part::ZoneName { is_full, .. } => Some(*is_full),
+                    _ => None,
                 };
+                let (zone, end) = zone(is_full, text, place)?;
                 parsed.zone = Some(zone);
                 end
             }
@@ -103,8 +92,7 @@ fn all(parts: &[Part], text: &str, start: usize, parsed: &mut Parsed) -> Option<
                 match all(parts, text, place, parsed) {
                     Some(end) => end,
                     None => {
-                        let has_unknown_zone = parsed.has_unknown_zone;
-                        *parsed = Parsed { has_unknown_zone, ..before };
+                        *parsed = before;
                         place
                     }
                 }
@@ -265,11 +253,8 @@ fn of_greenwich(is_full: bool, text: &str, start: usize) -> Option<(i64, usize)>
     Some((sign * seconds, place))
 }
 
-/// No name of a zone is longer; all beginnings of a text are tried.
-const ZONE_BYTES_MAX: usize = 64;
-
-/// A zone's identifier, or its name where there may be one.
-fn zone(has_names: bool, text: &str, start: usize) -> Option<(Zone, usize)> {
+/// A zone's identifier, or its name, short or full, where there may be one.
+fn zone(is_full: Option<bool>, text: &str, start: usize) -> Option<(Zone, usize)> {
     let rest = &text[start..];
     let offset_at = |place: usize, none: &'static str| {
         let form = OffsetForm {
@@ -293,16 +278,19 @@ fn zone(has_names: bool, text: &str, start: usize) -> Option<(Zone, usize)> {
             _ => Some((UTC, end)),
         };
     }
-    if has_names && let Some(found) = named(rest) {
-        return Some((found.0, start + found.1));
-    }
+    let named = is_full.and_then(|is_full| zone_names::read(rest, is_full));
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || "/_+-~.".contains(c);
-    let longest = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len()).min(ZONE_BYTES_MAX);
+    let longest =
+        rest.find(|c| !is_of_name(c)).unwrap_or(rest.len()).min(zone_names::NAME_BYTES_MAX);
     let lower = rest[..longest].to_ascii_lowercase();
-    for length in (1..=longest).rev() {
+    let shortest = named.map_or(1, |(_, length)| length);
+    for length in (shortest..=longest).rev() {
         if let Some(zone) = PLACES.get(&lower[..length]) {
             return Some((*zone, start + length));
         }
+    }
+    if let Some((zone, length)) = named {
+        return Some((zone, start + length));
     }
     rest.starts_with(['Z', 'z']).then_some((UTC, start + 1))
 }
@@ -313,46 +301,3 @@ static PLACES: LazyLock<HashMap<String, Zone>> = LazyLock::new(|| {
         |(name, _): &(&str, chrono_tz::Tz)| !matches!(*name, "EST" | "MST" | "HST" | "ROC");
     places().filter(is_known).map(|(n, zone)| (n.to_ascii_lowercase(), Zone::Of(zone))).collect()
 });
-
-/// Names that stand for one place in English. A name of its summer time stands for the same place:
-/// which of both there is follows from the date.
-const NAMES: [(&str, &str); 28] = [
-    ("Pacific Standard Time", "America/Los_Angeles"),
-    ("Pacific Daylight Time", "America/Los_Angeles"),
-    ("Mountain Standard Time", "America/Denver"),
-    ("Mountain Daylight Time", "America/Denver"),
-    ("Central Standard Time", "America/Chicago"),
-    ("Central Daylight Time", "America/Chicago"),
-    ("Eastern Standard Time", "America/New_York"),
-    ("Eastern Daylight Time", "America/New_York"),
-    ("Central European Standard Time", "Europe/Paris"),
-    ("Central European Summer Time", "Europe/Paris"),
-    ("Japan Standard Time", "Asia/Tokyo"),
-    ("Coordinated Universal Time", "UTC"),
-    ("Greenwich Mean Time", "UTC"),
-    ("PST8PDT", "PST8PDT"),
-    ("MST7MDT", "MST7MDT"),
-    ("CST6CDT", "CST6CDT"),
-    ("EST5EDT", "EST5EDT"),
-    ("CEST", "Europe/Paris"),
-    ("CET", "Europe/Paris"),
-    ("PST", "America/Los_Angeles"),
-    ("PDT", "America/Los_Angeles"),
-    ("MST", "America/Denver"),
-    ("MDT", "America/Denver"),
-    ("CST", "America/Chicago"),
-    ("CDT", "America/Chicago"),
-    ("EST", "America/New_York"),
-    ("EDT", "America/New_York"),
-    ("JST", "Asia/Tokyo"),
-];
-
-fn named(text: &str) -> Option<(Zone, usize)> {
-    let (length, place) =
-        NAMES.iter().find_map(|(name, place)| Some((prefix(text, name)?, place)))?;
-    let is_whole = text[length..].chars().next().is_none_or(|next| !next.is_alphanumeric());
-    if !is_whole {
-        return None;
-    }
-    Some((Zone::of_java(place)?, length))
-}

@@ -1,16 +1,17 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use super::*;
+use crate::UTC;
 
 fn written(pattern: &str, micros: i64) -> String {
     let mut text = String::new();
-    Pattern::new(pattern, Use::Writing).unwrap().write(micros, &mut text).unwrap();
+    Pattern::new(pattern, Use::Writing).unwrap().write(micros, UTC, &mut text).unwrap();
     text
 }
 
 fn seconds(pattern: &str, text: &str) -> Option<i64> {
     let pattern = Pattern::new(pattern, Use::Reading).unwrap();
-    pattern.read(text).unwrap().and_then(Parsed::moment).map(|micros| micros / 1_000_000)
+    pattern.read(text).and_then(|parsed| parsed.moment(UTC)).map(|micros| micros / 1_000_000)
 }
 
 #[test]

@@ -3,21 +3,15 @@
 //! One thing of Spark's is left out on purpose: a time without a date (`10:00:00`), which Spark
 //! puts on the day of the wall clock. A row must read the same when its batch runs again.
 
-use std::str::FromStr;
+use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
 
-use chrono::{DateTime, LocalResult, TimeZone};
-use chrono_tz::Tz;
+use crate::Zone;
 
-use tidemill_types::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, SHORT_ZONES, days_from_civil};
-
-/// Microseconds since 1970-01-01 UTC. A text without a zone is in UTC.
+/// Microseconds since 1970-01-01 UTC. A text without a zone is what the clocks of `session` show.
 #[must_use]
-pub fn parse_timestamp(text: &str) -> Option<i64> {
+pub fn parse_timestamp(text: &str, session: Zone) -> Option<i64> {
     let (local, zone) = parse_local(text)?;
-    match zone {
-        None => Some(local),
-        Some(zone) => to_utc(local, zone),
-    }
+    zone.unwrap_or(session).moment(local)
 }
 
 /// Microseconds since 1970-01-01 of the wall clock. A text with a zone is none.
@@ -57,37 +51,6 @@ pub fn parse_date(text: &str) -> Option<i32> {
     i32::try_from(days_from_civil(year, parts[1], parts[2])?).ok()
 }
 
-/// Where a local time is.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Zone {
-    /// Seconds east of UTC.
-    Offset(i32),
-    Region(Tz),
-}
-
-/// The instant of a local time. In the hour that a clock skips, the clock has not yet been put
-/// forward; in the hour that it repeats, the first one counts: Java's rule.
-pub(crate) fn to_utc(local_micros: i64, zone: Zone) -> Option<i64> {
-    let offset = match zone {
-        Zone::Offset(seconds) => i64::from(seconds),
-        Zone::Region(tz) => {
-            let local = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
-            match tz.from_local_datetime(&local) {
-                LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => {
-                    return Some(time.timestamp_micros());
-                }
-                LocalResult::None => {
-                    let day_before = local_micros - MICROS_PER_DAY;
-                    let before = DateTime::from_timestamp_micros(day_before)?.naive_utc();
-                    let utc = tz.from_local_datetime(&before).earliest()?.timestamp_micros();
-                    (day_before - utc) / MICROS_PER_SECOND
-                }
-            }
-        }
-    };
-    local_micros.checked_sub(offset * MICROS_PER_SECOND)
-}
-
 /// Year to microsecond, and the text of the zone: Spark's `parseTimestampString`, whose segments
 /// these are: 0 year, 1 month, 2 day, 3 hour, 4 minute, 5 second, 6 microsecond.
 fn parse_local(text: &str) -> Option<(i64, Option<Zone>)> {
@@ -115,7 +78,7 @@ fn parse_local(text: &str) -> Option<(i64, Option<Zone>)> {
         match (segment, separator) {
             (0 | 1, b'-') | (2, b' ' | b'T') | (3 | 4, b':') | (5, b'.') => {}
             (5 | 6, _) => {
-                zone = Some(parse_zone(unsigned[at..].trim())?);
+                zone = Some(Zone::find(unsigned[at..].trim())?);
                 break;
             }
             _ => return None,
@@ -134,66 +97,6 @@ fn parse_local(text: &str) -> Option<(i64, Option<Zone>)> {
         .checked_mul(MICROS_PER_DAY)?
         .checked_add(seconds * MICROS_PER_SECOND + i64::from(micros))?;
     Some((local, zone))
-}
-
-/// Java's `ZoneId.of` with Spark's `+h:mm` and `+hh:m`, and the short names of `SHORT_ZONES`.
-pub(crate) fn parse_zone(text: &str) -> Option<Zone> {
-    if text == "Z" {
-        return Some(Zone::Offset(0));
-    }
-    for prefix in ["UTC", "GMT", "UT"] {
-        if let Some(rest) = text.strip_prefix(prefix) {
-            if rest.is_empty() {
-                return Some(Zone::Offset(0));
-            }
-            if rest.starts_with(['+', '-']) {
-                return parse_offset(rest).map(Zone::Offset);
-            }
-        }
-    }
-    if text.starts_with(['+', '-']) {
-        return parse_offset(text).map(Zone::Offset);
-    }
-    let short = SHORT_ZONES.iter().find(|(name, _)| *name == text);
-    match short {
-        Some((_, of)) if of.starts_with(['+', '-']) => parse_offset(of).map(Zone::Offset),
-        Some((_, of)) => Tz::from_str(of).ok().map(Zone::Region),
-        None => Tz::from_str(text).ok().map(Zone::Region),
-    }
-}
-
-/// `+h`, `+hh`, `+hh:mm`, `+hhmm`, `+hh:mm:ss`, `+hhmmss`, at most 18 hours.
-fn parse_offset(text: &str) -> Option<i32> {
-    const SECONDS_MAX: u32 = 18 * 3_600;
-    let (negative, digits) = sign(text);
-    let parts: Vec<&str> = match digits.split(':').collect::<Vec<_>>() {
-        parts if parts.len() > 1 => parts,
-        _ => match (digits.len(), digits.is_ascii()) {
-            (1 | 2, true) => vec![digits],
-            (4, true) => vec![&digits[..2], &digits[2..]],
-            (6, true) => vec![&digits[..2], &digits[2..4], &digits[4..]],
-            _ => return None,
-        },
-    };
-    if parts.len() > 3 {
-        return None;
-    }
-    let mut seconds = 0;
-    for (i, unit) in [3_600, 60, 1].into_iter().enumerate() {
-        let part = parts.get(i).copied().unwrap_or("00");
-        let is_short = part.len() == 1 && (i == 0 || (i == 1 && parts.len() == 2));
-        let is_number = part.bytes().all(|b| b.is_ascii_digit());
-        if !is_number || !(part.len() == 2 || is_short) {
-            return None;
-        }
-        let value = number(part.as_bytes());
-        if i > 0 && value > 59 {
-            return None;
-        }
-        seconds += value * unit;
-    }
-    let signed = i32::try_from(seconds).ok()?;
-    (seconds <= SECONDS_MAX).then_some(if negative { -signed } else { signed })
 }
 
 /// Without the spaces and control characters at both ends.

@@ -4,8 +4,6 @@
 //! since where a quoted cell ends only who began at the front of the file can know.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,7 +12,8 @@ use tidemill_codec::{CsvDecoder, CsvOptions};
 use tidemill_core::ConnectorError;
 use tidemill_time::Zone;
 
-use super::parts::{FilePart, open, read_failed};
+use super::content::Content;
+use super::parts::FilePart;
 use crate::malformed::{Place, Tally, failed_at};
 use crate::options::{refused_value, revealed};
 use crate::rows::{BATCH_BYTES_MAX, BATCH_ROWS};
@@ -73,7 +72,7 @@ pub(crate) struct CsvRecords {
 /// The part of a file that is in memory.
 struct Window {
     part: FilePart,
-    file: File,
+    content: Content,
     buffer: Vec<u8>,
     /// Place in the file of the buffer's first byte.
     offset: u64,
@@ -137,9 +136,9 @@ fn decode(
 
 impl Window {
     fn open(part: FilePart) -> Result<Window, ConnectorError> {
-        let file = open(&part)?;
+        let content = Content::open(&part, 0)?;
         let mut window =
-            Window { part, file, buffer: Vec::new(), offset: 0, taken: 0, is_last: false };
+            Window { part, content, buffer: Vec::new(), offset: 0, taken: 0, is_last: false };
         window.read_on()?;
         Ok(window)
     }
@@ -160,13 +159,10 @@ impl Window {
         if wanted == 0 {
             return Ok(false);
         }
-        let left = self.part.size - self.offset - filled as u64;
-        let room = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
-        self.buffer.resize(filled + room, 0);
-        self.file
-            .read_exact(&mut self.buffer[filled..])
-            .map_err(|error| read_failed(&self.part, error))?;
-        self.is_last = room as u64 == left;
+        self.buffer.resize(filled + wanted, 0);
+        let (more, is_last) = self.content.fill(&mut self.buffer[filled..])?;
+        self.buffer.truncate(filled + more);
+        self.is_last = is_last;
         Ok(true)
     }
 }

@@ -8,12 +8,10 @@
 //!                             ^ end of one span, start of the next: bbb belongs to the first
 //! ```
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-
 use tidemill_core::ConnectorError;
 
-use super::parts::{FileSpan, open, read_failed};
+use super::content::Content;
+use super::parts::FileSpan;
 use crate::malformed::Place;
 
 /// Bytes asked of a file at once. More does not read faster, and each slice holds one block.
@@ -67,7 +65,7 @@ impl std::fmt::Display for LongLine {
 
 struct SpanReader {
     span: FileSpan,
-    file: File,
+    content: Content,
     /// Place in the file of the buffer's first byte.
     offset: u64,
     /// The line at the front belongs to the span before.
@@ -139,11 +137,10 @@ impl LineBlocks {
         let Some(span) = self.spans.next() else {
             return Ok(false);
         };
-        let mut file = open(&span.part)?;
         let skips_first = span.start > 0;
         let offset = span.start - u64::from(skips_first);
-        file.seek(SeekFrom::Start(offset)).map_err(|error| read_failed(&span.part, error))?;
-        self.current = Some(SpanReader { span, file, offset, skips_first, done: false });
+        let content = Content::open(&span.part, offset)?;
+        self.current = Some(SpanReader { span, content, offset, skips_first, done: false });
         (self.taken, self.ready, self.filled) = (0, 0, 0);
         self.begins_file = !skips_first;
         Ok(true)
@@ -180,12 +177,9 @@ impl LineBlocks {
         let Some(reader) = &mut self.current else {
             return Ok(true);
         };
-        let left = reader.span.part.size - reader.offset - self.filled as u64;
-        let room = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len() - self.filled);
-        let wanted = &mut self.buffer[self.filled..self.filled + room];
-        reader.file.read_exact(wanted).map_err(|error| read_failed(&reader.span.part, error))?;
-        self.filled += room;
-        Ok(room as u64 == left)
+        let (filled, at_end) = reader.content.fill(&mut self.buffer[self.filled..])?;
+        self.filled += filled;
+        Ok(at_end)
     }
 
     /// A buffer without a whole line doubles, up to the longest line that is read.
@@ -255,7 +249,7 @@ impl SpanReader {
             self.done = true;
             return (skipped, skipped);
         }
-        let reaches_end = self.offset + bytes.len() as u64 >= self.span.end;
+        let reaches_end = at_end_of_file || self.offset + bytes.len() as u64 >= self.span.end;
         if reaches_end {
             // The line that has the last owned byte is the last one.
             let last = owned.max(1) - 1;

@@ -9,13 +9,11 @@ use glob::Pattern;
 use tidemill_core::ConnectorError;
 
 use super::committed::{CommittedLogs, OUTSIDE_OPTION};
+use super::content::UNREAD;
 use super::log::METADATA_DIR;
 use super::parts::{FilePart, modified_ms};
 use crate::ConfigError;
 use crate::options::Options;
-
-/// Endings of compressed files, which Spark reads and this source does not.
-const COMPRESSED: [&str; 8] = ["gz", "bz2", "zst", "lz4", "snappy", "deflate", "xz", "zip"];
 
 /// Where a source looks for files.
 #[derive(Clone, Debug)]
@@ -127,9 +125,9 @@ impl Listing {
             return Ok(());
         }
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-        if self.refuses_compressed && COMPRESSED.contains(&extension) {
+        if self.refuses_compressed && UNREAD.contains(&extension) {
             return Err(ConnectorError::fatal(format!(
-                "the file {} is compressed, which is not supported yet; unpack it, or leave it out with the option pathGlobFilter",
+                "the file {} is compressed in a way that is not read; pack it with gzip, bzip2 or zstd, or leave it out with the option pathGlobFilter",
                 path.display()
             )));
         }

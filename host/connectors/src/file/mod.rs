@@ -12,6 +12,7 @@
 //! ```
 
 mod committed;
+mod content;
 mod csv;
 mod decoded;
 mod json;

@@ -7,6 +7,7 @@ use tidemill_codec::{CsvOptions, JsonOptions};
 use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice};
 
 use super::committed::OUTSIDE_OPTION;
+use super::content::text_spans;
 use super::decoded::DecodedLines;
 use super::listing::Listing;
 use super::parts::{FilePart, spans, whole_files};
@@ -145,21 +146,21 @@ impl FilePlan {
         Ok(match &self.decoding {
             Decoding::Json(options) => {
                 let decoder = json::decoder(projected, options)?;
-                Box::new(DecodedLines::new(spans(parts, slice), decoder, tally))
+                Box::new(DecodedLines::new(text_spans(parts, slice), decoder, tally))
             }
             Decoding::Csv(options) => {
                 let decoder = csv::decoder(&self.schema, projection, options)?;
                 if options.multi_line {
                     Box::new(csv::CsvRecords::new(whole_files(parts, slice), decoder, tally))
                 } else {
-                    Box::new(DecodedLines::new(spans(parts, slice), decoder, tally))
+                    Box::new(DecodedLines::new(text_spans(parts, slice), decoder, tally))
                 }
             }
             Decoding::Parquet => {
                 Box::new(parquet::ParquetRows::new(spans(parts, slice), projected, tally))
             }
             Decoding::Text => {
-                Box::new(text::TextRows::new(spans(parts, slice), projected, None, tally))
+                Box::new(text::TextRows::new(text_spans(parts, slice), projected, None, tally))
             }
         })
     }
@@ -179,7 +180,7 @@ impl FilePlan {
             ));
         }
         let parts = self.listing.admit(parts);
-        let (spans, columns) = (spans(parts, slice), self.projected(projection)?);
+        let (spans, columns) = (text_spans(parts, slice), self.projected(projection)?);
         Ok(Box::new(text::TextRows::new(spans, columns, Some(decoder), tally)))
     }
 

@@ -1,5 +1,6 @@
 //! What the readers of files make of odd ones, and what they say of malformed rows.
 
+use std::io::Write;
 use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -80,6 +81,65 @@ fn csv_lines_are_the_same_rows_in_every_number_of_slices() {
     assert_eq!(rows.len(), 20_001);
     assert_eq!(rows[19_999], r#"{"n":19999,"s":"text, \"19999\""}"#);
     assert_eq!(rows[20_000], r#"{"n":7,"s":"x"}"#);
+}
+
+/// A text, packed by the ending of a name.
+fn packed(name: &str, text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    match name.rsplit('.').next().unwrap() {
+        "gz" => {
+            // Two members, as of two files that were put together.
+            for part in [&text[..text.len() / 2], &text[text.len() / 2..]] {
+                let mut gzip = flate2::write::GzEncoder::new(&mut out, flate2::Compression::fast());
+                gzip.write_all(part.as_bytes()).unwrap();
+                gzip.finish().unwrap();
+            }
+        }
+        "deflate" => {
+            let mut zlib = flate2::write::ZlibEncoder::new(&mut out, flate2::Compression::fast());
+            zlib.write_all(text.as_bytes()).unwrap();
+            zlib.finish().unwrap();
+        }
+        "bz2" => {
+            let mut bzip2 = bzip2::write::BzEncoder::new(&mut out, bzip2::Compression::fast());
+            bzip2.write_all(text.as_bytes()).unwrap();
+            bzip2.finish().unwrap();
+        }
+        "zst" => out = zstd::encode_all(text.as_bytes(), 1).unwrap(),
+        _ => out.extend_from_slice(text.as_bytes()),
+    }
+    out
+}
+
+#[test]
+fn compressed_files_are_read_as_what_they_are_compressed_from() {
+    let lines: String = (0..30_000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    for name in ["a.json.gz", "a.json.bz2", "a.json.zst", "a.json.deflate"] {
+        let dir = temp();
+        write_file(dir.path(), name, packed(name, &format!("\u{feff}{lines}")), 1);
+        write_file(dir.path(), "b.json", "{\"n\":-1}", 2);
+        let rows = rows(&source_config("json", dir.path(), "n BIGINT", &[]));
+        assert_eq!(rows.len(), 30_001, "{name}");
+        assert_eq!(rows[29_999..], [r#"{"n":29999}"#, r#"{"n":-1}"#]);
+    }
+    let dir = temp();
+    write_file(dir.path(), "a.csv.gz", packed("a.csv.gz", "n,s\n1,\"a\nb\"\n2,c\n"), 1);
+    let given = [("header", "true"), ("multiLine", "true")];
+    let rows = rows(&csv(dir.path(), "n INT, s STRING", &given));
+    assert_eq!(rows, [r#"{"n":1,"s":"a\nb"}"#, r#"{"n":2,"s":"c"}"#]);
+}
+
+#[test]
+fn a_compressed_file_that_is_damaged_is_named() {
+    for name in ["a.json.gz", "a.json.bz2", "a.json.zst", "a.json.deflate"] {
+        let dir = temp();
+        let whole = packed(name, &"{\"n\":1}\n".repeat(50_000));
+        for bytes in [&whole[..whole.len() - 9], b"{\"n\":1}\n"] {
+            write_file(dir.path(), name, bytes, 1);
+            let error = failure(&source_config("json", dir.path(), "n BIGINT", &[]));
+            assert!(error.contains(&format!("{name} is damaged")), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! What is in a text file: its bytes, or what they are compressed from.
+//!
+//! As in Spark the ending of a file's name says how it is compressed. Such a file cannot be cut: the
+//! slice in which it begins reads the whole of it.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use bzip2::read::MultiBzDecoder;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use tidemill_core::{ConnectorError, Slice};
+
+use super::parts::{FilePart, FileSpan, open, read_failed, spans, whole_files};
+
+/// Bytes of a compressed file that are read at once.
+const PACKED_BYTES: usize = 256 << 10;
+
+/// How a file is compressed, by the ending of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Packing {
+    /// `.gz`, of any number of members.
+    Gzip,
+    /// `.bz2`, of any number of streams.
+    Bzip2,
+    /// `.zst`, of any number of frames.
+    Zstandard,
+    /// `.deflate`, in the form of zlib, as Hadoop writes it.
+    Deflate,
+}
+
+/// Endings of files that Spark reads and this source does not: `.lz4` and `.snappy` are in a form of
+/// Hadoop's own.
+pub(super) const UNREAD: [&str; 4] = ["lz4", "snappy", "xz", "zip"];
+
+impl Packing {
+    fn of(path: &str) -> Option<Packing> {
+        match Path::new(path).extension()?.to_str()? {
+            "gz" => Some(Packing::Gzip),
+            "bz2" => Some(Packing::Bzip2),
+            "zst" => Some(Packing::Zstandard),
+            "deflate" => Some(Packing::Deflate),
+            _ => None,
+        }
+    }
+}
+
+/// What a slice has of each text file. A compressed one is of the slice in which it begins.
+pub(super) fn text_spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
+    if !parts.iter().any(|part| Packing::of(&part.path).is_some()) {
+        return spans(parts, slice);
+    }
+    let mut whole = whole_files(parts.clone(), slice).into_iter().peekable();
+    let mut plain = spans(parts.clone(), slice).into_iter().peekable();
+    let mut all = Vec::new();
+    for part in parts {
+        let is_packed = Packing::of(&part.path).is_some();
+        let is_here = whole.next_if(|file| *file == part).is_some();
+        let span = plain.next_if(|span| span.part == part);
+        match (is_packed, is_here) {
+            (false, _) => all.extend(span),
+            (true, true) => all.push(FileSpan { part, start: 0, end: u64::MAX }),
+            (true, false) => {}
+        }
+    }
+    all
+}
+
+/// The bytes of a file from a place on.
+pub(super) struct Content {
+    part: FilePart,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    /// Of a file, and how many are left of those that its range recorded.
+    Plain(File, u64),
+    Packed(Box<dyn Read + Send>),
+}
+
+impl Content {
+    /// Opens a file of a range; a compressed one at its front.
+    pub(super) fn open(part: &FilePart, start: u64) -> Result<Content, ConnectorError> {
+        let mut file = open(part)?;
+        let bytes = match Packing::of(&part.path) {
+            None => {
+                let seek = file.seek(SeekFrom::Start(start));
+                seek.map_err(|error| read_failed(part, error))?;
+                Bytes::Plain(file, part.size.saturating_sub(start))
+            }
+            Some(packing) => {
+                let reader = unpacked(packing, file);
+                Bytes::Packed(reader.map_err(|error| read_failed(part, error))?)
+            }
+        };
+        Ok(Content { part: part.clone(), bytes })
+    }
+
+    /// Fills a buffer. Gives how many bytes came, and whether they are the last.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<(usize, bool), ConnectorError> {
+        match &mut self.bytes {
+            Bytes::Plain(file, left) => {
+                let room = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                let read = file.read_exact(&mut buffer[..room]);
+                read.map_err(|error| read_failed(&self.part, error))?;
+                *left -= room as u64;
+                Ok((room, *left == 0))
+            }
+            Bytes::Packed(reader) => {
+                let mut filled = 0;
+                while filled < buffer.len() {
+                    match reader.read(&mut buffer[filled..]) {
+                        Ok(0) => return Ok((filled, true)),
+                        Ok(more) => filled += more,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(damaged(&self.part, error)),
+                    }
+                }
+                Ok((filled, false))
+            }
+        }
+    }
+}
+
+fn unpacked(packing: Packing, file: File) -> io::Result<Box<dyn Read + Send>> {
+    let file = BufReader::with_capacity(PACKED_BYTES, file);
+    Ok(match packing {
+        Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Packing::Bzip2 => Box::new(MultiBzDecoder::new(file)),
+        Packing::Zstandard => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        Packing::Deflate => Box::new(ZlibDecoder::new(file)),
+    })
+}
+
+/// A compressed file that cannot be read on. It will not be otherwise at another try.
+fn damaged(part: &FilePart, error: io::Error) -> ConnectorError {
+    ConnectorError::fatal(format!(
+        "the compressed file {} is damaged, or not what the ending of its name says; put a whole one in its place, and start with `tidemill run --replan-batch`",
+        part.path
+    ))
+    .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_compressed_file_is_of_one_slice_and_plain_ones_are_cut() {
+        let part = |name: &str| FilePart {
+            path: name.to_owned(),
+            size: 1 << 20,
+            modified_ms: 0,
+            takes_outside: false,
+        };
+        let parts = vec![part("a.json"), part("b.json.gz"), part("c.json"), part("d.zst")];
+        for count in 1..6 {
+            let mut found = vec![0_u64; parts.len()];
+            for index in 0..count {
+                for span in text_spans(parts.clone(), Slice { index, count }) {
+                    let place = parts.iter().position(|part| *part == span.part).unwrap();
+                    let is_packed = Packing::of(&span.part.path).is_some();
+                    assert_eq!(is_packed, span.end == u64::MAX);
+                    found[place] += if is_packed { 1 << 20 } else { span.end - span.start };
+                }
+            }
+            assert_eq!(found, [1 << 20; 4], "{count} slices");
+        }
+    }
+}

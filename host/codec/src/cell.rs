@@ -1,7 +1,7 @@
 //! A value as Spark's `show()` prints it: `{a, 1}`, `[1, 2]`, `{k -> v}`, `NULL`,
 //! `2026-01-01 10:00:00.5`.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
@@ -21,37 +21,42 @@ use tidemill_types::UTC;
 /// The text of one value; of a timestamp, what the clocks of a zone show.
 #[must_use]
 pub fn format_cell(array: &dyn Array, row: usize, zone: Zone) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     write_cell(array, row, zone, &mut text);
-    text
+    match String::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
 }
 
-fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut String) {
+/// Appends the text of one value; of a timestamp, what the clocks of a zone show.
+
+pub fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut Vec<u8>) {
     if array.is_null(row) || array.data_type() == &DataType::Null {
-        out.push_str("NULL");
+        out.extend_from_slice(b"NULL");
         return;
     }
     match array.data_type() {
-        DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
-        DataType::Float64 => {
-            out.push_str(&format_f64(array.as_primitive::<Float64Type>().value(row)))
-        }
-        DataType::Float32 => {
-            out.push_str(&format_f32(array.as_primitive::<Float32Type>().value(row)))
-        }
+        DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
+        DataType::Float64 => out.extend_from_slice(
+            format_f64(array.as_primitive::<Float64Type>().value(row)).as_bytes(),
+        ),
+        DataType::Float32 => out.extend_from_slice(
+            format_f32(array.as_primitive::<Float32Type>().value(row)).as_bytes(),
+        ),
         DataType::Decimal128(_, scale) => {
             let value = array.as_primitive::<Decimal128Type>().value(row);
-            push_bytes(out, |bytes| write_decimal(value, *scale, bytes));
+            write_decimal(value, *scale, out);
         }
         DataType::Date32 => {
             let days = i64::from(array.as_primitive::<Date32Type>().value(row));
-            push_bytes(out, |bytes| write_date(days, bytes));
+            write_date(days, out);
         }
         DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, kind) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
             let local = kind.as_ref().and_then(|_| zone.local(micros));
             let micros = local.unwrap_or(micros);
-            push_bytes(out, |bytes| write_time(micros, b' ', Fraction::AsNeeded, bytes));
+            write_time(micros, b' ', Fraction::AsNeeded, out);
         }
         DataType::Timestamp(_, kind) => {
             let kind = kind.as_ref().map(|_| UTC.into());
@@ -60,15 +65,15 @@ fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut String) {
         }
         DataType::Duration(arrow::datatypes::TimeUnit::Microsecond) => {
             let micros = array.as_primitive::<DurationMicrosecondType>().value(row);
-            push_bytes(out, |bytes| write_interval(micros, bytes));
+            write_interval(micros, out);
         }
         DataType::Interval(IntervalUnit::YearMonth) => {
             let months = array.as_primitive::<IntervalYearMonthType>().value(row);
-            push_bytes(out, |bytes| write_months(months, bytes));
+            write_months(months, out);
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let interval = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            push_bytes(out, |bytes| write_calendar(interval, bytes));
+            write_calendar(interval, out);
         }
         DataType::Duration(_) => {
             let wanted = DataType::Duration(arrow::datatypes::TimeUnit::Microsecond);
@@ -77,7 +82,7 @@ fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut String) {
         DataType::Binary => {
             let bytes = array.as_binary::<i32>().value(row);
             let digits = bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>();
-            // Writing to a String cannot fail.
+            // Writing to a Vec cannot fail.
             let _ = write!(out, "[{}]", digits.join(" "));
         }
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
@@ -86,38 +91,40 @@ fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut String) {
         DataType::Dictionary(_, value) => write_as(array, row, value, zone, out),
         DataType::Struct(_) => {
             let fields = array.as_struct().columns();
-            write_items(out, ('{', '}'), fields.len(), |i, out| {
+            write_items(out, (b'{', b'}'), fields.len(), |i, out| {
                 write_cell(&fields[i], row, zone, out)
             });
         }
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
-            write_items(out, ('[', ']'), items.len(), |i, out| write_cell(&items, i, zone, out));
+            write_items(out, (b'[', b']'), items.len(), |i, out| write_cell(&items, i, zone, out));
         }
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             let (keys, values) = (entries.column(0), entries.column(1));
-            write_items(out, ('{', '}'), entries.len(), |i, out| {
+            write_items(out, (b'{', b'}'), entries.len(), |i, out| {
                 write_cell(keys, i, zone, out);
-                out.push_str(" -> ");
+                out.extend_from_slice(b" -> ");
                 write_cell(values, i, zone, out);
             });
         }
         // Whole numbers, booleans and strings of other layouts look the same everywhere.
-        _ => out.push_str(&array_value_to_string(array, row).unwrap_or_default()),
+        _ => {
+            out.extend_from_slice(array_value_to_string(array, row).unwrap_or_default().as_bytes())
+        }
     }
 }
 
 fn write_items(
-    out: &mut String,
-    (open, close): (char, char),
+    out: &mut Vec<u8>,
+    (open, close): (u8, u8),
     len: usize,
-    mut write: impl FnMut(usize, &mut String),
+    mut write: impl FnMut(usize, &mut Vec<u8>),
 ) {
     out.push(open);
     for i in 0..len {
         if i > 0 {
-            out.push_str(", ");
+            out.extend_from_slice(b", ");
         }
         write(i, out);
     }
@@ -125,15 +132,11 @@ fn write_items(
 }
 
 /// Writes the value by way of another type.
-fn write_as(array: &dyn Array, row: usize, wanted: &DataType, zone: Zone, out: &mut String) {
+fn write_as(array: &dyn Array, row: usize, wanted: &DataType, zone: Zone, out: &mut Vec<u8>) {
     match cast(&array.slice(row, 1), wanted) {
         Ok(one) => write_cell(&one, 0, zone, out),
-        Err(_) => out.push_str(&array_value_to_string(array, row).unwrap_or_default()),
+        Err(_) => {
+            out.extend_from_slice(array_value_to_string(array, row).unwrap_or_default().as_bytes())
+        }
     }
-}
-
-fn push_bytes(out: &mut String, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = Vec::new();
-    write(&mut bytes);
-    out.push_str(&String::from_utf8_lossy(&bytes));
 }

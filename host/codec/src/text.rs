@@ -116,13 +116,26 @@ pub(crate) fn write_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
 /// `2026-01-01`; a year above 9999 has a plus sign, as in Java.
 pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
-    let sign = match year {
-        ..0 => "-",
-        0..=9_999 => "",
-        _ => "+",
-    };
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{sign}{:04}-{month:02}-{day:02}", year.unsigned_abs());
+    match year {
+        0..=9_999 => {
+            write_two(year / 100, out);
+            write_two(year % 100, out);
+        }
+        _ => {
+            let sign = if year < 0 { '-' } else { '+' };
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{sign}{:04}", year.unsigned_abs());
+        }
+    }
+    out.push(b'-');
+    write_two(i64::from(month), out);
+    out.push(b'-');
+    write_two(i64::from(day), out);
+}
+
+/// Two digits.
+fn write_two(value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]);
 }
 
 /// How a fraction of a second is written.
@@ -213,18 +226,26 @@ pub(crate) fn write_calendar(interval: IntervalMonthDayNano, out: &mut Vec<u8>) 
 
 fn write_time_of_day(of_day: i64, fraction: Fraction, out: &mut Vec<u8>) {
     let (seconds, micros) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{hour:02}:{minute:02}:{second:02}");
-    let six = format!("{micros:06}");
-    let digits = match fraction {
-        Fraction::AsNeeded => six.trim_end_matches('0'),
-        Fraction::Three => &six[..3],
-        Fraction::ThreeOrSix if micros % 1_000 == 0 => &six[..3],
-        Fraction::ThreeOrSix => &six,
+    write_two(seconds / 3_600, out);
+    out.push(b':');
+    write_two(seconds / 60 % 60, out);
+    out.push(b':');
+    write_two(seconds % 60, out);
+    let length = match fraction {
+        Fraction::AsNeeded if micros == 0 => return,
+        Fraction::AsNeeded => 6,
+        Fraction::Three => 3,
+        Fraction::ThreeOrSix if micros % 1_000 == 0 => 3,
+        Fraction::ThreeOrSix => 6,
     };
-    if !digits.is_empty() {
-        out.push(b'.');
-        out.extend_from_slice(digits.as_bytes());
+    out.push(b'.');
+    let mut power = 100_000;
+    for _ in 0..length {
+        out.push(b'0' + (micros / power % 10) as u8);
+        power /= 10;
+    }
+    if fraction == Fraction::AsNeeded {
+        let zeros = out.iter().rev().take_while(|digit| **digit == b'0').count();
+        out.truncate(out.len() - zeros);
     }
 }

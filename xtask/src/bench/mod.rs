@@ -4,6 +4,7 @@
 //! is. A rival runs on the same machine, on the same files, right after.
 
 mod data;
+mod functions;
 mod jobs;
 mod kafka;
 mod latency;
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// Measures operators that keep state, instead of the reference job.
     #[arg(long, conflicts_with_all = ["kafka", "only", "rows"])]
     state: bool,
+    /// Measures the functions that are used most, instead of the reference job.
+    #[arg(long, conflicts_with_all = ["kafka", "state", "only", "rows", "runs", "tidemill"])]
+    functions: bool,
     /// A broker that is running already; none: one is started, and stopped at the end.
     #[arg(long, value_name = "HOST:PORT", requires = "kafka")]
     bootstrap: Option<String>,
@@ -93,6 +97,8 @@ struct Bench<'a> {
     peers: PathBuf,
     /// Writes to topics and reads them; built for the measurements over Kafka.
     load: PathBuf,
+    /// Measures functions; built for that.
+    functions: PathBuf,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -102,7 +108,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let bench = Bench::prepare(workspace, options)?;
     let mut report = Report::new(options.markdown);
-    if options.state {
+    if options.functions {
+        functions::measure(&bench, &mut report)?;
+    } else if options.state {
         state::measure(&bench, &mut report)?;
     } else if options.kafka {
         measure_kafka(workspace, &bench, &mut report)?;
@@ -169,7 +177,15 @@ impl Bench<'_> {
             directory,
             peers: workspace.root.join("xtask/peers"),
             load: workspace.target.join("release/examples/kafka_load"),
+            functions: workspace.target.join("release/examples/function_speed"),
         };
+        if options.functions {
+            eprintln!("bench: building what measures functions, for release");
+            let mut build = workspace.cargo();
+            build.args(["build", "--release", "--package", "tidemill-plan"]);
+            process::run(build.args(["--example", "function_speed"]))?;
+            return Ok(bench);
+        }
         if options.state {
             if options.tidemill.is_none() {
                 build(workspace, options)?;

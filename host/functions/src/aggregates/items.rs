@@ -105,23 +105,67 @@ struct Collecting {
     descending: bool,
 }
 
-/// A value, and what it is ordered by.
-type Item = Vec<Box<[u8]>>;
+/// The items of a group: values, and what they are ordered by.
+#[derive(Default, Clone)]
+struct Kept([Packed; 2]);
+
+/// Values as bytes, one behind the other.
+#[derive(Default, Clone)]
+struct Packed {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Packed {
+    fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn get(&self, place: usize) -> &[u8] {
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[place]]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|place| self.get(place))
+    }
+}
+
+impl Kept {
+    fn len(&self) -> usize {
+        self.0[0].ends.len()
+    }
+
+    /// The same items by their order.
+    fn sorted(&self, descending: bool) -> Kept {
+        let mut places: Vec<usize> = (0..self.len()).collect();
+        places.sort_by(|a, b| {
+            let order = self.0[1].get(*a).cmp(self.0[1].get(*b));
+            if descending { order.reverse() } else { order }
+        });
+        let mut sorted = Kept::default();
+        for place in places {
+            for (to, from) in sorted.0.iter_mut().zip(&self.0) {
+                to.push(from.get(place));
+            }
+        }
+        sorted
+    }
+}
 
 impl Collecting {
     /// The items of all groups in one column.
-    fn column(&self, number: usize, kept: &[Vec<Item>]) -> Result<ArrayRef> {
-        let items = kept.iter().flatten();
-        self.columns[number].values(items.map(|item| Some(&*item[number])))
+    fn column(&self, number: usize, kept: &[Kept]) -> Result<ArrayRef> {
+        let items = kept.iter().flat_map(|kept| kept.0[number].iter());
+        self.columns[number].values(items.map(Some))
     }
 
-    fn texts(&self, mut kept: Vec<Vec<Item>>) -> Result<ArrayRef> {
+    fn texts(&self, mut kept: Vec<Kept>) -> Result<ArrayRef> {
         if self.columns.len() > 1 {
             for items in &mut kept {
-                items.sort_by(|a, b| {
-                    let order = a[1].cmp(&b[1]);
-                    if self.descending { order.reverse() } else { order }
-                });
+                *items = items.sorted(self.descending);
             }
         }
         let values = self.column(0, &kept)?;
@@ -145,25 +189,22 @@ impl Collecting {
 }
 
 impl Fold for Collecting {
-    type Kept = Vec<Item>;
+    type Kept = Kept;
 
-    fn update(
-        &self,
-        arguments: &[ArrayRef],
-        rows: &Rows<'_>,
-        kept: &mut [Vec<Item>],
-    ) -> Result<()> {
+    fn update(&self, arguments: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Kept]) -> Result<()> {
         let mut columns = vec![self.columns[0].bytes(&arguments[0])?];
         if let Some(order) = self.columns.get(1) {
             columns.push(order.bytes(&arguments[2])?);
         }
         for (row, group) in rows.iter().filter(|(row, _)| arguments[0].is_valid(*row)) {
-            kept[group].push(columns.iter().map(|bytes| bytes.row(row).as_ref().into()).collect());
+            for (packed, bytes) in kept[group].0.iter_mut().zip(&columns) {
+                packed.push(bytes.row(row).as_ref());
+            }
         }
         Ok(())
     }
 
-    fn merge(&self, states: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Vec<Item>]) -> Result<()> {
+    fn merge(&self, states: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Kept]) -> Result<()> {
         let lists: Vec<_> = states.iter().map(of_lists).collect();
         let columns = self
             .columns
@@ -175,28 +216,31 @@ impl Fold for Collecting {
             // All columns have as many items.
             let starts: Vec<usize> = lists.iter().map(|(_, range)| range(row).start).collect();
             for item in 0..(lists[0].1)(row).len() {
-                let bytes = columns.iter().zip(&starts);
-                let bytes = bytes.map(|(bytes, start)| bytes.row(start + item).as_ref().into());
-                kept[group].push(bytes.collect());
+                let columns = columns.iter().zip(&starts);
+                for (packed, (bytes, start)) in kept[group].0.iter_mut().zip(columns) {
+                    packed.push(bytes.row(start + item).as_ref());
+                }
             }
         }
         Ok(())
     }
 
-    fn states(&self, kept: Vec<Vec<Item>>) -> Result<Vec<ArrayRef>> {
+    fn states(&self, kept: Vec<Kept>) -> Result<Vec<ArrayRef>> {
         (0..self.columns.len())
-            .map(|number| lists(kept.iter().map(Vec::len), self.column(number, &kept)?))
+            .map(|number| lists(kept.iter().map(Kept::len), self.column(number, &kept)?))
             .collect()
     }
 
-    fn evaluate(&self, kept: Vec<Vec<Item>>) -> Result<ArrayRef> {
+    fn evaluate(&self, kept: Vec<Kept>) -> Result<ArrayRef> {
         match self.items {
             Items::List => Ok(self.states(kept)?.swap_remove(0)),
             Items::Text => self.texts(kept),
         }
     }
 
-    fn bytes(&self, kept: &Vec<Item>) -> usize {
-        kept.iter().flatten().map(|bytes| bytes.len() + 2 * size_of::<Box<[u8]>>()).sum()
+    fn bytes(&self, kept: &Kept) -> usize {
+        let of =
+            |packed: &Packed| packed.bytes.capacity() + packed.ends.capacity() * size_of::<usize>();
+        kept.0.iter().map(of).sum()
     }
 }

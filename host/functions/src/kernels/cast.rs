@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, MapArray,
-    PrimitiveArray, StringArray, StructArray, new_null_array,
+    PrimitiveArray, StringArray, StringBuilder, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast, cast_with_options, is_null, nullif};
@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use tidemill_codec::format_cell;
+use tidemill_codec::{format_cell, write_cell};
 use tidemill_time::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use tidemill_time::{UTC, Zone, parse_date, parse_timestamp, parse_timestamp_ntz};
 use tidemill_types::{format_type, parse_type};
@@ -192,23 +192,15 @@ pub(crate) fn converted(
             let bytes = cast(values, &DataType::Binary)?;
             Some(Arc::new(bytes::text(bytes.as_binary::<i32>())) as ArrayRef)
         }
-        (_, DataType::Utf8) => {
-            let text = |row| values.is_valid(row).then(|| format_cell(values, row, zone));
-            Some(Arc::new((0..values.len()).map(text).collect::<StringArray>()) as ArrayRef)
-        }
+        (_, DataType::Utf8) => Some(Arc::new(texts_of(values, zone)) as ArrayRef),
         (DataType::Timestamp(..), to) if to.is_numeric() => {
             return from_timestamp(values, to, tolerant, zone);
         }
         (from, DataType::Timestamp(_, zone)) if from.is_numeric() => {
             Some(to_timestamp(values, zone.as_ref())?)
         }
-        (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32, to) if zone != UTC => {
+        (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32, to) => {
             on_clocks(values, to, zone)
-        }
-        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(to, None)) if unit == to => {
-            // In UTC they are the same numbers.
-            let times = values.as_primitive_opt::<TimestampMicrosecondType>().cloned();
-            times.map(|times| Arc::new(times.with_timezone_opt(None::<Arc<str>>)) as ArrayRef)
         }
         (DataType::Float32 | DataType::Float64, DataType::Decimal128(precision, scale)) => {
             let doubles = cast(values, &DataType::Float64)?;
@@ -420,12 +412,32 @@ fn from_timestamp(
     converted(&seconds, to, tolerant, zone)
 }
 
+/// Texts as `show()` prints them.
+fn texts_of(values: &ArrayRef, zone: Zone) -> StringArray {
+    const BYTES_A_TEXT: usize = 16;
+    let mut texts = StringBuilder::with_capacity(values.len(), values.len() * BYTES_A_TEXT);
+    let mut text = Vec::new();
+    for row in 0..values.len() {
+        if values.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        text.clear();
+        write_cell(values, row, zone, &mut text);
+        texts.append_value(String::from_utf8_lossy(&text));
+    }
+    texts.finish()
+}
+
 /// A date or time as one of another type, by the clocks of a zone; none where no clock is asked.
 fn on_clocks(values: &ArrayRef, to: &DataType, zone: Zone) -> Option<ArrayRef> {
     let has_zone = |kind: &DataType| matches!(kind, DataType::Timestamp(_, Some(_)));
     let (from_zoned, to_zoned) = (has_zone(values.data_type()), has_zone(to));
     if from_zoned == to_zoned {
-        return None;
+        let local = values.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let day = |micros: i64| i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok();
+        let is_day = *to == DataType::Date32;
+        return is_day.then(|| Arc::new(local.unary_opt::<_, Date32Type>(day)) as ArrayRef);
     }
     if let Some(days) = values.as_primitive_opt::<Date32Type>() {
         let moment = |day: i32| zone.moment(i64::from(day).checked_mul(MICROS_PER_DAY)?);

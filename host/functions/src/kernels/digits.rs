@@ -209,6 +209,14 @@ fn rounded_double(value: f64, digits: i32, rounding: Rounding) -> f64 {
     if !value.is_finite() || value == 0.0 {
         return if value == 0.0 { 0.0 } else { value };
     }
+    let is_to_nearest = matches!(rounding, Rounding::HalfUp | Rounding::HalfEven);
+    if is_to_nearest && let Some(rounded) = plainly_rounded(value, digits) {
+        return rounded;
+    }
+    by_digits(value, digits, rounding)
+}
+
+fn by_digits(value: f64, digits: i32, rounding: Rounding) -> f64 {
     // Digits and where the point is: `1234e-2`.
     let written = format!("{value:e}");
     let Some((mantissa, exponent)) = written.split_once('e') else { return value };
@@ -225,6 +233,20 @@ fn rounded_double(value: f64, digits: i32, rounding: Rounding) -> f64 {
         return 0.0;
     }
     format!("{kept}e{}", scale_of(digits)).parse().unwrap_or(value)
+}
+
+/// The same where it is far from the middle between two results, and these are numbers that a double
+/// holds: then it is the nearest one, whatever the rule for the middle.
+fn plainly_rounded(value: f64, digits: i32) -> Option<f64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let power = 10_f64.powi(u8::try_from(digits).ok().filter(|digits| *digits <= 15)?.into());
+    let scaled = value * power;
+    let whole = scaled.round();
+    let from_middle = ((scaled - scaled.floor()) - 0.5).abs();
+    // The product is off by less than a part in 2^52 of itself.
+    let is_far = from_middle > 1e-3 && scaled.abs() < EXACT / 1e6;
+    // -0.0 is written as 0.
+    is_far.then(|| if whole == 0.0 { 0.0 } else { whole / power })
 }
 
 fn scale_of(digits: i32) -> i32 {
@@ -258,6 +280,18 @@ pub(crate) fn to_whole(values: &ArrayRef, rounding: Rounding, to: &DataType) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_far_from_the_middle_are_rounded_alike_both_ways() {
+        let mut seed = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let value = (seed.f64() - 0.5) * 10_f64.powi(seed.i32(-3..12));
+            let digits = seed.i32(0..8);
+            let Some(fast) = plainly_rounded(value, digits) else { continue };
+            let slow = by_digits(value, digits, Rounding::HalfUp);
+            assert_eq!(fast.to_bits(), slow.to_bits(), "{value} to {digits}");
+        }
+    }
 
     #[test]
     fn digits_go_as_java_rounds_them() {

@@ -86,8 +86,7 @@ pub(super) fn write(parts: &[Part], moment: &Moment, text: &mut String) -> Resul
             Part::Number(digits) => number(digits, moment.value(digits.field), text)?,
             Part::Fraction { max, .. } => {
                 let nanos = moment.value(Field::Nano);
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{:0max$}", nanos / 10_i64.pow(9 - *max as u32));
+                padded(nanos.unsigned_abs() / 10_u64.pow(9 - *max as u32), *max, text);
             }
             Part::Name { field, is_full } => {
                 text.push_str(
@@ -156,10 +155,22 @@ fn of_greenwich(is_full: bool, ahead: i64, text: &mut String) {
     }
 }
 
+/// At least so many digits.
+fn padded(value: u64, width: usize, text: &mut String) {
+    let (mut digits, mut rest, mut first) = ([b'0'; 20], value, 20);
+    while rest > 0 || first == 20 {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let first = first.min(20_usize.saturating_sub(width));
+    digits[first..].iter().for_each(|digit| text.push(char::from(*digit)));
+}
+
 fn number(digits: &Digits, value: i64, text: &mut String) -> Result<()> {
     let width = digits.min;
     if digits.is_reduced {
-        let _ = write!(text, "{:02}", value.unsigned_abs() % 100);
+        padded(value.unsigned_abs() % 100, 2, text);
         return Ok(());
     }
     let length = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
@@ -174,6 +185,6 @@ fn number(digits: &Digits, value: i64, text: &mut String) -> Result<()> {
         _ if value < 0 => text.push('-'),
         _ => {}
     }
-    let _ = write!(text, "{:0width$}", value.unsigned_abs());
+    padded(value.unsigned_abs(), width, text);
     Ok(())
 }

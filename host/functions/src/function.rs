@@ -60,6 +60,8 @@ pub enum Shape {
     Syntax,
     /// What the plan itself makes of a call: a window over event time.
     Streaming,
+    /// Nothing: Spark has it, and a call is refused for this reason.
+    LeftOut(&'static str),
 }
 
 /// What a function makes of a null.
@@ -172,6 +174,15 @@ impl Function {
         Function::new(name, usage, parameters, Shape::Streaming)
     }
 
+    /// A function that a call of is refused.
+    pub(crate) const fn left_out(
+        name: &'static str,
+        usage: &'static str,
+        reason: &'static str,
+    ) -> Function {
+        Function::new(name, usage, &[], Shape::LeftOut(reason))
+    }
+
     pub(crate) const fn of_group(self) -> Function {
         Function { of_group: true, ..self }
     }
@@ -200,6 +211,12 @@ impl Function {
     #[must_use]
     pub fn is_aggregate(&self) -> bool {
         self.of_group || matches!(self.shape, Shape::Aggregate(_))
+    }
+
+    /// Whether Spark alone has it.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        matches!(self.shape, Shape::LeftOut(_))
     }
 
     /// Its call as a text: `lpad(str, len[, pad])`.

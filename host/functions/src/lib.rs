@@ -29,7 +29,7 @@ use tidemill_types::UTC;
 
 pub use aggregates::{check as check_aggregate, contains_map, extreme_of};
 pub use call::{Call, build, called, generate};
-pub use catalog::{Group, find, groups, suggestion};
+pub use catalog::{Group, LeftOut, find, groups, left_out, suggestion};
 pub use function::{Build, Determinism, Function, Generate, Nulls, Shape, Spelled};
 pub use generator::Generated;
 pub use kernels::asserting::only_row;

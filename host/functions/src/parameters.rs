@@ -11,6 +11,7 @@ use tidemill_types::format_type;
 
 use crate::function::Function;
 use crate::kernels::cast::cast_to;
+use crate::kernels::interval_arithmetic::{is_of_one_kind, typed};
 use crate::timestamp_type;
 
 /// One argument of a function.
@@ -52,6 +53,10 @@ pub enum Takes {
     Double,
     /// Any number; a STRING is read as a DOUBLE.
     Number,
+    /// An interval of one of the two kinds, or a DOUBLE.
+    DoubleOrInterval,
+    /// An interval of one of the two kinds, or any number; a STRING is read as a DOUBLE.
+    NumberOrInterval,
     /// DECIMAL of so many digits, and so many of them behind the point.
     Decimal(u8, i8),
     /// Any number; a STRING is none.
@@ -111,6 +116,7 @@ impl Takes {
             Takes::Long => "BIGINT",
             Takes::Double => "DOUBLE",
             Takes::Decimal(..) => "DECIMAL",
+            Takes::DoubleOrInterval | Takes::NumberOrInterval => "NUMERIC\" or \"ANSI INTERVAL",
             Takes::Number | Takes::Numeric => "NUMERIC",
             Takes::Whole => "INTEGRAL",
             Takes::Date => "DATE",
@@ -136,6 +142,9 @@ impl Takes {
             Takes::Int => (is_text || from.is_numeric()).then_some(DataType::Int32),
             Takes::Long => (is_text || from.is_numeric()).then_some(DataType::Int64),
             Takes::Double => (is_text || from.is_numeric()).then_some(DataType::Float64),
+            Takes::DoubleOrInterval | Takes::NumberOrInterval if is_of_one_kind(from) => same(),
+            Takes::DoubleOrInterval => Takes::Double.target(from),
+            Takes::NumberOrInterval => Takes::Number.target(from),
             Takes::Decimal(digits, scale) => {
                 let to = DataType::Decimal128(digits, scale);
                 (is_text || from.is_numeric()).then_some(to)
@@ -215,6 +224,10 @@ pub(crate) fn coerced(
     let last = parameters.len().saturating_sub(1);
     let cast = |(place, (argument, from)): (usize, (Expr, DataType))| {
         let parameter = &parameters[place.min(last)];
+        let (argument, from) = match parameter.takes {
+            Takes::DoubleOrInterval | Takes::NumberOrInterval => typed((argument, from))?,
+            _ => (argument, from),
+        };
         match parameter.takes.target(&from) {
             Some(to) if to == from => Ok((argument, from)),
             Some(to) => Ok((cast_of(argument, &from, &to)?, to)),

@@ -63,7 +63,9 @@ impl Tables {
         function: ScalarUDF,
     ) -> std::result::Result<(), PlanError> {
         let name = function.name().to_lowercase();
-        if self.functions.contains_key(&name) || tidemill_functions::find(&name).is_some() {
+        if self.functions.contains_key(&name)
+            || tidemill_functions::find(&name).is_some_and(|known| !known.is_left_out())
+        {
             return Err(PlanError::Invalid(format!(
                 "plugin \"{}\": there is a function {}() already, built in or of another plugin; give the scalar another name",
                 module.name(),

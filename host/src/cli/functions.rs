@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tidemill_functions::{Determinism, Function, Shape, find, groups, suggestion};
+use tidemill_functions::{Determinism, Function, Shape, find, groups, left_out, suggestion};
 
 use super::arguments::FunctionsArguments;
 use super::{ENDED_WELL, FAILED, REFUSED};
@@ -52,6 +52,11 @@ fn listed() -> String {
         }
         let _ = writeln!(text, "{line}\n");
     }
+    let names = left_out().iter().flat_map(|group| group.names).count();
+    let _ = writeln!(
+        text,
+        "Not supported are {names} more functions of Spark; tidemill functions --markdown has their names.\n"
+    );
     text + "tidemill functions NAME says what one takes and gives.\n"
 }
 
@@ -60,6 +65,9 @@ fn names(function: &'static Function) -> impl Iterator<Item = &'static str> {
 }
 
 fn described(function: &Function) -> String {
+    if let Shape::LeftOut(reason) = function.shape {
+        return format!("{}() is not supported: {reason}.\n", function.name);
+    }
     let mut text = format!("{}\n\n  {}\n", function.synopsis(), function.usage);
     if !function.aliases.is_empty() {
         let _ = writeln!(text, "\nAlso called: {}", function.aliases.join(", "));
@@ -87,7 +95,7 @@ fn described(function: &Function) -> String {
 /// The page of the documentation.
 fn page() -> String {
     let mut text = String::from(
-        "# Functions\n\nWhat SQL can call, as `tidemill functions --markdown` prints it. A function that is not here does not exist: a job that calls it is refused.\n\nNames are matched without regard to case. Arguments in brackets may be left out.\n",
+        "# Functions\n\nWhat SQL can call, as `tidemill functions --markdown` prints it. A job that calls another one is refused; what Spark has beyond these is [at the end](#not-supported).\n\nNames are matched without regard to case. Arguments in brackets may be left out.\n",
     );
     for group in groups() {
         let mut title = group.name.to_owned();
@@ -108,6 +116,18 @@ fn page() -> String {
                 function.usage.replace('|', "\\|")
             );
         }
+    }
+    text.push_str(
+        "\n## Not supported\n\nFunctions of Spark that a job cannot call, and what to do instead.\n\n| | | |\n|---|---|---|\n",
+    );
+    for group in left_out() {
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {} |",
+            group.title,
+            group.names.join("`, `"),
+            group.reason.replace('|', "\\|")
+        );
     }
     text
 }

@@ -18,11 +18,14 @@ impl Resolver<'_> {
         if let Some(operator) = self.operator(call, context)? {
             return Ok(operator);
         }
-        let Some(function) = find(&call.name) else {
-            return match self.catalog.function(&call.name) {
-                Some(known) => self.catalog_call(call, &known, context),
-                None => Err(unknown(&call.name)),
-            };
+        let function = match find(&call.name) {
+            Some(function) if !function.is_left_out() => function,
+            found => {
+                return match self.catalog.function(&call.name) {
+                    Some(known) => self.catalog_call(call, &known, context),
+                    None => Err(missing(&call.name, found)),
+                };
+            }
         };
         if function.is_aggregate() {
             return self.aggregate(call, function, context);
@@ -61,7 +64,7 @@ impl Resolver<'_> {
             Shape::Syntax if function.name == "struct" => {
                 self.structure(call.arguments.iter().map(|argument| &argument.value), context)
             }
-            Shape::Syntax | Shape::Aggregate(_) => {
+            Shape::Syntax | Shape::Aggregate(_) | Shape::LeftOut(_) => {
                 refuse!("{}() stands where it has no meaning", call.name)
             }
             Shape::Window(_) => refuse!(
@@ -256,7 +259,12 @@ pub(super) fn built(
     Ok(built)
 }
 
-fn unknown(name: &str) -> Error {
+/// What is wrong with a name that is none of a function, or of one that is left out.
+fn missing(name: &str, found: Option<&Function>) -> Error {
+    if let Some(Function { shape: Shape::LeftOut(reason), .. }) = found {
+        let reason = format!("[UNSUPPORTED_FEATURE] {name}() is not supported: {reason}");
+        return Error::new(reason, None);
+    }
     let advice = match tidemill_functions::suggestion(name) {
         Some(nearest) => format!("Did you mean `{nearest}`?"),
         None => "`tidemill functions` lists those there are".to_owned(),

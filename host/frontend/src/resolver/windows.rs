@@ -51,7 +51,7 @@ impl Resolver<'_> {
         window: &WindowSpec,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let Some(function) = find(&call.name) else {
+        let Some(function) = find(&call.name).filter(|function| !function.is_left_out()) else {
             refuse!(
                 "[UNSUPPORTED_EXPR_FOR_WINDOW] {}() is no function of windows of rows",
                 call.name

@@ -1,5 +1,5 @@
-//! Aggregates over all values of a group, in their order and counted: `collect_set`, `mode`, and
-//! exact percentiles.
+//! Aggregates over all values of a group, in their order and counted: `collect_set`,
+//! `collect_union`, `mode`, and exact percentiles.
 //!
 //! Percentiles are Spark's: `percentile` and `percentile_cont` interpolate (Percentile.eval),
 //! `percentile_disc` takes the first value that at least that share of the values does not exceed.
@@ -7,20 +7,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 
 use super::column::Column;
+use super::doubles::{doubles_of, of_doubles};
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::lists::{list_of, lists, of_lists};
-use super::types::{contains_map, count_of, double, ordered};
+use super::types::{contains_map, count_of, double, ordered, unexpected};
+use crate::kernels::interval_arithmetic::is_of_one_kind;
 
 /// What is made of the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Bag {
     /// `collect_set(value)`
     Set,
+    /// `collect_union(array)`
+    Union,
     /// `mode(value[, descending])`: of the most frequent values the smallest, or the largest.
     Mode,
     /// `median(value)`
@@ -35,7 +39,7 @@ pub(crate) enum Bag {
 
 impl Bag {
     fn is_percentile(self) -> bool {
-        !matches!(self, Bag::Set | Bag::Mode)
+        !matches!(self, Bag::Set | Bag::Union | Bag::Mode)
     }
 }
 
@@ -43,6 +47,7 @@ impl Aggregate for Bag {
     fn name(&self) -> &'static str {
         match self {
             Bag::Set => "collect_set",
+            Bag::Union => "collect_union",
             Bag::Mode => "mode",
             Bag::Median => "median",
             Bag::Percentile => "percentile",
@@ -53,20 +58,25 @@ impl Aggregate for Bag {
 
     fn coerce(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let counts = match self {
-            Bag::Set | Bag::Median => 1..=1,
+            Bag::Set | Bag::Union | Bag::Median => 1..=1,
             Bag::Mode => 1..=2,
             Bag::Percentile | Bag::Continuous | Bag::Discrete => 2..=3,
         };
         count_of(self.name(), arguments, counts)?;
         let mut types = arguments.to_vec();
         match self {
-            Bag::Set if contains_map(&types[0]) => {
+            Bag::Set | Bag::Union if contains_map(&types[0]) => {
                 return plan_err!(
-                    "[DATATYPE_MISMATCH.UNSUPPORTED_INPUT_TYPE] The input of `collect_set` can't be \"MAP\" type data"
+                    "[DATATYPE_MISMATCH.UNSUPPORTED_INPUT_TYPE] The input of `{}` can't be \"MAP\" type data",
+                    self.name()
                 );
             }
-            Bag::Set => {}
+            Bag::Union if !matches!(types[0], DataType::List(_)) => {
+                return Err(unexpected(self.name(), "ARRAY", &types[0]));
+            }
+            Bag::Set | Bag::Union => {}
             Bag::Mode => ordered(self.name(), &types[0])?,
+            _ if is_of_one_kind(&types[0]) => {}
             _ => types[0] = double(self.name(), &types[0])?,
         }
         if let Some(share) = types.get_mut(1).filter(|_| self.is_percentile()) {
@@ -81,18 +91,21 @@ impl Aggregate for Bag {
     fn result(&self, arguments: &[DataType]) -> Result<DataType> {
         Ok(match self {
             Bag::Set => list_of(&arguments[0]),
+            Bag::Union => list_of(item_of(&arguments[0])),
             Bag::Mode => arguments[0].clone(),
-            Bag::Median => DataType::Float64,
-            _ => arguments[1].clone(),
+            Bag::Median => arguments[0].clone(),
+            _ if matches!(arguments[1], DataType::List(_)) => list_of(&arguments[0]),
+            _ => arguments[0].clone(),
         })
     }
 
     fn states(&self, arguments: &[DataType]) -> Vec<(&'static str, DataType)> {
-        vec![("values", list_of(&arguments[0])), ("counts", list_of(&DataType::Int64))]
+        let value = if *self == Bag::Union { item_of(&arguments[0]) } else { &arguments[0] };
+        vec![("values", list_of(value)), ("counts", list_of(&DataType::Int64))]
     }
 
     fn is_nullable(&self) -> bool {
-        *self != Bag::Set
+        !matches!(self, Bag::Set | Bag::Union)
     }
 
     fn fold(&self, call: &Call) -> Result<Box<dyn Accumulators>> {
@@ -100,17 +113,29 @@ impl Aggregate for Bag {
             matches!(call.literals.get(at), Some(Some(ScalarValue::Boolean(Some(true)))))
         };
         let shares = match self {
-            Bag::Set | Bag::Mode => Vec::new(),
+            Bag::Set | Bag::Union | Bag::Mode => Vec::new(),
             Bag::Median => vec![0.5],
             _ => shares(self.name(), call.literals.get(1).and_then(Option::as_ref))?,
         };
+        let value = match self {
+            Bag::Union => item_of(&call.types[0]),
+            _ => &call.types[0],
+        };
         Ok(Box::new(Counting {
             bag: *self,
-            value: Column::new(&call.types[0])?,
+            value: Column::new(value)?,
             shares,
             descending: flag(if *self == Bag::Mode { 1 } else { 2 }),
             is_list: matches!(call.result, DataType::List(_)),
         }))
+    }
+}
+
+/// The type of an array's values.
+fn item_of(array: &DataType) -> &DataType {
+    match array {
+        DataType::List(item) => item.data_type(),
+        other => other,
     }
 }
 
@@ -207,6 +232,8 @@ impl Counting {
 
     fn all_percentiles(&self, kept: &[Counts]) -> Result<ArrayRef> {
         let values = self.value.values(kept.iter().flat_map(|c| c.keys()).map(|v| Some(&**v)))?;
+        let kind = values.data_type().clone();
+        let values = doubles_of(&values)?;
         let mut rest = values.as_primitive::<Float64Type>().values().as_ref();
         let mut results = Vec::with_capacity(kept.len());
         for counts in kept {
@@ -214,15 +241,30 @@ impl Counting {
             results.push(self.percentiles(mine, counts));
             rest = others;
         }
-        if self.is_list {
-            return Ok(Arc::new(
-                arrow::array::ListArray::from_iter_primitive::<Float64Type, _, _>(
-                    results.into_iter().map(|all| all.map(|all| all.into_iter().map(Some))),
-                ),
-            ));
+        let flat = results.iter().flat_map(|all| match all {
+            Some(all) => all.iter().copied().map(Some).collect(),
+            None => vec![None; self.shares.len()],
+        });
+        let flat = of_doubles(&flat.collect(), &kind)?;
+        if !self.is_list {
+            return Ok(flat);
         }
-        let first = |all: Option<Vec<f64>>| all.and_then(|all| all.first().copied());
-        Ok(Arc::new(results.into_iter().map(first).collect::<Float64Array>()))
+        let all = lists(results.iter().map(|_| self.shares.len()), flat)?;
+        let without: BooleanArray = results.iter().map(|all| Some(all.is_none())).collect();
+        Ok(arrow::compute::nullif(&all, &without)?)
+    }
+}
+
+/// FLOAT and DOUBLE in which -0.0 is 0.0, as they are one value in a set.
+fn without_minus_zero(values: &ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        DataType::Float64 => {
+            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| v + 0.0))
+        }
+        DataType::Float32 => {
+            Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(|v| v + 0.0))
+        }
+        _ => Arc::clone(values),
     }
 }
 
@@ -230,7 +272,20 @@ impl Fold for Counting {
     type Kept = Counts;
 
     fn update(&self, arguments: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Counts]) -> Result<()> {
-        let values = self.value.bytes(&arguments[0])?;
+        if self.bag == Bag::Union {
+            let (items, range) = of_lists(&arguments[0]);
+            let bytes = self.value.bytes(&without_minus_zero(items))?;
+            for (row, group) in rows.iter() {
+                for item in range(row).filter(|item| items.is_valid(*item)) {
+                    add(&mut kept[group], bytes.row(item).as_ref(), 1);
+                }
+            }
+            return Ok(());
+        }
+        let values = match self.bag {
+            Bag::Set => self.value.bytes(&without_minus_zero(&arguments[0]))?,
+            _ => self.value.bytes(&arguments[0])?,
+        };
         let frequencies = match (self.bag, arguments.get(2)) {
             (Bag::Percentile, Some(column)) => Some(column.as_primitive::<Int64Type>()),
             _ => None,
@@ -272,7 +327,7 @@ impl Fold for Counting {
 
     fn evaluate(&self, kept: Vec<Counts>) -> Result<ArrayRef> {
         match self.bag {
-            Bag::Set => Ok(self.states(kept)?.swap_remove(0)),
+            Bag::Set | Bag::Union => Ok(self.states(kept)?.swap_remove(0)),
             Bag::Mode => self.value.values(kept.iter().map(|counts| self.mode(counts))),
             _ => self.all_percentiles(&kept),
         }

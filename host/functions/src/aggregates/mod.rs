@@ -3,12 +3,21 @@
 //! `count`, `bool_and`, `bool_or`, `bit_*`, and `min` and `max` of most types are DataFusion's.
 
 pub(crate) mod bag;
+mod best;
 mod bias;
+pub(crate) mod bitmaps;
 mod column;
+pub(crate) mod count_min;
 pub(crate) mod distinct;
+mod doubles;
 mod extreme;
 pub(crate) mod fold;
+pub(crate) mod frequent;
+pub(crate) mod histogram;
+mod item_table;
 pub(crate) mod items;
+mod java_hash;
+mod java_random;
 mod lists;
 pub(crate) mod moments;
 pub(crate) mod pairs;
@@ -17,6 +26,7 @@ pub(crate) mod quantiles;
 pub(crate) mod sum;
 mod summary;
 mod types;
+pub(crate) mod vectors;
 
 use std::sync::Arc;
 

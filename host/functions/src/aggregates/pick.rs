@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
-use datafusion::common::Result;
+use datafusion::common::{Result, ScalarValue, plan_err};
 
+use super::best::{COUNT_MAX, Keeping};
 use super::column::Column;
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
+use super::lists::list_of;
 use super::types::{count_of, ordered};
 
 /// Which row is given.
@@ -38,19 +40,28 @@ impl Aggregate for Pick {
     }
 
     fn coerce(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let count = if self.is_by() { 2 } else { 1 };
-        count_of(self.name(), arguments, count..=count)?;
+        count_of(self.name(), arguments, if self.is_by() { 2..=3 } else { 1..=1 })?;
         if self.is_by() {
             ordered(self.name(), &arguments[1])?;
         }
-        Ok(arguments.to_vec())
+        let mut types = arguments.to_vec();
+        if let Some(count) = types.get_mut(2) {
+            *count = DataType::Int32;
+        }
+        Ok(types)
     }
 
     fn result(&self, arguments: &[DataType]) -> Result<DataType> {
-        Ok(arguments[0].clone())
+        Ok(match arguments.len() {
+            3 => list_of(&arguments[0]),
+            _ => arguments[0].clone(),
+        })
     }
 
     fn states(&self, arguments: &[DataType]) -> Vec<(&'static str, DataType)> {
+        if let [value, order, _] = arguments {
+            return vec![("values", list_of(value)), ("orders", list_of(order))];
+        }
         let mut states = vec![("picked", DataType::Boolean), ("value", arguments[0].clone())];
         if self.is_by() {
             states.push(("order", arguments[1].clone()));
@@ -63,9 +74,35 @@ impl Aggregate for Pick {
     }
 
     fn fold(&self, call: &Call) -> Result<Box<dyn Accumulators>> {
+        if call.types.len() == 3 {
+            return Ok(Box::new(Keeping {
+                max: *self == Pick::MaxBy,
+                count: rows_asked_for(self.name(), call.literals[2].as_ref())?,
+                value: Column::new(&call.types[0])?,
+                order: Column::new(&call.types[1])?,
+            }));
+        }
         let columns = call.types.iter().map(Column::new).collect::<Result<_>>()?;
         Ok(Box::new(Picking { rule: *self, ignore_nulls: call.ignore_nulls, columns }))
     }
+}
+
+/// The literal number of rows that `max_by` and `min_by` are asked for.
+fn rows_asked_for(name: &str, literal: Option<&ScalarValue>) -> Result<usize> {
+    let count = match literal {
+        Some(ScalarValue::Int32(count)) => count.unwrap_or(0),
+        _ => {
+            return plan_err!(
+                "[DATATYPE_MISMATCH.NON_FOLDABLE_INPUT] {name}(): the input `k` should be a foldable \"INT\" expression; write it out"
+            );
+        }
+    };
+    if !(1..=COUNT_MAX).contains(&count) {
+        return plan_err!(
+            "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] {name}(): The `k` must be between [1, {COUNT_MAX}] (current value = {count})"
+        );
+    }
+    Ok(count as usize)
 }
 
 struct Picking {

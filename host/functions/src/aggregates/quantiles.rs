@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, plan_err};
 
 use super::bag::{shares, shares_type};
+use super::doubles::{doubles_of, of_doubles};
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::lists::{list_of, lists, of_lists};
 use super::summary::{Sample, Summary};
 use super::types::{count_of, numeric};
+use crate::kernels::interval_arithmetic::is_of_one_kind;
 
 /// Spark's default: a rank is off by 1 in 10,000 at most.
 const ACCURACY: i64 = 10_000;
 
-/// The aggregate. Numbers, dates and timestamps are compared as DOUBLE, and come back as what they
+/// The aggregate. Numbers, dates, timestamps and intervals are compared as DOUBLE, and come back as what they
 /// were.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ApproxPercentile;
@@ -30,6 +31,7 @@ impl Aggregate for ApproxPercentile {
         count_of(self.name(), arguments, 2..=3)?;
         let value = match &arguments[0] {
             time @ (DataType::Timestamp(..) | DataType::Date32) => time.clone(),
+            interval if is_of_one_kind(interval) => interval.clone(),
             other => numeric(self.name(), other)?,
         };
         let mut types = vec![value, shares_type(&arguments[1])];
@@ -84,46 +86,11 @@ struct Sampling {
     error: f64,
 }
 
-impl Sampling {
-    /// The values as the numbers that Spark compares.
-    fn doubles(&self, values: &ArrayRef) -> Result<ArrayRef> {
-        let whole = match &self.value {
-            DataType::Timestamp(..) => &cast(values, &DataType::Int64)?,
-            DataType::Date32 => &cast(values, &DataType::Int32)?,
-            _ => values,
-        };
-        Ok(cast(whole, &DataType::Float64)?)
-    }
-
-    /// Numbers as the type that they came in.
-    fn values(&self, doubles: Vec<Option<f64>>) -> Result<ArrayRef> {
-        let whole = |doubles: Vec<Option<f64>>| -> ArrayRef {
-            Arc::new(doubles.into_iter().map(|v| v.map(|v| v as i64)).collect::<Int64Array>())
-        };
-        Ok(match &self.value {
-            DataType::Decimal128(precision, scale) => {
-                let ten = 10_f64.powi(i32::from(*scale));
-                let unscaled = doubles.into_iter().map(|v| v.map(|v| (v * ten).round() as i128));
-                let decimals: Decimal128Array = unscaled.collect();
-                Arc::new(decimals.with_data_type(DataType::Decimal128(*precision, *scale)))
-            }
-            DataType::Date32 => cast(&cast(&whole(doubles), &DataType::Int32)?, &DataType::Date32)?,
-            other if other.is_integer() || matches!(other, DataType::Timestamp(..)) => {
-                cast(&whole(doubles), other)?
-            }
-            other => {
-                let doubles: ArrayRef = Arc::new(doubles.into_iter().collect::<Float64Array>());
-                cast(&doubles, other)?
-            }
-        })
-    }
-}
-
 impl Fold for Sampling {
     type Kept = Summary;
 
     fn update(&self, arguments: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Summary]) -> Result<()> {
-        let values = self.doubles(&arguments[0])?;
+        let values = doubles_of(&arguments[0])?;
         let values = values.as_primitive::<Float64Type>();
         for (row, group) in rows.iter().filter(|(row, _)| values.is_valid(*row)) {
             kept[group].insert(values.value(row), self.error);
@@ -168,14 +135,14 @@ impl Fold for Sampling {
         for kept in &mut kept {
             results.extend(self.shares.iter().map(|share| kept.quantile(*share, self.error)));
         }
+        let results = of_doubles(&results.into_iter().collect(), &self.value)?;
         if !self.is_list {
-            return self.values(results);
+            return Ok(results);
         }
         let nulls = arrow::buffer::NullBuffer::from(
             kept.iter().map(|kept| kept.count() > 0).collect::<Vec<_>>(),
         );
-        let values = self.values(results)?;
-        let lists = lists(kept.iter().map(|_| self.shares.len()), values)?;
+        let lists = lists(kept.iter().map(|_| self.shares.len()), results)?;
         let lists = lists.as_list::<i32>().clone().into_parts();
         Ok(Arc::new(arrow::array::ListArray::try_new(lists.0, lists.1, lists.2, Some(nulls))?))
     }

@@ -2,13 +2,17 @@
 //!
 //! Spark's Sum and Average: whole numbers add up to BIGINT, DECIMAL(p, s) to DECIMAL(p + 10, s),
 //! all else to DOUBLE. What does not fit is an error (ANSI), or null for the `try_` form. An
-//! average is a DOUBLE; of DECIMAL(p, s) it is DECIMAL(p + 4, s + 4), rounded half up.
+//! average is a DOUBLE; of DECIMAL(p, s) it is DECIMAL(p + 4, s + 4), rounded half up. Sum and average
+//! of intervals are intervals of the same kind; the average is rounded half up, too.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
-use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Float64Type, Int64Type, i256};
+use arrow::datatypes::{
+    DataType, Decimal128Type, DecimalType, DurationMicrosecondType, Float64Type, Int64Type,
+    IntervalYearMonthType, i256,
+};
 use datafusion::common::{Result, exec_datafusion_err, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::average::avg_udaf;
@@ -17,6 +21,7 @@ use datafusion::logical_expr::AggregateUDF;
 
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::types::{count_of, numeric};
+use crate::kernels::interval_arithmetic::is_of_one_kind;
 
 /// The most digits of a DECIMAL.
 const PRECISION_MAX: u8 = 38;
@@ -55,6 +60,9 @@ impl Aggregate for Sum {
 
     fn coerce(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         count_of(self.name(), arguments, 1..=1)?;
+        if is_of_one_kind(&arguments[0]) {
+            return Ok(arguments.to_vec());
+        }
         Ok(vec![match numeric(self.name(), &arguments[0])? {
             DataType::Decimal128(precision, scale) => DataType::Decimal128(precision, scale),
             whole if whole.is_integer() && !self.mean => DataType::Int64,
@@ -91,6 +99,10 @@ impl Aggregate for Sum {
                 let instead = if mean { "try_avg" } else { "try_sum" };
                 format!("[ARITHMETIC_OVERFLOW] Overflow in sum of decimals. Use '{instead}' to tolerate overflow and return NULL instead")
             }
+            (kind, mean) if is_of_one_kind(kind) => {
+                let instead = if mean { "try_avg" } else { "try_sum" };
+                format!("[INTERVAL_ARITHMETIC_OVERFLOW.WITH_SUGGESTION] Integer overflow while operating with intervals. Use `{instead}` to tolerate overflow and return NULL instead")
+            }
             _ => "[ARITHMETIC_OVERFLOW] overflow. Use 'try_sum' to tolerate overflow and return NULL instead".to_owned(),
         };
         let overflow = (!self.tolerant).then_some(overflow);
@@ -114,6 +126,22 @@ impl Aggregate for Sum {
                 number: PhantomData,
             }),
             DataType::Decimal128(..) => Box::new(Summing::<Decimal128Type> {
+                mean,
+                sum,
+                result,
+                overflow,
+                parts,
+                number: PhantomData,
+            }),
+            DataType::Interval(_) => Box::new(Summing::<IntervalYearMonthType> {
+                mean,
+                sum,
+                result,
+                overflow,
+                parts,
+                number: PhantomData,
+            }),
+            DataType::Duration(_) => Box::new(Summing::<DurationMicrosecondType> {
                 mean,
                 sum,
                 result,
@@ -151,6 +179,35 @@ impl Number for Int64Type {
 
     fn mean(sum: i64, count: i64, _: &DataType, _: &DataType) -> Option<i64> {
         sum.checked_div(count)
+    }
+}
+
+impl Number for IntervalYearMonthType {
+    fn add(left: i32, right: i32, _: &DataType) -> Option<i32> {
+        left.checked_add(right)
+    }
+
+    fn mean(sum: i32, count: i64, _: &DataType, _: &DataType) -> Option<i32> {
+        i32::try_from(whole_mean(sum.into(), count)).ok()
+    }
+}
+
+impl Number for DurationMicrosecondType {
+    fn add(left: i64, right: i64, _: &DataType) -> Option<i64> {
+        left.checked_add(right)
+    }
+
+    fn mean(sum: i64, count: i64, _: &DataType, _: &DataType) -> Option<i64> {
+        Some(whole_mean(sum, count))
+    }
+}
+
+/// `sum / count`, rounded half up: away from zero. The count is not 0.
+fn whole_mean(sum: i64, count: i64) -> i64 {
+    let (mean, rest) = (sum / count.max(1), sum % count.max(1));
+    match rest.unsigned_abs() >= count.unsigned_abs() - rest.unsigned_abs() {
+        true => mean + sum.signum(),
+        false => mean,
     }
 }
 
@@ -327,6 +384,15 @@ impl<T: Number> Fold for Summing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_average_of_intervals_is_rounded_half_up() {
+        assert_eq!(whole_mean(3, 2), 2);
+        assert_eq!(whole_mean(-3, 2), -2);
+        assert_eq!(whole_mean(4, 3), 1);
+        assert_eq!(whole_mean(-48, 3), -16);
+        assert_eq!(whole_mean(0, 5), 0);
+    }
 
     #[test]
     fn an_average_of_decimals_is_rounded_half_up() {

@@ -7,17 +7,24 @@ use datafusion::logical_expr::AggregateUDF;
 
 use super::{optional, repeated, required};
 use crate::aggregates::bag::Bag;
+use crate::aggregates::bitmaps::Bitmap;
+use crate::aggregates::count_min::CountMin;
 use crate::aggregates::distinct::ApproxCountDistinct;
 use crate::aggregates::fold::{Aggregate, made};
+use crate::aggregates::frequent::TopK;
+use crate::aggregates::histogram::Histogram;
 use crate::aggregates::items::Items;
 use crate::aggregates::moments::Moment;
 use crate::aggregates::pairs::Pairs;
 use crate::aggregates::pick::Pick;
 use crate::aggregates::quantiles::ApproxPercentile;
 use crate::aggregates::sum::Sum;
+use crate::aggregates::vectors::VectorSum;
 use crate::function::Function;
 use crate::parameters::Parameter;
-use crate::parameters::Takes::{Any, Boolean, Double, Number, Whole};
+use crate::parameters::Takes::{
+    Any, Boolean, Double, DoubleOrInterval, Int, Long, NumberOrInterval, Whole,
+};
 
 const NUMBER: &[Parameter] = &[required("expr", Double)];
 const PAIR: &[Parameter] = &[required("y", Double), required("x", Double)];
@@ -49,9 +56,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .called(&["percentile_approx"])
     .spelled(|name, arguments| with(name, arguments, 2, "10000")),
     Function::aggregate(
+        "approx_top_k",
+        "The most frequent values and their counts, the most frequent first. They are exact up to `maxItemsTracked` different values.",
+        &[required("expr", Any), optional("k", Int), optional("maxItemsTracked", Int)],
+        ours!(TopK),
+    )
+    .spelled(|name, arguments| with(name, with_one(arguments, "5"), 2, "10000")),
+    Function::aggregate(
         "avg",
-        "The mean of numbers.",
-        &[required("expr", Number)],
+        "The mean of numbers or intervals.",
+        &[required("expr", NumberOrInterval)],
         ours!(Sum { mean: true, tolerant: false }),
     )
     .called(&["mean"]),
@@ -72,6 +86,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The bits that are set in an odd number of whole numbers.",
         &[required("expr", Whole)],
         df::bit_and_or_xor::bit_xor_udaf,
+    ),
+    Function::aggregate(
+        "bitmap_and_agg",
+        "The bits that are set in all bitmaps; one has 4,096 bytes.",
+        &[required("child", Any)],
+        ours!(Bitmap::And),
+    ),
+    Function::aggregate(
+        "bitmap_construct_agg",
+        "A bitmap of 4,096 bytes with the bits at the places that `bitmap_bit_position` gives.",
+        &[required("child", Long)],
+        ours!(Bitmap::Construct),
+    ),
+    Function::aggregate(
+        "bitmap_or_agg",
+        "The bits that are set in any bitmap; one has 4,096 bytes.",
+        &[required("child", Any)],
+        ours!(Bitmap::Or),
     ),
     Function::aggregate(
         "bool_and",
@@ -101,6 +133,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("expr", Any)],
         ours!(Bag::Set),
     ),
+    Function::aggregate(
+        "collect_union",
+        "An array of the different values of all arrays; nulls are left out.",
+        &[required("expr", Any)],
+        ours!(Bag::Union),
+    ),
     Function::aggregate("corr", "The correlation of pairs.", PAIR, ours!(Pairs::Corr)),
     Function::aggregate(
         "count",
@@ -114,6 +152,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("expr", Boolean)],
     )
     .of_group(),
+    Function::aggregate(
+        "count_min_sketch",
+        "A sketch of how often each value is there, in the bytes of Spark's CountMinSketch.",
+        &[
+            required("col", Any),
+            required("eps", Any),
+            required("confidence", Any),
+            required("seed", Any),
+        ],
+        ours!(CountMin),
+    ),
     Function::aggregate(
         "covar_pop",
         "The covariance of pairs that are all there are.",
@@ -146,6 +195,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[repeated("cols", Any)],
     )
     .of_group(),
+    Function::aggregate(
+        "histogram_numeric",
+        "A histogram of at most so many bins, which follow the values: where each is, and how many values it has.",
+        &[required("col", Any), required("nb", Int)],
+        ours!(Histogram),
+    ),
     Function::aggregate(
         "kurtosis",
         "How heavy the tails of a distribution are.",
@@ -181,11 +236,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::aggregate(
         "max_by",
-        "The value of the row in which another is largest.",
-        &[required("x", Any), required("y", Any)],
+        "The value of the row in which another is largest, or an array of those of so many rows.",
+        &[required("x", Any), required("y", Any), optional("k", Int)],
         ours!(Pick::MaxBy),
     ),
-    Function::aggregate("median", "The value in the middle of all.", NUMBER, ours!(Bag::Median)),
+    Function::aggregate(
+        "median",
+        "The value in the middle of all.",
+        &[required("expr", DoubleOrInterval)],
+        ours!(Bag::Median),
+    ),
     Function::aggregate(
         "min",
         "The smallest value.",
@@ -194,8 +254,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::aggregate(
         "min_by",
-        "The value of the row in which another is smallest.",
-        &[required("x", Any), required("y", Any)],
+        "The value of the row in which another is smallest, or an array of those of so many rows.",
+        &[required("x", Any), required("y", Any), optional("k", Int)],
         ours!(Pick::MinBy),
     ),
     Function::aggregate(
@@ -207,20 +267,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::aggregate(
         "percentile",
         "The value below which a share of all values is, between two of them where it has to be.",
-        &[required("col", Double), required("percentage", Any), optional("frequency", Any)],
+        &[required("col", DoubleOrInterval), required("percentage", Any), optional("frequency", Any)],
         ours!(Bag::Percentile),
     )
     .spelled(|name, arguments| with(name, arguments, 2, "1")),
     Function::aggregate(
         "percentile_cont",
         "The value below which a share of all values is, between two of them where it has to be.",
-        &[required("col", Double), required("percentage", Any), optional("descends", Any)],
+        &[required("col", DoubleOrInterval), required("percentage", Any), optional("descends", Any)],
         ours!(Bag::Continuous),
     ),
     Function::aggregate(
         "percentile_disc",
         "The first value that a share of all values is not above.",
-        &[required("col", Double), required("percentage", Any), optional("descends", Any)],
+        &[required("col", DoubleOrInterval), required("percentage", Any), optional("descends", Any)],
         ours!(Bag::Discrete),
     ),
     Function::syntax("regr_avgx", "The mean of the second values of pairs.", PAIR).of_group(),
@@ -278,31 +338,51 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::aggregate(
         "sum",
-        "The sum of numbers.",
-        &[required("expr", Number)],
+        "The sum of numbers or intervals.",
+        &[required("expr", NumberOrInterval)],
         ours!(Sum { mean: false, tolerant: false }),
     ),
     Function::aggregate(
         "try_avg",
-        "The mean of numbers; null where their sum does not fit.",
-        &[required("expr", Number)],
+        "The mean of numbers or intervals; null where their sum does not fit.",
+        &[required("expr", NumberOrInterval)],
         ours!(Sum { mean: true, tolerant: true }),
     ),
     Function::aggregate(
         "try_sum",
-        "The sum of numbers; null where it does not fit.",
-        &[required("expr", Number)],
+        "The sum of numbers or intervals; null where it does not fit.",
+        &[required("expr", NumberOrInterval)],
         ours!(Sum { mean: false, tolerant: true }),
     ),
     Function::aggregate("var_pop", "The variance of all there are.", NUMBER, ours!(Moment::VarPop)),
     Function::aggregate("variance", "The variance of a sample.", NUMBER, ours!(Moment::VarSamp))
         .called(&["var_samp"]),
+    Function::aggregate(
+        "vector_avg",
+        "The mean of arrays of FLOAT, place by place.",
+        &[required("vectors", Any)],
+        ours!(VectorSum { mean: true }),
+    ),
+    Function::aggregate(
+        "vector_sum",
+        "The sum of arrays of FLOAT, place by place.",
+        &[required("vectors", Any)],
+        ours!(VectorSum { mean: false }),
+    ),
 ];
 
 /// What is behind the first argument does not show.
 fn first_alone(name: &str, mut arguments: Vec<String>) -> String {
     arguments.truncate(1);
     format!("{name}({})", arguments.join(", "))
+}
+
+/// The second argument, where it is left out.
+fn with_one(mut arguments: Vec<String>, default: &str) -> Vec<String> {
+    if arguments.len() == 1 {
+        arguments.push(default.to_owned());
+    }
+    arguments
 }
 
 /// What is meant where an argument is left out shows.

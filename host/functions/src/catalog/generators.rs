@@ -10,6 +10,7 @@ use crate::call::{Call, called};
 use crate::function::Function;
 use crate::generator::{Generated, value_type};
 use crate::kernels::cast::cast_to;
+use crate::kernels::json_tuple::{fields, json_tuple};
 use crate::kernels::lists::maps::map_entries;
 use crate::parameters::Takes::{Any, Array};
 
@@ -37,6 +38,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "As `inline`; what is null or empty gives a row of nulls.",
         &[required("input", Array)],
         |call| inlined(call, true),
+    ),
+    Function::generator(
+        "json_tuple",
+        "One row with the values of an object in JSON by their names, as texts: `c0`, `c1` and so on.",
+        &[required("jsonStr", Any), required("p1", Any), repeated("p", Any)],
+        tuple,
     ),
     Function::generator(
         "posexplode",
@@ -80,6 +87,26 @@ fn inlined(call: &mut Call, is_outer: bool) -> Result<Generated> {
         kind,
         name: "col",
         is_outer,
+        has_position: false,
+        is_expanded: true,
+    })
+}
+
+/// Spark casts nothing to STRING here, and no NULL.
+fn tuple(call: &mut Call) -> Result<Generated> {
+    for place in 0..call.count() {
+        if !call.kind(place).is_string() {
+            return plan_err!(
+                "[DATATYPE_MISMATCH.NON_STRING_TYPE] json_tuple(): all arguments of the function `json_tuple` must be strings, and one is of the type {}; cast it",
+                tidemill_types::format_type(call.kind(place)).to_uppercase()
+            );
+        }
+    }
+    Ok(Generated {
+        values: call.of(&json_tuple()),
+        kind: DataType::Struct(fields(call.count() - 1)),
+        name: "col",
+        is_outer: false,
         has_position: false,
         is_expanded: true,
     })

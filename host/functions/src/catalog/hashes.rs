@@ -2,10 +2,10 @@
 
 use datafusion_spark::function::hash;
 
-use super::{of, repeated, required};
+use super::{of, optional, repeated, required};
 use crate::function::Function;
-use crate::kernels::hashes;
-use crate::parameters::Takes::{Any, Bytes, Int};
+use crate::kernels::{hashes, hmac};
+use crate::parameters::Takes::{Any, Bytes, Int, Text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
@@ -23,6 +23,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |call| Ok(call.of(&hashes::murmur3())),
     )
     .example("SELECT hash('Spark', array(123), 2)", "-1321691492"),
+    Function::scalar(
+        "hmac",
+        "The keyed hash of a message, as bytes: of SHA-224, SHA-256, SHA-384, SHA-512, SHA-1 or MD5, and SHA-256 where none is named.",
+        &[required("key", Bytes), required("message", Bytes), optional("algorithm", Text)],
+        |call| {
+            let algorithm = call.argument_or(2, "SHA-256");
+            Ok(hmac::hmac().call(vec![call.argument(0), call.argument(1), algorithm]))
+        },
+    )
+    .null_intolerant()
+    .spelled(|name, mut arguments| {
+        if arguments.len() == 2 {
+            arguments.push("SHA-256".to_owned());
+        }
+        format!("{name}({})", arguments.join(", "))
+    })
+    .example(
+        "SELECT hex(hmac('key', 'message'))",
+        "6E9EF29B75FFFC5B7ABAE527D58FDADB2FE42E7219011976917343065F58ED4A",
+    ),
     Function::scalar(
         "md5",
         "The MD5 sum of bytes, in 32 hexadecimal digits.",

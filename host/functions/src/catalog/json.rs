@@ -49,28 +49,32 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .example("SELECT json_object_keys('{\"f1\":1,\"f2\":2}')", "[f1, f2]"),
     Function::scalar(
         "schema_of_json",
-        "The schema of a text in JSON that is written out.",
-        &[required("json", Text)],
+        "The schema of a text in JSON that is written out. Options are a map of texts that are written out.",
+        &[required("json", Text), repeated("options", Any)],
         |call| {
             if call.is_null(0) {
                 return plan_err!("[DATATYPE_MISMATCH.UNEXPECTED_NULL] schema_of_json(): The json must not be null");
             }
-            Ok(lit(json_path::schema_of(call.constant_text(0)?)?))
+            Ok(lit(json_path::schema_of(call.constant_text(0)?, &options(call, 1)?)?))
         },
     )
+    .spelled(first_alone)
     .example("SELECT schema_of_json('[{\"col\":0}]')", "ARRAY<STRUCT<col: BIGINT>>"),
     Function::scalar(
         "to_json",
-        "A struct, an array or a map as JSON, without fields that are null.",
+        "A struct, an array or a map as JSON, without fields that are null. Options are ignoreNullFields, sortKeys, timestampFormat and dateFormat.",
         &[required("expr", Any), repeated("options", Any)],
         |call| {
             let function = ToJson::with(&options(call, 1)?)?;
             Ok(called(&Arc::new(ScalarUDF::new_from_impl(function)), vec![call.argument(0)]))
         },
     )
-    .spelled(|name, mut arguments| {
-        arguments.truncate(1);
-        format!("{name}({})", arguments.join(", "))
-    })
+    .spelled(first_alone)
     .example("SELECT to_json(named_struct('a', 1, 'b', 2))", "{\"a\":1,\"b\":2}"),
 ];
+
+/// Options do not show.
+fn first_alone(name: &str, mut arguments: Vec<String>) -> String {
+    arguments.truncate(1);
+    format!("{name}({})", arguments.join(", "))
+}

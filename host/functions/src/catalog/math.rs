@@ -16,8 +16,8 @@ use crate::kernels::cast::cast_to;
 use crate::kernels::digits::{self, Rounding};
 use crate::kernels::logarithm::Logarithm;
 use crate::kernels::rounding::round_to;
-use crate::kernels::{logarithms, whole};
-use crate::parameters::Takes::{Any, Double, Int, Long, Number, Text};
+use crate::kernels::{interval_arithmetic, logarithms, whole};
+use crate::parameters::Takes::{Any, Double, DoubleOrInterval, Int, Long, Number, Text};
 
 /// A function of one DOUBLE.
 macro_rules! of_double {
@@ -287,16 +287,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .called(&["random"])
     .determined(Determinism::Volatile),
-    Function::scalar(
-        "randn",
-        "A random number of the normal distribution: refused, for a batch that is run again would give another.",
-        &[optional("seed", Any)],
-        |_| {
-            plan_err!(
-                "[UNSUPPORTED_FEATURE] randn() is not supported: it gives another number each time; take the value from the input"
-            )
-        },
-    ),
     of_double!("rint", "The nearest whole number, and of two the even one, a DOUBLE.", spark::rint, "SELECT rint(12.3456)", "12.0"),
     Function::scalar(
         "round",
@@ -308,7 +298,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .spelled(with_zero)
     .example("SELECT round(2.5, 0)", "3"),
     of_double!("sec", "The secant of radians.", spark::sec, "SELECT sec(0)", "1.0"),
-    of_double!("signum", "-1, 0 or 1: the sign of a number.", df::signum, "SELECT signum(40)", "1.0")
+    Function::scalar(
+        "signum",
+        "-1, 0 or 1: the sign of a number or an interval.",
+        &[required("expr", DoubleOrInterval)],
+        |call| match interval_arithmetic::is_of_one_kind(call.kind(0)) {
+            true => Ok(call.of(&interval_arithmetic::sign())),
+            false => Ok(call.of(&df::signum())),
+        },
+    )
+    .null_intolerant()
+    .example("SELECT signum(40)", "1.0")
         .called(&["sign"])
         .spelled(|name, arguments| {
             let name = if name == "sign" { "sign" } else { "SIGNUM" };
@@ -338,16 +338,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .null_intolerant()
     .example("SELECT string(unhex('537061726B2053514C'))", "Spark SQL"),
-    Function::scalar(
-        "uniform",
-        "A random number of a range: refused, for a batch that is run again would give another.",
-        &[required("min", Any), required("max", Any), optional("seed", Any)],
-        |_| {
-            plan_err!(
-                "[UNSUPPORTED_FEATURE] uniform() is not supported: it gives another number each time; take the value from the input"
-            )
-        },
-    ),
     Function::scalar(
         "width_bucket",
         "In which of so many equal parts of a range a value is.",
@@ -397,6 +387,24 @@ fn operated(call: &mut Call, operation: Operation, tolerant: bool) -> Result<Exp
         return crate::call::build(function, arguments.to_vec());
     }
     let side = |place| (call.argument(place), call.kind(place).clone());
+    let is_of_time = |place| matches!(call.kind(place), DataType::Date32 | DataType::Timestamp(..));
+    let is_interval =
+        |place| matches!(call.kind(place), DataType::Interval(_) | DataType::Duration(_));
+    let operator = match operation {
+        Operation::Add => super::find("+"),
+        Operation::Subtract => super::find("-"),
+        _ => None,
+    };
+    if let Some(operator) = operator
+        && (is_of_time(0) && is_interval(1) || is_interval(0) && is_of_time(1))
+    {
+        return crate::call::build(operator, vec![side(0), side(1)]);
+    }
+    if let Some(of_intervals) =
+        interval_arithmetic::calculated(operation, tolerant, side(0), side(1))?
+    {
+        return Ok(of_intervals);
+    }
     match calculated_as(operation, tolerant, side(0), side(1))? {
         Some(calculated) => Ok(calculated),
         None => Ok(arithmetic(call, operation, tolerant)),
@@ -405,6 +413,10 @@ fn operated(call: &mut Call, operation: Operation, tolerant: bool) -> Result<Exp
 
 /// The least number has no positive counterpart.
 fn absolute(call: &mut Call) -> Result<Expr> {
+    let (value, kind) = interval_arithmetic::typed((call.argument(0), call.kind(0).clone()))?;
+    if interval_arithmetic::is_of_one_kind(&kind) {
+        return Ok(interval_arithmetic::absolute().call(vec![value]));
+    }
     if call.kind(0).is_string() || call.kind(0).is_null() {
         let value = cast_to(call.argument(0), &DataType::Float64);
         call.set(0, value, DataType::Float64);
@@ -412,10 +424,8 @@ fn absolute(call: &mut Call) -> Result<Expr> {
     if call.kind(0).is_integer() {
         return Ok(call.of(&whole::absolute()));
     }
-    if !call.kind(0).is_numeric()
-        && !matches!(call.kind(0), DataType::Interval(_) | DataType::Duration(_))
-    {
-        return Err(call.wrong(0, "NUMERIC"));
+    if !call.kind(0).is_numeric() {
+        return Err(call.wrong(0, "NUMERIC\" or \"ANSI INTERVAL"));
     }
     Ok(call.of(&spark::abs()))
 }
@@ -520,7 +530,11 @@ fn negative(call: &mut Call) -> datafusion::common::Result<Expr> {
         call.set(1, value, kind);
         return Ok(arithmetic(call, Operation::Subtract, false));
     }
-    Ok(Expr::Negative(Box::new(call.argument(0))))
+    let (value, kind) = interval_arithmetic::typed((call.argument(0), kind))?;
+    if interval_arithmetic::is_of_one_kind(&kind) {
+        return Ok(interval_arithmetic::negated().call(vec![value]));
+    }
+    Ok(Expr::Negative(Box::new(value)))
 }
 
 /// The digits that are meant where none are said.

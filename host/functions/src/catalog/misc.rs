@@ -1,6 +1,6 @@
 //! What belongs nowhere else.
 
-use datafusion::common::{ScalarValue, plan_err};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit, when};
 use datafusion_spark::function::bitmap;
 use tidemill_types::format_type;
@@ -9,16 +9,6 @@ use super::{of, optional, required};
 use crate::function::{Determinism, Function};
 use crate::kernels::asserting;
 use crate::parameters::Takes::{Any, Boolean, Bytes, Long, Text};
-
-/// A function that no job can have, and why.
-macro_rules! refused {
-    ($name:literal, $usage:literal, $aliases:expr, $why:literal) => {
-        Function::scalar($name, $usage, &[], |_| {
-            plan_err!(concat!("[UNSUPPORTED_FEATURE] ", $name, "() is not supported: ", $why))
-        })
-        .called($aliases)
-    };
-}
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
@@ -67,35 +57,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .called(&["current_schema"])
     .spelled(|_, _| "current_schema()".to_owned())
     .example("SELECT current_database()", "default"),
-    refused!(
-        "current_user",
-        "The name of the user: refused, for a batch that is run again may be another's.",
-        &["user", "session_user"],
-        "a batch that is run again by another user would give other rows; write the name out"
-    ),
-    refused!(
-        "input_file_name",
-        "The name of the file of a row: refused, for rows do not keep it.",
-        &["input_file_block_start", "input_file_block_length"],
-        "rows do not keep the file that they are from; put its name into the input"
-    ),
-    refused!(
-        "monotonically_increasing_id",
-        "A number of its own for each row: refused, for a batch that is run again would give others.",
-        &[],
-        "rows have no numbers that stay when a batch is run again; take one from the input"
-    ),
     Function::scalar(
         "raise_error",
         "An error with a text.",
         &[required("errorMessage", Text)],
         |call| Ok(call.of(&asserting::raise())),
-    ),
-    refused!(
-        "spark_partition_id",
-        "The number of the partition of a row: refused, for there are no such partitions.",
-        &[],
-        "there are no partitions whose numbers are Spark's"
     ),
     Function::scalar("typeof", "The type of a value.", &[required("expr", Any)], |call| {
         Ok(lit(format_type(call.kind(0))))
@@ -108,10 +74,4 @@ pub(super) const FUNCTIONS: &[Function] = &[
         of!(datafusion::functions::string::uuid),
     )
     .determined(Determinism::Volatile),
-    refused!(
-        "version",
-        "The version of Spark: refused, for this is none.",
-        &[],
-        "this is no Spark; write the version out"
-    ),
 ];

@@ -3,6 +3,7 @@
 mod aggregates;
 mod arrays;
 mod bits;
+mod ciphers;
 mod conditions;
 mod conversions;
 mod csv;
@@ -12,6 +13,7 @@ mod generators;
 mod hashes;
 mod json;
 mod lambdas;
+mod left_out;
 mod maps;
 mod math;
 mod misc;
@@ -22,11 +24,13 @@ mod strings;
 mod structs;
 mod times;
 mod urls;
+mod vectors;
 mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+pub use self::left_out::{LeftOut, left_out};
 use crate::function::Function;
 use crate::parameters::{Parameter, Takes};
 
@@ -43,6 +47,7 @@ const GROUPS: &[Group] = &[
     Group { name: "aggregates", functions: aggregates::FUNCTIONS },
     Group { name: "arrays", functions: arrays::FUNCTIONS },
     Group { name: "bits", functions: bits::FUNCTIONS },
+    Group { name: "ciphers", functions: ciphers::FUNCTIONS },
     Group { name: "conditions", functions: conditions::FUNCTIONS },
     Group { name: "conversions", functions: conversions::FUNCTIONS },
     Group { name: "generators", functions: generators::FUNCTIONS },
@@ -62,6 +67,7 @@ const GROUPS: &[Group] = &[
     Group { name: "structs", functions: structs::FUNCTIONS },
     Group { name: "times", functions: times::FUNCTIONS },
     Group { name: "urls", functions: urls::FUNCTIONS },
+    Group { name: "vectors", functions: vectors::FUNCTIONS },
     Group { name: "windows", functions: windows::FUNCTIONS },
 ];
 
@@ -80,10 +86,10 @@ static BY_NAME: LazyLock<BTreeMap<&'static str, &'static Function>> = LazyLock::
         let names = std::iter::once(&function.name).chain(function.aliases);
         names.map(move |name| (*name, function))
     };
-    all().flat_map(names).collect()
+    all().chain(left_out::functions()).flat_map(names).collect()
 });
 
-/// The function of a name, whatever its case.
+/// The function of a name, whatever its case; one that is left out, too.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Function> {
     match BY_NAME.get(name) {
@@ -99,7 +105,8 @@ pub fn suggestion(name: &str) -> Option<&'static str> {
     let may_differ = name.chars().count() / 3;
     let distance =
         |known: &str| datafusion::common::utils::datafusion_strsim::levenshtein(&name, known);
-    let nearest = BY_NAME.keys().map(|known| (distance(known), *known)).min()?;
+    let there_are = BY_NAME.iter().filter(|(_, function)| !function.is_left_out());
+    let nearest = there_are.map(|(known, _)| (distance(known), *known)).min()?;
     (nearest.0 <= may_differ.max(1)).then_some(nearest.1)
 }
 
@@ -128,11 +135,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::function::Shape;
 
     #[test]
     fn each_name_is_that_of_one_function() {
         let mut seen = BTreeSet::new();
-        for function in all() {
+        for function in all().chain(left_out::functions()) {
             for name in std::iter::once(&function.name).chain(function.aliases) {
                 assert!(seen.insert(*name), "{name} is there twice");
                 assert_eq!(name.to_ascii_lowercase(), *name, "names are in lower case");
@@ -149,9 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_found_with_its_reason() {
+        let shape = find("Parse_JSON").map(|function| function.shape);
+        assert!(matches!(shape, Some(Shape::LeftOut(reason)) if reason.contains("from_json()")));
+        for group in left_out() {
+            assert!(group.names.is_sorted(), "{}", group.title);
+            assert!(group.reason.contains("; "), "{} does not say what to do", group.title);
+        }
+    }
+
+    #[test]
     fn a_name_that_is_nearly_one_has_a_suggestion() {
         assert_eq!(suggestion("uper"), Some("upper"));
         assert_eq!(suggestion("regexp_replac"), Some("regexp_replace"));
         assert_eq!(suggestion("frobnicate"), None);
+        assert_eq!(suggestion("parse_jsn"), Some("parse_url"));
+        assert_eq!(suggestion("kll_sketch_agg_bigin"), None);
     }
 }

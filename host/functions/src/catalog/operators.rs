@@ -10,7 +10,7 @@ use super::{of, required};
 use crate::call::Call;
 use crate::function::Function;
 use crate::kernels::arithmetic::{Operation, calculated};
-use crate::kernels::intervals;
+use crate::kernels::{interval_arithmetic, intervals};
 use crate::parameters::Takes::{Any, Whole};
 
 /// An operator between two values.
@@ -67,6 +67,10 @@ fn operator(call: &Call, operation: Operation, operator: Operator) -> Result<Exp
     let operand = |place| (call.argument(place), call.kind(place).clone());
     let (left, right) = (operand(0), operand(1));
     if let Some(calculated) = calculated(operation, left.clone(), right.clone())? {
+        return Ok(calculated);
+    }
+    let of_intervals = interval_arithmetic::calculated;
+    if let Some(calculated) = of_intervals(operation, false, left.clone(), right.clone())? {
         return Ok(calculated);
     }
     let is_sum = matches!(operator, Operator::Plus | Operator::Minus);

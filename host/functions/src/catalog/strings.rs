@@ -319,12 +319,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .null_intolerant()
     .example("SELECT quote('Don\\'t')", "'Don\\'t'"),
     Function::scalar(
-        "randstr",
-        "A random text: refused, for a batch that is run again would give another.",
-        &[required("length", Int), optional("seed", Any)],
-        |_| plan_err!("[UNSUPPORTED_FEATURE] randstr() is not supported: it gives another text each time; take the value from the input"),
-    ),
-    Function::scalar(
         "repeat",
         "A text so many times.",
         &[required("str", Text), required("n", Int)],

@@ -63,6 +63,11 @@ impl Hashing for Murmur3 {
     }
 }
 
+/// The hash of bytes that Spark's sketches take.
+pub(crate) fn murmur3_of_bytes(value: &[u8], seed: i32) -> i32 {
+    Murmur3::bytes(value, u64::from(seed as u32)) as i32
+}
+
 const PRIMES: [u64; 5] = [
     0x9E37_79B1_85EB_CA87,
     0xC2B2_AE3D_27D4_EB4F,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::Float64Array;
 use arrow::datatypes::{DataType, Field, Fields, Int32Type};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::ScalarUDF;
 use tidemill_codec::format_cell;
 use tidemill_time::UTC;
 
-use super::json_tree::{Json, parse};
+use super::csv::Options;
+use super::json_tree::{Json, Leniency, parse, parse_leniently};
 use super::kernel::{int, kernel, text, texts};
 use super::regexes::{text_array, text_lists};
 use super::rows::{are_present, numbers, rows_of, strings};
@@ -72,7 +73,7 @@ fn steps(path: &str) -> Option<Vec<Step>> {
 }
 
 /// A writer of JSON: items of an array have commas between them.
-struct Writer {
+pub(super) struct Writer {
     out: String,
     /// Whether each open array has an item.
     open: Vec<bool>,
@@ -84,6 +85,13 @@ struct Writer {
 impl Writer {
     fn new(escapes: bool) -> Writer {
         Writer { out: String::new(), open: Vec::new(), escapes }
+    }
+
+    /// A value as Jackson copies it into bytes.
+    pub(super) fn text_of(value: &Json) -> String {
+        let mut writer = Writer::new(true);
+        writer.push(value);
+        writer.out
     }
 
     fn begin_value(&mut self) {
@@ -282,10 +290,35 @@ pub(crate) fn object_keys() -> Arc<ScalarUDF> {
 ///
 /// # Errors
 /// It is malformed.
-pub(crate) fn schema_of(text: &str) -> Result<String> {
-    match parse(text) {
+pub(crate) fn schema_of(text: &str, options: &Options) -> Result<String> {
+    // As Spark has it where nothing is said.
+    let mut leniency = Leniency { non_numeric: true, ..Leniency::default() };
+    let mut are_texts = false;
+    for (key, value) in options {
+        let is_true = match value.to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => {
+                return plan_err!(
+                    "schema_of_json(): the option {key} is true or false, and not '{value}'"
+                );
+            }
+        };
+        match key.to_ascii_lowercase().as_str() {
+            "allownumericleadingzeros" => leniency.leading_zeros = is_true,
+            "allownonnumericnumbers" => leniency.non_numeric = is_true,
+            "primitivesasstring" => are_texts = is_true,
+            _ => {
+                return plan_err!(
+                    "[UNSUPPORTED_FEATURE] schema_of_json(): the option {key} = '{value}' is not supported; known are allowNumericLeadingZeros, allowNonNumericNumbers and primitivesAsString"
+                );
+            }
+        }
+    }
+    match parse_leniently(text, leniency) {
         Some(value) => {
-            let kind = known(kind_of(&value)).unwrap_or(match value {
+            let kind = if are_texts { as_texts(kind_of(&value)) } else { kind_of(&value) };
+            let kind = known(kind).unwrap_or(match value {
                 Json::Object(_) => DataType::Struct(Fields::empty()),
                 _ => DataType::Utf8,
             });
@@ -297,18 +330,38 @@ pub(crate) fn schema_of(text: &str) -> Result<String> {
     }
 }
 
+/// All plain values are texts.
+fn as_texts(kind: DataType) -> DataType {
+    match kind {
+        DataType::Null => DataType::Null,
+        DataType::List(item) => {
+            let item = as_texts(item.data_type().clone());
+            DataType::List(Arc::new(Field::new_list_field(item, true)))
+        }
+        DataType::Struct(fields) => {
+            let field = |field: &Arc<Field>| {
+                field.as_ref().clone().with_data_type(as_texts(field.data_type().clone()))
+            };
+            DataType::Struct(fields.iter().map(field).collect())
+        }
+        _ => DataType::Utf8,
+    }
+}
+
 fn kind_of(value: &Json) -> DataType {
     match value {
         Json::Null => DataType::Null,
         Json::Truth(_) => DataType::Boolean,
         Json::Text(_) => DataType::Utf8,
-        Json::Number(number) if number.contains(['.', 'e', 'E']) => DataType::Float64,
-        Json::Number(number) => match (number.parse::<i64>(), number.trim_start_matches('-').len())
-        {
-            (Ok(_), _) => DataType::Int64,
-            (_, digits @ ..=38) => DataType::Decimal128(digits as u8, 0),
-            _ => DataType::Float64,
-        },
+        Json::Number(number) if number.contains(['.', 'e', 'E', 'N']) => DataType::Float64,
+        Json::Number(number) if number.contains('I') => DataType::Float64,
+        Json::Number(number) => {
+            match (number.parse::<i64>(), number.trim_start_matches(['-', '0']).len()) {
+                (Ok(_), _) => DataType::Int64,
+                (_, digits @ ..=38) => DataType::Decimal128(digits as u8, 0),
+                _ => DataType::Float64,
+            }
+        }
         Json::Array(items) => {
             let item = items.iter().map(kind_of).fold(DataType::Null, united);
             DataType::List(Arc::new(Field::new_list_field(item, true)))

@@ -9,15 +9,16 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use tidemill_codec::EncodeOptions;
-use tidemill_types::format_type;
 
 use super::csv::{Options, is_of_times, written_times};
+use super::json_shape::{Shape, check_keys, shaped};
 use super::session::session_zone;
 
 /// The text is the encoder's, without fields that are null.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToJson {
     ignore_null_fields: bool,
+    shape: Shape,
     /// Those for times.
     times: Options,
     signature: Signature,
@@ -27,6 +28,7 @@ impl Default for ToJson {
     fn default() -> ToJson {
         ToJson {
             ignore_null_fields: true,
+            shape: Shape::default(),
             times: Options::new(),
             signature: Signature::variadic_any(Volatility::Immutable),
         }
@@ -44,43 +46,19 @@ impl ToJson {
             match (key.to_ascii_lowercase().as_str(), value.to_ascii_lowercase().as_str()) {
                 ("ignorenullfields", "true") => function.ignore_null_fields = true,
                 ("ignorenullfields", "false") => function.ignore_null_fields = false,
+                ("sortkeys", "true") => function.shape.sorts = true,
+                ("sortkeys", "false") => function.shape.sorts = false,
                 _ if is_of_times("to_json", key, value)? => {
                     function.times.insert(key.clone(), value.clone());
                 }
                 _ => {
                     return plan_err!(
-                        "[UNSUPPORTED_FEATURE] to_json(): the option {key} = '{value}' is not supported; known are ignoreNullFields, timestampFormat, timestampNTZFormat, dateFormat and timeZone"
+                        "[UNSUPPORTED_FEATURE] to_json(): the option {key} = '{value}' is not supported; known are ignoreNullFields, sortKeys, timestampFormat, timestampNTZFormat, dateFormat and timeZone"
                     );
                 }
             }
         }
         Ok(function)
-    }
-}
-
-/// Checks that keys of maps are what is written alike in Spark, which writes the number of days of a
-/// date, and a struct by its numbers in memory.
-fn check_keys(kind: &DataType) -> Result<()> {
-    match kind {
-        DataType::List(item) => check_keys(item.data_type()),
-        DataType::Struct(fields) => {
-            fields.iter().try_for_each(|field| check_keys(field.data_type()))
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(pair) if pair.len() == 2 => {
-                let key = pair[0].data_type();
-                let is_plain = key.is_string() || key.is_numeric() || *key == DataType::Boolean;
-                if !is_plain && !key.is_null() {
-                    return plan_err!(
-                        "[UNSUPPORTED_FEATURE] to_json(): keys of the type {} are not supported; make texts of them",
-                        format_type(key)
-                    );
-                }
-                check_keys(pair[1].data_type())
-            }
-            _ => Ok(()),
-        },
-        _ => Ok(()),
     }
 }
 
@@ -110,7 +88,7 @@ impl ScalarUDFImpl for ToJson {
         let [value] = arguments.args.as_slice() else {
             return exec_err!("to_json() takes one value");
         };
-        let values = value.to_array(arguments.number_rows)?;
+        let values = shaped(&value.to_array(arguments.number_rows)?, &self.shape)?;
         let options = EncodeOptions {
             ignore_null_fields: self.ignore_null_fields,
             times: written_times(&self.times, session_zone(&arguments.config_options)?)?,

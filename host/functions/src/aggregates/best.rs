@@ -81,6 +81,9 @@ impl Fold for Keeping {
         rows: &Rows<'_>,
         kept: &mut [Vec<Item>],
     ) -> Result<()> {
+        if arguments[1].data_type().is_null() {
+            return Ok(());
+        }
         let (values, orders) = (self.value.bytes(&arguments[0])?, self.order.bytes(&arguments[1])?);
         for (row, group) in rows.iter().filter(|(row, _)| arguments[1].is_valid(*row)) {
             self.offer(&mut kept[group], orders.row(row).as_ref(), values.row(row).as_ref());

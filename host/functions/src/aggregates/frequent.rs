@@ -135,17 +135,23 @@ struct Tracking {
 pub(super) struct Tracked {
     table: ItemTable,
     nulls: i64,
+    /// Whether rows went into it, and no state since.
+    is_of_rows: bool,
 }
 
 impl Tracking {
     /// The items of a group, the most frequent first; none for null.
     fn best(&self, tracked: &Tracked) -> Vec<(Option<Box<[u8]>>, i64)> {
-        let mut best: Vec<(Option<Box<[u8]>>, i64)> = tracked
-            .table
-            .frequent()
-            .into_iter()
-            .map(|(item, count)| (Some(item.bytes), count))
-            .collect();
+        let merged;
+        let table = match tracked.is_of_rows {
+            true => {
+                merged = self.merged(&tracked.table);
+                &merged
+            }
+            false => &tracked.table,
+        };
+        let mut best: Vec<(Option<Box<[u8]>>, i64)> =
+            table.frequent().into_iter().map(|(item, count)| (Some(item.bytes), count)).collect();
         best.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         if tracked.nulls > 0 {
             let place = best.partition_point(|(_, count)| *count >= tracked.nulls);
@@ -153,6 +159,20 @@ impl Tracking {
         }
         best.truncate(self.count);
         best
+    }
+
+    /// A table as Spark has it in the end, where a state goes from the rows to the result.
+    fn merged(&self, table: &ItemTable) -> ItemTable {
+        let mut again = ItemTable::with_slots(table.size());
+        for (item, count) in table.slots() {
+            again.add(&item.bytes, item.hash, count, self.slots_max);
+        }
+        let mut merged = ItemTable::default();
+        for (item, count) in again.in_order() {
+            merged.add(&item.bytes, item.hash, count, self.slots_max);
+        }
+        merged.shift(table.offset());
+        merged
     }
 }
 
@@ -164,6 +184,7 @@ impl Fold for Tracking {
         let hashes = hash_codes(&arguments[0])?;
         for (row, group) in rows.iter() {
             let kept = &mut kept[group];
+            kept.is_of_rows = true;
             if arguments[0].is_null(row) {
                 kept.nulls += 1;
                 continue;
@@ -193,6 +214,7 @@ impl Fold for Tracking {
             for (Item { bytes, hash }, count) in other.in_order() {
                 kept.table.add(&bytes, hash, count, self.slots_max);
             }
+            kept.is_of_rows = false;
             kept.table.shift(offsets.value(row));
             kept.nulls += nulls.value(row);
         }

@@ -54,7 +54,7 @@ fn of_double(value: f64) -> i32 {
     of_long(bits as i64)
 }
 
-/// Scala's: a whole number has the hash code of an INT or BIGINT.
+/// Scala's: a number that an INT, a BIGINT or a FLOAT can be has the hash code of that.
 fn of_decimal(value: i128, scale: i8) -> i32 {
     let unit = 10_i128.checked_pow(scale.max(0).unsigned_abs().into()).unwrap_or(i128::MAX);
     if value % unit == 0 {
@@ -66,5 +66,9 @@ fn of_decimal(value: i128, scale: i8) -> i32 {
             return of_long(long);
         }
     }
-    of_double(value as f64 / unit as f64)
+    let double = value as f64 / unit as f64;
+    match f64::from(double as f32) == double {
+        true => canonical_32(double as f32) as i32,
+        false => of_double(double),
+    }
 }

@@ -131,7 +131,11 @@ impl Picking {
         for (row, group) in rows {
             let kept = &mut kept[group];
             let better = match (self.rule, &*kept) {
-                (Pick::MaxBy | Pick::MinBy, _) if columns[1].is_null(row) => false,
+                (Pick::MaxBy | Pick::MinBy, _)
+                    if columns[1].is_null(row) || columns[1].data_type().is_null() =>
+                {
+                    false
+                }
                 (Pick::First | Pick::Last, _) if self.ignore_nulls && columns[0].is_null(row) => {
                     false
                 }

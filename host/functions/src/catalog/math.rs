@@ -17,7 +17,9 @@ use crate::kernels::digits::{self, Rounding};
 use crate::kernels::logarithm::Logarithm;
 use crate::kernels::rounding::round_to;
 use crate::kernels::{interval_arithmetic, logarithms, whole};
-use crate::parameters::Takes::{Any, Double, DoubleOrInterval, Int, Long, Number, Text};
+use crate::parameters::Takes::{
+    Any, Double, DoubleOrInterval, Int, Long, Number, NumberOrInterval, Text,
+};
 
 /// A function of one DOUBLE.
 macro_rules! of_double {
@@ -239,7 +241,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "negative",
         "A number with the other sign.",
-        &[required("expr", Number)],
+        &[required("expr", NumberOrInterval)],
         negative,
     )
     .null_intolerant()

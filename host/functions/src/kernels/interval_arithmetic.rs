@@ -39,11 +39,18 @@ pub(crate) fn typed((value, kind): (Expr, DataType)) -> Result<(Expr, DataType)>
         return Ok((value, kind));
     }
     let value = of_one_kind(value)?;
-    let kind = match &value {
-        Expr::Literal(literal, _) => literal.data_type(),
-        _ => kind,
+    let of_literal = |value: &Expr| match value {
+        Expr::Literal(literal, _) if !literal.is_null() => Some(literal.data_type()),
+        _ => None,
     };
-    Ok((value, kind))
+    let known = match &value {
+        Expr::Case(case) => {
+            let thens = case.when_then_expr.iter().map(|(_, then)| then);
+            thens.chain(&case.else_expr).find_map(|result| of_literal(result))
+        }
+        other => of_literal(other),
+    };
+    Ok((value, known.unwrap_or(kind)))
 }
 
 /// An operation on intervals, or on an interval and a number; none on anything else, as on dates and
@@ -67,6 +74,8 @@ pub(crate) fn calculated(
         return Ok(None);
     }
     let (left, right) = (typed(left)?, typed(right)?);
+    let left = beside(left, &right.1);
+    let right = beside(right, &left.1);
     let (is_left, is_right) = (is_of_one_kind(&left.1), is_of_one_kind(&right.1));
     let spelled = |kind: &DataType| format_type(kind).to_uppercase();
     match operation {
@@ -106,6 +115,17 @@ pub(crate) fn calculated(
             spelled(&left.1),
             spelled(&right.1)
         ),
+    }
+}
+
+/// Nothing, as an interval that is written out, is of the kind of the other one.
+fn beside((value, kind): (Expr, DataType), other: &DataType) -> (Expr, DataType) {
+    let months = DataType::Interval(IntervalUnit::YearMonth);
+    match &value {
+        Expr::Literal(ScalarValue::DurationMicrosecond(Some(0)), _) if *other == months => {
+            (Expr::Literal(ScalarValue::IntervalYearMonth(Some(0)), None), months)
+        }
+        _ => (value, kind),
     }
 }
 
@@ -210,9 +230,10 @@ impl IntervalArithmetic {
                 let others = right.as_primitive::<T>();
                 self.each::<Int64Type>(columns, |row| {
                     let (left, right) = (units.value(row).into(), others.value(row).into());
-                    match right {
-                        0 => Err(Failure::Zero),
-                        // As Java, which wraps around.
+                    // As Java, which wraps around.
+                    match (right, size_of::<T::Native>()) {
+                        (0, _) => Err(Failure::Zero),
+                        (_, 4) => Ok(i64::from((left / right) as i32)),
                         _ => Ok(left.wrapping_div(right)),
                     }
                 })

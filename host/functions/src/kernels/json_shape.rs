@@ -166,7 +166,7 @@ fn texts_of(keys: &ArrayRef) -> Result<StringArray> {
 /// A value as Spark's internal row writes it: a date is a number of days, a time one of
 /// microseconds, and a struct or an array has brackets.
 fn push(values: &ArrayRef, row: usize, text: &mut String) -> Result<()> {
-    if values.is_null(row) {
+    if values.is_null(row) || values.data_type().is_null() {
         text.push_str("null");
         return Ok(());
     }

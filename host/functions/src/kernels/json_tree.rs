@@ -23,7 +23,7 @@ const DIGITS_MAX: usize = 1000;
 pub(super) struct Leniency {
     /// Numbers that begin with zeros.
     pub(super) leading_zeros: bool,
-    /// `NaN`, `INF`, `-INF`, `+INF` and the same with `Infinity`.
+    /// `NaN`, `Infinity`, and with a sign `-INF`, too.
     pub(super) non_numeric: bool,
 }
 
@@ -140,8 +140,7 @@ impl Reader<'_> {
 
     /// One of the words for what is no number.
     fn non_numeric(&mut self) -> Option<Json> {
-        const WORDS: [&str; 7] =
-            ["NaN", "Infinity", "-Infinity", "+Infinity", "INF", "-INF", "+INF"];
+        const WORDS: [&str; 6] = ["NaN", "Infinity", "-Infinity", "+Infinity", "-INF", "+INF"];
         let rest = self.text.get(self.at..)?;
         let word = WORDS.into_iter().find(|word| rest.starts_with(word))?;
         self.word(word, Json::Number(word.to_owned()))

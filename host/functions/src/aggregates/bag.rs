@@ -272,8 +272,15 @@ impl Fold for Counting {
     type Kept = Counts;
 
     fn update(&self, arguments: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Counts]) -> Result<()> {
+        // Arrow does not say of a column of NULL that its values are null.
+        if arguments[0].data_type().is_null() {
+            return Ok(());
+        }
         if self.bag == Bag::Union {
             let (items, range) = of_lists(&arguments[0]);
+            if items.data_type().is_null() {
+                return Ok(());
+            }
             let bytes = self.value.bytes(&without_minus_zero(items))?;
             for (row, group) in rows.iter() {
                 for item in range(row).filter(|item| items.is_valid(*item)) {

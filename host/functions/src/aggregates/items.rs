@@ -192,6 +192,10 @@ impl Fold for Collecting {
     type Kept = Kept;
 
     fn update(&self, arguments: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Kept]) -> Result<()> {
+        // Arrow does not say of a column of NULL that its values are null.
+        if arguments[0].data_type().is_null() {
+            return Ok(());
+        }
         let mut columns = vec![self.columns[0].bytes(&arguments[0])?];
         if let Some(order) = self.columns.get(1) {
             columns.push(order.bytes(&arguments[2])?);

@@ -42,22 +42,28 @@ fn listed() -> String {
     let mut text = String::new();
     for group in groups() {
         let _ = writeln!(text, "{}", group.name);
-        let mut line = String::from(" ");
-        for name in group.functions.iter().flat_map(names) {
-            if line.len() + name.len() >= WIDTH {
-                let _ = writeln!(text, "{line}");
-                line = String::from(" ");
-            }
-            let _ = write!(line, " {name}");
-        }
-        let _ = writeln!(text, "{line}\n");
+        wrapped(&mut text, group.functions.iter().flat_map(names));
+        text.push('\n');
     }
-    let names = left_out().iter().flat_map(|group| group.names).count();
-    let _ = writeln!(
-        text,
-        "Not supported are {names} more functions of Spark; tidemill functions --markdown has their names.\n"
-    );
+    let _ = writeln!(text, "not supported");
+    for group in left_out() {
+        wrapped(&mut text, group.names.iter().copied());
+        let _ = writeln!(text, "    {}: {}\n", group.title, group.reason);
+    }
     text + "tidemill functions NAME says what one takes and gives.\n"
+}
+
+/// Names in lines of a terminal's width.
+fn wrapped(text: &mut String, names: impl Iterator<Item = &'static str>) {
+    let mut line = String::from(" ");
+    for name in names {
+        if line.len() + name.len() >= WIDTH {
+            let _ = writeln!(text, "{line}");
+            line = String::from(" ");
+        }
+        let _ = write!(line, " {name}");
+    }
+    let _ = writeln!(text, "{line}");
 }
 
 fn names(function: &'static Function) -> impl Iterator<Item = &'static str> {

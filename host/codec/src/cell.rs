@@ -30,7 +30,6 @@ pub fn format_cell(array: &dyn Array, row: usize, zone: Zone) -> String {
 }
 
 /// Appends the text of one value; of a timestamp, what the clocks of a zone show.
-
 pub fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut Vec<u8>) {
     if array.is_null(row) || array.data_type() == &DataType::Null {
         out.extend_from_slice(b"NULL");

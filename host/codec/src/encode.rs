@@ -155,6 +155,7 @@ fn written_type(data_type: &DataType) -> Option<DataType> {
         T::Timestamp(_, Some(_)) => T::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
         T::Duration(_) => T::Duration(TimeUnit::Microsecond),
         T::Interval(IntervalUnit::YearMonth) => data_type.clone(),
+        T::Interval(_) => T::Interval(IntervalUnit::MonthDayNano),
         T::Decimal32(p, s) | T::Decimal64(p, s) => T::Decimal128(*p, *s),
         T::Dictionary(_, value) => written_type(value)?,
         T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => T::List(field(item)?),

@@ -9,6 +9,7 @@ use tidemill_types::Interval;
 
 use super::Resolver;
 use super::expressions::Context;
+use super::literals;
 use crate::catalog::{CatalogFunction, CatalogKind};
 use crate::error::{Error, Result, refuse};
 use crate::spec::{Argument, Call, Expression, Literal};
@@ -52,7 +53,14 @@ impl Resolver<'_> {
                         }
                         continue;
                     }
-                    let value = self.expression(argument, context)?;
+                    let value = match argument {
+                        Expression::Literal(Literal::Interval(text))
+                            if function.takes_interval_units =>
+                        {
+                            literals::interval_as_written(text)?
+                        }
+                        argument => self.expression(argument, context)?,
+                    };
                     typed.push(context.typed(value)?);
                 }
                 built(function, typed, context)

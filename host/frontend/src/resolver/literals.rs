@@ -1,9 +1,11 @@
 //! Values that are written out.
 
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use tidemill_functions::{cast_to, is_of_type};
+use tidemill_time::calendar::MICROS_PER_DAY;
 
 use crate::error::{Error, Result, refuse};
 use crate::spec::Literal;
@@ -22,15 +24,44 @@ pub(super) fn value(literal: &Literal) -> Result<Expr> {
             Literal::String(text) => ScalarValue::Utf8(Some(text.clone())),
             Literal::Binary(digits) => ScalarValue::Binary(Some(bytes(digits)?)),
             Literal::Typed { kind, text } => return typed(kind, text),
-            Literal::Interval(text) => match parse_interval_month_day_nano(text) {
-                Ok(interval) => ScalarValue::IntervalMonthDayNano(Some(interval)),
-                Err(error) => {
-                    refuse!("[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is no interval: {error}")
-                }
-            },
+            Literal::Interval(text) => interval(text)?,
         },
         None,
     ))
+}
+
+/// An interval of Spark's two kinds: of years and months, or of days and shorter units.
+fn interval(text: &str) -> Result<ScalarValue> {
+    let interval = parsed_interval(text)?;
+    let units = text.split_whitespace().map(str::to_ascii_lowercase);
+    let has_months =
+        units.into_iter().any(|unit| unit.starts_with("year") || unit.starts_with("month"));
+    let micros = i64::from(interval.days)
+        .checked_mul(MICROS_PER_DAY)
+        .and_then(|days| days.checked_add(interval.nanoseconds / 1_000));
+    match (has_months, micros) {
+        (true, Some(0)) => Ok(ScalarValue::IntervalYearMonth(Some(interval.months))),
+        (false, Some(micros)) => Ok(ScalarValue::DurationMicrosecond(Some(micros))),
+        _ => refuse!(
+            "[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is of months and of days, and nobody knows how many days a month has; write one of days, or one of months, or make_interval(…)"
+        ),
+    }
+}
+
+/// An interval as it is written, for functions that ask for its units: a DATE and one of days is a
+/// DATE, and one of hours a TIMESTAMP.
+pub(super) fn interval_as_written(text: &str) -> Result<Expr> {
+    let interval = parsed_interval(text)?;
+    Ok(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), None))
+}
+
+fn parsed_interval(text: &str) -> Result<IntervalMonthDayNano> {
+    match parse_interval_month_day_nano(text) {
+        Ok(interval) => Ok(interval),
+        Err(error) => {
+            refuse!("[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is no interval: {error}")
+        }
+    }
 }
 
 /// A number with a minus before it; nothing, if it is no number.

@@ -6,7 +6,7 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, Expr, Like, Operator, binary_expr};
-use tidemill_functions::{cast_to, find, of_one_kind};
+use tidemill_functions::{cast_to, find};
 
 use super::calls::built;
 use super::expressions::{Context, tuple};
@@ -45,9 +45,9 @@ impl Resolver<'_> {
             ("^", [left, right]) => self.compared(left, Operator::BitwiseXor, right, context)?,
             ("in", [value, list @ ..]) => self.within(value, list, context)?,
             ("between", [value, low, high]) => {
-                let mut expr = of_one_kind(self.expression(value, context)?)?;
-                let mut low = of_one_kind(self.expression(low, context)?)?;
-                let mut high = of_one_kind(self.expression(high, context)?)?;
+                let mut expr = self.expression(value, context)?;
+                let mut low = self.expression(low, context)?;
+                let mut high = self.expression(high, context)?;
                 check_choices("BETWEEN", &expr)?;
                 if context.type_of(&low)? != context.type_of(&high)? {
                     // Each bound meets the value on its own.
@@ -147,8 +147,8 @@ impl Resolver<'_> {
         right: &Expression,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let mut left = of_one_kind(self.expression(left, context)?)?;
-        let mut right = of_one_kind(self.expression(right, context)?)?;
+        let mut left = self.expression(left, context)?;
+        let mut right = self.expression(right, context)?;
         coercion::meet(&mut [&mut left, &mut right], &context.schema)?;
         let kind = context.type_of(&left)?;
         if matches!(kind, DataType::Map(..)) {
@@ -171,12 +171,12 @@ impl Resolver<'_> {
             Expression::Tuple(items) if has_tuples => tuple(self.expressions(items, context)?),
             value => self.expression(value, context)?,
         };
-        let mut expr = of_one_kind(expr)?;
+        let mut expr = expr;
         let mut values = Vec::with_capacity(list.len());
         for item in list {
             values.push(match item {
                 Expression::Tuple(items) => tuple(self.expressions(items, context)?),
-                other => of_one_kind(self.expression(other, context)?)?,
+                other => self.expression(other, context)?,
             });
         }
         let mut all: Vec<&mut Expr> = vec![&mut expr];

@@ -236,7 +236,7 @@ impl Resolver<'_> {
             ),
         };
         // An interval that nothing is added to.
-        let resolved = tidemill_functions::of_one_kind(self.expression(value, context)?)?;
+        let resolved = self.expression(value, context)?;
         let mut left = FIELDS_MAX;
         if !has_fields_left(&context.type_of(&resolved)?, &mut left) {
             refuse!(

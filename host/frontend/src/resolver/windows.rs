@@ -17,7 +17,7 @@ use super::calls::in_order;
 use super::expressions::Context;
 use super::{Resolver, literals};
 use crate::error::{Result, refuse};
-use crate::spec::{Call, Frame, FrameBound, FrameUnits, WindowSpec};
+use crate::spec::{Call, Expression, Frame, FrameBound, FrameUnits, Literal, WindowSpec};
 
 impl Resolver<'_> {
     pub(super) fn over(
@@ -170,7 +170,10 @@ impl Resolver<'_> {
             FrameBound::Preceding(value) => (value, false),
             FrameBound::Following(value) => (value, true),
         };
-        let resolved = self.expression(value, context)?;
+        let resolved = match value.as_ref() {
+            Expression::Literal(Literal::Interval(text)) => literals::interval_as_written(text)?,
+            value => self.expression(value, context)?,
+        };
         let Some(value) = literals::constant(&resolved)? else {
             refuse!(
                 "[DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_WITHOUT_FOLDABLE] a bound of a window of rows has to be the same for all rows"

@@ -172,7 +172,7 @@ pub(crate) fn is_of_times(function: &str, key: &str, value: &str) -> Result<bool
     match WrittenTimes::default().set(key, value) {
         None => Ok(false),
         Some(Ok(())) => Ok(true),
-        Some(Err(reason)) => plan_err!("{function}(): the option {key}: {reason}"),
+        Some(Err(reason)) => plan_err!("{reason}; it is the option {key} of {function}()"),
     }
 }
 

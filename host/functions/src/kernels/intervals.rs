@@ -4,7 +4,6 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use tidemill_types::format_type;
 
@@ -20,10 +19,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 ///
 /// # Errors
 /// It is one of months and of days: nobody knows how many days a month has.
-pub fn of_one_kind(value: Expr) -> Result<Expr> {
-    if let Expr::Case(case) = value {
-        return of_cases(case);
-    }
+pub(crate) fn of_one_kind(value: Expr) -> Result<Expr> {
     let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = &value else {
         return Ok(value);
     };
@@ -39,34 +35,6 @@ pub fn of_one_kind(value: Expr) -> Result<Expr> {
         }
     };
     Ok(Expr::Literal(kind, None))
-}
-
-/// A CASE whose results are intervals that are written out: none is of another kind than the others.
-fn of_cases(mut case: Case) -> Result<Expr> {
-    let results = || {
-        let thens = case.when_then_expr.iter().map(|(_, then)| then);
-        thens.chain(&case.else_expr)
-    };
-    let has_months = results().any(|result| {
-        matches!(
-            result.as_ref(),
-            Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) if interval.months != 0
-        )
-    });
-    let typed = |value: &mut Box<Expr>| -> Result<()> {
-        let old = std::mem::replace(value.as_mut(), Expr::Literal(ScalarValue::Null, None));
-        **value = match of_one_kind(old)? {
-            // Nothing is of both kinds.
-            Expr::Literal(ScalarValue::DurationMicrosecond(Some(0)), _) if has_months => {
-                Expr::Literal(ScalarValue::IntervalYearMonth(Some(0)), None)
-            }
-            other => other,
-        };
-        Ok(())
-    };
-    case.when_then_expr.iter_mut().try_for_each(|(_, then)| typed(then))?;
-    case.else_expr.iter_mut().try_for_each(typed)?;
-    Ok(Expr::Case(case))
 }
 
 fn is_interval(kind: &DataType) -> bool {

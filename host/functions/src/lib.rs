@@ -64,6 +64,14 @@ pub fn higher_order_named(name: &str) -> Option<Arc<HigherOrderUDF>> {
     }
 }
 
+/// Whether a kernel without a descriptor of its own, which an operator or a cast becomes, gives null for
+/// any null, as Spark knows.
+#[must_use]
+pub fn is_null_intolerant_kernel(name: &str) -> bool {
+    matches!(name, CAST | TIMESTAMP_PLUS | TIMESTAMP_MINUS)
+        || kernels::interval_arithmetic::NAMES.contains(&name)
+}
+
 /// Whether a function of that name, whatever its case, is an aggregate.
 #[must_use]
 pub fn is_aggregate(name: &str) -> bool {

@@ -123,8 +123,12 @@ impl Pinned {
     }
 
     /// The session's time zone.
-    pub(super) fn zone(&self) -> Zone {
-        Zone::find(&self.time_zone).unwrap_or_default()
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub(super) fn zone(&self) -> Result<Zone, PrepareError> {
+        let zone = Zone::named(&self.time_zone);
+        zone.map_err(|error| PrepareError::Invalid(format!("options.time_zone: {error}")))
     }
 
     /// Refuses a job whose sources, state or sink are not those of the checkpoint, before anything
@@ -192,7 +196,7 @@ impl Facts<'_> {
                 Ok(())
             }
             form => Err(self.unknown(&format!(
-                "what it fixes of its query in form {}, and this program knows form {PRESENT_FORM}",
+                "what it fixes of its query in form {}, and this program knows form {PRESENT_FORM} and, without a time zone, form {FORM_WITHOUT_ZONE}",
                 form.unwrap_or("0")
             ))),
         }
@@ -328,5 +332,8 @@ mod tests {
         let words = ["form 3", "knows form 2", "Another Tidemill"];
         refused(&[("form", Some("3")), ("shuffle_partitions", Some("a new way"))], &words);
         refused(&[("form", None)], &["form 0"]);
+        // The first form had no zone: all was in UTC.
+        assert_eq!(check(&[("form", Some("1")), ("time_zone", None)]), Ok(()));
+        refused(&[("form", Some("1"))], &["form 1"]);
     }
 }

@@ -79,6 +79,7 @@ pub struct Prepared {
     sink: Option<Arc<PlannedSink>>,
     plugins: Option<JobPlugins>,
     pinned: Pinned,
+    zone: Zone,
     pins: BTreeMap<String, String>,
     /// The checkpoint that the job was held against.
     seen: Seen,
@@ -97,10 +98,11 @@ impl Prepared {
         let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
         let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
         let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
+        let zone = pinned.zone()?;
         let mut sources = Vec::new();
         let mut tables = Vec::new();
         for source in &job.sources {
-            let planned = plan_source(source_config(source, pinned.zone()))?;
+            let planned = plan_source(source_config(source, zone))?;
             let reader = Arc::new(LateReader::default());
             tables.push(table(source, &planned, &reader));
             sources.push((planned, reader));
@@ -112,7 +114,7 @@ impl Prepared {
         };
         let (mut statics, mut static_digests) = (Vec::new(), BTreeMap::new());
         for table in &job.statics {
-            let planned = plan_source(source_config(table, pinned.zone()))?;
+            let planned = plan_source(source_config(table, zone))?;
             let reader = StaticReader::open(&planned)?;
             static_digests.insert(table.name.clone(), reader.digest());
             statics.push(StaticTable {
@@ -144,6 +146,7 @@ impl Prepared {
             sink: None,
             plugins,
             pinned,
+            zone,
             pins,
             seen: seen.unwrap_or(Seen::Nothing),
             unfinished: Unfinished::Run,
@@ -241,7 +244,7 @@ impl Prepared {
             path: place.path.clone(),
             options: place.options.clone(),
             schema: None,
-            time_zone: self.pinned.zone(),
+            time_zone: self.zone,
             output_mode: self.job.output_mode,
             key: self.plan.key().to_vec(),
             query_name: self.job.name.clone(),

@@ -30,6 +30,9 @@ impl Default for Zone {
 /// UTC.
 pub const UTC: Zone = Zone::Fixed(0);
 
+/// What Java has by short names only.
+const NO_PLACES: [&str; 4] = ["EST", "HST", "MST", "ROC"];
+
 /// Zones whose rules put clocks back from their usual time.
 const PUT_BACK: [&str; 4] = ["Africa/Casablanca", "Africa/El_Aaiun", "Eire", "Europe/Dublin"];
 
@@ -71,8 +74,7 @@ impl Zone {
                 return offset(rest).map(Zone::Fixed);
             }
         }
-        // Java has these by their short names only.
-        if matches!(name, "EST" | "MST" | "HST" | "ROC") {
+        if NO_PLACES.contains(&name) {
             return None;
         }
         name.parse().ok().map(Zone::Of)
@@ -252,9 +254,10 @@ fn offset(text: &str) -> Option<i64> {
     (at(1) < 60 && at(2) < 60 && seconds <= 18 * 3_600).then_some(sign * seconds)
 }
 
-/// All names of places, without those that Java has no place for.
+/// All names of places that Java knows.
 pub(crate) fn places() -> impl Iterator<Item = (&'static str, Tz)> {
-    chrono_tz::TZ_VARIANTS.iter().map(|place| (place.name(), *place))
+    let names = chrono_tz::TZ_VARIANTS.iter().map(|place| (place.name(), *place));
+    names.filter(|(name, _)| !NO_PLACES.contains(name))
 }
 
 #[cfg(test)]

@@ -4,17 +4,21 @@
 //! slice in which it begins reads the whole of it.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use bzip2::read::MultiBzDecoder;
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::ZlibDecoder;
+use flate2::read::MultiGzDecoder;
 use tidemill_core::{ConnectorError, Slice};
 
 use super::parts::{FilePart, FileSpan, open, read_failed, spans, whole_files};
 
 /// Bytes of a compressed file that are read at once.
 const PACKED_BYTES: usize = 256 << 10;
+
+/// Of a frame of zstd at most 8 MiB are held while it is unpacked, as its format asks of every reader.
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How a file is compressed, by the ending of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,26 +27,37 @@ enum Packing {
     Gzip,
     /// `.bz2`, of any number of streams.
     Bzip2,
-    /// `.zst`, of any number of frames.
+    /// `.zst` or `.zstd`, of any number of frames.
     Zstandard,
-    /// `.deflate`, in the form of zlib, as Hadoop writes it.
+    /// `.deflate`, in the form of zlib, as Hadoop writes it, of any number of streams.
     Deflate,
 }
 
-/// Endings of files that Spark reads and this source does not: `.lz4` and `.snappy` are in a form of
-/// Hadoop's own.
-pub(super) const UNREAD: [&str; 4] = ["lz4", "snappy", "xz", "zip"];
+/// Endings of compressed files that are refused: `.lz4` and `.snappy` are in a form of Hadoop's own, and
+/// Spark would read the bytes of the others as text.
+const UNREAD: [&str; 4] = ["lz4", "snappy", "xz", "zip"];
 
 impl Packing {
     fn of(path: &str) -> Option<Packing> {
-        match Path::new(path).extension()?.to_str()? {
+        match ending(Path::new(path)).as_str() {
             "gz" => Some(Packing::Gzip),
             "bz2" => Some(Packing::Bzip2),
-            "zst" => Some(Packing::Zstandard),
+            "zst" | "zstd" => Some(Packing::Zstandard),
             "deflate" => Some(Packing::Deflate),
             _ => None,
         }
     }
+}
+
+/// Whether a file is compressed in a way that is not read.
+pub(super) fn is_unread(path: &Path) -> bool {
+    UNREAD.contains(&ending(path).as_str())
+}
+
+/// What a name ends in, in lower case.
+fn ending(path: &Path) -> String {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// What a slice has of each text file. A compressed one is of the slice in which it begins.
@@ -127,13 +142,40 @@ fn unpacked(packing: Packing, file: File) -> io::Result<Box<dyn Read + Send>> {
     Ok(match packing {
         Packing::Gzip => Box::new(MultiGzDecoder::new(file)),
         Packing::Bzip2 => Box::new(MultiBzDecoder::new(file)),
-        Packing::Zstandard => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
-        Packing::Deflate => Box::new(ZlibDecoder::new(file)),
+        Packing::Zstandard => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(file)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+        Packing::Deflate => Box::new(Deflated(Some(ZlibDecoder::new(file)))),
     })
+}
+
+/// Streams of zlib, one behind the other.
+struct Deflated(Option<ZlibDecoder<BufReader<File>>>);
+
+impl Read for Deflated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.0 {
+            let read = decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut rest = self.0.take().map(ZlibDecoder::into_inner);
+            if let Some(rest) = rest.take_if(|rest| !matches!(rest.fill_buf(), Ok([]))) {
+                self.0 = Some(ZlibDecoder::new(rest));
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// A compressed file that cannot be read on. It will not be otherwise at another try.
 fn damaged(part: &FilePart, error: io::Error) -> ConnectorError {
+    // Of the disk, and not of what is in the file.
+    if error.raw_os_error().is_some() {
+        return read_failed(part, error);
+    }
     ConnectorError::fatal(format!(
         "the compressed file {} is damaged, or not what the ending of its name says; put a whole one in its place, and start with `tidemill run --replan-batch`",
         part.path

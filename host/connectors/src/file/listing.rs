@@ -9,7 +9,7 @@ use glob::Pattern;
 use tidemill_core::ConnectorError;
 
 use super::committed::{CommittedLogs, OUTSIDE_OPTION};
-use super::content::UNREAD;
+use super::content::is_unread;
 use super::log::METADATA_DIR;
 use super::parts::{FilePart, modified_ms};
 use crate::ConfigError;
@@ -124,8 +124,7 @@ impl Listing {
         if about.is_dir() {
             return Ok(());
         }
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-        if self.refuses_compressed && UNREAD.contains(&extension) {
+        if self.refuses_compressed && is_unread(path) {
             return Err(ConnectorError::fatal(format!(
                 "the file {} is compressed in a way that is not read; pack it with gzip, bzip2 or zstd, or leave it out with the option pathGlobFilter",
                 path.display()

@@ -268,7 +268,7 @@ pub(super) fn built(
 }
 
 /// What is wrong with a name that is none of a function, or of one that is left out.
-fn missing(name: &str, found: Option<&Function>) -> Error {
+pub(super) fn missing(name: &str, found: Option<&Function>) -> Error {
     if let Some(Function { shape: Shape::LeftOut(reason), .. }) = found {
         let reason = format!("[UNSUPPORTED_FEATURE] {name}() is not supported: {reason}");
         return Error::new(reason, None);

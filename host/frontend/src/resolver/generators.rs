@@ -56,7 +56,11 @@ impl Resolver<'_> {
             Expression::Call(call) => call,
             _ => refuse!("LATERAL VIEW {} needs a generator, such as explode()", view.name),
         };
-        let found = find(&written.name).filter(|f| matches!(f.shape, Shape::Generator(_)));
+        let found = find(&written.name);
+        if found.is_some_and(Function::is_left_out) {
+            return Err(super::calls::missing(&written.name, found));
+        }
+        let found = found.filter(|f| matches!(f.shape, Shape::Generator(_)));
         let Some(found) = found else {
             refuse!(
                 "[UNSUPPORTED_GENERATOR.NOT_GENERATOR] LATERAL VIEW needs a generator, such as explode(), and {}() is none",

@@ -33,15 +33,14 @@ pub(super) fn value(literal: &Literal) -> Result<Expr> {
 /// An interval of Spark's two kinds: of years and months, or of days and shorter units.
 fn interval(text: &str) -> Result<ScalarValue> {
     let interval = parsed_interval(text)?;
-    let units = text.split_whitespace().map(str::to_ascii_lowercase);
-    let has_months =
-        units.into_iter().any(|unit| unit.starts_with("year") || unit.starts_with("month"));
+    let has_months = units_of(text).any(|unit| matches!(unit.as_str(), "year" | "month"));
     let micros = i64::from(interval.days)
         .checked_mul(MICROS_PER_DAY)
         .and_then(|days| days.checked_add(interval.nanoseconds / 1_000));
     match (has_months, micros) {
         (true, Some(0)) => Ok(ScalarValue::IntervalYearMonth(Some(interval.months))),
         (false, Some(micros)) => Ok(ScalarValue::DurationMicrosecond(Some(micros))),
+        (_, None) => refuse!("[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is too long"),
         _ => refuse!(
             "[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is of months and of days, and nobody knows how many days a month has; write one of days, or one of months, or make_interval(…)"
         ),
@@ -55,7 +54,37 @@ pub(super) fn interval_as_written(text: &str) -> Result<Expr> {
     Ok(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), None))
 }
 
+/// Spark's units, without the `s` that a plural has.
+const UNITS: [&str; 9] =
+    ["year", "month", "week", "day", "hour", "minute", "second", "millisecond", "microsecond"];
+
+/// What stands between the numbers of an interval, in the singular.
+fn units_of(text: &str) -> impl Iterator<Item = String> {
+    let is_number = |word: &&str| word.parse::<f64>().is_ok();
+    let words = text.split_whitespace().filter(move |word| !is_number(word));
+    words.map(|word| word.to_ascii_lowercase()).map(|word| match word.strip_suffix('s') {
+        Some(singular) => singular.to_owned(),
+        None => word,
+    })
+}
+
 fn parsed_interval(text: &str) -> Result<IntervalMonthDayNano> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_part = |pair: &[&str]| {
+        pair[0].contains('.') && !pair[1].to_ascii_lowercase().starts_with("second")
+    };
+    if words.windows(2).any(|pair| is_part(pair) && pair[0].parse::<f64>().is_ok()) {
+        refuse!(
+            "[INVALID_INTERVAL_FORMAT.INVALID_FRACTION] INTERVAL '{text}' has a part of a unit, and only seconds have parts"
+        );
+    }
+    let is_known = |unit: &String| UNITS.contains(&unit.as_str()) || unit == "interval";
+    if let Some(other) = units_of(text).find(|unit| !is_known(unit)) {
+        refuse!(
+            "[INVALID_TYPED_LITERAL] The value of the typed literal \"INTERVAL\" is invalid: '{text}'. It has \"{other}\" where a number and a unit should be; units are {}",
+            UNITS.join(", ")
+        );
+    }
     match parse_interval_month_day_nano(text) {
         Ok(interval) => Ok(interval),
         Err(error) => {

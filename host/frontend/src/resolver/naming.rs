@@ -286,10 +286,10 @@ impl<'s> Names<'s> {
                 format!("(NOT ({} = {}))", self.text(left), self.text(right))
             }
             // A time and an interval.
-            ("+" | "-", [time, interval]) if is_interval(interval) && !is_interval(time) => {
+            ("+" | "-", [time, interval]) if is_interval(interval) && is_other(time) => {
                 format!("{} {name} {}", self.text(time), self.text(interval))
             }
-            ("+", [interval, time]) if is_interval(interval) && !is_interval(time) => {
+            ("+", [interval, time]) if is_interval(interval) && is_other(time) => {
                 format!("{} + {}", self.text(time), self.text(interval))
             }
             ("||", [left, right]) => format!("concat({}, {})", self.text(left), self.text(right)),
@@ -298,7 +298,9 @@ impl<'s> Names<'s> {
                 | "|" | "^" | "<<" | ">>" | ">>>",
                 [left, right],
             ) => format!("({} {name} {})", self.text(left), self.text(right)),
-            ("-", [Expression::Literal(literal)]) => format!("-{}", spelled(literal)),
+            ("-", [Expression::Literal(literal)]) if !matches!(literal, Literal::Interval(_)) => {
+                format!("-{}", spelled(literal))
+            }
             ("-" | "+", [operand]) => format!("({name} {})", self.text(operand)),
             ("~", [operand]) => format!("~{}", self.text(operand)),
             ("in", [value, list @ ..]) => {
@@ -383,10 +385,18 @@ fn shown(kind: &str, text: &str) -> String {
     }
 }
 
+/// Whether an expression that meets an interval is a date or a time.
+fn is_other(expression: &Expression) -> bool {
+    !is_interval(expression) && !matches!(expression, Expression::Literal(Literal::Null))
+}
+
 /// Whether an expression is an interval, as far as its text tells.
 fn is_interval(expression: &Expression) -> bool {
     match expression {
         Expression::Literal(Literal::Interval(_)) => true,
+        Expression::Case { branches, .. } => {
+            branches.iter().all(|branch| is_interval(&branch.result))
+        }
         Expression::Call(call) => {
             let values: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
             match (call.name.to_ascii_lowercase().as_str(), values.as_slice()) {

@@ -167,11 +167,10 @@ impl Resolver<'_> {
         context: &mut Context<'_>,
     ) -> Result<Expr> {
         let has_tuples = list.iter().any(|item| matches!(item, Expression::Tuple(_)));
-        let expr = match value {
+        let mut expr = match value {
             Expression::Tuple(items) if has_tuples => tuple(self.expressions(items, context)?),
             value => self.expression(value, context)?,
         };
-        let mut expr = expr;
         let mut values = Vec::with_capacity(list.len());
         for item in list {
             values.push(match item {

@@ -235,7 +235,6 @@ impl Resolver<'_> {
                 naming::text(value)
             ),
         };
-        // An interval that nothing is added to.
         let resolved = self.expression(value, context)?;
         let mut left = FIELDS_MAX;
         if !has_fields_left(&context.type_of(&resolved)?, &mut left) {

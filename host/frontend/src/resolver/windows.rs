@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
     WindowFunctionDefinition,
 };
-use tidemill_functions::{Shape, cast_to, find};
+use tidemill_functions::{Function, Shape, cast_to, find};
 
 use super::aggregates::{Folded, null_treatment};
 use super::calls::in_order;
@@ -51,7 +51,11 @@ impl Resolver<'_> {
         window: &WindowSpec,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let Some(function) = find(&call.name).filter(|function| !function.is_left_out()) else {
+        let function = find(&call.name);
+        if function.is_some_and(Function::is_left_out) {
+            return Err(super::calls::missing(&call.name, function));
+        }
+        let Some(function) = function else {
             refuse!(
                 "[UNSUPPORTED_EXPR_FOR_WINDOW] {}() is no function of windows of rows",
                 call.name

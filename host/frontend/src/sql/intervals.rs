@@ -96,6 +96,21 @@ fn between(
     if parts.len() != units.len() || units.len() < 2 || !parts.iter().all(is_number) {
         return Err(wrong());
     }
+    let is_in_range = |(part, unit): (&&str, &&str)| {
+        let most = match *unit {
+            "HOUR" => 24.0,
+            "MINUTE" | "SECOND" => 60.0,
+            "MONTH" => 12.0,
+            _ => f64::INFINITY,
+        };
+        let is_whole = *unit == "SECOND" || !part.contains('.');
+        is_whole && part.parse::<f64>().is_ok_and(|number| number < most)
+    };
+    if !parts[0].bytes().all(|digit| digit.is_ascii_digit())
+        || !parts.iter().zip(units).skip(1).all(is_in_range)
+    {
+        return Err(wrong());
+    }
     let sign = if negative { "-" } else { "" };
     let numbers = parts.iter().zip(units).map(|(part, unit)| format!("{sign}{part} {unit}"));
     Ok(numbers.collect::<Vec<_>>().join(" "))

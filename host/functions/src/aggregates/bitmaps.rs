@@ -1,13 +1,12 @@
 //! Aggregates over bitmaps of 4,096 bytes: `bitmap_construct_agg`, `bitmap_or_agg` and
 //! `bitmap_and_agg`.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, exec_err};
 
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
+use super::lists::binaries;
 use super::types::{count_of, unexpected};
 
 /// Bytes of a bitmap. Shorter ones are filled up with zeros, longer ones are cut.
@@ -112,12 +111,12 @@ impl Fold for Setting {
     }
 
     fn states(&self, kept: Vec<Vec<u8>>) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Arc::new(BinaryArray::from_iter_values(kept))])
+        Ok(vec![binaries(&kept)?])
     }
 
     fn evaluate(&self, mut kept: Vec<Vec<u8>>) -> Result<ArrayRef> {
         kept.iter_mut().for_each(|bitmap| bitmap.resize(BYTES, self.filling()));
-        Ok(Arc::new(BinaryArray::from_iter_values(kept)))
+        binaries(&kept)
     }
 
     fn bytes(&self, kept: &Vec<u8>) -> usize {

@@ -1,13 +1,12 @@
 //! `count_min_sketch(value, eps, confidence, seed)`: Spark's CountMinSketch, in its bytes.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::java_random::JavaRandom;
+use super::lists::binaries;
 use super::types::{count_of, unexpected};
 use crate::kernels::hashes::murmur3_of_bytes;
 
@@ -61,7 +60,7 @@ impl Aggregate for CountMin {
 
     fn fold(&self, call: &Call) -> Result<Box<dyn Accumulators>> {
         let eps = share(call, 1, "eps")?;
-        if eps.is_nan() || eps <= 0.0 {
+        if !eps.is_finite() || eps <= 0.0 {
             return plan_err!(
                 "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] count_min_sketch(): The eps must be between (0.0, 1.7976931348623157E308] (current value = {eps})"
             );
@@ -78,6 +77,7 @@ impl Aggregate for CountMin {
         };
         let width = (2.0 / eps).ceil() as usize;
         let depth = (-(1.0 - confidence).ln() / 2.0_f64.ln()).ceil() as usize;
+        let depth = depth.max(1);
         let bytes = width.saturating_mul(depth).saturating_mul(8);
         if bytes > TABLE_BYTES_MAX {
             return plan_err!(
@@ -218,12 +218,12 @@ impl Fold for Counting {
             let words = std::iter::once(&sketch.total).chain(&sketch.counters);
             words.flat_map(|word| word.to_be_bytes()).collect()
         });
-        Ok(vec![Arc::new(BinaryArray::from_iter_values(bytes))])
+        Ok(vec![binaries(&bytes.collect::<Vec<_>>())?])
     }
 
     fn evaluate(&self, kept: Vec<Sketch>) -> Result<ArrayRef> {
         let bytes = kept.iter().map(|sketch| self.bytes_of(sketch));
-        Ok(Arc::new(BinaryArray::from_iter_values(bytes)))
+        binaries(&bytes.collect::<Vec<_>>())
     }
 
     fn bytes(&self, kept: &Sketch) -> usize {

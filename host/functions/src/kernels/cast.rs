@@ -51,6 +51,13 @@ impl Cast {
 /// A cast of an expression.
 #[must_use]
 pub fn cast_to(value: Expr, to: &DataType) -> Expr {
+    // There is no text for the types of intervals.
+    if let (Expr::Literal(ScalarValue::Null, _), DataType::Interval(_) | DataType::Duration(_)) =
+        (&value, to)
+        && let Ok(null) = ScalarValue::try_from(to)
+    {
+        return Expr::Literal(null, None);
+    }
     let text = ScalarValue::Utf8(Some(format_type(to)));
     ScalarUDF::new_from_impl(Cast::new(false)).call(vec![value, Expr::Literal(text, None)])
 }
@@ -80,8 +87,15 @@ impl ScalarUDFImpl for Cast {
         let Some(Some(text)) = text.map(|text| text.try_as_str().flatten()) else {
             return plan_err!("a cast needs the name of a type");
         };
-        let to = parse_type(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let from = arguments.arg_fields[0].data_type();
+        if text.starts_with("interval") {
+            return plan_err!(
+                "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"; write the interval as INTERVAL '…', or by make_dt_interval() or make_ym_interval()",
+                format_type(from).to_uppercase(),
+                text.to_uppercase()
+            );
+        }
+        let to = parse_type(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !can_cast(from, &to) {
             return plan_err!(
                 "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"",
@@ -110,7 +124,12 @@ impl ScalarUDFImpl for Cast {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let to = arguments.return_field.data_type();
-        let zone = session_zone(&arguments.config_options)?;
+        let from = arguments.args[0].data_type();
+        // What has no clock is cast where no session is, too: a number in LIMIT.
+        let zone = match has_clock(&from) || has_clock(to) {
+            true => session_zone(&arguments.config_options)?,
+            false => UTC,
+        };
         match &arguments.args[0] {
             ColumnarValue::Array(values) => {
                 Ok(ColumnarValue::Array(converted(values, to, self.tolerant, zone)?))
@@ -126,13 +145,18 @@ impl ScalarUDFImpl for Cast {
 /// Whether there is a cast at all (Spark's Cast.canAnsiCast). What Spark's schemas have no text for
 /// is let pass.
 fn can_cast(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Binary, Boolean, Date32, List, Map, Null, Struct, Timestamp, Utf8};
+    use DataType::{
+        Binary, Boolean, Date32, Duration, Interval, List, Map, Null, Struct, Timestamp, Utf8,
+    };
     let is_known = |kind: &DataType| {
         kind.is_numeric() || matches!(kind, Boolean | Binary | Date32 | Timestamp(..) | Utf8)
     };
     match (from, to) {
         (Null, _) | (_, Utf8) => true,
         (from, to) if from == to => true,
+        // Which unit of an interval a number is of, nobody knows here any more.
+        (Interval(_) | Duration(_), _) => false,
+        (_, Interval(_) | Duration(_)) => false,
         (List(from), List(to)) => can_cast(from.data_type(), to.data_type()),
         (Map(from, _), Map(to, _)) => can_cast(from.data_type(), to.data_type()),
         (Struct(from), Struct(to)) => {
@@ -233,9 +257,10 @@ pub(crate) fn converted(
             let entries = maps.entries().slice(first as usize, (last - first) as usize);
             let entries: ArrayRef = Arc::new(entries);
             let entries = converted(&entries, entry.data_type(), tolerant, zone)?;
+            let entries = of_fields(&entries, entry.data_type())?;
             let offsets = offsets.iter().map(|offset| offset - first).collect();
             let (offsets, nulls) = (OffsetBuffer::new(offsets), maps.nulls().cloned());
-            let (entry, entries) = (Arc::clone(entry), entries.as_struct().clone());
+            let (entry, entries) = (Arc::clone(entry), entries);
             let maps = MapArray::try_new(entry, offsets, entries, nulls, *is_sorted)?;
             return Ok(Arc::new(maps));
         }
@@ -257,6 +282,13 @@ pub(crate) fn converted(
         Some(row) => refused(values, row, to, zone),
         None => Ok(result),
     }
+}
+
+/// A struct whose columns are of the fields of a type, nullable or not as these are.
+fn of_fields(values: &ArrayRef, kind: &DataType) -> Result<StructArray> {
+    let DataType::Struct(fields) = kind else { return internal_err!("{kind} has no fields") };
+    let (columns, nulls) = (values.as_struct().columns().to_vec(), values.nulls().cloned());
+    Ok(StructArray::try_new_with_length(fields.clone(), columns, nulls, values.len())?)
 }
 
 /// A struct with other types of its fields, which keep their places. What is in a struct that is null
@@ -410,6 +442,16 @@ fn from_timestamp(
         }
     };
     converted(&seconds, to, tolerant, zone)
+}
+
+/// Whether a type has TIMESTAMPs, which clocks show.
+pub(crate) fn has_clock(kind: &DataType) -> bool {
+    match kind {
+        DataType::Timestamp(_, zone) => zone.is_some(),
+        DataType::List(item) | DataType::Map(item, _) => has_clock(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_clock(field.data_type())),
+        _ => false,
+    }
 }
 
 /// Texts as `show()` prints them.

@@ -7,13 +7,18 @@
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt64Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
+use tidemill_time::UTC;
+
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::cast::{converted, has_clock};
 use super::lists::aligned;
 use super::lists::order::comparable;
+use super::session::session_zone;
 use crate::parameters::tightest;
 
 /// How an element is asked for.
@@ -79,11 +84,7 @@ impl ScalarUDFImpl for Element {
             }
             [DataType::Map(entries, _), of] if self.access != Access::Get => {
                 match entry_types(entries.data_type()) {
-                    // Both are compared in the type that has room for them.
-                    Some((key, _)) => {
-                        let common = tightest(key, of, true).unwrap_or_else(|| key.clone());
-                        Ok(vec![arguments[0].clone(), common])
-                    }
+                    Some(_) => Ok(vec![arguments[0].clone(), of.clone()]),
                     None => internal_err!("a map without keys"),
                 }
             }
@@ -113,7 +114,7 @@ impl ScalarUDFImpl for Element {
         let rows = if are_scalars { 1 } else { arguments.number_rows };
         let (container, key) = (container.to_array(rows)?, key.to_array(rows)?);
         let elements = match container.data_type() {
-            DataType::Map(..) => of_maps(&container, &key)?,
+            DataType::Map(..) => of_maps(&container, &key, &arguments.config_options)?,
             _ => self.of_arrays(&container, &key)?,
         };
         if are_scalars {
@@ -169,9 +170,18 @@ impl Element {
     }
 }
 
-fn of_maps(maps: &ArrayRef, keys: &ArrayRef) -> Result<ArrayRef> {
+/// Keys are compared in the type that has room for both.
+fn of_maps(maps: &ArrayRef, keys: &ArrayRef, session: &ConfigOptions) -> Result<ArrayRef> {
     let maps = maps.as_map();
-    let [known, wanted] = comparable([&aligned(maps.keys(), keys.data_type())?, keys])?;
+    let (known, wanted) = (maps.keys().data_type(), keys.data_type());
+    let common = tightest(known, wanted, true).unwrap_or_else(|| known.clone());
+    let zone = match [known, wanted, &common].into_iter().any(has_clock) {
+        true => session_zone(session)?,
+        false => UTC,
+    };
+    let of_map = converted(maps.keys(), &common, false, zone)?;
+    let keys = converted(keys, &common, false, zone)?;
+    let [known, wanted] = comparable([&aligned(&of_map, &common)?, &keys])?;
     let offsets = maps.value_offsets();
     let place = |row: usize| {
         if maps.is_null(row) || keys.is_null(row) {

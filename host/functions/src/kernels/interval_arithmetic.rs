@@ -30,6 +30,10 @@ pub(crate) fn is_of_one_kind(kind: &DataType) -> bool {
     )
 }
 
+/// Names of the kernels of operators.
+pub(crate) const NAMES: [&str; 5] =
+    ["interval_add", "interval_subtract", "interval_multiply", "interval_divide", "interval_div"];
+
 /// A value; one of the two kinds, where it is an interval that is written out.
 ///
 /// # Errors
@@ -43,14 +47,8 @@ pub(crate) fn typed((value, kind): (Expr, DataType)) -> Result<(Expr, DataType)>
         Expr::Literal(literal, _) if !literal.is_null() => Some(literal.data_type()),
         _ => None,
     };
-    let known = match &value {
-        Expr::Case(case) => {
-            let thens = case.when_then_expr.iter().map(|(_, then)| then);
-            thens.chain(&case.else_expr).find_map(|result| of_literal(result))
-        }
-        other => of_literal(other),
-    };
-    Ok((value, known.unwrap_or(kind)))
+    let known = of_literal(&value).unwrap_or(kind);
+    Ok((value, known))
 }
 
 /// An operation on intervals, or on an interval and a number; none on anything else, as on dates and

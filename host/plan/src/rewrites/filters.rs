@@ -7,7 +7,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator};
 
 use super::constraints::inferred;
-use tidemill_functions::{CAST, Nulls, TIMESTAMP_MINUS, TIMESTAMP_PLUS, find};
+use tidemill_functions::{Nulls, find, is_null_intolerant_kernel};
 
 /// Adds to the conditions of joins what follows from them for a side whose rows vanish when they
 /// meet nothing: what is known of the other side, and that what they compare is not null. Spark
@@ -58,7 +58,7 @@ fn not_null(join: &Join) -> Vec<Expr> {
 /// Whether Spark knows that a function gives null for a null. Others may do the same, and their
 /// nulls meet in a join.
 fn is_null_intolerant(function: &str) -> bool {
-    matches!(function, CAST | TIMESTAMP_PLUS | TIMESTAMP_MINUS)
+    is_null_intolerant_kernel(function)
         || find(function).is_some_and(|found| found.nulls == Nulls::Intolerant)
 }
 

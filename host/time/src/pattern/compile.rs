@@ -220,7 +220,7 @@ fn field(section: &mut Section, letter: char, count: usize, purpose: Use) -> Res
         ('D', 1) => plain(F::DayOfYear),
         ('D', 2 | 3) => digits(F::DayOfYear, count, 3, Sign::Never),
         ('F', 1) => plain(F::WeekdayOfMonth),
-        ('g', _) if count <= 19 => digits(F::JulianDay, count, 19, Sign::Normal),
+        ('g', _) if count <= 19 => digits(F::ModifiedJulianDay, count, 19, Sign::Normal),
         ('d' | 'h' | 'H' | 'k' | 'K' | 'm' | 's', 1 | 2) => {
             let field = match letter {
                 'd' => F::Day,

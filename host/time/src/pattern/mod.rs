@@ -43,7 +43,7 @@ pub enum Field {
     Weekday,
     WeekdayOfMonth,
     Quarter,
-    JulianDay,
+    ModifiedJulianDay,
     HalfDay,
     HourOfHalf,
     ClockHourOfHalf,

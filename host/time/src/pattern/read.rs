@@ -295,9 +295,6 @@ fn zone(is_full: Option<bool>, text: &str, start: usize) -> Option<(Zone, usize)
     rest.starts_with(['Z', 'z']).then_some((UTC, start + 1))
 }
 
-/// Places by their names in lower case, as far as Java has them.
-static PLACES: LazyLock<HashMap<String, Zone>> = LazyLock::new(|| {
-    let is_known =
-        |(name, _): &(&str, chrono_tz::Tz)| !matches!(*name, "EST" | "MST" | "HST" | "ROC");
-    places().filter(is_known).map(|(n, zone)| (n.to_ascii_lowercase(), Zone::Of(zone))).collect()
-});
+/// Places by their names in lower case.
+static PLACES: LazyLock<HashMap<String, Zone>> =
+    LazyLock::new(|| places().map(|(n, zone)| (n.to_ascii_lowercase(), Zone::Of(zone))).collect());

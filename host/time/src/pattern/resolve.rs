@@ -65,7 +65,7 @@ impl Parsed {
             let last = if is_leap(year) { 366 } else { 365 };
             (1..=last).contains(&of_year).then(|| days_of(year, 1, 1) + of_year - 1)
         };
-        let days = match (self.get(Field::JulianDay), year, month, day, of_year) {
+        let days = match (self.get(Field::ModifiedJulianDay), year, month, day, of_year) {
             (Some(day), ..) => day.checked_sub(40_587).filter(|days| days.abs() < 1 << 38)?,
             (_, Some(year), Some(month), Some(day), _) => checked_days(year, month, day)?,
             (_, Some(year), _, _, Some(of_year)) => in_year(year, of_year)?,

@@ -66,7 +66,7 @@ impl Moment {
             // ALIGNED_DAY_OF_WEEK_IN_MONTH.
             Field::WeekdayOfMonth => (self.date.day - 1) % 7 + 1,
             Field::Quarter => (self.date.month - 1) / 3 + 1,
-            Field::JulianDay => self.days + 40_587,
+            Field::ModifiedJulianDay => self.days + 40_587,
             Field::HalfDay => hour / 12,
             Field::HourOfHalf => hour % 12,
             Field::ClockHourOfHalf => clock(hour, 12),

@@ -34,7 +34,8 @@ pub(crate) fn timestamp_minus() -> Arc<ScalarUDF> {
 fn sums(columns: &[ArrayRef], kind: &DataType, zone: Zone, sign: i64) -> Result<ArrayRef> {
     let times = columns[0].as_primitive::<TimestampMicrosecondType>();
     let sum = |time: i64, (months, days, more): (i64, i64, i64)| {
-        zone.later(time, (months * sign, days * sign, more.wrapping_mul(sign))).ok_or_else(|| {
+        let by = more.checked_mul(sign).map(|more| (months * sign, days * sign, more));
+        by.and_then(|by| zone.later(time, by)).ok_or_else(|| {
             ArrowError::ArithmeticOverflow(
                 "[DATETIME_OVERFLOW] Datetime operation overflow: there is no such time".to_owned(),
             )

@@ -17,8 +17,9 @@ use super::parts::{FilePart, FileSpan, open, read_failed, spans, whole_files};
 /// Bytes of a compressed file that are read at once.
 const PACKED_BYTES: usize = 256 << 10;
 
-/// Of a frame of zstd at most 8 MiB are held while it is unpacked, as its format asks of every reader.
-const ZSTD_WINDOW_LOG: u32 = 23;
+/// Of a frame of zstd at most 128 MiB are held while it is unpacked: what its library, and Spark, take
+/// where nothing else is said. Usual levels need 8 MiB, `--ultra` up to this.
+const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How a file is compressed, by the ending of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,7 @@ pub use kernels::cast::{CAST, TRY_CAST, cast_to, is_of_type, try_cast_to};
 pub use kernels::elements::{Access, element};
 pub use kernels::fields::struct_field;
 pub use kernels::growth::value_bytes;
+pub use kernels::intervals::day_time_micros;
 pub use kernels::lambdas::SORTED_BY;
 pub use kernels::made;
 pub use kernels::session::session_zone;

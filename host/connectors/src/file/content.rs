@@ -12,7 +12,7 @@ use flate2::bufread::ZlibDecoder;
 use flate2::read::MultiGzDecoder;
 use tidemill_core::{ConnectorError, Slice};
 
-use super::parts::{FilePart, FileSpan, open, read_failed, spans, whole_files};
+use super::parts::{FilePart, FileSpan, open, read_failed, spans_where};
 
 /// Bytes of a compressed file that are read at once.
 const PACKED_BYTES: usize = 256 << 10;
@@ -63,23 +63,7 @@ fn ending(path: &Path) -> String {
 
 /// What a slice has of each text file. A compressed one is of the slice in which it begins.
 pub(super) fn text_spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
-    if !parts.iter().any(|part| Packing::of(&part.path).is_some()) {
-        return spans(parts, slice);
-    }
-    let mut whole = whole_files(parts.clone(), slice).into_iter().peekable();
-    let mut plain = spans(parts.clone(), slice).into_iter().peekable();
-    let mut all = Vec::new();
-    for part in parts {
-        let is_packed = Packing::of(&part.path).is_some();
-        let is_here = whole.next_if(|file| *file == part).is_some();
-        let span = plain.next_if(|span| span.part == part);
-        match (is_packed, is_here) {
-            (false, _) => all.extend(span),
-            (true, true) => all.push(FileSpan { part, start: 0, end: u64::MAX }),
-            (true, false) => {}
-        }
-    }
-    all
+    spans_where(parts, slice, |part| Packing::of(&part.path).is_none())
 }
 
 /// The bytes of a file from a place on.

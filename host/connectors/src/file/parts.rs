@@ -53,34 +53,37 @@ pub(crate) fn parts_of(range: &SourceRange) -> Result<Vec<FilePart>, ConnectorEr
 
 /// What a slice has of each file. A line or row group belongs to the slice in which it begins.
 pub(crate) fn spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
+    spans_where(parts, slice, |_| true)
+}
+
+/// The files that begin in a slice, whole.
+pub(crate) fn whole_files(parts: Vec<FilePart>, slice: Slice) -> Vec<FilePart> {
+    spans_where(parts, slice, |_| false).into_iter().map(|span| span.part).collect()
+}
+
+/// What a slice has of each file, of which some are cut. Another one is of the slice in which it
+/// begins, and its span has no end: what is in it may be longer than the file.
+pub(crate) fn spans_where(
+    parts: Vec<FilePart>,
+    slice: Slice,
+    is_cut: impl Fn(&FilePart) -> bool,
+) -> Vec<FileSpan> {
     let (from, to) = share(&parts, slice);
-    let mut offset = 0_u64;
+    let mut before = 0_u64;
     let mut spans = Vec::new();
     for part in parts {
-        let after = offset.saturating_add(part.size);
-        let start = from.clamp(offset, after) - offset;
-        let end = to.clamp(offset, after) - offset;
-        offset = after;
+        let after = before.saturating_add(part.size);
+        let (start, end) = match is_cut(&part) {
+            true => (from.clamp(before, after) - before, to.clamp(before, after) - before),
+            false if (from..to).contains(&before) && part.size > 0 => (0, u64::MAX),
+            false => (0, 0),
+        };
+        before = after;
         if start < end {
             spans.push(FileSpan { part, start, end });
         }
     }
     spans
-}
-
-/// The files that begin in a slice, whole.
-pub(crate) fn whole_files(parts: Vec<FilePart>, slice: Slice) -> Vec<FilePart> {
-    let (from, to) = share(&parts, slice);
-    let mut offset = 0_u64;
-    let mut files = Vec::new();
-    for part in parts {
-        let begins_here = (from..to).contains(&offset);
-        offset = offset.saturating_add(part.size);
-        if begins_here && part.size > 0 {
-            files.push(part);
-        }
-    }
-    files
 }
 
 /// The bytes of the range that a slice has.

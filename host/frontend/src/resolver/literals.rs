@@ -4,8 +4,7 @@ use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
-use tidemill_functions::{cast_to, is_of_type};
-use tidemill_time::calendar::MICROS_PER_DAY;
+use tidemill_functions::{cast_to, day_time_micros, is_of_type};
 
 use crate::error::{Error, Result, refuse};
 use crate::spec::Literal;
@@ -34,10 +33,7 @@ pub(super) fn value(literal: &Literal) -> Result<Expr> {
 fn interval(text: &str) -> Result<ScalarValue> {
     let interval = parsed_interval(text)?;
     let has_months = units_of(text).any(|unit| matches!(unit.as_str(), "year" | "month"));
-    let micros = i64::from(interval.days)
-        .checked_mul(MICROS_PER_DAY)
-        .and_then(|days| days.checked_add(interval.nanoseconds / 1_000));
-    match (has_months, micros) {
+    match (has_months, day_time_micros(interval)) {
         (true, Some(0)) => Ok(ScalarValue::IntervalYearMonth(Some(interval.months))),
         (false, Some(micros)) => Ok(ScalarValue::DurationMicrosecond(Some(micros))),
         (_, None) => refuse!("[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is too long"),

@@ -46,6 +46,16 @@ impl Sum {
             (_, true) => 3,
         }
     }
+
+    fn summing<T: Number>(
+        &self,
+        sum: DataType,
+        result: DataType,
+        overflow: Option<String>,
+    ) -> Box<dyn Accumulators> {
+        let (mean, parts) = (self.mean, self.parts());
+        Box::new(Summing::<T> { mean, sum, result, overflow, parts, number: PhantomData })
+    }
 }
 
 impl Aggregate for Sum {
@@ -107,48 +117,12 @@ impl Aggregate for Sum {
         };
         let overflow = (!self.tolerant).then_some(overflow);
         let result = call.result.clone();
-        let (mean, parts) = (self.mean, self.parts());
         Ok(match sum {
-            DataType::Int64 => Box::new(Summing::<Int64Type> {
-                mean,
-                sum,
-                result,
-                overflow,
-                parts,
-                number: PhantomData,
-            }),
-            DataType::Float64 => Box::new(Summing::<Float64Type> {
-                mean,
-                sum,
-                result,
-                overflow,
-                parts,
-                number: PhantomData,
-            }),
-            DataType::Decimal128(..) => Box::new(Summing::<Decimal128Type> {
-                mean,
-                sum,
-                result,
-                overflow,
-                parts,
-                number: PhantomData,
-            }),
-            DataType::Interval(_) => Box::new(Summing::<IntervalYearMonthType> {
-                mean,
-                sum,
-                result,
-                overflow,
-                parts,
-                number: PhantomData,
-            }),
-            DataType::Duration(_) => Box::new(Summing::<DurationMicrosecondType> {
-                mean,
-                sum,
-                result,
-                overflow,
-                parts,
-                number: PhantomData,
-            }),
+            DataType::Int64 => self.summing::<Int64Type>(sum, result, overflow),
+            DataType::Float64 => self.summing::<Float64Type>(sum, result, overflow),
+            DataType::Decimal128(..) => self.summing::<Decimal128Type>(sum, result, overflow),
+            DataType::Interval(_) => self.summing::<IntervalYearMonthType>(sum, result, overflow),
+            DataType::Duration(_) => self.summing::<DurationMicrosecondType>(sum, result, overflow),
             other => return internal_err!("a sum of {other}"),
         })
     }

@@ -15,6 +15,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, FieldRef, Fields, Float32Type, Float64Type,
     Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -125,11 +126,7 @@ impl ScalarUDFImpl for Cast {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let to = arguments.return_field.data_type();
         let from = arguments.args[0].data_type();
-        // What has no clock is cast where no session is, too: a number in LIMIT.
-        let zone = match has_clock(&from) || has_clock(to) {
-            true => session_zone(&arguments.config_options)?,
-            false => UTC,
-        };
+        let zone = zone_for([&from, to], &arguments.config_options)?;
         match &arguments.args[0] {
             ColumnarValue::Array(values) => {
                 Ok(ColumnarValue::Array(converted(values, to, self.tolerant, zone)?))
@@ -444,8 +441,23 @@ fn from_timestamp(
     converted(&seconds, to, tolerant, zone)
 }
 
+/// The zone of the clocks that casts between these types ask. What has no clock is cast where no
+/// session is, too: a number in LIMIT.
+///
+/// # Errors
+/// The session has no time zone, and one of the types has clocks.
+pub(crate) fn zone_for<'k>(
+    kinds: impl IntoIterator<Item = &'k DataType>,
+    session: &ConfigOptions,
+) -> Result<Zone> {
+    match kinds.into_iter().any(has_clock) {
+        true => session_zone(session),
+        false => Ok(UTC),
+    }
+}
+
 /// Whether a type has TIMESTAMPs, which clocks show.
-pub(crate) fn has_clock(kind: &DataType) -> bool {
+fn has_clock(kind: &DataType) -> bool {
     match kind {
         DataType::Timestamp(_, zone) => zone.is_some(),
         DataType::List(item) | DataType::Map(item, _) => has_clock(item.data_type()),

@@ -9,16 +9,13 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
-use tidemill_time::UTC;
-
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::cast::{converted, has_clock};
+use super::cast::{converted, zone_for};
 use super::lists::aligned;
 use super::lists::order::comparable;
-use super::session::session_zone;
 use crate::parameters::tightest;
 
 /// How an element is asked for.
@@ -175,10 +172,7 @@ fn of_maps(maps: &ArrayRef, keys: &ArrayRef, session: &ConfigOptions) -> Result<
     let maps = maps.as_map();
     let (known, wanted) = (maps.keys().data_type(), keys.data_type());
     let common = tightest(known, wanted, true).unwrap_or_else(|| known.clone());
-    let zone = match [known, wanted, &common].into_iter().any(has_clock) {
-        true => session_zone(session)?,
-        false => UTC,
-    };
+    let zone = zone_for([known, wanted, &common], session)?;
     let of_map = converted(maps.keys(), &common, false, zone)?;
     let keys = converted(keys, &common, false, zone)?;
     let [known, wanted] = comparable([&aligned(&of_map, &common)?, &keys])?;

@@ -19,7 +19,7 @@ use tidemill_types::format_type;
 use super::arithmetic::Operation;
 use super::cast::cast_to;
 use super::intervals::of_one_kind;
-use super::kernel::{as_first, double, kernel};
+use super::kernel::{as_first, double, kernel, on_columns};
 use super::rows::numbers;
 
 /// Whether a type is one of the two kinds of intervals.
@@ -43,12 +43,11 @@ pub(crate) fn typed((value, kind): (Expr, DataType)) -> Result<(Expr, DataType)>
         return Ok((value, kind));
     }
     let value = of_one_kind(value)?;
-    let of_literal = |value: &Expr| match value {
-        Expr::Literal(literal, _) if !literal.is_null() => Some(literal.data_type()),
-        _ => None,
+    let kind = match &value {
+        Expr::Literal(literal, _) if !literal.is_null() => literal.data_type(),
+        _ => kind,
     };
-    let known = of_literal(&value).unwrap_or(kind);
-    Ok((value, known))
+    Ok((value, kind))
 }
 
 /// An operation on intervals, or on an interval and a number; none on anything else, as on dates and
@@ -190,23 +189,14 @@ impl ScalarUDFImpl for IntervalArithmetic {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let are_constant =
-            arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let rows = if are_constant { 1 } else { arguments.number_rows };
-        let columns: Vec<ArrayRef> =
-            arguments.args.iter().map(|argument| argument.to_array(rows)).collect::<Result<_>>()?;
-        let values = match columns[0].data_type() {
+        on_columns(&arguments, |columns| match columns[0].data_type() {
             DataType::Interval(IntervalUnit::YearMonth) => {
-                self.calculate::<IntervalYearMonthType>(&columns)?
+                self.calculate::<IntervalYearMonthType>(columns)
             }
             DataType::Duration(TimeUnit::Microsecond) => {
-                self.calculate::<DurationMicrosecondType>(&columns)?
+                self.calculate::<DurationMicrosecondType>(columns)
             }
-            other => return internal_err!("{}() over {other}", self.name()),
-        };
-        Ok(match are_constant {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
-            false => ColumnarValue::Array(values),
+            other => internal_err!("{}() over {other}", self.name()),
         })
     }
 }

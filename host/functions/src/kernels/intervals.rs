@@ -2,10 +2,10 @@
 //! microseconds, year-month intervals a number of months. Between dates and times they stay as they
 //! are written.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
-use tidemill_types::format_type;
+use tidemill_time::calendar::MICROS_PER_DAY;
 
 use super::cast::cast_to;
 use super::times::patterned::ntz_type;
@@ -13,7 +13,12 @@ use super::times::sums;
 use crate::call::called;
 use crate::timestamp_type;
 
-const DAY_MICROS: i64 = 86_400_000_000;
+/// The days and the shorter units of an interval, in microseconds; none where they are too many.
+#[must_use]
+pub fn day_time_micros(interval: IntervalMonthDayNano) -> Option<i64> {
+    let days = i64::from(interval.days).checked_mul(MICROS_PER_DAY)?;
+    days.checked_add(interval.nanoseconds / 1_000)
+}
 
 /// An interval that can be compared, and calculated with; other values as they are.
 ///
@@ -23,9 +28,7 @@ pub(crate) fn of_one_kind(value: Expr) -> Result<Expr> {
     let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = &value else {
         return Ok(value);
     };
-    let days = i64::from(interval.days).checked_mul(DAY_MICROS);
-    let micros = days.and_then(|days| days.checked_add(interval.nanoseconds / 1_000));
-    let kind = match (interval.months, micros) {
+    let kind = match (interval.months, day_time_micros(*interval)) {
         (0, Some(micros)) => ScalarValue::DurationMicrosecond(Some(micros)),
         (months, Some(0)) => ScalarValue::IntervalYearMonth(Some(months)),
         _ => {
@@ -67,9 +70,9 @@ pub(crate) fn calculated(
         {
             return sum(operator, right, left).map(Some);
         }
+        // Two of the two kinds are calculated with elsewhere: these are of months and of days.
         (one, other) if is_interval(one) && is_interval(other) => {
-            let (left, right) = (of_one_kind(left)?, of_one_kind(right)?);
-            return of_same_kind(operator, left, right).map(Some);
+            return Ok(Some(binary_expr(left, operator, right)));
         }
         (DataType::Date32, other) => (other, true),
         (other, DataType::Date32) => (other, false),
@@ -103,22 +106,4 @@ fn sum(operator: Operator, time: Expr, interval: Expr) -> Result<Expr> {
         _ => sums::timestamp_minus(),
     };
     Ok(called(&kernel, vec![time, interval]))
-}
-
-fn of_same_kind(operator: Operator, left: Expr, right: Expr) -> Result<Expr> {
-    let kind = |value: &Expr| match value {
-        Expr::Literal(value, _) => Some(value.data_type()),
-        _ => None,
-    };
-    if let (Some(left), Some(right)) = (kind(&left), kind(&right))
-        && left != right
-    {
-        let spelled = |kind: &DataType| format_type(kind).to_uppercase();
-        return plan_err!(
-            "[DATATYPE_MISMATCH.BINARY_OP_DIFF_TYPES] Cannot resolve \"{operator}\" due to data type mismatch: the left and right operands of the binary operator have incompatible types (\"{}\" and \"{}\")",
-            spelled(&left),
-            spelled(&right)
-        );
-    }
-    Ok(binary_expr(left, operator, right))
 }

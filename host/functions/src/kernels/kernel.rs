@@ -86,21 +86,29 @@ impl ScalarUDFImpl for Kernel {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let are_constant =
-            arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let rows = if are_constant { 1 } else { arguments.number_rows };
-        let columns = arguments.args.iter().map(|argument| argument.to_array(rows));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
         let kind = arguments.return_field.data_type();
-        let values = match self.how {
-            How::Plain(run) => run(&columns, kind)?,
-            How::Zoned(run) => run(&columns, kind, session_zone(&arguments.config_options)?)?,
-        };
-        Ok(match are_constant && !columns.is_empty() {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
-            false => ColumnarValue::Array(values),
+        on_columns(&arguments, |columns| match self.how {
+            How::Plain(run) => run(columns, kind),
+            How::Zoned(run) => run(columns, kind, session_zone(&arguments.config_options)?),
         })
     }
+}
+
+/// Runs on columns of as many rows each. Constants are columns of one row, and so is what they give.
+pub(crate) fn on_columns(
+    arguments: &ScalarFunctionArgs,
+    run: impl FnOnce(&[ArrayRef]) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let are_constant =
+        arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+    let rows = if are_constant { 1 } else { arguments.number_rows };
+    let columns = arguments.args.iter().map(|argument| argument.to_array(rows));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let values = run(&columns)?;
+    Ok(match are_constant && !columns.is_empty() {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?),
+        false => ColumnarValue::Array(values),
+    })
 }
 
 /// STRING, whatever the arguments are.

@@ -7,7 +7,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator};
-use tidemill_functions::{TIMESTAMP_MINUS, TIMESTAMP_PLUS};
+use tidemill_functions::{TIMESTAMP_MINUS, TIMESTAMP_PLUS, day_time_micros};
 
 /// Spark counts in milliseconds, and lets rows at an inclusive bound stay for one more.
 const MILLISECOND: i64 = 1_000;
@@ -169,9 +169,7 @@ fn place(column: &Column, schema: &DFSchema) -> Option<usize> {
 
 fn micros(value: &ScalarValue) -> Option<i64> {
     match value {
-        ScalarValue::IntervalMonthDayNano(Some(span)) if span.months == 0 => {
-            i64::from(span.days).checked_mul(DAY)?.checked_add(span.nanoseconds / NANOS)
-        }
+        ScalarValue::IntervalMonthDayNano(Some(span)) if span.months == 0 => day_time_micros(*span),
         ScalarValue::IntervalDayTime(Some(span)) => i64::from(span.days)
             .checked_mul(DAY)?
             .checked_add(i64::from(span.milliseconds) * MILLISECOND),

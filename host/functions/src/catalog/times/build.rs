@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use crate::call::{Call, called};
 use crate::kernels::batch_time::batch_time;
 use crate::kernels::cast::{cast_to, try_cast_to};
+use crate::kernels::intervals::day_time_micros;
 use crate::kernels::session::current_timezone;
 use crate::kernels::times::patterned::ntz_type;
 use crate::kernels::times::{
@@ -382,9 +383,7 @@ pub(super) fn time_bucket(call: &mut Call) -> Result<Expr> {
         _ => return Err(call.wrong(0, "INTERVAL\", written out, \"")),
     };
     let is_of_months = width.months > 0 && width.days == 0 && width.nanoseconds == 0;
-    let micros = i64::from(width.days).checked_mul(86_400_000_000);
-    let micros = micros.and_then(|days| days.checked_add(width.nanoseconds / 1_000));
-    let is_of_time = width.months == 0 && micros.is_some_and(|micros| micros > 0);
+    let is_of_time = width.months == 0 && day_time_micros(width).is_some_and(|micros| micros > 0);
     if !is_of_months && !is_of_time {
         return plan_err!(
             "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] time_bucket(): the `bucket_width` must be positive, and of months, or of days and shorter units"

@@ -8,6 +8,7 @@ use datafusion::common::exec_err;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::parts::intervals;
+use crate::kernels::intervals::day_time_micros;
 use crate::kernels::kernel::zoned_kernel;
 use tidemill_time::calendar::{MICROS_PER_DAY, civil, joined, plus_months, split};
 use tidemill_time::{UTC, Zone};
@@ -40,7 +41,7 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
 
 /// Whole days and months are those of the clocks.
 fn bucket(width: IntervalMonthDayNano, time: i64, origin: i64, zone: Zone) -> Option<i64> {
-    let micros = i64::from(width.days) * MICROS_PER_DAY + width.nanoseconds / 1_000;
+    let micros = day_time_micros(width)?;
     if micros % MICROS_PER_DAY == 0 && zone != UTC {
         let (time, origin) = (zone.local(time)?, zone.local(origin)?);
         return zone.moment(bucket(width, time, origin, UTC)?);

@@ -1,8 +1,7 @@
 //! What a job says of a source or a sink, and what can be wrong with it.
 //!
-//! A configuration is planned first and opened later. Planning reads and creates nothing outside
-//! (a parquet source without a schema reads one footer), so that a wrong job ends before anything
-//! was started.
+//! A configuration is planned first and opened later. Planning creates nothing outside, and reads
+//! only files whose columns are to be inferred, so that a wrong job ends before anything was started.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -115,6 +114,11 @@ pub struct SourceConfig {
     pub path: Option<PathBuf>,
     /// Columns, where the format does not know them itself.
     pub schema: Option<SchemaRef>,
+    /// Whether files in JSON and CSV are read for the columns that they have, where no schema says
+    /// them.
+    pub infers: bool,
+    /// Columns that an earlier start found in files: the schema, or those that it lacked.
+    pub found: Option<SchemaRef>,
     /// The session's: of times in texts without a zone.
     pub time_zone: Zone,
     /// Spark's options, by Spark's names.

@@ -121,6 +121,15 @@ impl PlannedSource {
         }
     }
 
+    /// The columns that files showed, and the job does not say; none where it says all.
+    #[must_use]
+    pub fn found(&self) -> Option<SchemaRef> {
+        match &self.kind {
+            SourceKind::File(plan) => plan.found.clone(),
+            SourceKind::Kafka(_) | SourceKind::Rate(_) | SourceKind::RateMicroBatch(_) => None,
+        }
+    }
+
     /// Starts it, before its first row. `clock` tells `rate` the time, and `kafka` how
     /// long records have waited.
     pub fn open(&self, clock: Clock) -> Result<Box<dyn Source>, ConnectorError> {

@@ -121,7 +121,8 @@ pub(super) struct RawSource {
     pub format: Text,
     /// Directory, file or glob of a file source, relative to the job file.
     pub path: Option<Text>,
-    /// Columns in Spark's DDL: `"id STRING, at TIMESTAMP"`.
+    /// Columns in Spark's DDL: `"id STRING, at TIMESTAMP"`; or `"infer"`: those that the files have
+    /// which are there at the first start.
     pub schema: Option<Text>,
     /// Spark's options, by Spark's names.
     #[serde(default)]

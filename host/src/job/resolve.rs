@@ -24,6 +24,9 @@ use super::raw::{
 };
 use super::read::{JobText, Override, read};
 
+/// The schema of a source whose columns are taken from its files.
+const INFER: &str = "infer";
+
 /// Default of `options.shuffle_partitions`.
 const SHUFFLE_PARTITIONS: u32 = 4;
 /// Formats of static tables.
@@ -119,6 +122,8 @@ pub struct JobSource {
     pub path: Option<PathBuf>,
     /// Its columns.
     pub schema: Option<SchemaRef>,
+    /// Whether its columns are to be taken from its files.
+    pub infers: bool,
     /// Spark's options.
     pub options: BTreeMap<String, OptionText>,
     /// How `value` is taken apart.
@@ -357,8 +362,11 @@ impl Resolver<'_> {
                     .collect(),
             }),
         };
+        let infers = raw.schema.as_ref().is_some_and(|text| text.trim() == INFER);
+        let said = raw.schema.as_ref().filter(|_| !infers);
         Ok(JobSource {
-            schema: raw.schema.as_ref().map(|text| schema("schema", text)).transpose()?,
+            schema: said.map(|text| schema("schema", text)).transpose()?,
+            infers,
             watermark: self.watermark(&place, raw.watermark)?,
             path: raw.path.map(|path| self.beside(&path)),
             options: self.place_options(&raw.format, raw.options),
@@ -387,7 +395,8 @@ impl Resolver<'_> {
         if raw.value.is_some() {
             return Err(self.invalid(format!("{place}.value belongs to a source of messages")));
         }
-        self.source(name, raw)
+        // What does not change is read for its columns, as in Spark.
+        Ok(JobSource { infers: true, ..self.source(name, raw)? })
     }
 
     fn watermark(

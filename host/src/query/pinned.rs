@@ -9,21 +9,24 @@ use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
+use arrow::datatypes::SchemaRef;
 use serde::de::DeserializeOwned;
 use tidemill_core::WatermarkPolicy;
 use tidemill_plan::StatefulOperator;
 use tidemill_time::Zone;
-use tidemill_types::UTC;
+use tidemill_types::{UTC, parse_schema};
 
 use super::error::PrepareError;
 use super::pinned_operators::PinnedOperator;
 use super::pinned_places::{PinnedSink, PinnedSource};
-use crate::job::{Job, JobOptions};
+use crate::job::{Job, JobOptions, JobSource};
 
 /// Names the form. To be counted up with every change of the facts or of how one is written.
 const FORM: &str = "form";
-const PRESENT_FORM: &str = "2";
-/// In which all queries were in UTC, and no fact said so.
+const PRESENT_FORM: &str = "3";
+/// In which no source had columns that its files showed.
+const FORM_WITHOUT_COLUMNS: &str = "2";
+/// In which all queries were in UTC, too, and no fact said so.
 const FORM_WITHOUT_ZONE: &str = "1";
 
 const SHUFFLE_PARTITIONS: &str = "shuffle_partitions";
@@ -131,16 +134,40 @@ impl Pinned {
         zone.map_err(|error| PrepareError::Invalid(format!("options.time_zone: {error}")))
     }
 
+    /// The columns that the files of a source showed when the query started first.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) fn found_columns(
+        &self,
+        source: &JobSource,
+    ) -> Result<Option<SchemaRef>, PrepareError> {
+        let sources = self.existing.iter().flat_map(|existing| &existing.source_formats);
+        let columns = sources.filter_map(|pinned| pinned.found_columns(source)).next();
+        let columns = columns.map(|columns| {
+            parse_schema(columns).map_err(|error| {
+                let name = &source.name;
+                PrepareError::Invalid(format!(
+                    "the checkpoint has {columns} as columns of source \"{name}\": {error}"
+                ))
+            })
+        });
+        columns.transpose()
+    }
+
     /// Refuses a job whose sources, state or sink are not those of the checkpoint, before anything
     /// is touched. Gives what a new checkpoint fixes.
     pub(super) fn check(
         &self,
         job: &Job,
+        found: &[Option<SchemaRef>],
         operators: &[StatefulOperator],
     ) -> Result<BTreeMap<String, String>, PrepareError> {
         let names: Vec<&str> = job.sources.iter().map(|source| source.name.as_str()).collect();
         let names = names.join(", ");
-        let sources: Vec<PinnedSource> = job.sources.iter().map(PinnedSource::of).collect();
+        let sources = job.sources.iter().zip(found);
+        let sources: Vec<PinnedSource> =
+            sources.map(|(source, found)| PinnedSource::of(source, found.as_deref())).collect();
         let operators: Vec<PinnedOperator> = operators.iter().map(PinnedOperator::of).collect();
         let sink = PinnedSink::of(job);
         if let Some(existing) = &self.existing {
@@ -190,13 +217,13 @@ struct Facts<'a> {
 impl Facts<'_> {
     fn take_form(&mut self) -> Result<(), PrepareError> {
         match self.facts.remove(FORM).as_deref() {
-            Some(PRESENT_FORM) => Ok(()),
+            Some(PRESENT_FORM | FORM_WITHOUT_COLUMNS) => Ok(()),
             Some(FORM_WITHOUT_ZONE) if !self.facts.contains_key(TIME_ZONE) => {
                 self.facts.insert(TIME_ZONE.to_owned(), UTC.to_owned());
                 Ok(())
             }
             form => Err(self.unknown(&format!(
-                "what it fixes of its query in form {}, and this program knows form {PRESENT_FORM} and, without a time zone, form {FORM_WITHOUT_ZONE}",
+                "what it fixes of its query in form {}, and this program knows form {PRESENT_FORM}, form {FORM_WITHOUT_COLUMNS} and, without a time zone, form {FORM_WITHOUT_ZONE}",
                 form.unwrap_or("0")
             ))),
         }
@@ -273,7 +300,7 @@ mod tests {
     /// What a first start fixes, with some facts changed; `None` takes one away.
     fn facts(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
         let job = job();
-        let new = Pinned::of(&job, None).and_then(|pinned| pinned.check(&job, &[]));
+        let new = Pinned::of(&job, None).and_then(|pinned| pinned.check(&job, &[None], &[]));
         let mut facts = new.expect("nothing is there to differ from");
         for (name, text) in changes {
             match text {
@@ -287,7 +314,7 @@ mod tests {
     fn check(changes: &[(&str, Option<&str>)]) -> Result<(), String> {
         let job = job();
         let pinned = Pinned::of(&job, Some(facts(changes)));
-        let checked = pinned.and_then(|pinned| pinned.check(&job, &[]));
+        let checked = pinned.and_then(|pinned| pinned.check(&job, &[None], &[]));
         checked.map(drop).map_err(|error| error.to_string())
     }
 
@@ -329,8 +356,8 @@ mod tests {
 
     #[test]
     fn facts_in_another_form_are_refused_by_their_form() {
-        let words = ["form 3", "knows form 2", "Another Tidemill"];
-        refused(&[("form", Some("3")), ("shuffle_partitions", Some("a new way"))], &words);
+        let words = ["form 4", "knows form 3", "Another Tidemill"];
+        refused(&[("form", Some("4")), ("shuffle_partitions", Some("a new way"))], &words);
         refused(&[("form", None)], &["form 0"]);
         // The first form had no zone: all was in UTC.
         assert_eq!(check(&[("form", Some("1")), ("time_zone", None)]), Ok(()));

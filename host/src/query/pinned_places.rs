@@ -2,7 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
+use tidemill_types::format_schema;
 
 use super::pinned::both;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
@@ -17,16 +19,39 @@ const FILES: [&str; 5] = ["json", "parquet", "csv", "text", "orc"];
 pub(super) struct PinnedSource {
     name: String,
     format: String,
+    /// Its columns in DDL, where its files showed them and the job did not say any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<String>,
+    /// Columns of partitions beside those that the job said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partitions: Option<String>,
 }
 
 impl PinnedSource {
-    pub(super) fn of(source: &JobSource) -> PinnedSource {
-        PinnedSource { name: source.name.clone(), format: source.format.to_lowercase() }
+    /// A source, and what its files showed.
+    pub(super) fn of(source: &JobSource, found: Option<&Schema>) -> PinnedSource {
+        let found = found.map(format_schema);
+        let (columns, partitions) = match source.schema {
+            None => (found, None),
+            Some(_) => (None, found),
+        };
+        let format = source.format.to_lowercase();
+        PinnedSource { name: source.name.clone(), format, columns, partitions }
+    }
+
+    /// What its files showed of the columns that the job does not say; none for another source.
+    pub(super) fn found_columns(&self, source: &JobSource) -> Option<&str> {
+        let found = match source.schema {
+            None => &self.columns,
+            Some(_) => &self.partitions,
+        };
+        found.as_deref().filter(|_| self.name == source.name)
     }
 
     /// The first source whose format is not the one of the checkpoint; the names are the same.
     pub(super) fn difference(checkpoint: &[PinnedSource], job: &[PinnedSource]) -> Option<String> {
-        let (kept, asked) = checkpoint.iter().zip(job).find(|(kept, asked)| kept != asked)?;
+        let mut pairs = checkpoint.iter().zip(job);
+        let (kept, asked) = pairs.find(|(kept, asked)| kept.format != asked.format)?;
         let what = format!("another format of source \"{}\"", asked.name);
         Some(both(&what, &kept.format, &asked.format))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
 use tidemill_connectors::{
     ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
@@ -102,7 +103,8 @@ impl Prepared {
         let mut sources = Vec::new();
         let mut tables = Vec::new();
         for source in &job.sources {
-            let planned = plan_source(source_config(source, zone))?;
+            let found = pinned.found_columns(source)?;
+            let planned = plan_source(SourceConfig { found, ..source_config(source, zone) })?;
             let reader = Arc::new(LateReader::default());
             tables.push(table(source, &planned, &reader));
             sources.push((planned, reader));
@@ -136,7 +138,9 @@ impl Prepared {
             plugins: plugins.as_ref().map(Plugins::current).unwrap_or_default(),
         };
         let plan = PlannedQuery::plan(&definition).await?;
-        let pins = pinned.check(&job, plan.operators())?;
+        let found: Vec<Option<SchemaRef>> =
+            sources.iter().map(|(planned, _)| planned.found()).collect();
+        let pins = pinned.check(&job, &found, plan.operators())?;
         let mut prepared = Prepared {
             job,
             definition,
@@ -458,6 +462,8 @@ fn source_config(source: &JobSource, time_zone: Zone) -> SourceConfig {
         format: source.format.clone(),
         path: source.path.clone(),
         schema: source.schema.clone(),
+        infers: source.infers,
+        found: None,
         time_zone,
         options: source.options.clone(),
     }

@@ -7,6 +7,7 @@ mod backups;
 mod bounds;
 mod chain;
 mod changed;
+mod columns;
 mod crash;
 mod crash_points;
 mod durability;

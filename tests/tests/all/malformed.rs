@@ -52,7 +52,7 @@ fn failfast_ends_the_query_with_file_and_line() {
     let bench = bench("available_now = true", "FAILFAST");
     bench
         .run(&["run", "job.toml"])
-        .expect_failure(1, &["line 2 of the file", "0.json: [MALFORMED_RECORD_IN_PARSING]"]);
+        .expect_failure(1, &["line 2 of the file", "0.json: [MALFORMED_RECORD_IN_PARSING."]);
 }
 
 #[test]

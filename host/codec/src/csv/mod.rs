@@ -8,6 +8,7 @@
 //! What is malformed depends on the columns, as for JSON: where not all of them are asked for, a
 //! record with too few or too many cells is none (Spark prunes columns and has the same rule).
 
+mod infer;
 mod options;
 mod record;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
 
+pub use infer::{CsvInference, csv_columns};
 pub use options::{CsvOptionError, CsvOptions};
 
 use crate::decode::columns::{Column, Values};
@@ -27,6 +29,7 @@ use crate::decode::{ParseMode, shown};
 use crate::malformed::{Malformed, RowError};
 use record::{Cell, Cells, LineEnd, Stop};
 use tidemill_types::format_type;
+pub(crate) use values::{cell_value, is_double, is_plain_date};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -56,7 +59,7 @@ pub enum CsvError {
     OnlyCorruptColumn(String),
     /// A malformed record in mode FAILFAST.
     #[error(
-        "[MALFORMED_RECORD_IN_PARSING] Malformed records are detected in record parsing: {0}. Parse Mode: FAILFAST. Use mode PERMISSIVE to read such rows as nulls"
+        "[MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION] Malformed records are detected in record parsing: {0}. Parse Mode: FAILFAST. Use mode PERMISSIVE to read such rows as nulls"
     )]
     Malformed(String),
     /// More cells than a record may have.
@@ -200,6 +203,20 @@ impl CsvDecoder {
         Ok(malformed)
     }
 
+    /// Adds the row of one line, whatever is in it.
+    ///
+    /// # Errors
+    /// As [`CsvDecoder::decode_lines`].
+    pub fn decode_text(&mut self, line: &[u8]) -> Result<Malformed, RowError<CsvError>> {
+        let mut malformed = Malformed::default();
+        match self.decode_bytes(line) {
+            Ok(Verdict::Good) => {}
+            Ok(Verdict::Malformed) => malformed.note(0),
+            Err(error) => return Err(RowError { at: 0, error }),
+        }
+        Ok(malformed)
+    }
+
     /// A line of which it is not known whether it is UTF-8. Java puts a replacement character where
     /// it is not.
     fn decode_bytes(&mut self, line: &[u8]) -> Result<Verdict, CsvError> {
@@ -235,7 +252,8 @@ impl CsvDecoder {
         if rules.is_plain(line) {
             return record::split(rules.delimiter[0], line, most, &mut self.cells);
         }
-        let taken = record::read(rules, line, true, LineEnd::Newline, most, &mut self.cells)?;
+        let line_end = self.options.line_separator.unwrap_or(LineEnd::NEWLINE);
+        let taken = record::read(rules, line, true, line_end, most, &mut self.cells)?;
         *is_open = taken.is_open;
         Ok(())
     }
@@ -252,10 +270,7 @@ impl CsvDecoder {
         is_last: bool,
         rows_max: usize,
     ) -> Result<(usize, Malformed), RowError<CsvError>> {
-        let line_end = match self.line_end {
-            Some(line_end) => line_end,
-            None => LineEnd::of(bytes).unwrap_or(LineEnd::Newline),
-        };
+        let line_end = self.line_end.unwrap_or_else(|| self.options.line_end_of(bytes));
         let mut at = 0;
         if self.line_end.is_none() && bytes.starts_with(BYTE_ORDER_MARK) {
             at = BYTE_ORDER_MARK.len();

@@ -6,11 +6,16 @@ use std::collections::BTreeMap;
 
 use tidemill_time::{UTC, Zone};
 
-use crate::decode::{ParseMode, boolean, is_english, is_utf8, only, parse_mode};
+use super::record::LineEnd;
+use crate::decode::{ParseMode, boolean, is_english, is_utf8, only, parse_mode, sampling};
 use crate::times::ReadTimes;
 
 /// Cells of one record in Spark's default, `maxColumns`. Also what bounds the memory of a record.
 const COLUMNS_MAX: usize = 20_480;
+
+/// Patterns of dates that `CAST` reads as well.
+const CAST_DATES: [&str; 7] =
+    ["yyyy-MM-dd", "yyyy-M-d", "yyyy-M-dd", "yyyy-MM-d", "yyyy-MM", "yyyy-M", "yyyy"];
 
 /// How CSV is read. `CsvOptions::default()` is what Spark does without options.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub struct CsvOptions {
     /// `multiLine`: a quoted cell may hold ends of lines. Such a file cannot be cut.
     pub multi_line: bool,
     pub(super) rules: Rules,
+    /// `lineSep`, where it says so.
+    pub(super) line_separator: Option<LineEnd>,
     pub(super) values: ValueRules,
     /// `columnPruning`: a record is held against the columns that are asked for alone.
     pub(super) prunes: bool,
@@ -34,6 +41,19 @@ pub struct CsvOptions {
     pub(super) columns_max: usize,
     /// `maxCharsPerColumn`; `None` is no limit.
     pub(super) cell_chars_max: Option<usize>,
+    pub(super) infers: Infers,
+}
+
+/// What is inferred where there is no schema.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Infers {
+    /// `inferSchema`: the types of columns. Otherwise all are texts.
+    pub(super) types: bool,
+    /// `preferDate`: a date is one, and no timestamp.
+    pub(super) dates: bool,
+    /// A column of dates and timestamps is one of timestamps, since dates are read as such: these
+    /// have no pattern, and dates one that `CAST` reads.
+    pub(super) dates_are_times: bool,
 }
 
 /// What takes a record apart.
@@ -87,7 +107,7 @@ impl Default for CsvOptions {
 
 impl CsvOptions {
     /// Without options, where texts without a zone are of the session's.
-    fn in_zone(session: Zone) -> CsvOptions {
+    pub(crate) fn in_zone(session: Zone) -> CsvOptions {
         CsvOptions {
             mode: ParseMode::Permissive,
             corrupt_column: "_corrupt_record".to_owned(),
@@ -103,6 +123,7 @@ impl CsvOptions {
                 trims_front: false,
                 trims_back: false,
             },
+            line_separator: None,
             values: ValueRules {
                 null: String::new(),
                 empty: String::new(),
@@ -114,13 +135,19 @@ impl CsvOptions {
             prunes: true,
             columns_max: COLUMNS_MAX,
             cell_chars_max: None,
+            infers: Infers { types: false, dates: true, dates_are_times: true },
         }
     }
 }
 
 impl CsvOptions {
+    /// What ends records in a file that begins like this, with `multiLine`.
+    pub(super) fn line_end_of(&self, bytes: &[u8]) -> LineEnd {
+        self.line_separator.or_else(|| LineEnd::of(bytes)).unwrap_or(LineEnd::NEWLINE)
+    }
+
     /// Every option that [`CsvOptions::parse`] takes. Names count without case.
-    pub const KEYS: [&'static str; 34] = [
+    pub const KEYS: [&'static str; 35] = [
         "mode",
         "columnNameOfCorruptRecord",
         "header",
@@ -155,6 +182,7 @@ impl CsvOptions {
         "samplingRatio",
         "preferDate",
         "inputBufferSize",
+        "lineSep",
     ];
 
     /// Whether `key` is an option for reading CSV, so that it may be given to
@@ -201,6 +229,11 @@ impl CsvOptions {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let (rules, values) = (&mut self.rules, &mut self.values);
+        match key {
+            "timestampformat" => self.infers.dates_are_times = false,
+            "dateformat" => self.infers.dates_are_times &= CAST_DATES.contains(&value),
+            _ => {}
+        }
         if let Some(set) = values.times.set(key, value) {
             return set;
         }
@@ -211,6 +244,7 @@ impl CsvOptions {
             "enforceschema" => self.enforce_schema = boolean(value)?,
             "multiline" => self.multi_line = boolean(value)?,
             "sep" | "delimiter" => rules.delimiter = separator(value)?,
+            "linesep" => self.line_separator = Some(line_separator(value)?),
             "quote" => rules.quote = character(value)?.unwrap_or(0),
             "escape" => rules.escape = character(value)?.unwrap_or(0),
             "comment" => rules.comment = character(value)?,
@@ -241,12 +275,12 @@ impl CsvOptions {
             "locale" => {
                 only(is_english(value), "names of months are always read as en-US has them")?;
             }
-            // These are about inferring a schema, which is always given here, or about speed.
-            "inferschema" | "preferdate" => {
-                boolean(value)?;
-            }
-            "samplingratio" | "inputbuffersize" => {
-                value.parse::<f64>().map_err(|_| "give a number".to_owned())?;
+            "inferschema" => self.infers.types = boolean(value)?,
+            "preferdate" => self.infers.dates = boolean(value)?,
+            "samplingratio" => sampling(value)?,
+            // About speed alone.
+            "inputbuffersize" => {
+                value.parse::<u32>().map_err(|_| "give a number of bytes".to_owned())?;
             }
             _ => return Err(format!("it is not known; known are {}", Self::KEYS.join(", "))),
         }
@@ -260,6 +294,15 @@ fn character(value: &str) -> Result<Option<u8>, String> {
         [] => Ok(None),
         [byte] => Ok(Some(*byte)),
         _ => Err("it has to be one ASCII character, or empty for none".to_owned()),
+    }
+}
+
+fn line_separator(value: &str) -> Result<LineEnd, String> {
+    match value.as_bytes() {
+        b"\r\n" => Ok(LineEnd::Pair),
+        [byte] => Ok(LineEnd::Byte(*byte)),
+        b"" => Err("[INVALID_LINE_SEPARATOR.EMPTY] it has to have a character".to_owned()),
+        _ => Err("it has to be one ASCII character, or \\r\\n".to_owned()),
     }
 }
 

@@ -15,8 +15,8 @@ use std::ops::Range;
 
 use super::options::Rules;
 
-/// The end of a record in what follows, however the file writes it.
-const LINE: u8 = b'\n';
+/// The end of a record in what follows, where files write it in ways of their own.
+const NEWLINE: u8 = b'\n';
 
 /// How deep stray quotes and escapes may make one cell go into itself.
 const NESTING_MAX: usize = 500;
@@ -59,12 +59,17 @@ impl Cells {
     }
 }
 
-/// What ends lines in a file: the first end that it has.
+/// What ends lines in a file: what the options say, or the first end that it has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LineEnd {
-    Newline,
+    /// `\r`, which is taken for a newline.
     Return,
+    /// `\r\n`, which is taken for a newline.
     Both,
+    /// One byte, and no other one: also not a newline.
+    Byte(u8),
+    /// `\r\n`, and no other one. It is taken for a byte that texts have not.
+    Pair,
 }
 
 impl LineEnd {
@@ -72,7 +77,7 @@ impl LineEnd {
     pub(super) fn of(bytes: &[u8]) -> Option<LineEnd> {
         let first = memchr::memchr2(b'\n', b'\r', bytes)?;
         Some(match (bytes[first], bytes.get(first + 1)) {
-            (b'\n', _) => LineEnd::Newline,
+            (NEWLINE, _) => LineEnd::NEWLINE,
             (_, Some(b'\n')) => LineEnd::Both,
             _ => LineEnd::Return,
         })
@@ -80,12 +85,24 @@ impl LineEnd {
 }
 
 impl LineEnd {
+    pub(super) const NEWLINE: LineEnd = LineEnd::Byte(NEWLINE);
+
+    /// What the ends of lines are taken for.
+    fn byte(self) -> u8 {
+        match self {
+            LineEnd::Return | LineEnd::Both => NEWLINE,
+            LineEnd::Byte(byte) => byte,
+            // No byte of UTF-8.
+            LineEnd::Pair => 0xff,
+        }
+    }
+
     /// Where the first line of these bytes ends, with what ends it.
     pub(super) fn find(self, bytes: &[u8]) -> Option<usize> {
         match self {
-            LineEnd::Newline => memchr::memchr(b'\n', bytes).map(|at| at + 1),
+            LineEnd::Byte(byte) => memchr::memchr(byte, bytes).map(|at| at + 1),
             LineEnd::Return => memchr::memchr(b'\r', bytes).map(|at| at + 1),
-            LineEnd::Both => memchr::memmem::find(bytes, b"\r\n").map(|at| at + 2),
+            LineEnd::Both | LineEnd::Pair => memchr::memmem::find(bytes, b"\r\n").map(|at| at + 2),
         }
     }
 }
@@ -163,6 +180,7 @@ pub(super) fn read(
         input,
         is_last,
         line_end,
+        line: line_end.byte(),
         columns_max,
         cells,
         start: 0,
@@ -196,6 +214,8 @@ struct Reader<'a> {
     input: &'a [u8],
     is_last: bool,
     line_end: LineEnd,
+    /// What an end of a line is taken for.
+    line: u8,
     columns_max: usize,
     cells: &'a mut Cells,
     /// Where the cell that is being read begins in the text.
@@ -222,7 +242,7 @@ impl Reader<'_> {
         let byte = *self.input.get(self.at).ok_or(Stop::End)?;
         match (byte, self.line_end) {
             (b'\r', LineEnd::Return) => self.at += 1,
-            (b'\r', LineEnd::Both) => match self.input.get(self.at + 1) {
+            (b'\r', LineEnd::Both | LineEnd::Pair) => match self.input.get(self.at + 1) {
                 Some(b'\n') => self.at += 2,
                 None if !self.is_last => return Err(Stop::End),
                 _ => {
@@ -235,7 +255,7 @@ impl Reader<'_> {
                 return Ok(byte);
             }
         }
-        Ok(LINE)
+        Ok(self.line)
     }
 
     fn advance(&mut self) -> Step {
@@ -253,7 +273,7 @@ impl Reader<'_> {
     }
 
     fn ends_cell(&self) -> bool {
-        self.ch == LINE || (!self.is_wide() && self.ch == self.delimiter())
+        self.ch == self.line || (!self.is_wide() && self.ch == self.delimiter())
     }
 
     fn push(&mut self, cell: Cell) -> Step {
@@ -287,6 +307,10 @@ impl Reader<'_> {
     }
 
     fn gather(&mut self, byte: u8) {
+        if self.line_end == LineEnd::Pair && byte == self.line {
+            self.cells.text.extend_from_slice(b"\r\n");
+            return;
+        }
         self.cells.text.push(byte);
     }
 
@@ -313,11 +337,11 @@ impl Reader<'_> {
         if self.ch <= b' ' && self.rules.trims_front {
             self.skip_blanks(delimiter)?;
         }
-        while self.ch != LINE {
+        while self.ch != self.line {
             if self.ch <= b' ' && self.rules.trims_front {
                 self.skip_blanks(delimiter)?;
             }
-            if self.ch == delimiter || self.ch == LINE {
+            if self.ch == delimiter || self.ch == self.line {
                 self.push(Cell::Absent)?;
             } else {
                 self.is_unescaped = false;
@@ -342,13 +366,14 @@ impl Reader<'_> {
                     self.advance()?;
                 } else {
                     self.trims = self.rules.trims_back;
-                    self.gather_until(|byte| byte == delimiter || byte == LINE)?;
+                    let line = self.line;
+                    self.gather_until(|byte| byte == delimiter || byte == line)?;
                     self.cell_done()?;
                 }
             }
-            if self.ch != LINE {
+            if self.ch != self.line {
                 self.advance()?;
-                if self.ch == LINE {
+                if self.ch == self.line {
                     self.push(Cell::Absent)?;
                 }
             }
@@ -357,7 +382,7 @@ impl Reader<'_> {
     }
 
     fn skip_blanks(&mut self, delimiter: u8) -> Step {
-        let stops = [delimiter, LINE, self.rules.quote];
+        let stops = [delimiter, self.line, self.rules.quote];
         while self.ch <= b' ' && !stops.contains(&self.ch) {
             self.advance()?;
         }
@@ -381,7 +406,7 @@ impl Reader<'_> {
                     return Ok(None);
                 }
                 let Some(&next) = self.input.get(at + 1) else { return self.unseen() };
-                if next != delimiter && next != LINE {
+                if next != delimiter && next != self.line {
                     return Ok(None);
                 }
                 break;
@@ -416,7 +441,7 @@ impl Reader<'_> {
                 }
                 stepped => stepped?,
             }
-            if self.ch == LINE {
+            if self.ch == self.line {
                 self.push(Cell::Absent)?;
             }
         }
@@ -427,9 +452,9 @@ impl Reader<'_> {
     fn ends_line(&self, at: usize) -> bool {
         let next = || self.input.get(at + 1) == Some(&b'\n');
         match self.line_end {
-            LineEnd::Newline => self.input[at] == b'\n',
+            LineEnd::Byte(byte) => self.input[at] == byte,
             LineEnd::Return => self.input[at] == b'\r',
-            LineEnd::Both => self.input[at] == b'\r' && next(),
+            LineEnd::Both | LineEnd::Pair => self.input[at] == b'\r' && next(),
         }
     }
 
@@ -440,8 +465,10 @@ impl Reader<'_> {
         loop {
             let rest = self.input.get(end..).unwrap_or_default();
             let found = match self.line_end {
-                LineEnd::Newline => memchr::memchr2(delimiter, b'\n', rest),
-                LineEnd::Return | LineEnd::Both => memchr::memchr2(delimiter, b'\r', rest),
+                LineEnd::Byte(byte) => memchr::memchr2(delimiter, byte, rest),
+                LineEnd::Return | LineEnd::Both | LineEnd::Pair => {
+                    memchr::memchr2(delimiter, b'\r', rest)
+                }
             };
             let Some(found) = found else { return self.unseen() };
             end += found;
@@ -539,7 +566,8 @@ impl Reader<'_> {
             return self.gather_wide();
         }
         let delimiter = self.delimiter();
-        self.gather_until(|byte| byte == delimiter || byte == LINE)
+        let line = self.line;
+        self.gather_until(|byte| byte == delimiter || byte == line)
     }
 
     /// The quote before the byte at hand closes nothing.
@@ -580,7 +608,7 @@ impl Reader<'_> {
 
     fn value_with_escapes(&mut self) -> Step {
         // A wide separator is not seen here.
-        while self.ch != LINE && self.ch != self.delimiter() {
+        while self.ch != self.line && self.ch != self.delimiter() {
             if self.ch != self.rules.quote && self.ch != self.rules.escape {
                 if self.prev == self.rules.quote {
                     return self.stray_quote_in_value();
@@ -605,7 +633,7 @@ impl Reader<'_> {
             loop {
                 self.cells.blanks.push(self.ch);
                 self.advance()?;
-                if self.ch == LINE {
+                if self.ch == self.line {
                     return Ok(());
                 }
                 if self.ch > b' ' || self.ends_cell() {
@@ -634,11 +662,11 @@ impl Reader<'_> {
         if self.ch <= b' ' && self.rules.trims_front {
             self.skip_blanks_wide()?;
         }
-        while self.ch != LINE {
+        while self.ch != self.line {
             if self.ch <= b' ' && self.rules.trims_front {
                 self.skip_blanks_wide()?;
             }
-            if self.ch == LINE || self.match_delimiter()? {
+            if self.ch == self.line || self.match_delimiter()? {
                 self.push(Cell::Absent)?;
             } else {
                 self.is_unescaped = false;
@@ -655,9 +683,9 @@ impl Reader<'_> {
                     self.cell_done()?;
                 }
             }
-            if self.ch != LINE {
+            if self.ch != self.line {
                 self.advance()?;
-                if self.ch == LINE {
+                if self.ch == self.line {
                     self.push(Cell::Absent)?;
                 }
             }
@@ -668,7 +696,7 @@ impl Reader<'_> {
     fn skip_blanks_wide(&mut self) -> Step {
         while self.ch <= b' '
             && self.matched < self.rules.delimiter.len()
-            && self.ch != LINE
+            && self.ch != self.line
             && self.ch != self.rules.quote
         {
             self.advance()?;
@@ -715,7 +743,7 @@ impl Reader<'_> {
 
     fn gather_wide(&mut self) -> Step {
         let len = self.rules.delimiter.len();
-        while self.matched < len && self.ch != LINE {
+        while self.matched < len && self.ch != self.line {
             if self.rules.delimiter[self.matched] == self.ch {
                 self.matched += 1;
                 if self.matched == len {
@@ -735,14 +763,14 @@ impl Reader<'_> {
     }
 
     fn after_wide_quoted(&mut self) -> Step {
-        if self.ch == LINE || self.ch > b' ' || self.match_delimiter_or_not()? {
+        if self.ch == self.line || self.ch > b' ' || self.match_delimiter_or_not()? {
             return Ok(());
         }
         self.cells.blanks.clear();
         loop {
             self.cells.blanks.push(self.ch);
             self.advance()?;
-            if self.ch == LINE || self.match_delimiter_or_not()? {
+            if self.ch == self.line || self.match_delimiter_or_not()? {
                 return Ok(());
             }
             if self.ch > b' ' {
@@ -779,7 +807,7 @@ impl Reader<'_> {
             }
         }
         let comment = self.rules.comment.unwrap_or(b'#');
-        let is_value = self.prev != 0 && ![self.delimiter(), LINE, comment].contains(&self.ch);
+        let is_value = self.prev != 0 && ![self.delimiter(), self.line, comment].contains(&self.ch);
         (self.ch, self.prev) = (0, 0);
         if self.matched > 0 {
             self.give_back();

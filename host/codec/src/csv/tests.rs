@@ -94,14 +94,14 @@ fn line(bytes: &[u8], options: &CsvOptions) -> String {
     if options.rules.is_plain(bytes) {
         record::split(options.rules.delimiter[0], bytes, 100, &mut cells).unwrap();
     } else {
-        record::read(&options.rules, bytes, true, LineEnd::Newline, 100, &mut cells).unwrap();
+        record::read(&options.rules, bytes, true, LineEnd::NEWLINE, 100, &mut cells).unwrap();
     }
     shown_cells(&cells, std::str::from_utf8(bytes).unwrap(), options)
 }
 
 /// The rows of a file of which `window` bytes are there at first, and one more at a time.
 fn file(bytes: &[u8], options: &CsvOptions, window: usize) -> String {
-    let line_end = LineEnd::of(bytes).unwrap_or(LineEnd::Newline);
+    let line_end = LineEnd::of(bytes).unwrap_or(LineEnd::NEWLINE);
     let mut rows = Vec::new();
     let (mut at, mut seen) = (0, window.min(bytes.len()));
     while at < bytes.len() {

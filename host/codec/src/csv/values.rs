@@ -4,7 +4,8 @@ use crate::decode::columns::{Column, Values};
 use crate::decode::parse_decimal;
 use crate::times::ReadTimes;
 
-use super::options::ValueRules;
+use super::options::{CsvOptions, ValueRules};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use tidemill_time::parse_date;
 
@@ -17,6 +18,21 @@ pub(super) fn push(column: &mut Column, cell: &str, rules: &ValueRules) -> bool 
         None => column.push_null(),
     }
     done.is_some()
+}
+
+/// A column of one row with the value of a cell; none if it has none of the type.
+pub(crate) fn cell_value(cell: &str, kind: &DataType, options: &CsvOptions) -> Option<ArrayRef> {
+    let mut column = Column::new(kind);
+    push(&mut column, cell, &options.values).then(|| column.finish())
+}
+
+/// What Java's `parseDouble` takes.
+pub(crate) fn is_double(text: &str) -> bool {
+    // No names are set for what is no number.
+    let values = CsvOptions::default().values;
+    let is_name =
+        [&values.infinity, &values.negative_infinity].into_iter().any(|name| name == text);
+    !is_name && double(text, &values).is_some()
 }
 
 fn push_value(column: &mut Column, cell: &str, rules: &ValueRules) -> Option<()> {
@@ -32,7 +48,7 @@ fn push_value(column: &mut Column, cell: &str, rules: &ValueRules) -> Option<()>
         Values::Int32(values) => values.push(i32::try_from(integer(cell)?).ok()?),
         Values::Int64(values) => values.push(integer(cell)?),
         Values::Float32(values) => values.push(float(cell, rules, float_of)?),
-        Values::Float64(values) => values.push(float(cell, rules, double_of)?),
+        Values::Float64(values) => values.push(double(cell, rules)?),
         Values::Boolean(bits) => bits.append(boolean(cell)?),
         Values::Decimal(values) => values.push(decimal(cell, precision, scale)?),
         Values::Date(values) => values.push(date(cell, &rules.times)?),
@@ -44,7 +60,7 @@ fn push_value(column: &mut Column, cell: &str, rules: &ValueRules) -> Option<()>
 }
 
 /// Digits of any script, with a sign or without.
-fn integer(cell: &str) -> Option<i64> {
+pub(super) fn integer(cell: &str) -> Option<i64> {
     if cell.is_ascii() {
         // Unlike Rust's, Java's takes no sign alone either; both take one sign.
         return cell.parse().ok();
@@ -53,7 +69,7 @@ fn integer(cell: &str) -> Option<i64> {
 }
 
 /// The text with digits of other scripts written as ASCII's, where Java takes them.
-fn ascii_digits(cell: &str) -> String {
+pub(super) fn ascii_digits(cell: &str) -> String {
     /// The zeros of the scripts that Java 17 knows, in the plane where it looks at them.
     const ZEROS: [u32; 36] = [
         0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
@@ -69,7 +85,7 @@ fn ascii_digits(cell: &str) -> String {
     cell.chars().map(ascii).collect()
 }
 
-fn boolean(cell: &str) -> Option<bool> {
+pub(super) fn boolean(cell: &str) -> Option<bool> {
     match cell {
         _ if cell.eq_ignore_ascii_case("true") => Some(true),
         _ if cell.eq_ignore_ascii_case("false") => Some(false),
@@ -83,6 +99,11 @@ fn decimal(cell: &str, precision: u8, scale: i8) -> Option<i128> {
         return parse_decimal(cell, precision, scale);
     }
     parse_decimal(&ascii_digits(cell).replace(',', ""), precision, scale)
+}
+
+/// A double, or a name for what is none.
+pub(super) fn double(cell: &str, rules: &ValueRules) -> Option<f64> {
+    float(cell, rules, double_of)
 }
 
 /// Names for what is no number, which can be set; else what `read` makes of it.
@@ -160,7 +181,7 @@ fn date(cell: &str, times: &ReadTimes) -> Option<i32> {
 }
 
 /// `yyyy-MM-dd`, as the default pattern has it.
-fn is_plain_date(cell: &str) -> bool {
+pub(crate) fn is_plain_date(cell: &str) -> bool {
     let bytes = cell.as_bytes();
     bytes.len() == 10
         && bytes.iter().enumerate().all(|(at, byte)| match at {

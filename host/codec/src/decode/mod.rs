@@ -12,6 +12,7 @@
 mod agreement;
 pub(crate) mod columns;
 mod fast;
+mod infer;
 mod number;
 mod options;
 mod plain;
@@ -26,9 +27,10 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
+pub use infer::{JsonInference, json_type};
 pub use number::parse_decimal;
 pub use options::{JsonOptionError, JsonOptions, ParseMode};
-pub(crate) use options::{boolean, is_english, is_utf8, only, parse_mode};
+pub(crate) use options::{boolean, is_english, is_utf8, only, parse_mode, sampling};
 
 use crate::malformed::{Malformed, RowError};
 use columns::{Column, check_type, struct_array};
@@ -78,7 +80,7 @@ pub enum DecodeError {
     OnlyCorruptColumn(String),
     /// Malformed text in mode FAILFAST.
     #[error(
-        "[MALFORMED_RECORD_IN_PARSING] Malformed records are detected in record parsing: {0}. Parse Mode: FAILFAST. Use mode PERMISSIVE to read such rows as nulls"
+        "[MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION] Malformed records are detected in record parsing: {0}. Parse Mode: FAILFAST. Use mode PERMISSIVE to read such rows as nulls"
     )]
     Malformed(String),
     /// Too much text at once.
@@ -265,11 +267,7 @@ impl JsonDecoder {
     /// Spark refuses for files.
     pub fn decode_lines(&mut self, block: &[u8]) -> Result<Malformed, RowError<DecodeError>> {
         let at_front = |error| RowError { at: 0, error };
-        if self.columns.is_empty() && self.corrupt.is_some() {
-            let column = self.options.corrupt_column.clone();
-            return Err(at_front(DecodeError::OnlyCorruptColumn(column)));
-        }
-        self.count_bytes(block.len()).map_err(at_front)?;
+        self.begin_block(block.len()).map_err(at_front)?;
         // Once for all lines. Where it fails, each line is looked at by itself.
         let is_utf8 = std::str::from_utf8(block).is_ok();
         let mut malformed = Malformed::default();
@@ -286,6 +284,28 @@ impl JsonDecoder {
             }
         }
         Ok(malformed)
+    }
+
+    /// Adds the rows of one line of a file, whatever is in it, or of the whole of a file that is one
+    /// text: as [`JsonDecoder::decode_lines`].
+    ///
+    /// # Errors
+    /// As [`JsonDecoder::decode_lines`].
+    pub fn decode_text(&mut self, text: &[u8]) -> Result<Malformed, RowError<DecodeError>> {
+        let at_front = |error| RowError { at: 0, error };
+        self.begin_block(text.len()).map_err(at_front)?;
+        let mut malformed = Malformed::default();
+        if self.decode_line(text, false).map_err(at_front)? {
+            malformed.note(0);
+        }
+        Ok(malformed)
+    }
+
+    fn begin_block(&mut self, len: usize) -> Result<(), DecodeError> {
+        if self.columns.is_empty() && self.corrupt.is_some() {
+            return Err(DecodeError::OnlyCorruptColumn(self.options.corrupt_column.clone()));
+        }
+        self.count_bytes(len)
     }
 
     /// Adds the row of a line that is too long to be read; `text` stands for it in the corrupt

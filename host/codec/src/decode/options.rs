@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use tidemill_time::{UTC, Zone};
 
+use super::infer::Inferring;
 use crate::times::ReadTimes;
 
 /// What happens to malformed text.
@@ -30,6 +31,7 @@ pub struct JsonOptions {
     pub corrupt_column: String,
     pub(crate) grammar: Grammar,
     pub(crate) times: ReadTimes,
+    pub(super) inferring: Inferring,
 }
 
 /// What the text may have that JSON has not.
@@ -79,6 +81,7 @@ impl JsonOptions {
                 control_chars: false,
             },
             times: ReadTimes::in_zone(session),
+            inferring: Inferring::default(),
         }
     }
 }
@@ -109,7 +112,7 @@ impl JsonOptions {
         "inferTimestamp",
         "dropFieldIfAllNull",
         "samplingRatio",
-        "preferDate",
+        "lineSep",
     ];
 
     /// Whether `key` is an option for reading JSON, so that it may be given to
@@ -156,21 +159,21 @@ impl JsonOptions {
             "allownonnumericnumbers" => grammar.non_numeric_numbers = boolean(value)?,
             "allowbackslashescapinganycharacter" => grammar.any_escape = boolean(value)?,
             "allowunquotedcontrolchars" => grammar.control_chars = boolean(value)?,
-            "multiline" => only(!boolean(value)?, "one JSON value may not span lines here")?,
+            // Whoever reads files takes them apart by these. A value is one text, whatever they say.
+            "multiline" => {
+                boolean(value)?;
+            }
+            "linesep" => only(!value.is_empty(), "it has to have a character")?,
             "encoding" | "charset" => only(is_utf8(value), "only UTF-8 is read")?,
             "locale" => only(
                 is_english(value),
                 "names of months and numbers are always read as en-US has them",
             )?,
-            // These are about inferring a schema. Here there always is one, and then Spark too
-            // does not look at them.
-            "primitivesasstring" | "prefersdecimal" | "infertimestamp" | "dropfieldifallnull"
-            | "preferdate" => {
-                boolean(value)?;
-            }
-            "samplingratio" => {
-                value.parse::<f64>().map_err(|_| "give a number".to_owned())?;
-            }
+            "primitivesasstring" => self.inferring.plain_as_text = boolean(value)?,
+            "prefersdecimal" => self.inferring.prefers_decimal = boolean(value)?,
+            "infertimestamp" => self.inferring.timestamps = boolean(value)?,
+            "dropfieldifallnull" => self.inferring.drops_nulls = boolean(value)?,
+            "samplingratio" => sampling(value)?,
             _ => return Err(format!("it is not known; known are {}", Self::KEYS.join(", "))),
         }
         Ok(())
@@ -184,6 +187,12 @@ pub(crate) fn parse_mode(value: &str) -> Result<ParseMode, String> {
         "FAILFAST" => Ok(ParseMode::FailFast),
         _ => Err("give PERMISSIVE, DROPMALFORMED or FAILFAST".to_owned()),
     }
+}
+
+/// A schema is inferred of all rows, which is of any share of them as well.
+pub(crate) fn sampling(value: &str) -> Result<(), String> {
+    let is_share = value.parse::<f64>().is_ok_and(|ratio| ratio > 0.0);
+    only(is_share, "give a number above 0; all rows are looked at, whatever it is")
 }
 
 pub(crate) fn boolean(value: &str) -> Result<bool, String> {

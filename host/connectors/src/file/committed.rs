@@ -15,7 +15,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidemill_core::{ConnectorError, Digest};
 
-use super::listing::refuse_partitions;
 use super::log::{EntryId, LogFolder, SinkFile, parse, without_deleted};
 use super::owner::{Fault, OWNER_FILE, Owner, faulty};
 use super::parts::FilePart;
@@ -190,10 +189,6 @@ impl Place<'_> {
             }
             _ => beside,
         };
-        if path.starts_with(self.directory) {
-            let mut folders = path.ancestors().skip(1).take_while(|f| *f != self.directory);
-            folders.try_for_each(refuse_partitions)?;
-        }
         let Some(path) = path.to_str() else {
             return Err(self.outside(file.uri()));
         };

@@ -1,4 +1,4 @@
-//! What is in a text file: its bytes, or what they are compressed from.
+//! What is in a text file: its bytes, or what they are compressed from, in UTF-8.
 //!
 //! As in Spark the ending of a file's name says how it is compressed. Such a file cannot be cut: the
 //! slice in which it begins reads the whole of it.
@@ -10,12 +10,17 @@ use std::path::Path;
 use bzip2::read::MultiBzDecoder;
 use flate2::bufread::ZlibDecoder;
 use flate2::read::MultiGzDecoder;
+use tidemill_codec::{Encoding, Recoder};
 use tidemill_core::{ConnectorError, Slice};
 
+use super::form::{FileEncoding, TextForm};
 use super::parts::{FilePart, FileSpan, open, read_failed, spans_where};
 
 /// Bytes of a compressed file that are read at once.
 const PACKED_BYTES: usize = 256 << 10;
+
+/// Bytes of a file in another encoding that are read at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Of a frame of zstd at most 128 MiB are held while it is unpacked: what its library, and Spark, take
 /// where nothing else is said. Usual levels need 8 MiB, `--ultra` up to this.
@@ -61,15 +66,28 @@ fn ending(path: &Path) -> String {
     ending.unwrap_or_default().to_ascii_lowercase()
 }
 
-/// What a slice has of each text file. A compressed one is of the slice in which it begins.
-pub(super) fn text_spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
-    spans_where(parts, slice, |part| Packing::of(&part.path).is_none())
+/// What a slice has of each text file. One that is compressed, or that cannot be cut at any byte, is
+/// of the slice in which it begins.
+pub(super) fn text_spans(parts: Vec<FilePart>, slice: Slice, form: &TextForm) -> Vec<FileSpan> {
+    spans_where(parts, slice, |part| form.may_be_cut() && Packing::of(&part.path).is_none())
 }
 
-/// The bytes of a file from a place on.
+/// The bytes of a file from a place on, in UTF-8.
 pub(super) struct Content {
     part: FilePart,
     bytes: Bytes,
+    /// What makes UTF-8 of them, if they are not.
+    recoding: Option<Recoding>,
+}
+
+struct Recoding {
+    recoder: Recoder,
+    /// A piece of the file.
+    piece: Vec<u8>,
+    /// What was made of pieces, and how much of it was given out.
+    text: Vec<u8>,
+    given: usize,
+    is_last: bool,
 }
 
 enum Bytes {
@@ -79,8 +97,12 @@ enum Bytes {
 }
 
 impl Content {
-    /// Opens a file of a range; a compressed one at its front.
-    pub(super) fn open(part: &FilePart, start: u64) -> Result<Content, ConnectorError> {
+    /// Opens a file of a range; one that is compressed, or in another encoding, at its front.
+    pub(super) fn open(
+        part: &FilePart,
+        start: u64,
+        encoding: FileEncoding,
+    ) -> Result<Content, ConnectorError> {
         let mut file = open(part)?;
         let bytes = match Packing::of(&part.path) {
             None => {
@@ -93,16 +115,74 @@ impl Content {
                 Bytes::Packed(reader.map_err(|error| read_failed(part, error))?)
             }
         };
-        Ok(Content { part: part.clone(), bytes })
+        let mut content = Content { part: part.clone(), bytes, recoding: None };
+        content.recoding = match encoding {
+            FileEncoding::Named(Encoding::Utf8) => None,
+            FileEncoding::Named(encoding) => Some(Recoding::new(encoding)),
+            FileEncoding::OfJson => content.recoding_of_json()?,
+        };
+        Ok(content)
+    }
+
+    /// That of a file whose first bytes say in which encoding it is.
+    fn recoding_of_json(&mut self) -> Result<Option<Recoding>, ConnectorError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let (len, is_last) = self.bytes.fill(&mut piece, &self.part)?;
+        let mut recoding = Recoding::new(Encoding::of_json(&piece[..len]));
+        recoding.recoder.push(&piece[..len], is_last, &mut recoding.text);
+        recoding.is_last = is_last;
+        Ok(Some(recoding))
     }
 
     /// Fills a buffer. Gives how many bytes came, and whether they are the last.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<(usize, bool), ConnectorError> {
-        match &mut self.bytes {
+        let Some(recoding) = &mut self.recoding else {
+            return self.bytes.fill(buffer, &self.part);
+        };
+        let mut filled = 0;
+        loop {
+            let ready = &recoding.text[recoding.given..];
+            let len = ready.len().min(buffer.len() - filled);
+            buffer[filled..filled + len].copy_from_slice(&ready[..len]);
+            filled += len;
+            recoding.given += len;
+            let is_empty = recoding.given == recoding.text.len();
+            if (is_empty && recoding.is_last) || filled == buffer.len() {
+                return Ok((filled, is_empty && recoding.is_last));
+            }
+            recoding.text.clear();
+            recoding.given = 0;
+            let (len, is_last) = self.bytes.fill(&mut recoding.piece, &self.part)?;
+            recoding.is_last = is_last;
+            recoding.recoder.push(&recoding.piece[..len], is_last, &mut recoding.text);
+        }
+    }
+}
+
+impl Recoding {
+    fn new(encoding: Encoding) -> Recoding {
+        Recoding {
+            recoder: Recoder::new(encoding),
+            piece: vec![0; PIECE_BYTES],
+            text: Vec::new(),
+            given: 0,
+            is_last: false,
+        }
+    }
+}
+
+impl Bytes {
+    /// Fills a buffer. Gives how many bytes came, and whether they are the last.
+    fn fill(
+        &mut self,
+        buffer: &mut [u8],
+        part: &FilePart,
+    ) -> Result<(usize, bool), ConnectorError> {
+        match self {
             Bytes::Plain(file, left) => {
                 let room = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 let read = file.read_exact(&mut buffer[..room]);
-                read.map_err(|error| read_failed(&self.part, error))?;
+                read.map_err(|error| read_failed(part, error))?;
                 *left -= room as u64;
                 Ok((room, *left == 0))
             }
@@ -113,7 +193,7 @@ impl Content {
                         Ok(0) => return Ok((filled, true)),
                         Ok(more) => filled += more,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(damaged(&self.part, error)),
+                        Err(error) => return Err(damaged(part, error)),
                     }
                 }
                 Ok((filled, false))
@@ -186,7 +266,8 @@ mod tests {
         for count in 1..6 {
             let mut found = vec![0_u64; parts.len()];
             for index in 0..count {
-                for span in text_spans(parts.clone(), Slice { index, count }) {
+                for span in text_spans(parts.clone(), Slice { index, count }, &TextForm::default())
+                {
                     let place = parts.iter().position(|part| *part == span.part).unwrap();
                     let is_packed = Packing::of(&span.part.path).is_some();
                     assert_eq!(is_packed, span.end == u64::MAX);

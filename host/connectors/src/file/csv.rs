@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_codec::{CsvDecoder, CsvOptions};
+use tidemill_codec::{CsvDecoder, CsvInference, CsvOptions};
 use tidemill_core::ConnectorError;
 use tidemill_time::Zone;
 
 use super::content::Content;
+use super::form::{FileEncoding, TextForm};
 use super::parts::FilePart;
 use crate::malformed::{Place, Tally, failed_at};
 use crate::options::{refused_value, revealed};
@@ -31,7 +32,8 @@ pub(crate) fn options(
     session: Zone,
     place: &str,
 ) -> Result<CsvOptions, ConfigError> {
-    let of_csv = revealed(given, CsvOptions::has_key);
+    let of_csv =
+        revealed(given, |key| CsvOptions::has_key(key) && !TextForm::has_encoding_key(key));
     CsvOptions::parse(&of_csv, session)
         .map_err(|error| refused_value(given, place, error.key, error.reason))
 }
@@ -64,6 +66,7 @@ pub(crate) fn decoder(
 /// The rows of some files, whose records may span lines.
 pub(crate) struct CsvRecords {
     files: std::vec::IntoIter<FilePart>,
+    encoding: FileEncoding,
     current: Option<Window>,
     decoder: CsvDecoder,
     tally: Arc<Tally>,
@@ -82,8 +85,14 @@ struct Window {
 }
 
 impl CsvRecords {
-    pub(crate) fn new(files: Vec<FilePart>, decoder: CsvDecoder, tally: Arc<Tally>) -> CsvRecords {
-        CsvRecords { files: files.into_iter(), current: None, decoder, tally }
+    pub(crate) fn new(
+        files: Vec<FilePart>,
+        form: &TextForm,
+        decoder: CsvDecoder,
+        tally: Arc<Tally>,
+    ) -> CsvRecords {
+        let (files, encoding) = (files.into_iter(), form.encoding);
+        CsvRecords { files, encoding, current: None, decoder, tally }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
@@ -91,7 +100,7 @@ impl CsvRecords {
         while self.decoder.len() < BATCH_ROWS && bytes < BATCH_BYTES_MAX {
             let Some(window) = &mut self.current else {
                 let Some(part) = self.files.next() else { break };
-                self.current = Some(Window::open(part)?);
+                self.current = Some(Window::open(part, self.encoding)?);
                 self.decoder.begin_file();
                 continue;
             };
@@ -116,6 +125,29 @@ impl CsvRecords {
     }
 }
 
+/// Looks at the records of some files, to infer their columns.
+pub(super) fn look_at_records(
+    files: Vec<FilePart>,
+    form: &TextForm,
+    inference: &mut CsvInference,
+) -> Result<(), ConnectorError> {
+    for part in files {
+        let mut window = Window::open(part, form.encoding)?;
+        inference.begin_file();
+        loop {
+            let bytes = &window.buffer[window.taken..];
+            let taken = inference.look_at_records(bytes, window.is_last);
+            let taken = taken.map_err(|error| failed_at(&window.place(0), &error))?;
+            window.taken += taken;
+            // What is left of a file with a quote that is never closed says nothing more.
+            if taken == 0 && (window.is_last || !window.read_on()?) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Decodes the records that are in memory, and gives the bytes that they took.
 fn decode(
     window: &mut Window,
@@ -135,8 +167,8 @@ fn decode(
 }
 
 impl Window {
-    fn open(part: FilePart) -> Result<Window, ConnectorError> {
-        let content = Content::open(&part, 0)?;
+    fn open(part: FilePart, encoding: FileEncoding) -> Result<Window, ConnectorError> {
+        let content = Content::open(&part, 0, encoding)?;
         let mut window =
             Window { part, content, buffer: Vec::new(), offset: 0, taken: 0, is_last: false };
         window.read_on()?;

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use tidemill_codec::{CsvDecoder, JsonDecoder, Malformed, RowError};
 use tidemill_core::ConnectorError;
 
+use super::form::{Separator, TextForm};
 use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::FileSpan;
 use crate::malformed::{Place, Tally, failed_at};
@@ -28,6 +29,9 @@ pub(crate) trait LineDecoder {
     }
 
     fn decode_lines(&mut self, lines: &[u8]) -> Result<Malformed, RowError<Self::Error>>;
+
+    /// One line, whatever is in it.
+    fn decode_text(&mut self, line: &[u8]) -> Result<Malformed, RowError<Self::Error>>;
 
     /// Adds a row for a line that was not read, as for a malformed one.
     fn push_unreadable(&mut self, why: &str) -> Result<(), Self::Error>;
@@ -54,6 +58,10 @@ impl LineDecoder for CsvDecoder {
         CsvDecoder::decode_lines(self, lines)
     }
 
+    fn decode_text(&mut self, line: &[u8]) -> Result<Malformed, RowError<Self::Error>> {
+        CsvDecoder::decode_text(self, line)
+    }
+
     fn push_unreadable(&mut self, why: &str) -> Result<(), Self::Error> {
         CsvDecoder::push_unreadable(self, why)
     }
@@ -72,6 +80,10 @@ impl LineDecoder for JsonDecoder {
 
     fn decode_lines(&mut self, lines: &[u8]) -> Result<Malformed, RowError<Self::Error>> {
         JsonDecoder::decode_lines(self, lines)
+    }
+
+    fn decode_text(&mut self, line: &[u8]) -> Result<Malformed, RowError<Self::Error>> {
+        JsonDecoder::decode_text(self, line)
     }
 
     fn push_unreadable(&mut self, why: &str) -> Result<(), Self::Error> {
@@ -93,8 +105,13 @@ pub(crate) struct DecodedLines<D> {
 }
 
 impl<D: LineDecoder> DecodedLines<D> {
-    pub(crate) fn new(spans: Vec<FileSpan>, decoder: D, tally: Arc<Tally>) -> DecodedLines<D> {
-        DecodedLines { blocks: LineBlocks::new(spans), decoder, tally, pending_bytes: 0 }
+    pub(crate) fn new(
+        spans: Vec<FileSpan>,
+        form: TextForm,
+        decoder: D,
+        tally: Arc<Tally>,
+    ) -> DecodedLines<D> {
+        DecodedLines { blocks: LineBlocks::new(spans, form), decoder, tally, pending_bytes: 0 }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
@@ -113,13 +130,20 @@ impl<D: LineDecoder> DecodedLines<D> {
         if self.blocks.begins_file() {
             self.decoder.begin_file();
         }
-        let lines = self.blocks.lines();
-        let rows_max = BATCH_ROWS - self.decoder.rows();
-        let taken = first_lines(lines, rows_max, BATCH_BYTES_MAX - self.pending_bytes);
-        let malformed = self
-            .decoder
-            .decode_lines(&lines[..taken])
-            .map_err(|error| failed_at(&self.blocks.place(error.at), &error.error))?;
+        let (decoded, taken) = match self.blocks.separator() {
+            Separator::Newlines => {
+                let lines = self.blocks.lines();
+                let rows_max = BATCH_ROWS - self.decoder.rows();
+                let taken = first_lines(lines, rows_max, BATCH_BYTES_MAX - self.pending_bytes);
+                (self.decoder.decode_lines(&lines[..taken]), taken)
+            }
+            Separator::Text(_) | Separator::None => {
+                let (line, taken) = self.blocks.first_line();
+                (self.decoder.decode_text(line), taken)
+            }
+        };
+        let malformed =
+            decoded.map_err(|error| failed_at(&self.blocks.place(error.at), &error.error))?;
         self.tally.add(malformed.rows, || self.blocks.place(malformed.first.unwrap_or_default()));
         if let Some(problem) = self.decoder.take_header_problem()
             && let Place::Line { path, .. } = self.blocks.place(0)

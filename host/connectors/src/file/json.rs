@@ -7,6 +7,7 @@ use tidemill_codec::{JsonDecoder, JsonOptions};
 use tidemill_core::ConnectorError;
 use tidemill_time::Zone;
 
+use super::form::TextForm;
 use crate::options::{refused_value, revealed};
 use crate::{ConfigError, OptionText};
 
@@ -16,7 +17,8 @@ pub(crate) fn options(
     session: Zone,
     place: &str,
 ) -> Result<JsonOptions, ConfigError> {
-    let of_json = revealed(given, JsonOptions::has_key);
+    let of_json =
+        revealed(given, |key| JsonOptions::has_key(key) && !TextForm::has_encoding_key(key));
     JsonOptions::parse(&of_json, session)
         .map_err(|error| refused_value(given, place, error.key, error.reason))
 }

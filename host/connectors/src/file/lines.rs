@@ -1,4 +1,5 @@
-//! Reads the lines of a slice in blocks.
+//! Reads the lines of a slice in blocks. What ends a line is the form's: where nothing does, a file
+//! is one line.
 //!
 //! A span owns the lines that begin in it. One that does not begin its file therefore starts one
 //! byte early and skips to the next line, and reads on past its end to finish its last line:
@@ -11,6 +12,7 @@
 use tidemill_core::ConnectorError;
 
 use super::content::Content;
+use super::form::{Separator, TextForm};
 use super::parts::FileSpan;
 use crate::malformed::Place;
 
@@ -26,6 +28,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lines of some spans, in order.
 pub(crate) struct LineBlocks {
+    form: TextForm,
     spans: std::vec::IntoIter<FileSpan>,
     current: Option<SpanReader>,
     buffer: Vec<u8>,
@@ -75,8 +78,9 @@ struct SpanReader {
 }
 
 impl LineBlocks {
-    pub(crate) fn new(spans: Vec<FileSpan>) -> LineBlocks {
+    pub(crate) fn new(spans: Vec<FileSpan>, form: TextForm) -> LineBlocks {
         LineBlocks {
+            form,
             spans: spans.into_iter(),
             current: None,
             buffer: Vec::new(),
@@ -95,6 +99,19 @@ impl LineBlocks {
     /// Whether the lines at hand are the first of their file.
     pub(crate) fn begins_file(&self) -> bool {
         self.begins_file
+    }
+
+    /// What ends them.
+    pub(crate) fn separator(&self) -> &Separator {
+        &self.form.separator
+    }
+
+    /// The first of the lines at hand, and how many bytes it takes with what ends it.
+    pub(crate) fn first_line(&self) -> (&[u8], usize) {
+        let lines = self.lines();
+        let (end, taken) =
+            self.form.separator.first_end(lines).unwrap_or((lines.len(), lines.len()));
+        (&lines[..end], taken)
     }
 
     /// The place of a byte of [`LineBlocks::lines`], counted from their front.
@@ -139,7 +156,7 @@ impl LineBlocks {
         };
         let skips_first = span.start > 0;
         let offset = span.start - u64::from(skips_first);
-        let content = Content::open(&span.part, offset)?;
+        let content = Content::open(&span.part, offset, self.form.encoding)?;
         self.current = Some(SpanReader { span, content, offset, skips_first, done: false });
         (self.taken, self.ready, self.filled) = (0, 0, 0);
         self.begins_file = !skips_first;
@@ -164,8 +181,10 @@ impl LineBlocks {
             return Ok(None);
         };
         let bytes = &self.buffer[..self.filled];
-        let (mut skipped, ready) = reader.whole_lines(bytes, at_end_of_file);
-        if reader.offset == 0 && bytes[skipped..ready].starts_with(BYTE_ORDER_MARK) {
+        let separator = &self.form.separator;
+        let (mut skipped, ready) = reader.whole_lines(bytes, at_end_of_file, separator);
+        let is_marked = reader.offset == 0 && bytes[skipped..ready].starts_with(BYTE_ORDER_MARK);
+        if is_marked && *separator != Separator::None {
             skipped += BYTE_ORDER_MARK.len();
         }
         (self.taken, self.ready) = (skipped, ready);
@@ -195,28 +214,43 @@ impl LineBlocks {
     /// The buffer is full of one line. It may be many that end with `\r` alone; else it is passed
     /// over.
     fn cut_long_line(&mut self) -> Result<Option<LongLine>, ConnectorError> {
+        let separator = self.form.separator.clone();
         // What follows the last byte decides whether a `\r` there is half of an end.
         let seen = &self.buffer[..self.filled - 1];
-        if let Some(end) = memchr::memrchr(b'\r', seen) {
+        if separator == Separator::Newlines
+            && let Some(end) = memchr::memrchr(b'\r', seen)
+        {
             (self.taken, self.ready) = (0, end + 1);
             return Ok(None);
+        }
+        if separator == Separator::None {
+            let path = self.current.as_ref().map(|reader| reader.span.part.path.clone());
+            return Err(ConnectorError::fatal(format!(
+                "the file {} is read as one text, and is longer than the {LINE_BYTES_MAX} bytes that one may have; write its rows as lines, or as several files",
+                path.unwrap_or_default()
+            )));
         }
         let offset = self.current.as_ref().map_or(0, |reader| reader.offset);
         let mut len = 0;
         loop {
-            len += self.filled as u64;
+            // What may be the front of a separator is looked at again.
+            let kept = (separator.len() - 1).min(self.filled);
+            let passed = self.filled - kept;
+            self.buffer.copy_within(passed..self.filled, 0);
+            len += passed as u64;
             let Some(reader) = &mut self.current else {
                 return Ok(None);
             };
-            reader.offset += self.filled as u64;
-            self.filled = 0;
+            reader.offset += passed as u64;
+            self.filled = kept;
             self.buffer.truncate(BLOCK_BYTES);
             let at_end_of_file = self.read_on()?;
-            let end = memchr::memchr(b'\n', &self.buffer[..self.filled]);
+            let end = separator.first_boundary(&self.buffer[..self.filled]);
             if end.is_none() && !at_end_of_file {
                 continue;
             }
-            let (line, taken) = end.map_or((self.filled, self.filled), |end| (end, end + 1));
+            let line = end.map_or(self.filled, |end| end - separator.len());
+            let taken = end.unwrap_or(self.filled);
             (self.taken, self.ready) = (taken, taken);
             self.buffer.shrink_to_fit();
             return Ok(Some(LongLine { offset, len: len + line as u64 }));
@@ -227,12 +261,17 @@ impl LineBlocks {
 impl SpanReader {
     /// Of the bytes read so far: how many to skip, and where the last whole line of the span
     /// ends. Both the same where there is none.
-    fn whole_lines(&mut self, bytes: &[u8], at_end_of_file: bool) -> (usize, usize) {
+    fn whole_lines(
+        &mut self,
+        bytes: &[u8],
+        at_end_of_file: bool,
+        separator: &Separator,
+    ) -> (usize, usize) {
         let mut skipped = 0;
         if self.skips_first {
-            match memchr::memchr(b'\n', bytes) {
-                Some(newline) => {
-                    skipped = newline + 1;
+            match separator.first_boundary(bytes) {
+                Some(end) => {
+                    skipped = end;
                     self.skips_first = false;
                 }
                 None => {
@@ -253,17 +292,16 @@ impl SpanReader {
         if reaches_end {
             // The line that has the last owned byte is the last one.
             let last = owned.max(1) - 1;
-            if let Some(newline) = memchr::memchr(b'\n', &bytes[last..]) {
+            if let Some(end) = separator.first_boundary(&bytes[last..]) {
                 self.done = true;
-                return (skipped, last + newline + 1);
+                return (skipped, last + end);
             }
             if at_end_of_file {
                 self.done = true;
                 return (skipped, bytes.len());
             }
         }
-        let ready =
-            memchr::memrchr(b'\n', &bytes[skipped..]).map_or(skipped, |at| skipped + at + 1);
+        let ready = separator.last_boundary(&bytes[skipped..]).map_or(skipped, |end| skipped + end);
         (skipped, ready)
     }
 }
@@ -283,7 +321,7 @@ mod tests {
     }
 
     fn read(spans: Vec<FileSpan>) -> Vec<u8> {
-        let mut blocks = LineBlocks::new(spans);
+        let mut blocks = LineBlocks::new(spans, TextForm::default());
         let mut bytes = Vec::new();
         while blocks.fill().unwrap() == Filled::Lines {
             bytes.extend_from_slice(blocks.lines());
@@ -332,7 +370,10 @@ mod tests {
         for count in [1, 3] {
             let (mut lines, mut passed) = (Vec::new(), Vec::new());
             for index in 0..count {
-                let mut blocks = LineBlocks::new(spans(vec![part.clone()], Slice { index, count }));
+                let mut blocks = LineBlocks::new(
+                    spans(vec![part.clone()], Slice { index, count }),
+                    TextForm::default(),
+                );
                 loop {
                     match blocks.fill().unwrap() {
                         Filled::Lines => {
@@ -359,10 +400,37 @@ mod tests {
     }
 
     #[test]
+    fn a_separator_may_be_any_text_and_lie_over_the_end_of_a_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let separator = Separator::Text(b"<->".as_slice().into());
+        let form = TextForm { separator, ..TextForm::default() };
+        for filler in [BLOCK_BYTES - 2, BLOCK_BYTES - 1, BLOCK_BYTES, LINE_BYTES_MAX + 1] {
+            let text = format!("a\n<->{}<->b<<->-><->", "x".repeat(filler));
+            let part = part(&dir, text.as_bytes());
+            let mut blocks =
+                LineBlocks::new(spans(vec![part], Slice { index: 0, count: 1 }), form.clone());
+            let mut lines = Vec::new();
+            loop {
+                match blocks.fill().unwrap() {
+                    Filled::Lines => {
+                        let (line, taken) = blocks.first_line();
+                        lines.push(line.len());
+                        blocks.take(taken);
+                    }
+                    Filled::TooLong(line) => lines.push(line.len as usize),
+                    Filled::End => break,
+                }
+            }
+            assert_eq!(lines, [2, filler, 2, 2]);
+        }
+    }
+
+    #[test]
     fn a_byte_order_mark_belongs_to_no_line() {
         let dir = tempfile::tempdir().unwrap();
         let part = part(&dir, b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n");
-        let mut blocks = LineBlocks::new(spans(vec![part], Slice { index: 0, count: 1 }));
+        let mut blocks =
+            LineBlocks::new(spans(vec![part], Slice { index: 0, count: 1 }), TextForm::default());
         assert_eq!(blocks.fill().unwrap(), Filled::Lines);
         assert!(blocks.begins_file());
         assert_eq!(blocks.lines(), b"a\n\xef\xbb\xbfb\n");

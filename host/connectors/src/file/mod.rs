@@ -11,10 +11,13 @@
 //!       \____ owner.rs, log.rs _______________ committed.rs  by a log
 //! ```
 
+mod columns;
 mod committed;
 mod content;
 mod csv;
 mod decoded;
+mod form;
+mod infer;
 mod json;
 mod ledger;
 mod lines;
@@ -22,6 +25,7 @@ mod listing;
 mod log;
 mod owner;
 mod parquet;
+mod partitions;
 mod parts;
 mod plan;
 mod position;

@@ -56,11 +56,6 @@ pub(crate) fn spans(parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
     spans_where(parts, slice, |_| true)
 }
 
-/// The files that begin in a slice, whole.
-pub(crate) fn whole_files(parts: Vec<FilePart>, slice: Slice) -> Vec<FilePart> {
-    spans_where(parts, slice, |_| false).into_iter().map(|span| span.part).collect()
-}
-
 /// What a slice has of each file, of which some are cut. Another one is of the slice in which it
 /// begins, and its span has no end: what is in it may be longer than the file.
 pub(crate) fn spans_where(
@@ -133,7 +128,8 @@ pub(crate) fn open(part: &FilePart) -> Result<File, ConnectorError> {
 /// Refuses a file of a directory with a log that lies elsewhere by way of a link, which may have been
 /// put there since the log was read. Who is to read what lies elsewhere names it by its own path.
 fn refuse_outside(path: &Path, file: &File) -> Result<(), ConnectorError> {
-    let Some(directory) = path.parent().filter(|parent| parent.join(METADATA_DIR).is_dir()) else {
+    let has_log = |directory: &&Path| directory.join(METADATA_DIR).is_dir();
+    let Some(directory) = path.ancestors().skip(1).find(has_log) else {
         return Ok(());
     };
     let failed = |error: std::io::Error| {
@@ -207,7 +203,8 @@ mod tests {
         let parts = parts(&[1 << 20, 5, 3 << 20, 77, 2 << 20]);
         for count in 1..9 {
             let dealt: Vec<FilePart> = (0..count)
-                .flat_map(|index| whole_files(parts.clone(), Slice { index, count }))
+                .flat_map(|index| spans_where(parts.clone(), Slice { index, count }, |_| false))
+                .map(|span| span.part)
                 .collect();
             assert_eq!(dealt, parts);
         }

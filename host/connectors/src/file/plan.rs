@@ -1,16 +1,21 @@
 //! What a file source of a job means: checked options, and no open file.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use tidemill_codec::{CsvOptions, JsonOptions};
 use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice};
+use tidemill_time::Zone;
 
+use super::columns::Columns;
 use super::committed::OUTSIDE_OPTION;
 use super::content::text_spans;
 use super::decoded::DecodedLines;
-use super::listing::Listing;
-use super::parts::{FilePart, spans, whole_files};
+use super::form::TextForm;
+use super::listing::{Found, Listing};
+use super::partitions::{Partitions, is_name, with_partitions};
+use super::parts::{FilePart, FileSpan, spans, spans_where};
 use super::position::Memory;
 use super::{csv, json, parquet, text};
 use crate::malformed::Tally;
@@ -27,6 +32,10 @@ const FILE_OPTIONS: Known = Known {
         "maxFileAge",
         "fileNameOnly",
         "pathGlobFilter",
+        "recursiveFileLookup",
+        "basePath",
+        "modifiedBefore",
+        "modifiedAfter",
         OUTSIDE_OPTION,
     ],
     later: &[
@@ -34,22 +43,18 @@ const FILE_OPTIONS: Known = Known {
         "discardCachedInputRatio",
         "cleanSource",
         "sourceArchiveDir",
-        "recursiveFileLookup",
-        "modifiedBefore",
-        "modifiedAfter",
         "ignoreCorruptFiles",
         "ignoreMissingFiles",
-        "basePath",
         "compression",
     ],
 };
 
-const JSON_OPTIONS: Known = Known { built: &JsonOptions::KEYS, later: &["lineSep", "compression"] };
+const JSON_OPTIONS: Known = Known { built: &JsonOptions::KEYS, later: &["compression"] };
 const CSV_OPTIONS: Known =
-    Known { built: &CsvOptions::KEYS, later: &["lineSep", "compression", "singleVariantColumn"] };
+    Known { built: &CsvOptions::KEYS, later: &["compression", "singleVariantColumn"] };
 const PARQUET_OPTIONS: Known =
-    Known { built: &[], later: &["mergeSchema", "datetimeRebaseMode", "int96RebaseMode"] };
-const TEXT_OPTIONS: Known = Known { built: &[], later: &["wholetext", "lineSep", "encoding"] };
+    Known { built: &["mergeSchema"], later: &["datetimeRebaseMode", "int96RebaseMode"] };
+const TEXT_OPTIONS: Known = Known { built: &["wholetext", "lineSep"], later: &["encoding"] };
 
 /// Spark's default: a week.
 const MAX_FILE_AGE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -63,22 +68,26 @@ pub(crate) enum FileFormat {
     Text,
 }
 
-enum Decoding {
-    Json(JsonOptions),
-    Csv(CsvOptions),
-    Parquet,
-    Text,
+/// What becomes of the bytes of files.
+pub(super) enum Decoding {
+    Json(JsonOptions, TextForm),
+    Csv(CsvOptions, TextForm),
+    Parquet { merges: bool },
+    Text(TextForm),
 }
 
 /// A file source that could be opened.
 pub(crate) struct FilePlan {
-    pub(crate) listing: Listing,
+    listing: Listing,
     pub(crate) schema: SchemaRef,
+    /// The columns that files showed, and nobody said.
+    pub(crate) found: Option<SchemaRef>,
     pub(crate) memory: Memory,
     pub(crate) files_max: Option<u64>,
     pub(crate) bytes_max: Option<u64>,
     pub(crate) latest_first: bool,
     decoding: Decoding,
+    zone: Zone,
 }
 
 impl FilePlan {
@@ -95,28 +104,11 @@ impl FilePlan {
         };
         let options = Options::check(place, &config.options, &[FILE_OPTIONS, known])?;
         let path = options.path(config.path.as_deref())?;
-        let listing = Listing::plan(&path, &options, format != FileFormat::Parquet)?;
-        let schema = match &config.schema {
-            Some(schema) => nullable(schema),
-            None => inferred_schema(format, &listing, place)?,
-        };
-        let decoding = match format {
-            FileFormat::Json => {
-                let options = json::options(&config.options, config.time_zone, place)?;
-                json::check_schema(&schema, &options, place)?;
-                Decoding::Json(options)
-            }
-            FileFormat::Csv => {
-                let options = csv::options(&config.options, config.time_zone, place)?;
-                csv::check_schema(&schema, &options, place)?;
-                Decoding::Csv(options)
-            }
-            FileFormat::Parquet => Decoding::Parquet,
-            FileFormat::Text => {
-                text::check_schema(&schema, place)?;
-                Decoding::Text
-            }
-        };
+        let zone = config.time_zone;
+        let listing = Listing::plan(&path, &options, format != FileFormat::Parquet, zone)?;
+        let decoding = Decoding::of(format, config, &options, place)?;
+        let columns = Columns::of(&decoding, config, &listing, place)?;
+        decoding.check(&columns.of_files(), place)?;
         let latest_first = options.bool("latestFirst", false)?;
         let files_max = options.number("maxFilesPerTrigger", 1)?;
         let bytes_max = options.bytes("maxBytesPerTrigger")?;
@@ -130,7 +122,41 @@ impl FilePlan {
         let forgets = !(latest_first && (files_max.is_some() || bytes_max.is_some()));
         let name_only = options.bool("fileNameOnly", false)?;
         let memory = Memory { max_age_ms: forgets.then_some(max_age_ms), name_only };
-        Ok(FilePlan { listing, schema, memory, files_max, bytes_max, latest_first, decoding })
+        let Columns { schema, found, .. } = columns;
+        Ok(FilePlan {
+            listing,
+            schema,
+            found,
+            memory,
+            files_max,
+            bytes_max,
+            latest_first,
+            decoding,
+            zone,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.listing.path()
+    }
+
+    /// All files that are there, in no order.
+    ///
+    /// # Errors
+    /// They cannot be listed, or lie in partitions that are no columns.
+    pub(crate) fn files(&self) -> Result<Vec<FilePart>, ConnectorError> {
+        let Found { files, partitions } = self.listing.find()?;
+        let unknown = partitions.first().into_iter().flat_map(|first| &first.values);
+        for partition in unknown {
+            let is_it = |field: &FieldRef| is_name(field.name(), &partition.name);
+            if !self.schema.fields().iter().any(is_it) {
+                let (name, file) = (&partition.name, &files[0].path);
+                return Err(ConnectorError::fatal(format!(
+                    "the file {file} lies in a partition of {name}, which is no column: there was none when the query started first; add it to the schema, as in \"…, {name} STRING\""
+                )));
+            }
+        }
+        Ok(files)
     }
 
     /// The rows of one slice of some files. What is malformed is counted in `tally`.
@@ -141,31 +167,46 @@ impl FilePlan {
         projection: &[usize],
         tally: Arc<Tally>,
     ) -> Result<RowStream, ConnectorError> {
-        let parts = self.listing.admit(parts);
-        let projected = self.projected(projection)?;
-        Ok(match &self.decoding {
-            Decoding::Json(options) => {
-                let decoder = json::decoder(projected, options)?;
-                Box::new(DecodedLines::new(text_spans(parts, slice), decoder, tally))
-            }
-            Decoding::Csv(options) => {
-                let decoder = csv::decoder(&self.schema, projection, options)?;
-                if options.multi_line {
-                    Box::new(csv::CsvRecords::new(whole_files(parts, slice), decoder, tally))
-                } else {
-                    Box::new(DecodedLines::new(text_spans(parts, slice), decoder, tally))
-                }
-            }
-            Decoding::Parquet => {
-                Box::new(parquet::ParquetRows::new(spans(parts, slice), projected, tally))
-            }
-            Decoding::Text => {
-                Box::new(text::TextRows::new(text_spans(parts, slice), projected, None, tally))
-            }
-        })
+        let spans = self.decoding.spans(self.listing.admit(parts), slice);
+        let mut groups = self.groups(spans)?;
+        if groups.iter().all(|(partitions, _)| partitions.values.is_empty()) {
+            let spans = groups.drain(..).flat_map(|(_, spans)| spans).collect();
+            return self.decoding.rows(&self.schema, spans, projection, tally);
+        }
+        let wanted = self.projected(projection)?;
+        let mut streams = Vec::new();
+        for (partitions, spans) in groups {
+            // What the names of directories say is no column of the files.
+            let of_files = |field: &&FieldRef| partitions.find(field.name()).is_none();
+            let fields = self.schema.fields().iter().filter(of_files).cloned();
+            let schema = Arc::new(Schema::new(fields.collect::<Fields>()));
+            let asked = wanted.fields().iter().filter(of_files);
+            let asked = asked.filter_map(|field| schema.index_of(field.name()).ok());
+            let asked: Vec<usize> = asked.collect();
+            let path = spans.first().map(|span| span.part.path.clone()).unwrap_or_default();
+            let rows = self.decoding.rows(&schema, spans, &asked, Arc::clone(&tally))?;
+            streams.push(with_partitions(rows, &partitions, &wanted, self.zone, &path)?);
+        }
+        Ok(Box::new(streams.into_iter().flatten()))
     }
 
-    /// The lines of one slice of some text files, taken apart. `None`: it is no text.
+    /// Spans behind one another that lie in the same partitions.
+    fn groups(
+        &self,
+        spans: Vec<FileSpan>,
+    ) -> Result<Vec<(Partitions, Vec<FileSpan>)>, ConnectorError> {
+        let mut groups: Vec<(Partitions, Vec<FileSpan>)> = Vec::new();
+        for span in spans {
+            let partitions = self.listing.partitions_of(&span.part.path)?;
+            match groups.last_mut() {
+                Some((last, spans)) if last.values == partitions.values => spans.push(span),
+                _ => groups.push((partitions, vec![span])),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The lines of one slice of some text files, taken apart.
     pub(crate) fn read_decoded(
         &self,
         parts: Vec<FilePart>,
@@ -174,77 +215,107 @@ impl FilePlan {
         decoder: Box<dyn PayloadDecoder>,
         tally: Arc<Tally>,
     ) -> Result<RowStream, ConnectorError> {
-        if !matches!(self.decoding, Decoding::Text) {
+        let Decoding::Text(form) = &self.decoding else {
             return Err(ConnectorError::fatal(
                 "only lines of text files are decoded; the format has columns by itself",
             ));
-        }
-        let parts = self.listing.admit(parts);
-        let (spans, columns) = (text_spans(parts, slice), self.projected(projection)?);
-        Ok(Box::new(text::TextRows::new(spans, columns, Some(decoder), tally)))
+        };
+        let spans = text_spans(self.listing.admit(parts), slice, form);
+        let columns = self.projected(projection)?;
+        Ok(Box::new(text::TextRows::new(spans, form.clone(), columns, Some(decoder), tally)))
     }
 
-    /// Whether the rows are lines of text, which can be taken apart as they are read.
-    pub(crate) fn is_text(&self) -> bool {
-        matches!(self.decoding, Decoding::Text)
+    /// Whether the rows of some files are lines of text and nothing else, which can be taken apart as
+    /// they are read.
+    pub(crate) fn are_lines(&self, parts: &[FilePart]) -> bool {
+        let in_partition = |part: &FilePart| {
+            self.listing.partitions_of(&part.path).is_ok_and(|found| !found.values.is_empty())
+        };
+        matches!(self.decoding, Decoding::Text(_)) && !parts.iter().any(in_partition)
     }
 
     fn projected(&self, projection: &[usize]) -> Result<SchemaRef, ConnectorError> {
-        let projected = self.schema.project(projection).map_err(|error| {
-            ConnectorError::fatal("the columns asked for are not the source's").caused_by(error)
-        })?;
-        Ok(Arc::new(projected))
+        projected(&self.schema, projection)
     }
 }
 
-fn inferred_schema(
-    format: FileFormat,
-    listing: &Listing,
-    place: &str,
-) -> Result<SchemaRef, ConfigError> {
-    let missing = |hint: &str| ConfigError::Missing {
-        place: place.to_owned(),
-        what: "schema".to_owned(),
-        hint: hint.to_owned(),
-    };
-    match format {
-        FileFormat::Text => {
-            Ok(Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)])))
+fn projected(schema: &Schema, projection: &[usize]) -> Result<SchemaRef, ConnectorError> {
+    let projected = schema.project(projection).map_err(|error| {
+        ConnectorError::fatal("the columns asked for are not the source's").caused_by(error)
+    })?;
+    Ok(Arc::new(projected))
+}
+
+impl Decoding {
+    fn of(
+        format: FileFormat,
+        config: &SourceConfig,
+        options: &Options,
+        place: &str,
+    ) -> Result<Decoding, ConfigError> {
+        let (given, zone) = (&config.options, config.time_zone);
+        Ok(match format {
+            FileFormat::Json => {
+                Decoding::Json(json::options(given, zone, place)?, TextForm::of_json(options)?)
+            }
+            FileFormat::Csv => {
+                Decoding::Csv(csv::options(given, zone, place)?, TextForm::of_csv(options)?)
+            }
+            FileFormat::Parquet => {
+                Decoding::Parquet { merges: options.bool("mergeSchema", false)? }
+            }
+            FileFormat::Text => Decoding::Text(TextForm::of_text(options)?),
+        })
+    }
+
+    /// Refuses columns that files of the format do not have.
+    fn check(&self, of_files: &SchemaRef, place: &str) -> Result<(), ConfigError> {
+        match self {
+            Decoding::Json(options, _) => json::check_schema(of_files, options, place),
+            Decoding::Csv(options, _) => csv::check_schema(of_files, options, place),
+            Decoding::Parquet { .. } => Ok(()),
+            Decoding::Text(_) => text::check_schema(of_files, place),
         }
-        FileFormat::Parquet => {
-            let wrong = |error: ConnectorError| {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                ConfigError::Schema {
-                    place: place.to_owned(),
-                    reason: format!("{error}{}", cause.unwrap_or_default()),
+    }
+
+    /// What a slice has of each file.
+    fn spans(&self, parts: Vec<FilePart>, slice: Slice) -> Vec<FileSpan> {
+        match self {
+            Decoding::Csv(options, _) if options.multi_line => spans_where(parts, slice, |_| false),
+            Decoding::Json(_, form) | Decoding::Csv(_, form) | Decoding::Text(form) => {
+                text_spans(parts, slice, form)
+            }
+            Decoding::Parquet { .. } => spans(parts, slice),
+        }
+    }
+
+    /// The rows of some spans: of files with the columns of `schema`, those that are asked for.
+    fn rows(
+        &self,
+        schema: &SchemaRef,
+        spans: Vec<FileSpan>,
+        projection: &[usize],
+        tally: Arc<Tally>,
+    ) -> Result<RowStream, ConnectorError> {
+        let columns = projected(schema, projection)?;
+        Ok(match self {
+            Decoding::Json(options, form) => {
+                let decoder = json::decoder(columns, options)?;
+                Box::new(DecodedLines::new(spans, form.clone(), decoder, tally))
+            }
+            Decoding::Csv(options, form) => {
+                let decoder = csv::decoder(schema, projection, options)?;
+                if options.multi_line {
+                    let files = spans.into_iter().map(|span| span.part).collect();
+                    Box::new(csv::CsvRecords::new(files, form, decoder, tally))
+                } else {
+                    Box::new(DecodedLines::new(spans, form.clone(), decoder, tally))
                 }
-            };
-            let files = listing.files().map_err(wrong)?;
-            let oldest = files
-                .iter()
-                .min_by(|a, b| (a.modified_ms, &a.path).cmp(&(b.modified_ms, &b.path)))
-                .ok_or_else(|| {
-                    missing("there is no file yet to take it from; write schema = \"name TYPE, …\"")
-                })?;
-            parquet::schema_of(oldest).map(|schema| nullable(&schema)).map_err(wrong)
-        }
-        FileFormat::Json | FileFormat::Csv => {
-            Err(missing("write schema = \"name TYPE, …\" (columns are not inferred yet)"))
-        }
+            }
+            Decoding::Parquet { .. } => Box::new(parquet::ParquetRows::new(spans, columns, tally)),
+            Decoding::Text(form) => {
+                Box::new(text::TextRows::new(spans, form.clone(), columns, None, tally))
+            }
+        })
     }
-}
-
-/// Any column of a file may be missing, whatever the schema says (as in Spark since 3.0).
-fn nullable(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(nullable_field).collect::<Vec<_>>()))
-}
-
-fn nullable_field(field: &FieldRef) -> FieldRef {
-    let data_type = match field.data_type() {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(nullable_field).collect()),
-        DataType::List(item) => DataType::List(nullable_field(item)),
-        DataType::Map(entries, sorted) => DataType::Map(Arc::clone(entries), *sorted),
-        other => other.clone(),
-    };
-    Arc::new(Field::new(field.name(), data_type, true))
 }

@@ -33,7 +33,7 @@ impl FileSource {
 
     /// All files that are there, in reading order: oldest first, those of one millisecond by path.
     fn list(&self) -> Result<VecDeque<FilePart>, ConnectorError> {
-        let mut files = self.plan.listing.files()?;
+        let mut files = self.plan.files()?;
         if self.plan.latest_first {
             files.sort_by(|a, b| {
                 (Reverse(a.modified_ms), &a.path).cmp(&(Reverse(b.modified_ms), &b.path))
@@ -41,8 +41,6 @@ impl FileSource {
         } else {
             files.sort_by(|a, b| (a.modified_ms, &a.path).cmp(&(b.modified_ms, &b.path)));
         }
-        // A glob can match both a directory and what is in it.
-        files.dedup_by(|a, b| a.path == b.path);
         Ok(files.into())
     }
 
@@ -76,7 +74,7 @@ impl FileSource {
 
 impl Source for FileSource {
     fn description(&self) -> String {
-        format!("FileStreamSource[file:{}]", self.plan.listing.path().display())
+        format!("FileStreamSource[file:{}]", self.plan.path().display())
     }
 
     fn schema(&self) -> SchemaRef {
@@ -183,15 +181,16 @@ impl RangeReader for FileReader {
         payload: usize,
         decoder: Box<dyn PayloadDecoder>,
     ) -> Result<RowStream, ConnectorError> {
-        if !self.plan.is_text() {
+        let parts = parts_of(range)?;
+        if !self.plan.are_lines(&parts) {
             // What the column holds is malformed by itself, beside what its row is.
             let reading = [projection, &[usize::MAX]].concat();
             let tally = self.malformed.begin(range, slice, &reading);
-            let files = self.plan.listing.path().display().to_string();
+            let files = self.plan.path().display().to_string();
             let count = Box::new(move |rows| tally.add(rows, || Place::File(files.clone())));
             return read_then_decode(self, range, slice, projection, payload, decoder, count);
         }
         let tally = self.malformed.begin(range, slice, projection);
-        self.plan.read_decoded(parts_of(range)?, slice, projection, decoder, tally)
+        self.plan.read_decoded(parts, slice, projection, decoder, tally)
     }
 }

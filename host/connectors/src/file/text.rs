@@ -9,6 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use tidemill_core::{ConnectorError, PayloadDecoder, beside};
 
+use super::form::TextForm;
 use super::lines::{Filled, LineBlocks, LongLine};
 use super::parts::FileSpan;
 use crate::ConfigError;
@@ -40,12 +41,13 @@ pub(crate) struct TextRows {
 impl TextRows {
     pub(crate) fn new(
         spans: Vec<FileSpan>,
+        form: TextForm,
         schema: SchemaRef,
         decoder: Option<Box<dyn PayloadDecoder>>,
         tally: Arc<Tally>,
     ) -> TextRows {
         let values = StringBuilder::new();
-        TextRows { blocks: LineBlocks::new(spans), schema, values, decoder, tally }
+        TextRows { blocks: LineBlocks::new(spans, form), schema, values, decoder, tally }
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
@@ -72,16 +74,10 @@ impl TextRows {
         }
     }
 
-    /// Takes one line. Gives the bytes that it had. It ends with `\n`, `\r\n` or `\r`, as in Spark.
+    /// Takes one line. Gives the bytes that it had.
     fn line(&mut self) -> Result<usize, ConnectorError> {
-        let lines = self.blocks.lines();
-        let end = memchr::memchr2(b'\n', b'\r', lines).unwrap_or(lines.len());
-        let taken = match lines.get(end..) {
-            Some([b'\r', b'\n', ..]) => end + 2,
-            Some([_, ..]) => end + 1,
-            _ => end,
-        };
-        let line = String::from_utf8_lossy(&lines[..end]);
+        let (line, taken) = self.blocks.first_line();
+        let line = String::from_utf8_lossy(line);
         let mut is_malformed = matches!(line, std::borrow::Cow::Owned(_));
         if let Some(decoder) = &mut self.decoder {
             is_malformed |= decoder

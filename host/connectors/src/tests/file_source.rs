@@ -334,16 +334,12 @@ fn what_is_not_built_is_refused_by_name() {
         "source \"s\" has the option \"cleanSource\", which is not supported yet"
     );
     assert_eq!(
-        json(&[("multiLine", "true")]),
-        "source \"s\" has multiLine = \"true\"; one JSON value may not span lines here"
-    );
-    assert_eq!(
         json(&[("maxFilesPerTrigger", "1"), ("maxBytesPerTrigger", "1")]),
         "source \"s\" has maxBytesPerTrigger = \"1\"; it excludes maxFilesPerTrigger: keep one"
     );
     assert_eq!(
         refusal(source_config("json", dir.path(), "", &[])),
-        "source \"s\" has no schema; write schema = \"name TYPE, …\" (columns are not inferred yet)"
+        "source \"s\" has no schema; write schema = \"name TYPE, …\"; or schema = \"infer\", and the columns are those that the files have at the first start"
     );
     assert!(
         refusal(source_config("json", &dir.path().join("nowhere"), "a INT", &[]))
@@ -353,7 +349,7 @@ fn what_is_not_built_is_refused_by_name() {
     assert_eq!(refusal(no_path), "source \"s\" has no path; write path = \"some/path\"");
     assert_eq!(
         refusal(source_config("parquet", dir.path(), "", &[])),
-        "source \"s\" has no schema; there is no file yet to take it from; write schema = \"name TYPE, …\""
+        "source \"s\" has no schema; [UNABLE_TO_INFER_SCHEMA] there is no file with columns yet to take it from; write schema = \"name TYPE, …\""
     );
     assert!(
         refusal(source_config("csv", dir.path(), "a ARRAY<INT>", &[]))
@@ -375,9 +371,42 @@ fn what_would_lose_rows_in_silence_is_an_error() {
     let message = open(config.clone()).next_range(ReadLimit::Limited).unwrap_err().to_string();
     assert!(message.contains("a.json.lz4 is compressed in a way that is not read"), "{message}");
     std::fs::remove_file(dir.path().join("a.json.lz4")).unwrap();
+    let mut source = open(config);
+    assert_eq!(source.next_range(ReadLimit::Limited).unwrap(), None);
     std::fs::create_dir(dir.path().join("day=1")).unwrap();
-    let message = open(config).next_range(ReadLimit::Limited).unwrap_err().to_string();
-    assert!(message.contains("is a partition directory, which is not supported yet"), "{message}");
+    write_file(dir.path(), "day=1/a.json", "{\"a\":1}", 1);
+    let message = source.next_range(ReadLimit::Limited).unwrap_err().to_string();
+    assert!(message.contains("lies in a partition of day, which is no column"), "{message}");
+}
+
+#[test]
+fn partitions_that_come_later_have_the_columns_of_the_first_ones() {
+    let dir = temp();
+    let write = |day: &str, modified_s| {
+        let name = format!("day={day}");
+        std::fs::create_dir(dir.path().join(&name)).unwrap();
+        write_file(dir.path(), &format!("{name}/a.json"), "{\"a\":1}", modified_s);
+    };
+    let read_all = |source: &mut dyn Source| {
+        let range = source.next_range(ReadLimit::Limited).unwrap().unwrap();
+        read(source, &range).map(|batches| batches.iter().map(shown).collect::<String>())
+    };
+    write("1", 1);
+    let config = source_config("json", dir.path(), "a INT", &[]);
+    let found = plan_source(config.clone()).unwrap().found();
+    assert_eq!(tidemill_types::format_schema(found.as_ref().unwrap()), "day int");
+    let mut source = open(config.clone());
+    assert_eq!(read_all(&mut *source).unwrap(), "{\"a\":1,\"day\":1}\n");
+    write("__HIVE_DEFAULT_PARTITION__", 2);
+    assert_eq!(read_all(&mut *source).unwrap(), "{\"a\":1,\"day\":null}\n");
+    write("monday", 3);
+    let message = read_all(&mut *source).unwrap_err();
+    assert!(message.contains("[INVALID_PARTITION_VALUE]"), "{message}");
+    // A later start has the columns of the first one, and not those that it would find.
+    let found_now = plan_source(config.clone()).unwrap().found();
+    assert_eq!(tidemill_types::format_schema(found_now.as_ref().unwrap()), "day string");
+    let later = plan_source(SourceConfig { found, ..config }).unwrap();
+    assert_eq!(tidemill_types::format_schema(&later.schema()), "a int, day int");
 }
 
 #[test]

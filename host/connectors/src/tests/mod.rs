@@ -10,6 +10,7 @@ mod file_source;
 mod made_up;
 mod places;
 mod readers;
+mod recorded;
 mod sqlite;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use datafusion::common::{plan_datafusion_err, plan_err};
 use tidemill_types::parse_schema_or_type;
 
+use super::json::first_alone;
 use super::{repeated, required};
 use crate::function::Function;
 use crate::kernels::csv::{self, options};
@@ -20,22 +21,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(function.call(vec![call.argument(0)]))
         },
     )
-    .spelled(|name, mut arguments| {
-        arguments.truncate(1);
-        format!("{name}({})", arguments.join(", "))
-    })
+    .spelled(first_alone)
     .example("SELECT from_csv('1, 0.8', 'a INT, b DOUBLE').a", "1"),
     Function::scalar(
         "schema_of_csv",
-        "The schema of a row of CSV that is written out.",
-        &[required("csv", Text)],
+        "The schema of a row of CSV that is written out. Options are a map of texts that are written out.",
+        &[required("csv", Text), repeated("options", Any)],
         |call| {
             if call.is_null(0) {
                 return plan_err!("[DATATYPE_MISMATCH.UNEXPECTED_NULL] schema_of_csv(): The csv must not be null");
             }
-            Ok(csv::literal(csv::schema_of(call.constant_text(0)?)?))
+            Ok(csv::literal(csv::schema_of(call.constant_text(0)?, &options(call, 1)?)?))
         },
     )
+    .spelled(first_alone)
     .example("SELECT schema_of_csv('1,abc')", "STRUCT<_c0: INT, _c1: STRING>"),
     Function::scalar(
         "to_csv",
@@ -46,9 +45,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(function.call(vec![call.argument(0)]))
         },
     )
-    .spelled(|name, mut arguments| {
-        arguments.truncate(1);
-        format!("{name}({})", arguments.join(", "))
-    })
+    .spelled(first_alone)
     .example("SELECT to_csv(named_struct('a', 1, 'b', 2))", "1,2"),
 ];

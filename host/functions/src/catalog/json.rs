@@ -74,7 +74,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 /// Options do not show.
-fn first_alone(name: &str, mut arguments: Vec<String>) -> String {
+pub(super) fn first_alone(name: &str, mut arguments: Vec<String>) -> String {
     arguments.truncate(1);
     format!("{name}({})", arguments.join(", "))
 }

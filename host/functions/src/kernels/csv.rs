@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray, StructArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, StructArray, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema};
@@ -12,7 +12,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use tidemill_codec::{CsvDecoder, CsvOptions, ParseMode, WrittenTimes, format_cell};
+use tidemill_codec::{CsvDecoder, CsvOptions, ParseMode, WrittenTimes, csv_columns, format_cell};
 use tidemill_time::{UTC, Zone};
 
 use super::kernel::{texts, written};
@@ -312,54 +312,22 @@ impl ScalarUDFImpl for ToCsv {
 }
 
 /// The schema of a row, as it is told.
-pub(crate) fn schema_of(text: &str) -> Result<String> {
-    if text.is_empty() || text.contains(['"', '\\', '\n', '\r']) {
+///
+/// # Errors
+/// There is no row, or an option is unknown.
+pub(crate) fn schema_of(text: &str, options: &Options) -> Result<String> {
+    if text.contains(['\n', '\r']) {
         return plan_err!(
-            "[UNSUPPORTED_FEATURE] schema_of_csv(): an empty text, quotes and more lines than one are not supported"
+            "[UNSUPPORTED_FEATURE] schema_of_csv(): more lines than one are not supported"
         );
     }
-    let kinds = text
-        .split(',')
-        .enumerate()
-        .map(|(place, cell)| Ok(format!("_c{place}: {}", kind_of(cell)?)));
-    Ok(format!("STRUCT<{}>", kinds.collect::<Result<Vec<_>>>()?.join(", ")))
-}
-
-fn kind_of(cell: &str) -> Result<&'static str> {
-    let values: ArrayRef = Arc::new(StringArray::from(vec![cell]));
-    let is = |kind: &DataType| super::cast::converted(&values, kind, false, UTC).is_ok();
-    Ok(match cell {
-        "" => "STRING",
-        _ if cell.parse::<i32>().is_ok() => "INT",
-        _ if cell.parse::<i64>().is_ok() => "BIGINT",
-        _ if cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'.')
-            && (cell.ends_with('.') || cell.len() > 17) =>
-        {
-            return plan_err!(
-                "[UNSUPPORTED_FEATURE] schema_of_csv(): the number {cell} is not supported"
-            );
-        }
-        "NaN" | "Infinity" | "-Infinity" | "Inf" | "-Inf" | "+Infinity" => "DOUBLE",
-        _ if cell.parse::<f64>().is_ok()
-            && cell.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) =>
-        {
-            "DOUBLE"
-        }
-        _ if cell.eq_ignore_ascii_case("true") || cell.eq_ignore_ascii_case("false") => "BOOLEAN",
-        _ if cell.len() == 10 && is(&DataType::Date32) => "DATE",
-        _ if cell.starts_with(|c: char| c.is_ascii_digit())
-            && cell.len() >= 19
-            && is(&crate::timestamp_type()) =>
-        {
-            "TIMESTAMP"
-        }
-        _ if cell.starts_with(|c: char| c.is_ascii_digit()) && cell.contains([':', '-']) => {
-            return plan_err!(
-                "[UNSUPPORTED_FEATURE] schema_of_csv(): what may be a time is not supported: {cell}"
-            );
-        }
-        _ => "STRING",
-    })
+    let failed = |error: &dyn std::fmt::Display| plan_datafusion_err!("schema_of_csv(): {error}");
+    let options = CsvOptions::parse(options, UTC).map_err(|error| failed(&error))?;
+    let columns = csv_columns(text, &options).map_err(|error| failed(&error))?;
+    if columns.fields().is_empty() {
+        return plan_err!("[UNSUPPORTED_FEATURE] schema_of_csv(): an empty text is not supported");
+    }
+    Ok(tidemill_types::sql_name(&DataType::Struct(columns.fields().clone())))
 }
 
 /// A literal of a text.

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::Float64Array;
-use arrow::datatypes::{DataType, Field, Fields, Int32Type};
-use datafusion::common::{Result, exec_err, plan_err};
+use arrow::datatypes::Int32Type;
+use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::logical_expr::ScalarUDF;
-use tidemill_codec::format_cell;
+use tidemill_codec::{JsonOptions, format_cell, json_type};
 use tidemill_time::UTC;
 
 use super::csv::Options;
-use super::json_tree::{Json, Leniency, parse, parse_leniently};
+use super::json_tree::{Json, parse};
 use super::kernel::{int, kernel, text, texts};
 use super::regexes::{text_array, text_lists};
 use super::rows::{are_present, numbers, rows_of, strings};
@@ -289,146 +289,12 @@ pub(crate) fn object_keys() -> Arc<ScalarUDF> {
 /// The schema of a text in JSON, in SQL's words.
 ///
 /// # Errors
-/// It is malformed.
+/// It is malformed, or an option is unknown.
 pub(crate) fn schema_of(text: &str, options: &Options) -> Result<String> {
-    // As Spark has it where nothing is said.
-    let mut leniency = Leniency { non_numeric: true, ..Leniency::default() };
-    let mut are_texts = false;
-    for (key, value) in options {
-        let is_true = match value.to_ascii_lowercase().as_str() {
-            "true" => true,
-            "false" => false,
-            _ => {
-                return plan_err!(
-                    "schema_of_json(): the option {key} is true or false, and not '{value}'"
-                );
-            }
-        };
-        match key.to_ascii_lowercase().as_str() {
-            "allownumericleadingzeros" => leniency.leading_zeros = is_true,
-            "allownonnumericnumbers" => leniency.non_numeric = is_true,
-            "primitivesasstring" => are_texts = is_true,
-            _ => {
-                return plan_err!(
-                    "[UNSUPPORTED_FEATURE] schema_of_json(): the option {key} = '{value}' is not supported; known are allowNumericLeadingZeros, allowNonNumericNumbers and primitivesAsString"
-                );
-            }
-        }
-    }
-    match parse_leniently(text, leniency) {
-        Some(value) => {
-            let kind = if are_texts { as_texts(kind_of(&value)) } else { kind_of(&value) };
-            let kind = known(kind).unwrap_or(match value {
-                Json::Object(_) => DataType::Struct(Fields::empty()),
-                _ => DataType::Utf8,
-            });
-            Ok(tidemill_types::sql_name(&kind))
-        }
-        None => {
-            exec_err!("[MALFORMED_RECORD_IN_PARSING] schema_of_json(): this is no JSON: {text}")
-        }
-    }
-}
-
-/// All plain values are texts.
-fn as_texts(kind: DataType) -> DataType {
-    match kind {
-        DataType::Null => DataType::Null,
-        DataType::List(item) => {
-            let item = as_texts(item.data_type().clone());
-            DataType::List(Arc::new(Field::new_list_field(item, true)))
-        }
-        DataType::Struct(fields) => {
-            let field = |field: &Arc<Field>| {
-                field.as_ref().clone().with_data_type(as_texts(field.data_type().clone()))
-            };
-            DataType::Struct(fields.iter().map(field).collect())
-        }
-        _ => DataType::Utf8,
-    }
-}
-
-fn kind_of(value: &Json) -> DataType {
-    match value {
-        Json::Null => DataType::Null,
-        Json::Truth(_) => DataType::Boolean,
-        Json::Text(_) => DataType::Utf8,
-        Json::Number(number) if number.contains(['.', 'e', 'E', 'N']) => DataType::Float64,
-        Json::Number(number) if number.contains('I') => DataType::Float64,
-        Json::Number(number) => {
-            match (number.parse::<i64>(), number.trim_start_matches(['-', '0']).len()) {
-                (Ok(_), _) => DataType::Int64,
-                (_, digits @ ..=38) => DataType::Decimal128(digits as u8, 0),
-                _ => DataType::Float64,
-            }
-        }
-        Json::Array(items) => {
-            let item = items.iter().map(kind_of).fold(DataType::Null, united);
-            DataType::List(Arc::new(Field::new_list_field(item, true)))
-        }
-        Json::Object(fields) => {
-            let mut kinds: Vec<(&str, DataType)> = Vec::new();
-            for (name, value) in fields {
-                kinds.push((name, kind_of(value)));
-            }
-            kinds.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-            DataType::Struct(
-                kinds.into_iter().map(|(name, kind)| Field::new(name, kind, true)).collect(),
-            )
-        }
-    }
-}
-
-/// A type that both are read as.
-fn united(one: DataType, other: DataType) -> DataType {
-    use DataType as T;
-    match (one, other) {
-        (T::Null, kind) | (kind, T::Null) => kind,
-        (one, other) if one == other => one,
-        (T::Float64, T::Int64 | T::Decimal128(..)) | (T::Int64 | T::Decimal128(..), T::Float64) => {
-            T::Float64
-        }
-        (T::Decimal128(digits, 0), T::Int64) | (T::Int64, T::Decimal128(digits, 0)) => {
-            T::Decimal128(digits.max(20), 0)
-        }
-        (T::Decimal128(one, 0), T::Decimal128(other, 0)) => T::Decimal128(one.max(other), 0),
-        (T::List(one), T::List(other)) => {
-            let item = united(one.data_type().clone(), other.data_type().clone());
-            T::List(Arc::new(Field::new_list_field(item, true)))
-        }
-        (T::Struct(one), T::Struct(other)) => {
-            let mut fields: Vec<(String, DataType)> =
-                one.iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
-            for field in &other {
-                match fields.iter_mut().find(|(name, _)| name == field.name()) {
-                    Some((_, kind)) => *kind = united(kind.clone(), field.data_type().clone()),
-                    None => fields.push((field.name().clone(), field.data_type().clone())),
-                }
-            }
-            fields.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-            T::Struct(fields.into_iter().map(|(name, kind)| Field::new(name, kind, true)).collect())
-        }
-        _ => T::Utf8,
-    }
-}
-
-/// The type once nulls are texts; none for a struct without fields, which is left out.
-fn known(kind: DataType) -> Option<DataType> {
-    Some(match kind {
-        DataType::Null => DataType::Utf8,
-        DataType::List(item) => {
-            let item = known(item.data_type().clone())?;
-            DataType::List(Arc::new(Field::new_list_field(item, true)))
-        }
-        DataType::Struct(fields) => {
-            let known = |field: &Arc<Field>| {
-                known(field.data_type().clone()).map(|kind| Field::new(field.name(), kind, true))
-            };
-            let fields: Vec<Field> = fields.iter().filter_map(known).collect();
-            (!fields.is_empty()).then(|| DataType::Struct(fields.into()))?
-        }
-        kind => kind,
-    })
+    let failed = |error: &dyn std::fmt::Display| plan_datafusion_err!("schema_of_json(): {error}");
+    let options = JsonOptions::parse(options, UTC).map_err(|error| failed(&error))?;
+    let kind = json_type(text, &options).map_err(|error| failed(&error))?;
+    Ok(tidemill_types::sql_name(&kind))
 }
 
 #[cfg(test)]

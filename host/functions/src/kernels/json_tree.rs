@@ -18,30 +18,15 @@ const DEPTH_MAX: usize = 1000;
 /// Digits of a number, beyond which Jackson gives up.
 const DIGITS_MAX: usize = 1000;
 
-/// What is taken beside JSON.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Leniency {
-    /// Numbers that begin with zeros.
-    pub(super) leading_zeros: bool,
-    /// `NaN`, `Infinity`, and with a sign `-INF`, too.
-    pub(super) non_numeric: bool,
-}
-
 struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    leniency: Leniency,
 }
 
 /// The value that a text begins with; none where it is malformed.
 pub(super) fn parse(text: &str) -> Option<Json> {
-    parse_leniently(text, Leniency::default())
-}
-
-/// The same, of a text that may have more than JSON.
-pub(super) fn parse_leniently(text: &str, leniency: Leniency) -> Option<Json> {
-    Reader { text, at: 0, depth: 0, leniency }.value()
+    Reader { text, at: 0, depth: 0 }.value()
 }
 
 impl Reader<'_> {
@@ -70,9 +55,6 @@ impl Reader<'_> {
             b't' => self.word("true", Json::Truth(true)),
             b'f' => self.word("false", Json::Truth(false)),
             b'n' => self.word("null", Json::Null),
-            b'N' | b'I' | b'+' | b'-' if self.leniency.non_numeric => {
-                self.non_numeric().or_else(|| self.number())
-            }
             _ => self.number(),
         }
     }
@@ -138,14 +120,6 @@ impl Reader<'_> {
         (!goes_on).then_some(value)
     }
 
-    /// One of the words for what is no number.
-    fn non_numeric(&mut self) -> Option<Json> {
-        const WORDS: [&str; 6] = ["NaN", "Infinity", "-Infinity", "+Infinity", "-INF", "+INF"];
-        let rest = self.text.get(self.at..)?;
-        let word = WORDS.into_iter().find(|word| rest.starts_with(word))?;
-        self.word(word, Json::Number(word.to_owned()))
-    }
-
     fn digits(&mut self) -> usize {
         let from = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -159,7 +133,7 @@ impl Reader<'_> {
         self.takes(b'-');
         let is_zero = self.peek() == Some(b'0');
         let whole = self.digits();
-        if whole == 0 || (is_zero && whole > 1 && !self.leniency.leading_zeros) {
+        if whole == 0 || (is_zero && whole > 1) {
             return None;
         }
         if self.takes(b'.') && self.digits() == 0 {

@@ -146,7 +146,7 @@ fn failfast_names_topic_partition_and_offset() {
     let (head, _) = job.split_once("[[step]]").unwrap();
     bench.write("job.toml", format!("{head}[sink]\nformat = \"noop\"\n"));
     let place = format!("the value of {}-0 at offset 1 cannot be taken apart", input.name);
-    bench.run(&["run", "job.toml"]).expect_failure(1, &[&place, "[MALFORMED_RECORD_IN_PARSING]"]);
+    bench.run(&["run", "job.toml"]).expect_failure(1, &[&place, "[MALFORMED_RECORD_IN_PARSING."]);
 }
 
 #[test]

@@ -62,10 +62,14 @@ fn findings(prepared: &Prepared) -> String {
         job.name,
         job.output_mode
     );
+    for (table, columns) in prepared.found() {
+        let columns = tidemill_types::format_schema(columns);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  found   in the files of {table}: {columns}");
+    }
     for operator in plan.operators() {
         let key = tidemill_types::format_schema(&operator.key);
         let key = key.replace("__window_start", "window.start");
-        // Writing to a string does not fail.
         let _ = writeln!(text, "  state   {} by {key}", operator.name);
     }
     text

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use arrow::datatypes::SchemaRef;
@@ -160,14 +161,15 @@ impl Pinned {
     pub(super) fn check(
         &self,
         job: &Job,
-        found: &[Option<SchemaRef>],
+        found: &BTreeMap<String, SchemaRef>,
         operators: &[StatefulOperator],
     ) -> Result<BTreeMap<String, String>, PrepareError> {
         let names: Vec<&str> = job.sources.iter().map(|source| source.name.as_str()).collect();
         let names = names.join(", ");
-        let sources = job.sources.iter().zip(found);
-        let sources: Vec<PinnedSource> =
-            sources.map(|(source, found)| PinnedSource::of(source, found.as_deref())).collect();
+        let sources = job.sources.iter();
+        let sources: Vec<PinnedSource> = sources
+            .map(|source| PinnedSource::of(source, found.get(&source.name).map(Arc::as_ref)))
+            .collect();
         let operators: Vec<PinnedOperator> = operators.iter().map(PinnedOperator::of).collect();
         let sink = PinnedSink::of(job);
         if let Some(existing) = &self.existing {
@@ -300,7 +302,8 @@ mod tests {
     /// What a first start fixes, with some facts changed; `None` takes one away.
     fn facts(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
         let job = job();
-        let new = Pinned::of(&job, None).and_then(|pinned| pinned.check(&job, &[None], &[]));
+        let new =
+            Pinned::of(&job, None).and_then(|pinned| pinned.check(&job, &BTreeMap::new(), &[]));
         let mut facts = new.expect("nothing is there to differ from");
         for (name, text) in changes {
             match text {
@@ -314,7 +317,7 @@ mod tests {
     fn check(changes: &[(&str, Option<&str>)]) -> Result<(), String> {
         let job = job();
         let pinned = Pinned::of(&job, Some(facts(changes)));
-        let checked = pinned.and_then(|pinned| pinned.check(&job, &[None], &[]));
+        let checked = pinned.and_then(|pinned| pinned.check(&job, &BTreeMap::new(), &[]));
         checked.map(drop).map_err(|error| error.to_string())
     }
 

@@ -75,6 +75,8 @@ pub struct Prepared {
     job: Job,
     definition: QueryDefinition,
     static_digests: BTreeMap<String, Digest>,
+    /// By table: columns that files showed, and the job does not say.
+    found: BTreeMap<String, SchemaRef>,
     plan: PlannedQuery,
     sources: Vec<(PlannedSource, Arc<LateReader>)>,
     sink: Option<Arc<PlannedSink>>,
@@ -102,9 +104,12 @@ impl Prepared {
         let zone = pinned.zone()?;
         let mut sources = Vec::new();
         let mut tables = Vec::new();
+        let mut found = BTreeMap::new();
         for source in &job.sources {
-            let found = pinned.found_columns(source)?;
-            let planned = plan_source(SourceConfig { found, ..source_config(source, zone) })?;
+            let before = pinned.found_columns(source)?;
+            let config = SourceConfig { found: before, ..source_config(source, zone) };
+            let planned = plan_source(config)?;
+            found.extend(planned.found().map(|columns| (source.name.clone(), columns)));
             let reader = Arc::new(LateReader::default());
             tables.push(table(source, &planned, &reader));
             sources.push((planned, reader));
@@ -117,6 +122,7 @@ impl Prepared {
         let (mut statics, mut static_digests) = (Vec::new(), BTreeMap::new());
         for table in &job.statics {
             let planned = plan_source(source_config(table, zone))?;
+            found.extend(planned.found().map(|columns| (table.name.clone(), columns)));
             let reader = StaticReader::open(&planned)?;
             static_digests.insert(table.name.clone(), reader.digest());
             statics.push(StaticTable {
@@ -138,13 +144,12 @@ impl Prepared {
             plugins: plugins.as_ref().map(Plugins::current).unwrap_or_default(),
         };
         let plan = PlannedQuery::plan(&definition).await?;
-        let found: Vec<Option<SchemaRef>> =
-            sources.iter().map(|(planned, _)| planned.found()).collect();
         let pins = pinned.check(&job, &found, plan.operators())?;
         let mut prepared = Prepared {
             job,
             definition,
             static_digests,
+            found,
             plan,
             sources,
             sink: None,
@@ -200,6 +205,12 @@ impl Prepared {
     #[must_use]
     pub fn plan(&self) -> &PlannedQuery {
         &self.plan
+    }
+
+    /// By table: the columns that its files showed, and the job does not say.
+    #[must_use]
+    pub fn found(&self) -> &BTreeMap<String, SchemaRef> {
+        &self.found
     }
 
     fn check_places(&mut self) -> Result<(), PrepareError> {

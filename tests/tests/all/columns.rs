@@ -31,11 +31,18 @@ fn columns_are_those_of_the_files_and_of_their_directories() {
     bench.write_input("clicks/day=2026-01-02/b.json", 1, "{\"page\":2}\n");
     bench.write_input("pages/all.csv", 0, "page,title\n1,start\n2,end\n");
     bench.write("job.toml", JOB);
+    let checked = bench.run(&["check", "job.toml"]).expect_success().stdout;
+    for line in [
+        "  found   in the files of clicks: ms double, page bigint, day date\n",
+        "  found   in the files of pages: page int, title string\n",
+    ] {
+        assert!(checked.contains(line), "{checked}");
+    }
     let printed = bench.run(&["run", "job.toml"]).expect_success().stdout;
     for line in [
-        "|ms  |page|day       |title|",
-        "|1.5 |1   |2026-01-01|start|",
-        "|NULL|2   |2026-01-02|end  |",
+        "|  ms|page|       day|title|",
+        "| 1.5|   1|2026-01-01|start|",
+        "|NULL|   2|2026-01-02|  end|",
     ] {
         assert!(printed.contains(line), "{printed}");
     }
@@ -51,12 +58,12 @@ fn the_columns_of_the_first_start_stay() {
     bench.write_input("clicks/b.json", 1, "{\"page\":2.5,\"user\":\"u\"}\n");
     let printed = bench.run(&["run", "job.toml"]).expect_success().stdout;
     assert!(printed.contains("|page|title|"), "{printed}");
-    assert!(printed.contains("|NULL|NULL |"), "{printed}");
+    assert!(printed.contains("|NULL| NULL|"), "{printed}");
     // A job that says its columns has these.
     bench.write_input("clicks/c.json", 2, "{\"page\":1,\"user\":\"u\"}\n");
     bench.write("job.toml", JOB.replace("\"infer\"", "\"page BIGINT, user STRING\""));
     let printed = bench.run(&["run", "job.toml"]).expect_success().stdout;
-    assert!(printed.contains("|1   |u   |start|"), "{printed}");
+    assert!(printed.contains("|   1|   u|start|"), "{printed}");
 }
 
 #[test]

@@ -119,6 +119,8 @@ fn shown_bench() -> Workbench {
     for name in ["orders", "flights"] {
         std::fs::copy(plugin(name), bench.path(&format!("plugins/{name}.wasm"))).unwrap();
     }
+    let click = "{\"page\":\"home\",\"at\":\"2026-01-01 09:00:00\"}\n";
+    bench.write_input("clicks/day=2026-01-01/a.json", 0, click);
     bench
 }
 

@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::options::{Infers, ValueRules};
 use super::record::{self, Cells, LineEnd};
-use super::values::{ascii_digits, boolean, double, integer, is_plain_date};
+use super::values::{boolean, double, integer, is_plain_date};
 use super::{CsvDecoder, CsvError, CsvOptions};
 use crate::decode::ParseMode;
-use crate::digits::Digits;
+use crate::digits::{Digits, ascii_digits};
 use crate::malformed::RowError;
 
 /// Rows that are looked at together.

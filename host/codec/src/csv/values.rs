@@ -2,6 +2,7 @@
 
 use crate::decode::columns::{Column, Values};
 use crate::decode::parse_decimal;
+use crate::digits::ascii_digits;
 use crate::times::ReadTimes;
 
 use super::options::{CsvOptions, ValueRules};
@@ -68,23 +69,6 @@ pub(super) fn integer(cell: &str) -> Option<i64> {
     ascii_digits(cell).parse().ok()
 }
 
-/// The text with digits of other scripts written as ASCII's, where Java takes them.
-pub(super) fn ascii_digits(cell: &str) -> String {
-    /// The zeros of the scripts that Java 17 knows, in the plane where it looks at them.
-    const ZEROS: [u32; 36] = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
-        0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90,
-        0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0,
-        0xff10,
-    ];
-    let ascii = |c: char| {
-        let code = u32::from(c);
-        let zero = ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code));
-        zero.and_then(|zero| char::from_digit(code - zero, 10)).unwrap_or(c)
-    };
-    cell.chars().map(ascii).collect()
-}
-
 pub(super) fn boolean(cell: &str) -> Option<bool> {
     match cell {
         _ if cell.eq_ignore_ascii_case("true") => Some(true),
@@ -95,10 +79,10 @@ pub(super) fn boolean(cell: &str) -> Option<bool> {
 
 /// Commas are for people, and do not count.
 fn decimal(cell: &str, precision: u8, scale: i8) -> Option<i128> {
-    if cell.is_ascii() && !cell.contains(',') {
-        return parse_decimal(cell, precision, scale);
+    if cell.contains(',') {
+        return parse_decimal(&cell.replace(',', ""), precision, scale);
     }
-    parse_decimal(&ascii_digits(cell).replace(',', ""), precision, scale)
+    parse_decimal(cell, precision, scale)
 }
 
 /// A double, or a name for what is none.

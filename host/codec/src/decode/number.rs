@@ -1,9 +1,15 @@
 //! Text of numbers, as Java reads and writes it.
 
+use crate::digits::ascii_digits;
+
 /// The decimal that `text` stands for, in units of `10^-scale`, rounded half up; `None` where it
 /// is no number (Java's `BigDecimal`) or has more digits than `precision`.
 #[must_use]
 pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    if !text.is_ascii() {
+        let ascii = ascii_digits(text);
+        return if ascii.is_ascii() { parse_decimal(&ascii, precision, scale) } else { None };
+    }
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),

@@ -37,7 +37,7 @@ impl Columns {
     pub(super) fn of(
         decoding: &Decoding,
         config: &SourceConfig,
-        listing: &Listing,
+        listing: &mut Listing,
         place: &str,
     ) -> Result<Columns, ConfigError> {
         let listed = listing.find();
@@ -56,8 +56,9 @@ impl Columns {
             }
         };
         // What cannot be listed now is told when it is read.
-        let Found { partitions: all, .. } = listed.unwrap_or_default();
-        let partitions = partitions::columns(&all, config.time_zone);
+        let listed = listed.unwrap_or_default();
+        listing.settle(&listed);
+        let partitions = partitions::columns(&listed.partitions, config.time_zone);
         for partition in &partitions {
             match (position(&fields, partition.name()), &origin) {
                 (None, _) => fields.push(Arc::clone(partition)),

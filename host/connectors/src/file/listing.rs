@@ -40,6 +40,8 @@ pub(crate) struct Listing {
     takes_all: bool,
     /// `basePath`: partitions are the directories below.
     base: Option<PathBuf>,
+    /// Whether partitions are looked for in directories that are none.
+    looks_deeper: bool,
     committed: CommittedLogs,
 }
 
@@ -52,13 +54,15 @@ pub(super) struct Found {
     pub(super) partitions: Vec<Partitions>,
 }
 
-/// Files as they are come upon.
-#[derive(Default)]
-struct Walk {
-    /// In the directories that the path names.
-    direct: Vec<FilePart>,
-    /// In directories below.
-    deeper: Vec<FilePart>,
+/// A directory, as it is come upon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Directory {
+    /// The path names it, or one above it and all below.
+    Named,
+    /// It is a partition, or lies in one.
+    Partition,
+    /// Its files do not count. There may be partitions in it.
+    Other,
 }
 
 impl Listing {
@@ -100,7 +104,7 @@ impl Listing {
         };
         let modified = (time("modifiedAfter")?, time("modifiedBefore")?);
         let takes_all = options.bool("recursiveFileLookup", false)?;
-        let base = options.text("basePath").map(|base| std::path::absolute(base));
+        let base = options.text("basePath").map(std::path::absolute);
         let base = base.transpose().ok().flatten().filter(|base| {
             let above = absolute.ancestors().any(|above| above == base);
             above && base.is_dir()
@@ -118,6 +122,7 @@ impl Listing {
             refuses_compressed,
             takes_all,
             base,
+            looks_deeper: true,
             committed,
         })
     }
@@ -133,43 +138,39 @@ impl Listing {
         &self.path
     }
 
-    /// All files that are there, and the partitions that they lie in.
+    /// All files that are there, and the partitions that they lie in. Directories that are no
+    /// partitions are passed over, as in Spark.
     ///
     /// # Errors
     /// They cannot be listed, or have other partitions than one another.
     pub(super) fn find(&self) -> Result<Found, ConnectorError> {
-        let mut walk = Walk::default();
+        let mut files = Vec::new();
         match &self.glob {
-            None => self.add(&self.path, &mut walk)?,
+            None => self.add(&self.path, &mut files)?,
             Some(pattern) => {
                 let matches = glob::glob(pattern.as_str());
                 let matches = matches.map_err(|error| self.failed(&self.path, error))?;
                 for path in matches {
                     let path = path.map_err(|error| self.failed(&self.path, error))?;
                     if !is_hidden(&path) {
-                        self.add(&path, &mut walk)?;
+                        self.add(&path, &mut files)?;
                     }
                 }
+                // A glob can match both a directory and what is in it.
+                let mut seen = HashSet::new();
+                files.retain(|file| seen.insert(file.path.clone()));
             }
         }
-        let Walk { mut direct, mut deeper } = walk;
-        let direct_files = direct.len();
-        direct.append(&mut deeper);
-        let mut files = direct;
-        // A glob can match both a directory and what is in it.
-        if self.glob.is_some() {
-            let mut seen = HashSet::new();
-            files.retain(|file| seen.insert(file.path.clone()));
-        }
         let partitions = files.iter().map(|file| self.partitions_of(&file.path));
-        let mut partitions = partitions.collect::<Result<Vec<_>, _>>()?;
-        if !self.takes_all && partitions.iter().all(|found| found.values.is_empty()) {
-            // Directories that are no partitions are passed over, as in Spark.
-            files.truncate(direct_files);
-            partitions.truncate(direct_files);
-        }
+        let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
         check_alike(&files, &partitions)?;
         Ok(Found { files, partitions })
+    }
+
+    /// From now on looks for partitions where there were some at the start: what else lies beside the
+    /// input is not listed again and again.
+    pub(super) fn settle(&mut self, found: &Found) {
+        self.looks_deeper = found.partitions.iter().any(Partitions::are_deeper);
     }
 
     /// The partitions that a file lies in.
@@ -196,43 +197,56 @@ impl Listing {
     }
 
     /// What the path, or a match of it, names.
-    fn add(&self, path: &Path, walk: &mut Walk) -> Result<(), ConnectorError> {
+    fn add(&self, path: &Path, files: &mut Vec<FilePart>) -> Result<(), ConnectorError> {
         let about = std::fs::metadata(path).map_err(|error| self.failed(path, error))?;
-        if !about.is_dir() {
-            return self.add_file(path, &mut walk.direct);
+        match about.is_dir() {
+            true => self.add_directory(path, Directory::Named, files),
+            false => self.add_file(path, files),
         }
-        self.add_directory(path, &mut walk.direct, &mut walk.deeper)
     }
 
     fn add_directory(
         &self,
         path: &Path,
+        directory: Directory,
         files: &mut Vec<FilePart>,
-        deeper: &mut Vec<FilePart>,
     ) -> Result<(), ConnectorError> {
-        if path.join(METADATA_DIR).is_dir() {
+        let takes_files = directory != Directory::Other;
+        if takes_files && path.join(METADATA_DIR).is_dir() {
             let committed = self.committed.files(path)?.into_iter();
             files.extend(committed.filter(|part| self.is_wanted(part)));
             return Ok(());
         }
-        let mut directories = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(|error| self.failed(path, error))? {
+        let entries = match std::fs::read_dir(path) {
+            Err(_) if !takes_files => return Ok(()),
+            entries => entries.map_err(|error| self.failed(path, error))?,
+        };
+        for entry in entries {
             let entry = entry.map_err(|error| self.failed(path, error))?;
             let path = entry.path();
             if is_hidden(&path) {
                 continue;
             }
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => directories.push(path),
-                _ => self.add_file(&path, files)?,
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if takes_files {
+                    self.add_file(&path, files)?;
+                }
+            } else if let Some(below) = self.below(directory, &path) {
+                self.add_directory(&path, below, files)?;
             }
         }
-        for directory in directories {
-            let mut below = Vec::new();
-            self.add_directory(&directory, &mut below, deeper)?;
-            deeper.append(&mut below);
-        }
         Ok(())
+    }
+
+    /// What a directory in another one is; none if it is passed over.
+    fn below(&self, above: Directory, path: &Path) -> Option<Directory> {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        match above {
+            _ if self.takes_all => Some(Directory::Named),
+            Directory::Partition => Some(Directory::Partition),
+            _ if name.contains('=') => Some(Directory::Partition),
+            _ => self.looks_deeper.then_some(Directory::Other),
+        }
     }
 
     fn add_file(&self, path: &Path, files: &mut Vec<FilePart>) -> Result<(), ConnectorError> {
@@ -240,10 +254,7 @@ impl Listing {
         let Ok(about) = std::fs::metadata(path) else {
             return Ok(());
         };
-        if about.is_dir() {
-            return Ok(());
-        }
-        if !self.is_called(path) {
+        if about.is_dir() || !self.is_called(path) {
             return Ok(());
         }
         if self.refuses_compressed && is_unread(path) {

@@ -36,6 +36,8 @@ pub(super) struct Partitions {
     pub(super) values: Vec<Partition>,
     /// The directory that has the first of them.
     root: PathBuf,
+    /// Whether that one lies below the base.
+    are_deeper: bool,
 }
 
 impl Partitions {
@@ -59,6 +61,7 @@ impl Partitions {
             }
         }
         found.values.reverse();
+        found.are_deeper = !found.values.is_empty() && found.root != base;
         for (place, partition) in found.values.iter().enumerate() {
             if found.values[..place].iter().any(|other| is_name(&other.name, &partition.name)) {
                 return Err(ConnectorError::fatal(format!(
@@ -68,6 +71,11 @@ impl Partitions {
             }
         }
         Ok(found)
+    }
+
+    /// Whether they lie in a directory below the base that is none of them.
+    pub(super) fn are_deeper(&self) -> bool {
+        self.are_deeper
     }
 
     /// The one of a column.

@@ -105,9 +105,9 @@ impl FilePlan {
         let options = Options::check(place, &config.options, &[FILE_OPTIONS, known])?;
         let path = options.path(config.path.as_deref())?;
         let zone = config.time_zone;
-        let listing = Listing::plan(&path, &options, format != FileFormat::Parquet, zone)?;
+        let mut listing = Listing::plan(&path, &options, format != FileFormat::Parquet, zone)?;
         let decoding = Decoding::of(format, config, &options, place)?;
-        let columns = Columns::of(&decoding, config, &listing, place)?;
+        let columns = Columns::of(&decoding, config, &mut listing, place)?;
         decoding.check(&columns.of_files(), place)?;
         let latest_first = options.bool("latestFirst", false)?;
         let files_max = options.number("maxFilesPerTrigger", 1)?;
@@ -168,9 +168,9 @@ impl FilePlan {
         tally: Arc<Tally>,
     ) -> Result<RowStream, ConnectorError> {
         let spans = self.decoding.spans(self.listing.admit(parts), slice);
-        let mut groups = self.groups(spans)?;
+        let groups = self.groups(spans)?;
         if groups.iter().all(|(partitions, _)| partitions.values.is_empty()) {
-            let spans = groups.drain(..).flat_map(|(_, spans)| spans).collect();
+            let spans = groups.into_iter().flat_map(|(_, spans)| spans).collect();
             return self.decoding.rows(&self.schema, spans, projection, tally);
         }
         let wanted = self.projected(projection)?;

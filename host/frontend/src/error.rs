@@ -79,7 +79,7 @@ impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         let root = error.find_root();
         let reason = match root {
-            DataFusionError::Plan(reason) => reason.clone(),
+            DataFusionError::Plan(reason) | DataFusionError::Execution(reason) => reason.clone(),
             DataFusionError::SchemaError(error, _) => error.to_string(),
             _ => root.strip_backtrace(),
         };

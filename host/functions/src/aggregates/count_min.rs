@@ -81,7 +81,7 @@ impl Aggregate for CountMin {
         let bytes = width.saturating_mul(depth).saturating_mul(8);
         if bytes > TABLE_BYTES_MAX {
             return plan_err!(
-                "count_min_sketch() with eps = {eps} and confidence = {confidence} takes {bytes} bytes a group, and may take {TABLE_BYTES_MAX}; give a larger eps"
+                "[UNSUPPORTED_FEATURE] count_min_sketch() with eps = {eps} and confidence = {confidence} takes {bytes} bytes a group, and may take {TABLE_BYTES_MAX}; give a larger eps"
             );
         }
         // Spark takes the lower half of it.

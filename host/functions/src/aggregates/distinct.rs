@@ -64,13 +64,15 @@ impl Aggregate for ApproxCountDistinct {
             None => DEVIATION,
             Some(Some(ScalarValue::Float64(Some(deviation)))) => *deviation,
             Some(_) => {
-                return plan_err!("approx_count_distinct(): the deviation has to be a number");
+                return plan_err!(
+                    "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] approx_count_distinct(): the deviation has to be a number"
+                );
             }
         };
         let bits = (2.0 * (1.106 / deviation).log2()).ceil();
         if !(4.0..=18.0).contains(&bits) {
             return plan_err!(
-                "approx_count_distinct(): the deviation is {deviation}, and has to be between 0.0022 and 0.39"
+                "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] approx_count_distinct(): the deviation is {deviation}, and has to be between 0.0022 and 0.39"
             );
         }
         Ok(Box::new(Sketching {

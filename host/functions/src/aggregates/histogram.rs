@@ -72,7 +72,7 @@ impl Aggregate for Histogram {
         }
         if bins > BINS_MAX {
             return plan_err!(
-                "histogram_numeric() of {bins} bins is not supported: it may have {BINS_MAX}; ask for fewer"
+                "[UNSUPPORTED_FEATURE] histogram_numeric() of {bins} bins is not supported: it may have {BINS_MAX}; ask for fewer"
             );
         }
         Ok(Box::new(Binning { value: call.types[0].clone(), bins: bins as usize }))

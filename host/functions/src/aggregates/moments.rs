@@ -78,8 +78,8 @@ impl Moments {
         self.avg += delta_n;
         self.m2 += delta * (delta - delta_n);
         let (delta2, delta_n2) = (delta * delta, delta_n * delta_n);
-        self.m3 += -3.0 * delta_n * self.m2 + delta * (delta2 - delta_n2);
-        self.m4 += -4.0 * delta_n * self.m3 - 6.0 * delta_n2 * self.m2
+        self.m3 = self.m3 - 3.0 * delta_n * self.m2 + delta * (delta2 - delta_n2);
+        self.m4 = self.m4 - 4.0 * delta_n * self.m3 - 6.0 * delta_n2 * self.m2
             + delta * (delta * delta2 - delta_n * delta_n2);
     }
 
@@ -91,14 +91,16 @@ impl Moments {
         }
         let delta = other.avg - self.avg;
         let delta_n = delta / n;
-        self.m4 += other.m4
-            + delta_n.powi(3) * delta * n1 * n2 * (n1 * n1 - n1 * n2 + n2 * n2)
-            + 6.0 * delta_n * delta_n * (n1 * n1 * other.m2 + n2 * n2 * self.m2)
+        self.m4 = self.m4
+            + other.m4
+            + delta_n * delta_n * delta_n * delta * n1 * n2 * (n1 * n1 - n1 * n2 + n2 * n2)
+            + delta_n * delta_n * 6.0 * (n1 * n1 * other.m2 + n2 * n2 * self.m2)
             + 4.0 * delta_n * (n1 * other.m3 - n2 * self.m3);
-        self.m3 += other.m3
+        self.m3 = self.m3
+            + other.m3
             + delta_n * delta_n * delta * n1 * n2 * (n1 - n2)
             + 3.0 * delta_n * (n1 * other.m2 - n2 * self.m2);
-        self.m2 += other.m2 + delta * delta_n * n1 * n2;
+        self.m2 = self.m2 + other.m2 + delta * delta_n * n1 * n2;
         self.avg += delta_n * n2;
         self.n = n;
     }

@@ -27,8 +27,6 @@ pub(crate) enum Pairs {
     Syy,
 }
 
-impl Pairs {}
-
 impl Aggregate for Pairs {
     fn name(&self) -> &'static str {
         match self {
@@ -73,19 +71,47 @@ pub(super) struct Sums {
     sxy: f64,
 }
 
+/// In which order Spark computes. The orders differ by what is rounded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Order {
+    /// The sum of products takes y's distance from the mean before a pair, and x's from the one after
+    /// it; otherwise it is the other way round.
+    y_before: bool,
+    /// The sums of squares do so too. Otherwise they are those of Spark's central moments.
+    squares_alike: bool,
+}
+
 impl Sums {
-    fn merge(&mut self, other: &Sums) {
+    /// One pair more, as Spark's `updateExpressions` have it, operation by operation.
+    fn add(&mut self, y: f64, x: f64, order: Order) {
+        self.n += 1.0;
+        let (dy, dx) = (y - self.y, x - self.x);
+        let (dy_n, dx_n) = (dy / self.n, dx / self.n);
+        self.y += dy_n;
+        self.x += dx_n;
+        let (syy, sxx) = match order.squares_alike {
+            true => (dy * (y - self.y), dx * (x - self.x)),
+            false => (dy * (dy - dy_n), dx * (dx - dx_n)),
+        };
+        self.syy += syy;
+        self.sxx += sxx;
+        self.sxy += if order.y_before { dy * (x - self.x) } else { dx * (y - self.y) };
+    }
+
+    /// As Spark's `mergeExpressions`.
+    fn merge(&mut self, other: &Sums, order: Order) {
         if other.n == 0.0 {
             return;
         }
         let n = self.n + other.n;
         let (dy, dx) = (other.y - self.y, other.x - self.x);
-        let weight = self.n * other.n / n;
-        self.syy += other.syy + dy * dy * weight;
-        self.sxx += other.sxx + dx * dx * weight;
-        self.sxy += other.sxy + dx * dy * weight;
-        self.y += dy * other.n / n;
-        self.x += dx * other.n / n;
+        let (dy_n, dx_n) = (dy / n, dx / n);
+        let product = if order.y_before { dy * dx_n } else { dx * dy_n };
+        self.syy = self.syy + other.syy + dy * dy_n * self.n * other.n;
+        self.sxx = self.sxx + other.sxx + dx * dx_n * self.n * other.n;
+        self.sxy = self.sxy + other.sxy + product * self.n * other.n;
+        self.y += dy_n * other.n;
+        self.x += dx_n * other.n;
         self.n = n;
     }
 }
@@ -95,6 +121,15 @@ fn divided(dividend: f64, divisor: f64) -> Option<f64> {
 }
 
 impl Pairs {
+    /// Spark makes `regr_slope` and `regr_intercept` of its covariance of the independent variable with
+    /// the other one, `regr_r2` of its correlation, and the squares of others of its moments.
+    fn order(self) -> Order {
+        Order {
+            y_before: !matches!(self, Pairs::Slope | Pairs::Intercept),
+            squares_alike: matches!(self, Pairs::Corr | Pairs::R2),
+        }
+    }
+
     fn result_of(self, sums: &Sums) -> Option<f64> {
         if sums.n == 0.0 {
             return None;
@@ -108,7 +143,7 @@ impl Pairs {
             Pairs::Intercept => slope.map(|slope| sums.y - slope * sums.x),
             Pairs::R2 if sums.sxx == 0.0 => None,
             Pairs::R2 if sums.syy == 0.0 => Some(1.0),
-            Pairs::R2 => Some(sums.sxy * sums.sxy / (sums.sxx * sums.syy)),
+            Pairs::R2 => Some(sums.sxy * sums.sxy / sums.syy / sums.sxx),
             Pairs::Sxx => Some(sums.sxx),
             Pairs::Sxy => Some(sums.sxy),
             Pairs::Syy => Some(sums.syy),
@@ -122,8 +157,7 @@ impl Fold for Pairs {
     fn update(&self, arguments: &[ArrayRef], rows: &Rows<'_>, kept: &mut [Sums]) -> Result<()> {
         let [y, x] = [0, 1].map(|number: usize| arguments[number].as_primitive::<Float64Type>());
         for (row, group) in rows.iter().filter(|(row, _)| y.is_valid(*row) && x.is_valid(*row)) {
-            let pair = Sums { n: 1.0, y: y.value(row), x: x.value(row), ..Sums::default() };
-            kept[group].merge(&pair);
+            kept[group].add(y.value(row), x.value(row), self.order());
         }
         Ok(())
     }
@@ -133,7 +167,7 @@ impl Fold for Pairs {
             states.iter().map(|state| state.as_primitive::<Float64Type>()).collect();
         for (row, group) in rows.iter() {
             let [n, y, x, syy, sxx, sxy] = [0, 1, 2, 3, 4, 5].map(|part| parts[part].value(row));
-            kept[group].merge(&Sums { n, y, x, syy, sxx, sxy });
+            kept[group].merge(&Sums { n, y, x, syy, sxx, sxy }, self.order());
         }
         Ok(())
     }

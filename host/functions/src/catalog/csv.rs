@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("csvStr", Text), required("schema", Text), repeated("options", Any)],
         |call| {
             let kind = parse_schema_or_type(call.constant_text(1)?)
-                .map_err(|error| plan_datafusion_err!("from_csv(): {error}"))?;
+                .map_err(|error| plan_datafusion_err!("[PARSE_SYNTAX_ERROR] from_csv(): {error}"))?;
             let function = csv::from_csv(kind, options(call, 2)?)?;
             Ok(function.call(vec![call.argument(0)]))
         },

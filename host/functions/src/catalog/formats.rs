@@ -5,7 +5,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::Expr;
 use datafusion_spark::function::string as spark;
 
-use super::{of, repeated, required};
+use super::{repeated, required};
 use crate::call::{Call, called};
 use crate::function::Function;
 use crate::kernels::cast::cast_to;
@@ -39,7 +39,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "format_string",
         "A text by a pattern of printf.",
         &[required("strfmt", Text), repeated("obj", Any)],
-        of!(spark::format_string),
+        |call| {
+            // A NULL without a type is one for any letter of the pattern.
+            for place in 1..call.count() {
+                if call.kind(place).is_null() {
+                    let null = cast_to(call.argument(place), &DataType::Utf8);
+                    call.set(place, null, DataType::Utf8);
+                }
+            }
+            Ok(call.of(&spark::format_string()))
+        },
     )
     .called(&["printf"])
     .example("SELECT format_string('Hello World %d %s', 100, 'days')", "Hello World 100 days"),
@@ -90,7 +99,7 @@ fn written(call: &mut Call) -> Result<Expr> {
                 let arguments = (0..2).map(|at| (call.argument(at), call.kind(at).clone()));
                 crate::call::build(function, arguments.collect())
             }
-            None => plan_err!("to_char() of times is not supported"),
+            None => plan_err!("[UNSUPPORTED_FEATURE] to_char() of times is not supported"),
         },
         kind if kind.is_binary() => {
             let format = call.constant_text(1)?.to_ascii_lowercase();

@@ -44,7 +44,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "char",
         "The character of a number, of which the last 8 bits count.",
         &[required("expr", Long)],
-        of!(spark::char),
+        of!(words::char_of),
     )
     .called(&["chr"])
     .null_intolerant()

@@ -88,11 +88,11 @@ impl FromCsv {
     fn decoder(&self, session: Zone) -> Result<CsvDecoder> {
         let DataType::Struct(fields) = &self.kind else {
             return plan_err!(
-                "from_csv(): the schema has to be of columns, like 'a INT, b STRING'"
+                "[DATATYPE_MISMATCH.INVALID_CSV_SCHEMA] from_csv(): the schema has to be of columns, like 'a INT, b STRING'"
             );
         };
         let options = CsvOptions::parse(&self.options, session)
-            .map_err(|error| plan_datafusion_err!("from_csv(): {error}"))?;
+            .map_err(|error| plan_datafusion_err!("[INVALID_OPTIONS] from_csv(): {error}"))?;
         if options.mode == ParseMode::DropMalformed {
             return plan_err!(
                 "[PARSE_MODE_UNSUPPORTED] The function `from_csv` doesn't support the DROPMALFORMED mode. Acceptable modes are PERMISSIVE and FAILFAST."
@@ -100,7 +100,7 @@ impl FromCsv {
         }
         let all: Vec<usize> = (0..fields.len()).collect();
         CsvDecoder::new(&Arc::new(Schema::new(fields.clone())), &all, options)
-            .map_err(|error| plan_datafusion_err!("from_csv(): {error}"))
+            .map_err(|error| plan_datafusion_err!("[UNSUPPORTED_FEATURE] from_csv(): {error}"))
     }
 }
 
@@ -172,7 +172,9 @@ pub(crate) fn is_of_times(function: &str, key: &str, value: &str) -> Result<bool
     match WrittenTimes::default().set(key, value) {
         None => Ok(false),
         Some(Ok(())) => Ok(true),
-        Some(Err(reason)) => plan_err!("{reason}; it is the option {key} of {function}()"),
+        Some(Err(reason)) => {
+            plan_err!("[INVALID_OPTIONS] {reason}; it is the option {key} of {function}()")
+        }
     }
 }
 
@@ -184,7 +186,7 @@ pub(crate) fn written_times(options: &Options, session: Zone) -> Result<WrittenT
     let mut times = WrittenTimes::in_millis(session);
     for (key, value) in options {
         if let Some(Err(reason)) = times.set(key, value) {
-            return plan_err!("the option {key}: {reason}");
+            return plan_err!("[INVALID_OPTIONS] the option {key}: {reason}");
         }
     }
     Ok(times)
@@ -321,9 +323,10 @@ pub(crate) fn schema_of(text: &str, options: &Options) -> Result<String> {
             "[UNSUPPORTED_FEATURE] schema_of_csv(): more lines than one are not supported"
         );
     }
-    let failed = |error: &dyn std::fmt::Display| plan_datafusion_err!("schema_of_csv(): {error}");
-    let options = CsvOptions::parse(options, UTC).map_err(|error| failed(&error))?;
-    let columns = csv_columns(text, &options).map_err(|error| failed(&error))?;
+    let options = CsvOptions::parse(options, UTC)
+        .map_err(|error| plan_datafusion_err!("[INVALID_OPTIONS] schema_of_csv(): {error}"))?;
+    let columns = csv_columns(text, &options)
+        .map_err(|error| plan_datafusion_err!("[UNSUPPORTED_FEATURE] schema_of_csv(): {error}"))?;
     if columns.fields().is_empty() {
         return plan_err!("[UNSUPPORTED_FEATURE] schema_of_csv(): an empty text is not supported");
     }

@@ -265,6 +265,8 @@ pub(crate) fn to_whole(values: &ArrayRef, rounding: Rounding, to: &DataType) -> 
                     if rounding == Rounding::Ceiling { value.ceil() } else { value.floor() };
                 match (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole) {
                     true => Ok(Some(whole as i64)),
+                    // What Java makes of it.
+                    false if value.is_nan() => Ok(Some(0)),
                     false => {
                         exec_err!("[ARITHMETIC_OVERFLOW] overflow: {value} does not fit a BIGINT")
                     }

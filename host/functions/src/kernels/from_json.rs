@@ -49,11 +49,13 @@ impl ScalarUDFImpl for FromJson {
             );
         };
         let Some(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) = schema else {
-            return plan_err!("from_json(): the schema has to be a text, like 'id STRING, n INT'");
+            return plan_err!(
+                "[INVALID_SCHEMA.NON_STRING_LITERAL] from_json(): the schema has to be a text, like 'id STRING, n INT'"
+            );
         };
         options(rest.iter().copied(), UTC)?;
         let data_type = parse_schema_or_type(text)
-            .map_err(|error| plan_datafusion_err!("from_json(): {error}"))?;
+            .map_err(|error| plan_datafusion_err!("[PARSE_SYNTAX_ERROR] from_json(): {error}"))?;
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
     }
 
@@ -89,7 +91,7 @@ fn options<'a>(
     let options: BTreeMap<String, String> =
         keys.zip(values).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let options = JsonOptions::parse(&options, session)
-        .map_err(|error| plan_datafusion_err!("from_json(): {error}"))?;
+        .map_err(|error| plan_datafusion_err!("[INVALID_OPTIONS] from_json(): {error}"))?;
     if options.mode == ParseMode::DropMalformed {
         return plan_err!(
             "[PARSE_MODE_UNSUPPORTED] The function `from_json` doesn't support the DROPMALFORMED mode. Acceptable modes are PERMISSIVE and FAILFAST."

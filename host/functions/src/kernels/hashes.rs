@@ -246,7 +246,10 @@ fn check(name: &str, kinds: &[DataType]) -> Result<()> {
                 );
             }
             other => {
-                return plan_err!("{name}(): the type {} has no hash here", format_type(other));
+                return plan_err!(
+                    "[UNSUPPORTED_FEATURE] {name}(): the type {} has no hash here",
+                    format_type(other)
+                );
             }
         }
     }

@@ -291,9 +291,9 @@ pub(crate) fn object_keys() -> Arc<ScalarUDF> {
 /// # Errors
 /// It is malformed, or an option is unknown.
 pub(crate) fn schema_of(text: &str, options: &Options) -> Result<String> {
-    let failed = |error: &dyn std::fmt::Display| plan_datafusion_err!("schema_of_json(): {error}");
-    let options = JsonOptions::parse(options, UTC).map_err(|error| failed(&error))?;
-    let kind = json_type(text, &options).map_err(|error| failed(&error))?;
+    let options = JsonOptions::parse(options, UTC)
+        .map_err(|error| plan_datafusion_err!("[INVALID_OPTIONS] schema_of_json(): {error}"))?;
+    let kind = json_type(text, &options).map_err(|error| plan_datafusion_err!("{error}"))?;
     Ok(tidemill_types::sql_name(&kind))
 }
 

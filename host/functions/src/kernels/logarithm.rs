@@ -28,8 +28,9 @@ impl Logarithm {
         }
         Some(match self.name {
             "log10" => value.log10(),
-            "log2" => value.log2(),
-            _ => value.ln(),
+            // As Spark divides them, and with Java's digits.
+            "log2" => libm::log(value) / std::f64::consts::LN_2,
+            _ => libm::log(value),
         })
     }
 }

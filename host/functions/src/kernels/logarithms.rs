@@ -12,7 +12,7 @@ use super::kernel::{double, kernel};
 pub(crate) fn log1p() -> Arc<ScalarUDF> {
     kernel("log1p", double, |columns, _| {
         let values: PrimitiveArray<Float64Type> =
-            columns[0].as_primitive::<Float64Type>().unary(f64::ln_1p);
+            columns[0].as_primitive::<Float64Type>().unary(libm::log1p);
         Ok(Arc::new(values) as ArrayRef)
     })
 }

@@ -21,6 +21,7 @@ pub(crate) mod hashes;
 pub(crate) mod hmac;
 pub(crate) mod interval_arithmetic;
 pub(crate) mod intervals;
+pub(crate) mod java_math;
 mod java_pattern;
 pub(crate) mod json_path;
 mod json_shape;

@@ -122,7 +122,9 @@ impl Pattern {
             );
         }
         if pattern.whole_digits() + pattern.fraction.len() > 38 {
-            return plan_err!("to_number(): the format '{shown}' has more than 38 digits");
+            return plan_err!(
+                "[UNSUPPORTED_FEATURE] to_number(): the format '{shown}' has more than 38 digits"
+            );
         }
         Ok(pattern)
     }

@@ -78,7 +78,7 @@ impl ScalarUDFImpl for ToJson {
                 Ok(DataType::Utf8)
             }
             [other] => plan_err!(
-                "to_json() takes a struct, an array or a map, and this is {other}; write to_json(struct(…))"
+                "[DATATYPE_MISMATCH.INVALID_JSON_SCHEMA] to_json() takes a struct, an array or a map, and this is {other}; write to_json(struct(…))"
             ),
             _ => plan_err!("to_json() takes one value"),
         }

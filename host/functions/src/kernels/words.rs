@@ -4,12 +4,25 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 
-use super::kernel::{as_first, bytes, double, int, kernel, text, texts};
+use super::kernel::{as_first, bytes, double, int, kernel, text, texts, written};
 use super::rows::{are_present, binaries, numbers, rows_of, strings};
+
+/// `char(number)`: the character of its last 8 bits, and none of a number below zero.
+pub(crate) fn char_of() -> Arc<ScalarUDF> {
+    kernel("char", text, |columns, _| {
+        let numbers = columns[0].as_primitive::<Int64Type>();
+        written(numbers.len(), |row, out| {
+            if numbers.is_valid(row) && numbers.value(row) >= 0 {
+                out.push(char::from(numbers.value(row) as u8));
+            }
+            Ok(numbers.is_valid(row))
+        })
+    })
+}
 
 /// `initcap(text)`: words have spaces between them, and nothing else.
 pub(crate) fn initcap() -> Arc<ScalarUDF> {

@@ -18,16 +18,27 @@ use crate::kernels::arithmetic::Operation;
 use crate::kernels::cast::cast_to;
 use crate::kernels::digits::{self, Rounding};
 use crate::kernels::logarithm::Logarithm;
-use crate::kernels::{interval_arithmetic, logarithms, whole};
+use crate::kernels::{interval_arithmetic, java_math, logarithms, whole};
 use crate::parameters::Takes::{
     Any, Double, DoubleOrInterval, Int, Long, Number, NumberOrInterval, Text,
 };
+
+/// Spark calls columns of its functions of doubles so.
+fn in_capitals(name: &str, arguments: Vec<String>) -> String {
+    format!("{}({})", name.to_ascii_uppercase(), arguments.join(", "))
+}
+
+/// Columns of other functions have the name that was written.
+fn as_called(name: &str, arguments: Vec<String>) -> String {
+    format!("{name}({})", arguments.join(", "))
+}
 
 /// A function of one DOUBLE.
 macro_rules! of_double {
     ($name:literal, $usage:literal, $kernel:expr, $query:literal, $cell:literal) => {
         Function::scalar($name, $usage, &[required("expr", Double)], of!($kernel))
             .null_intolerant()
+            .spelled(in_capitals)
             .example($query, $cell)
     };
 }
@@ -51,11 +62,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .null_intolerant()
     .example("SELECT abs(-1)", "1"),
-    of_double!("acos", "The arc cosine, in radians.", df::acos, "SELECT acos(1)", "0.0"),
-    of_double!("acosh", "The inverse hyperbolic cosine.", df::acosh, "SELECT acosh(1)", "0.0"),
-    of_double!("asin", "The arc sine, in radians.", df::asin, "SELECT asin(0)", "0.0"),
-    of_double!("asinh", "The inverse hyperbolic sine.", df::asinh, "SELECT asinh(0)", "0.0"),
-    of_double!("atan", "The arc tangent, in radians.", df::atan, "SELECT atan(0)", "0.0"),
+    of_double!("acos", "The arc cosine, in radians.", java_math::acos, "SELECT acos(1)", "0.0"),
+    of_double!("acosh", "The inverse hyperbolic cosine.", java_math::acosh, "SELECT acosh(1)", "0.0"),
+    of_double!("asin", "The arc sine, in radians.", java_math::asin, "SELECT asin(0)", "0.0"),
+    of_double!("asinh", "The inverse hyperbolic sine.", java_math::asinh, "SELECT asinh(0)", "0.0"),
+    of_double!("atan", "The arc tangent, in radians.", java_math::atan, "SELECT atan(0)", "0.0"),
     Function::scalar(
         "atan2",
         "The angle between the x-axis and a point, in radians.",
@@ -63,8 +74,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         of!(spark::atan2),
     )
     .null_intolerant()
+    .spelled(in_capitals)
     .example("SELECT atan2(0, 0)", "0.0"),
-    of_double!("atanh", "The inverse hyperbolic tangent.", df::atanh, "SELECT atanh(0)", "0.0"),
+    of_double!("atanh", "The inverse hyperbolic tangent.", java_math::atanh, "SELECT atanh(0)", "0.0"),
     Function::scalar(
         "bin",
         "A BIGINT in binary digits.",
@@ -82,7 +94,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .null_intolerant()
     .spelled(with_zero)
     .example("SELECT bround(2.5, 0)", "2"),
-    of_double!("cbrt", "The cube root.", df::cbrt, "SELECT cbrt(27.0)", "3.0"),
+    of_double!("cbrt", "The cube root.", java_math::cbrt, "SELECT cbrt(27.0)", "3.0"),
     Function::scalar(
         "ceil",
         "The smallest whole number that is not less, or the smallest with so many digits behind the point.",
@@ -105,7 +117,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .null_intolerant()
     .example("SELECT conv('100', 2, 10)", "4"),
     of_double!("cos", "The cosine of radians.", df::cos, "SELECT cos(0)", "1.0"),
-    of_double!("cosh", "The hyperbolic cosine.", df::cosh, "SELECT cosh(0)", "1.0"),
+    of_double!("cosh", "The hyperbolic cosine.", java_math::cosh, "SELECT cosh(0)", "1.0"),
     of_double!("cot", "The cotangent of radians.", df::cot, "SELECT cot(1)", "0.6420926159343306"),
     of_double!("csc", "The cosecant of radians.", spark::csc, "SELECT csc(1)", "1.1883951057781212"),
     of_double!("degrees", "Radians as degrees.", df::degrees, "SELECT degrees(3.141592653589793)", "180.0"),
@@ -113,7 +125,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         .spelled(|_, _| "E()".to_owned())
         .example("SELECT e()", "2.718281828459045"),
     of_double!("exp", "Euler's number to a power.", df::exp, "SELECT exp(0)", "1.0"),
-    of_double!("expm1", "One less than `exp`.", spark::expm1, "SELECT expm1(0)", "0.0"),
+    of_double!("expm1", "One less than `exp`.", java_math::expm1, "SELECT expm1(0)", "0.0"),
     Function::scalar(
         "factorial",
         "The product of the whole numbers up to one from 0 to 20; null for others.",
@@ -152,7 +164,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let kind = call.kind(0).clone();
             let to = match kind {
                 DataType::Boolean => DataType::Utf8,
-                ref kind if kind.is_numeric() => DataType::Int64,
+                ref kind if kind.is_numeric() || kind.is_null() => DataType::Int64,
                 _ => kind,
             };
             let value = if to == *call.kind(0) { call.argument(0) } else { cast_to(call.argument(0), &to) };
@@ -168,6 +180,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         of!(spark::hypot),
     )
     .null_intolerant()
+    .spelled(in_capitals)
     .example("SELECT hypot(3, 4)", "5.0"),
     Function::scalar(
         "least",
@@ -213,7 +226,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |call| Ok(logarithm(call, "log10")),
     )
     .null_intolerant()
-    .spelled(|_, arguments| format!("LOG10({})", arguments.join(", ")))
+    .spelled(in_capitals)
     .example("SELECT log10(10)", "1.0"),
     Function::scalar(
         "log1p",
@@ -227,7 +240,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         },
     )
     .null_intolerant()
-    .spelled(|_, arguments| format!("LOG1P({})", arguments.join(", ")))
+    .spelled(in_capitals)
     .example("SELECT log1p(0)", "0.0"),
     Function::scalar(
         "log2",
@@ -236,7 +249,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |call| Ok(logarithm(call, "log2")),
     )
     .null_intolerant()
-    .spelled(|_, arguments| format!("LOG2({})", arguments.join(", ")))
+    .spelled(in_capitals)
     .example("SELECT log2(2)", "1.0"),
     of_two!("mod", "The remainder of a division; its sign is the dividend's.", Operation::Remainder, false)
         .example("SELECT mod(7, 4)", "3"),
@@ -291,7 +304,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .called(&["random"])
     .determined(Determinism::Volatile),
-    of_double!("rint", "The nearest whole number, and of two the even one, a DOUBLE.", spark::rint, "SELECT rint(12.3456)", "12.0"),
+    of_double!("rint", "The nearest whole number, and of two the even one, a DOUBLE.", spark::rint, "SELECT rint(12.3456)", "12.0")
+        .spelled(as_called),
     Function::scalar(
         "round",
         "A number with so many digits behind the point; halves go away from zero.",
@@ -319,11 +333,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
             format!("{name}({})", arguments.join(", "))
         }),
     of_double!("sin", "The sine of radians.", df::sin, "SELECT sin(0)", "0.0"),
-    of_double!("sinh", "The hyperbolic sine.", df::sinh, "SELECT sinh(0)", "0.0"),
-    of_double!("sqrt", "The square root.", df::sqrt, "SELECT sqrt(4)", "2.0")
-        .spelled(|_, arguments| format!("SQRT({})", arguments.join(", "))),
+    of_double!("sinh", "The hyperbolic sine.", java_math::sinh, "SELECT sinh(0)", "0.0"),
+    of_double!("sqrt", "The square root.", df::sqrt, "SELECT sqrt(4)", "2.0"),
     of_double!("tan", "The tangent of radians.", df::tan, "SELECT tan(0)", "0.0"),
-    of_double!("tanh", "The hyperbolic tangent.", df::tanh, "SELECT tanh(0)", "0.0"),
+    of_double!("tanh", "The hyperbolic tangent.", java_math::tanh, "SELECT tanh(0)", "0.0"),
     of_two!("try_add", "A sum; null where it does not fit.", Operation::Add, true)
         .with_interval_units()
         .example("SELECT try_add(1, 2)", "3"),

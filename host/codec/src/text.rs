@@ -25,17 +25,21 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// `Double.toString` with the fewest digits that read back: `1.5`, `100.0`, `1.0E10`, `NaN`.
+/// `Double.toString` of Java 17: `1.5`, `100.0`, `1.0E10`, `NaN`. These are the fewest digits that read
+/// back, but for large whole numbers.
 pub(crate) fn format_f64(value: f64) -> String {
-    format_float(value, value.abs())
+    format_float(value, value.abs(), f64::MANTISSA_DIGITS)
 }
 
 /// `Float.toString`, likewise.
 pub(crate) fn format_f32(value: f32) -> String {
-    format_float(value, f64::from(value.abs()))
+    format_float(value, f64::from(value.abs()), f32::MANTISSA_DIGITS)
 }
 
-fn format_float<F: Display + LowerExp + std::fmt::Debug>(value: F, size: f64) -> String {
+fn format_float<F>(value: F, size: f64, mantissa_bits: u32) -> String
+where
+    F: Display + LowerExp + std::fmt::Debug,
+{
     if size.is_nan() {
         return "NaN".to_owned();
     }
@@ -45,6 +49,10 @@ fn format_float<F: Display + LowerExp + std::fmt::Debug>(value: F, size: f64) ->
         write!(text, "{value:?}")
     } else if size.is_infinite() {
         write!(text, "{}Infinity", if format!("{value}").starts_with('-') { "-" } else { "" })
+    } else if let Some((digits, exponent)) = whole_digits(size, mantissa_bits) {
+        let sign = if format!("{value:e}").starts_with('-') { "-" } else { "" };
+        let (first, others) = digits.split_at(1);
+        write!(text, "{sign}{first}.{}E{exponent}", if others.is_empty() { "0" } else { others })
     } else {
         let scientific = format!("{value:e}");
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -52,6 +60,25 @@ fn format_float<F: Display + LowerExp + std::fmt::Debug>(value: F, size: f64) ->
         write!(text, "{digits}{point}E{exponent}")
     };
     text
+}
+
+/// The digits of a whole number that has more bits than a mantissa and fits a BIGINT, and its decimal
+/// exponent. Java up to 18 takes all its digits, without as many of the last ones as the bits have that
+/// the mantissa lacks (`FloatingDecimal.BinaryToASCIIBuffer.dtoa`).
+fn whole_digits(size: f64, mantissa_bits: u32) -> Option<(String, usize)> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    let least = 2_f64.powi(mantissa_bits.cast_signed());
+    if !(least..LIMIT).contains(&size) {
+        return None;
+    }
+    let whole = size as u64;
+    let lacking = whole.ilog2().saturating_sub(mantissa_bits + 1);
+    let dropped = if lacking > 1 { 2_u64.pow(lacking).ilog10() } else { 0 };
+    let power = 10_u64.pow(dropped);
+    let kept = whole / power + u64::from(dropped > 0 && whole % power >= power / 2);
+    let digits = kept.to_string();
+    let exponent = digits.len() - 1 + dropped as usize;
+    Some((digits.trim_end_matches('0').to_owned(), exponent))
 }
 
 /// A number, or a string for what is none.
@@ -247,5 +274,40 @@ fn write_time_of_day(of_day: i64, fraction: Fraction, out: &mut Vec<u8>) {
     if fraction == Fraction::AsNeeded {
         let zeros = out.iter().rev().take_while(|digit| **digit == b'0').count();
         out.truncate(out.len() - zeros);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_java_17_writes_them() {
+        for (number, text) in [
+            (1_234_567_890.0_f32, "1.23456794E9"),
+            (16_777_218.0, "1.6777218E7"),
+            (1.0e10, "1.0E10"),
+            (1.234_567_9e14, "1.23456788E14"),
+            (9.223_371_5e18, "9.2233715E18"),
+            (9.223_372e18, "9.223372E18"),
+            (0.1, "0.1"),
+        ] {
+            assert_eq!(format_f32(number), text);
+            assert_eq!(format_f32(-number), format!("-{text}"));
+        }
+        for (number, text) in [
+            (9_007_199_254_740_994.0, "9.007199254740994E15"),
+            (36_028_797_018_963_968.0, "3.6028797018963968E16"),
+            (1.0e17, "1.0E17"),
+            (4_611_686_018_427_387_904.0, "4.6116860184273879E18"),
+            (2.790_231_663_279_698e17, "2.79023166327969792E17"),
+            (9.223_372_036_854_775e18, "9.2233720368547748E18"),
+            (9_223_372_036_854_775_808.0, "9.223372036854776E18"),
+            (1.0e18, "1.0E18"),
+            (1.5, "1.5"),
+        ] {
+            assert_eq!(format_f64(number), text);
+            assert_eq!(format_f64(-number), format!("-{text}"));
+        }
     }
 }

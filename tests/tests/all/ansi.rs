@@ -47,7 +47,7 @@ fn a_value_without_a_result_ends_the_run_with_the_words_of_spark() {
         ("i - 1", "[ARITHMETIC_OVERFLOW] overflow. Use 'try_subtract'"),
         ("v * 2", "[ARITHMETIC_OVERFLOW] overflow. Use 'try_multiply'"),
         ("-i", "[ARITHMETIC_OVERFLOW]"),
-        ("m * 10", "[NUMERIC_VALUE_OUT_OF_RANGE]"),
+        ("m * 10", "[NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION]"),
         ("CAST(k AS INT)", "[CAST_INVALID_INPUT] The value 'x' of the type"),
         ("k + 1", "[CAST_INVALID_INPUT]"),
         ("CAST(v AS INT)", "[CAST_OVERFLOW] The value 9223372036854775807"),

@@ -284,7 +284,7 @@ impl Fold for Counting {
             let bytes = self.value.bytes(&without_minus_zero(items))?;
             for (row, group) in rows.iter() {
                 for item in range(row).filter(|item| items.is_valid(*item)) {
-                    add(&mut kept[group], bytes.row(item).as_ref(), 1);
+                    add(&mut kept[group], bytes.row(item), 1);
                 }
             }
             return Ok(());
@@ -307,7 +307,7 @@ impl Fold for Counting {
                 return exec_err!("percentile(): Negative values found in frequency: {count}");
             }
             if count > 0 {
-                add(&mut kept[group], values.row(row).as_ref(), count);
+                add(&mut kept[group], values.row(row), count);
             }
         }
         Ok(())
@@ -319,7 +319,7 @@ impl Fold for Counting {
         let (values, counts) = (self.value.bytes(values)?, counts.as_primitive::<Int64Type>());
         for (row, group) in rows.iter() {
             for (value, count) in values_of(row).zip(counts_of(row)) {
-                add(&mut kept[group], values.row(value).as_ref(), counts.value(count));
+                add(&mut kept[group], values.row(value), counts.value(count));
             }
         }
         Ok(())

@@ -86,7 +86,7 @@ impl Fold for Keeping {
         }
         let (values, orders) = (self.value.bytes(&arguments[0])?, self.order.bytes(&arguments[1])?);
         for (row, group) in rows.iter().filter(|(row, _)| arguments[1].is_valid(*row)) {
-            self.offer(&mut kept[group], orders.row(row).as_ref(), values.row(row).as_ref());
+            self.offer(&mut kept[group], orders.row(row), values.row(row));
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Fold for Keeping {
         let (values, orders) = (self.value.bytes(values)?, self.order.bytes(orders)?);
         for (row, group) in rows.iter() {
             for item in range(row) {
-                self.offer(&mut kept[group], orders.row(item).as_ref(), values.row(item).as_ref());
+                self.offer(&mut kept[group], orders.row(item), values.row(item));
             }
         }
         Ok(())

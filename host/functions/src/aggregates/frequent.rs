@@ -189,7 +189,7 @@ impl Fold for Tracking {
                 kept.nulls += 1;
                 continue;
             }
-            kept.table.add(values.row(row).as_ref(), hashes[row], 1, self.slots_max);
+            kept.table.add(values.row(row), hashes[row], 1, self.slots_max);
         }
         Ok(())
     }

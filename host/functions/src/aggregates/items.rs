@@ -202,7 +202,7 @@ impl Fold for Collecting {
         }
         for (row, group) in rows.iter().filter(|(row, _)| arguments[0].is_valid(*row)) {
             for (packed, bytes) in kept[group].0.iter_mut().zip(&columns) {
-                packed.push(bytes.row(row).as_ref());
+                packed.push(bytes.row(row));
             }
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Fold for Collecting {
             for item in 0..(lists[0].1)(row).len() {
                 let columns = columns.iter().zip(&starts);
                 for (packed, (bytes, start)) in kept[group].0.iter_mut().zip(columns) {
-                    packed.push(bytes.row(start + item).as_ref());
+                    packed.push(bytes.row(start + item));
                 }
             }
         }

@@ -113,7 +113,7 @@ struct Picking {
 }
 
 /// The row that is picked so far: its value, and its order.
-type Picked = Vec<Box<[u8]>>;
+type Picked = Vec<Vec<u8>>;
 
 impl Picking {
     fn offer(
@@ -141,11 +141,17 @@ impl Picking {
                 }
                 (_, None) | (Pick::Last, _) => true,
                 (Pick::First, _) => false,
-                (Pick::MaxBy, Some(best)) => bytes[1].row(row).as_ref() >= best[1].as_ref(),
-                (Pick::MinBy, Some(best)) => bytes[1].row(row).as_ref() <= best[1].as_ref(),
+                (Pick::MaxBy, Some(best)) => bytes[1].row(row) >= best[1].as_slice(),
+                (Pick::MinBy, Some(best)) => bytes[1].row(row) <= best[1].as_slice(),
             };
-            if better {
-                *kept = Some(bytes.iter().map(|bytes| bytes.row(row).as_ref().into()).collect());
+            if !better {
+                continue;
+            }
+            // Where the rows come in the order that is asked for, each is better than the one before.
+            let kept = kept.get_or_insert_with(|| vec![Vec::new(); bytes.len()]);
+            for (kept, bytes) in kept.iter_mut().zip(&bytes) {
+                kept.clear();
+                kept.extend_from_slice(bytes.row(row));
             }
         }
         Ok(())

@@ -227,7 +227,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ours!(Items::Text),
     )
     .called(&["string_agg"])
-    .spelled(|name, arguments| with(name, arguments, 1, "NULL")),
+    .spelled(|_, arguments| with("listagg", arguments, 1, "NULL")),
     Function::aggregate(
         "max",
         "The largest value.",

@@ -59,6 +59,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         written,
     )
     .called(&["to_varchar"])
+    .spelled(|_, arguments| format!("to_char({})", arguments.join(", ")))
     .example("SELECT to_char(454, '999')", "454"),
     Function::scalar(
         "to_number",

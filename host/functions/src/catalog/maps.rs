@@ -86,6 +86,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         },
     )
     .null_intolerant()
+    .spelled(|name, mut arguments| {
+        let defaults = [",", ":"].into_iter().skip(arguments.len().saturating_sub(1));
+        arguments.extend(defaults.map(str::to_owned));
+        format!("{name}({})", arguments.join(", "))
+    })
     .example("SELECT str_to_map('a:1,b:2')['b']", "2"),
 ];
 

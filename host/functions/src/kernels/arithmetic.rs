@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::arity::try_binary;
+use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
     ArrowNativeTypeOp, DataType, Decimal128Type, DecimalType, Float32Type, Float64Type, Int8Type,
     Int16Type, Int32Type, Int64Type, i256,
@@ -209,6 +210,9 @@ impl ScalarUDFImpl for Arithmetic {
         let [left, right] = arguments.args.as_slice() else {
             return internal_err!("{}() takes two arguments", self.name());
         };
+        if let Some(result) = self.at_once(left, right)? {
+            return Ok(result);
+        }
         let are_scalars =
             matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
         let rows = if are_scalars { 1 } else { arguments.number_rows };
@@ -222,6 +226,13 @@ impl ScalarUDFImpl for Arithmetic {
     }
 }
 
+fn datum(value: &ColumnarValue) -> Result<Box<dyn Datum>> {
+    Ok(match value {
+        ColumnarValue::Array(array) => Box::new(Arc::clone(array)),
+        ColumnarValue::Scalar(scalar) => Box::new(scalar.to_scalar()?),
+    })
+}
+
 /// Calculates with numbers of one type.
 type Calculate<N> = fn(Operation, N, N) -> Result<N, Failure>;
 
@@ -233,6 +244,30 @@ enum Failure {
 }
 
 impl Arithmetic {
+    /// Sums, differences and products of a column with a column or a constant, by Arrow's kernels;
+    /// none where these have no result, since one does not fit.
+    fn at_once(
+        &self,
+        left: &ColumnarValue,
+        right: &ColumnarValue,
+    ) -> Result<Option<ColumnarValue>> {
+        let kind = left.data_type();
+        let is_plain = kind.is_integer() || matches!(kind, DataType::Float32 | DataType::Float64);
+        let are_scalars =
+            matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+        if !is_plain || kind != right.data_type() || are_scalars {
+            return Ok(None);
+        }
+        let kernel = match self.operation {
+            Operation::Add => numeric::add,
+            Operation::Subtract => numeric::sub,
+            Operation::Multiply => numeric::mul,
+            _ => return Ok(None),
+        };
+        let (left, right) = (datum(left)?, datum(right)?);
+        Ok(kernel(left.as_ref(), right.as_ref()).ok().map(ColumnarValue::Array))
+    }
+
     fn calculate(&self, left: &ArrayRef, right: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         let to_same = |values: &ArrayRef| converted(values, left.data_type(), false, UTC);
         match left.data_type() {
@@ -310,7 +345,7 @@ impl Arithmetic {
             }
             (Failure::Decimal(precision, scale), _) => {
                 let tolerant = self.tolerant_name();
-                format!("[NUMERIC_VALUE_OUT_OF_RANGE] a result cannot be represented as Decimal({precision}, {scale}). Use `{tolerant}` to tolerate overflow and return NULL instead")
+                format!("[NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION] a result cannot be represented as Decimal({precision}, {scale}). Use `{tolerant}` to tolerate overflow and return NULL instead")
             }
         };
         ArrowError::ComputeError(words)

@@ -232,7 +232,14 @@ pub(crate) fn converted(
             let doubles = doubles.as_primitive::<Float64Type>();
             let decimals: PrimitiveArray<Decimal128Type> =
                 doubles.iter().map(|value| value.and_then(decimal)).collect();
-            Some(Arc::new(decimals.with_data_type(to.clone())) as ArrayRef)
+            // What is no number is null, in ANSI mode too (Spark's `changePrecision`).
+            let is_lost = |row: &usize| {
+                doubles.is_valid(*row) && doubles.value(*row).is_finite() && decimals.is_null(*row)
+            };
+            if let Some(row) = (0..doubles.len()).find(is_lost).filter(|_| !tolerant) {
+                return refused(values, row, to, zone);
+            }
+            return Ok(Arc::new(decimals.with_data_type(to.clone())));
         }
         (DataType::List(_), DataType::List(field)) => {
             let lists = values.as_list::<i32>();
@@ -342,7 +349,7 @@ fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, zone: Zone) -> Resul
 
 fn out_of_range<T>(value: &str, precision: u8, scale: i8) -> Result<T> {
     exec_err!(
-        "[NUMERIC_VALUE_OUT_OF_RANGE] {value} cannot be represented as Decimal({precision}, {scale}). Cast to a type with more digits, or use `try_cast` to get NULL instead"
+        "[NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION] {value} cannot be represented as Decimal({precision}, {scale}). Cast to a type with more digits, or use `try_cast` to get NULL instead"
     )
 }
 

@@ -193,7 +193,7 @@ pub(crate) fn rounded(
                 {
                     Some(value) => Ok(Some(value)),
                     None => exec_err!(
-                        "[NUMERIC_VALUE_OUT_OF_RANGE] a rounded number cannot be represented as Decimal({precision}, {to_scale})"
+                        "[NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION] a rounded number cannot be represented as Decimal({precision}, {to_scale})"
                     ),
                 }
             })?;

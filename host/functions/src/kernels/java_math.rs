@@ -39,6 +39,7 @@ of_double!(acos, libm::acos);
 of_double!(asin, libm::asin);
 of_double!(atan, libm::atan);
 of_double!(expm1, libm::expm1);
+of_double!(sqrt, f64::sqrt);
 of_double!(acosh, |x: f64| libm::log(x + (x * x - 1.0).sqrt()));
 of_double!(asinh, |x: f64| match x {
     f64::NEG_INFINITY => x,

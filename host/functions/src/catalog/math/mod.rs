@@ -334,7 +334,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         }),
     of_double!("sin", "The sine of radians.", df::sin, "SELECT sin(0)", "0.0"),
     of_double!("sinh", "The hyperbolic sine.", java_math::sinh, "SELECT sinh(0)", "0.0"),
-    of_double!("sqrt", "The square root.", df::sqrt, "SELECT sqrt(4)", "2.0"),
+    of_double!("sqrt", "The square root.", java_math::sqrt, "SELECT sqrt(4)", "2.0"),
     of_double!("tan", "The tangent of radians.", df::tan, "SELECT tan(0)", "0.0"),
     of_double!("tanh", "The hyperbolic tangent.", java_math::tanh, "SELECT tanh(0)", "0.0"),
     of_two!("try_add", "A sum; null where it does not fit.", Operation::Add, true)
@@ -367,11 +367,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
             required("num_bucket", Long),
         ],
         |call| {
-            let is_interval = |kind: &DataType| matches!(kind, DataType::Interval(_));
+            let is_interval =
+                |kind: &DataType| matches!(kind, DataType::Interval(_) | DataType::Duration(_));
+            // One more bucket than there are has a number, too. What does not fit is null before the
+            // kernel sees it, as constants are computed from within.
+            let count = call.argument(3);
+            let fitting = when(count.clone().lt(lit(i64::MAX)), count).end()?;
+            call.set(3, fitting, DataType::Int64);
             if (0..3).all(|place| is_interval(call.kind(place))) {
-                // One more bucket than there are has a number, too.
-                let fits = call.argument(3).lt(lit(i64::MAX));
-                return when(fits, call.of(&spark::width_bucket())).end();
+                return Ok(call.of(&spark::width_bucket()));
             }
             for place in 0..3 {
                 let kind = call.kind(place);

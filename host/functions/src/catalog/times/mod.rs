@@ -366,7 +366,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "As `make_interval`; null where it is too long.",
         &[optional("years", Int), optional("months", Int), optional("weeks", Int), optional("days", Int), optional("hours", Int), optional("mins", Int), optional("secs", Takes::Decimal(18, 6))],
         build::try_make_interval,
-    ),
+    )
+    .spelled(|name, arguments| build::with_zeros(name, arguments, 6, true)),
     Function::scalar(
         "try_make_timestamp",
         "As `make_timestamp`; null where there is no such time.",

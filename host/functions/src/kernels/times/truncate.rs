@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Date32Array, TimestampMicrosecondArray};
+use arrow::array::{Array, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
 use datafusion::logical_expr::ScalarUDF;
 use tidemill_types::UTC;
 
 use crate::kernels::kernel::{kernel, texts, zoned_kernel};
 use crate::timestamp_type;
-use tidemill_time::Zone;
 use tidemill_time::calendar::{MICROS_PER_DAY, civil, days_of, joined, weekday};
+use tidemill_time::{UTC as UTC_ZONE, Zone};
 
 /// What a time is cut to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl Level {
     }
 }
 
+/// The level that all rows name, as they mostly do.
+fn only_level(names: &StringArray) -> Option<Level> {
+    let first = (!names.is_empty() && names.null_count() == 0).then(|| names.value(0))?;
+    (1..names.len()).all(|row| names.value(row) == first).then(|| Level::of(first)).flatten()
+}
+
 /// The level of each row's name, which is mostly that of the row before.
 fn levels() -> impl FnMut(&str) -> Option<Level> {
     let mut last: (String, Option<Level>) = (String::new(), None);
@@ -89,6 +95,11 @@ pub(crate) fn date_trunc() -> Arc<ScalarUDF> {
         |columns, _, zone| {
             let (names, times) =
                 (texts(columns, 0), columns[1].as_primitive::<TimestampMicrosecondType>());
+            if let (UTC_ZONE, Some(Level::Micros(unit))) = (zone, only_level(names)) {
+                let floor = |time: i64| time.checked_sub(time.rem_euclid(unit));
+                let values: TimestampMicrosecondArray = times.unary_opt(floor);
+                return Ok(Arc::new(values.with_timezone(UTC)));
+            }
             let mut level = levels();
             let values =
                 names.iter().zip(times).map(|(name, time)| level(name?)?.floor(time?, zone));

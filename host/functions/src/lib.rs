@@ -14,6 +14,7 @@
 mod aggregates;
 mod call;
 mod catalog;
+mod column;
 mod function;
 mod generator;
 mod kernels;

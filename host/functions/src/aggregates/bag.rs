@@ -4,18 +4,18 @@
 //! Percentiles are Spark's: `percentile` and `percentile_cont` interpolate (Percentile.eval),
 //! `percentile_disc` takes the first value that at least that share of the values does not exceed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use hashbrown::HashMap;
 
-use super::column::Column;
 use super::doubles::{doubles_of, of_doubles};
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::lists::{list_of, lists, of_lists};
 use super::types::{contains_map, count_of, double, ordered, unexpected};
+use crate::column::Column;
 use crate::kernels::interval_arithmetic::is_of_one_kind;
 
 /// What is made of the values.
@@ -181,7 +181,14 @@ struct Counting {
 }
 
 /// How often each value was there.
-type Counts = BTreeMap<Box<[u8]>, i64>;
+type Counts = HashMap<Box<[u8]>, i64>;
+
+/// The values and their counts, in the order of the values.
+fn in_order(counts: &Counts) -> Vec<(&[u8], i64)> {
+    let mut all: Vec<(&[u8], i64)> = counts.iter().map(|(v, count)| (&**v, *count)).collect();
+    all.sort_unstable_by_key(|(value, _)| *value);
+    all
+}
 
 fn add(counts: &mut Counts, value: &[u8], count: i64) {
     match counts.get_mut(value) {
@@ -195,16 +202,15 @@ fn add(counts: &mut Counts, value: &[u8], count: i64) {
 impl Counting {
     fn mode<'a>(&self, counts: &'a Counts) -> Option<&'a [u8]> {
         let most = counts.values().max()?;
-        let mut tied = counts.iter().filter(|(_, count)| *count == most).map(|(value, _)| value);
-        let value = if self.descending { tied.next_back() } else { tied.next() };
-        value.map(AsRef::as_ref)
+        let tied = counts.iter().filter(|(_, count)| *count == most).map(|(value, _)| &**value);
+        if self.descending { tied.max() } else { tied.min() }
     }
 
-    /// The percentiles of a group; `values` are its values in order.
-    fn percentiles(&self, values: &[f64], counts: &Counts) -> Option<Vec<f64>> {
+    /// The percentiles of a group; `values` are its values in order, beside their counts.
+    fn percentiles(&self, values: &[f64], counts: &[(&[u8], i64)]) -> Option<Vec<f64>> {
         let mut upto = Vec::with_capacity(values.len());
         let mut total = 0_i64;
-        for count in counts.values() {
+        for (_, count) in counts {
             total = total.saturating_add(*count);
             upto.push(total);
         }
@@ -231,12 +237,13 @@ impl Counting {
     }
 
     fn all_percentiles(&self, kept: &[Counts]) -> Result<ArrayRef> {
-        let values = self.value.values(kept.iter().flat_map(|c| c.keys()).map(|v| Some(&**v)))?;
+        let kept: Vec<_> = kept.iter().map(in_order).collect();
+        let values = self.value.values(kept.iter().flatten().map(|(value, _)| Some(*value)))?;
         let kind = values.data_type().clone();
         let values = doubles_of(&values)?;
         let mut rest = values.as_primitive::<Float64Type>().values().as_ref();
         let mut results = Vec::with_capacity(kept.len());
-        for counts in kept {
+        for counts in &kept {
             let (mine, others) = rest.split_at(counts.len());
             results.push(self.percentiles(mine, counts));
             rest = others;
@@ -326,9 +333,11 @@ impl Fold for Counting {
     }
 
     fn states(&self, kept: Vec<Counts>) -> Result<Vec<ArrayRef>> {
-        let lengths = || kept.iter().map(Counts::len);
-        let values = self.value.values(kept.iter().flat_map(Counts::keys).map(|v| Some(&**v)))?;
-        let counts = Int64Array::from_iter_values(kept.iter().flat_map(Counts::values).copied());
+        let kept: Vec<_> = kept.iter().map(in_order).collect();
+        let lengths = || kept.iter().map(Vec::len);
+        let values = self.value.values(kept.iter().flatten().map(|(value, _)| Some(*value)))?;
+        let counts = kept.iter().flatten().map(|(_, count)| *count);
+        let counts = Int64Array::from_iter_values(counts);
         Ok(vec![lists(lengths(), values)?, lists(lengths(), Arc::new(counts))?])
     }
 

@@ -7,9 +7,9 @@
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use datafusion::common::Result;
 
-use super::column::Column;
 use super::fold::{Fold, Rows};
 use super::lists::{lists, of_lists};
+use crate::column::Column;
 
 /// The most rows that a call may ask for, in Spark as here.
 pub(super) const COUNT_MAX: i32 = 100_000;

@@ -12,12 +12,12 @@ use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use tidemill_types::format_type;
 
-use super::column::Column;
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::item_table::{Item, ItemTable};
 use super::java_hash::hash_codes;
 use super::lists::{list_of, lists, of_lists};
 use super::types::count_of;
+use crate::column::Column;
 
 const COUNT: i32 = 5;
 const TRACKED: i32 = 10_000;

@@ -6,10 +6,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 
-use super::column::Column;
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::lists::{list_of, lists, of_lists};
 use super::types::{count_of, ordered, unexpected};
+use crate::column::Column;
 
 /// What is made of the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,7 +6,6 @@ pub(crate) mod bag;
 mod best;
 mod bias;
 pub(crate) mod bitmaps;
-mod column;
 pub(crate) mod count_min;
 pub(crate) mod distinct;
 mod doubles;

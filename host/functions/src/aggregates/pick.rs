@@ -9,10 +9,10 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 
 use super::best::{COUNT_MAX, Keeping};
-use super::column::Column;
 use super::fold::{Accumulators, Aggregate, Call, Fold, Rows};
 use super::lists::list_of;
 use super::types::{count_of, ordered};
+use crate::column::Column;
 
 /// Which row is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

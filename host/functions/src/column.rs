@@ -10,7 +10,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::Result;
 
 /// Turns the values of one column into bytes, and back. Nulls sort first, NaN last, as in Spark.
-pub(super) struct Column {
+pub(crate) struct Column {
     data_type: DataType,
     coding: Coding,
 }
@@ -106,13 +106,13 @@ macro_rules! ordered_float {
 ordered_float!(f32, i32; f64, i64);
 
 /// The bytes of a column's values.
-pub(super) enum Encoded {
+pub(crate) enum Encoded {
     Fixed { bytes: Vec<u8>, width: usize },
     Rows(Rows),
 }
 
 impl Encoded {
-    pub(super) fn row(&self, row: usize) -> &[u8] {
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
         match self {
             Encoded::Fixed { bytes, width } => &bytes[row * width..(row + 1) * width],
             Encoded::Rows(rows) => rows.row(row).data(),
@@ -121,7 +121,7 @@ impl Encoded {
 }
 
 impl Column {
-    pub(super) fn new(data_type: &DataType) -> Result<Column> {
+    pub(crate) fn new(data_type: &DataType) -> Result<Column> {
         let coding = match Native::of(data_type) {
             Some(native) => Coding::Fixed(native),
             None => {
@@ -133,7 +133,7 @@ impl Column {
         Ok(Column { data_type: data_type.clone(), coding })
     }
 
-    pub(super) fn bytes(&self, values: &ArrayRef) -> Result<Encoded> {
+    pub(crate) fn bytes(&self, values: &ArrayRef) -> Result<Encoded> {
         Ok(match &self.coding {
             Coding::Rows { converter, .. } => {
                 Encoded::Rows(converter.convert_columns(&[Arc::clone(values)])?)
@@ -155,7 +155,7 @@ impl Column {
     }
 
     /// The values of these bytes, which [`Column::bytes`] gave; none is null.
-    pub(super) fn values<'a>(
+    pub(crate) fn values<'a>(
         &self,
         bytes: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<ArrayRef> {

@@ -49,7 +49,8 @@ impl Resolver<'_> {
             }
             return fields(item, &name[1..], context);
         }
-        for (scope, schema) in self.outer.iter().rev() {
+        // As in Spark, a query sees the one around it, and none that is around that one.
+        if let Some((scope, schema)) = self.outer.last() {
             if let Some(found) = scope.find(name)? {
                 let Expr::Column(column) = found.value else {
                     refuse!(
@@ -62,7 +63,7 @@ impl Resolver<'_> {
                 return fields(outer, found.fields, context);
             }
         }
-        let outer = self.outer.iter().rev().map(|(scope, _)| scope);
+        let outer = self.outer.last().into_iter().map(|(scope, _)| scope);
         Err(unresolved(name, context.scope, outer))
     }
 

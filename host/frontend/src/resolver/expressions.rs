@@ -37,6 +37,8 @@ pub(super) struct Context<'s> {
     pub(super) is_in_window: bool,
     /// The aggregate around this, which reads rows and not groups.
     pub(super) inside_aggregate: Option<String>,
+    /// Whether rows are chosen by this, and by nothing around it but AND.
+    pub(super) is_conjunct: bool,
 }
 
 /// When the names of items are looked up.
@@ -83,6 +85,7 @@ impl<'s> Context<'s> {
             allows_windows: false,
             is_in_window: false,
             inside_aggregate: None,
+            is_conjunct: false,
         }
     }
 
@@ -104,7 +107,8 @@ impl Resolver<'_> {
         expression: &Expression,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let resolved = self.resolved(expression, context);
+        let is_conjunct = std::mem::take(&mut context.is_conjunct);
+        let resolved = self.resolved(expression, is_conjunct, context);
         resolved.map_err(|error| error.or_at(position(expression)))
     }
 
@@ -116,7 +120,12 @@ impl Resolver<'_> {
         expressions.into_iter().map(|expression| self.expression(expression, context)).collect()
     }
 
-    fn resolved(&mut self, expression: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+    fn resolved(
+        &mut self,
+        expression: &Expression,
+        is_conjunct: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
         match expression {
             Expression::Literal(literal) => literals::value(literal),
             Expression::Attribute { name, .. } => self.attribute(name, context),
@@ -124,7 +133,12 @@ impl Resolver<'_> {
                 "[INVALID_USAGE_OF_STAR_OR_REGEX] Invalid usage of '*' in {}; it is an item of SELECT, and an argument of count() and struct()",
                 context.clause
             ),
-            Expression::Call(call) => self.call(call, context),
+            Expression::Call(call) => {
+                context.is_conjunct = is_conjunct && matches!(call.name.as_str(), "and" | "not");
+                let resolved = self.call(call, context);
+                context.is_conjunct = false;
+                resolved
+            }
             Expression::Lambda { .. } => refuse!(
                 "[INVALID_LAMBDA_FUNCTION_CALL] a lambda is an argument of a higher order function, such as transform(), and stands elsewhere"
             ),
@@ -152,7 +166,12 @@ impl Resolver<'_> {
                 self.case(operand.as_deref(), branches, otherwise.as_deref(), context)
             }
             Expression::Over { call, window } => self.over(call, window, context),
-            Expression::Subquery { kind, query, .. } => self.subquery(kind, query, context),
+            Expression::Subquery { kind, query, .. } => {
+                context.is_conjunct = is_conjunct;
+                let resolved = self.subquery(kind, query, context);
+                context.is_conjunct = false;
+                resolved
+            }
             Expression::Tuple(values) => self.structure(values.iter(), context),
         }
     }

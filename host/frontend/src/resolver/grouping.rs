@@ -40,6 +40,20 @@ impl Groups {
         }
     }
 
+    /// What is grouped by.
+    pub(super) fn expressions(&self) -> Result<Vec<Expr>> {
+        all_of(&self.by)
+    }
+
+    /// Makes other expressions of what is grouped by.
+    pub(super) fn replace(&mut self, by: impl Fn(Expr) -> Result<Expr>) -> Result<()> {
+        for value in &mut self.by {
+            let before = std::mem::replace(value, lit(false));
+            *value = by(before)?;
+        }
+        Ok(())
+    }
+
     /// The plan that groups; the values read its columns then.
     ///
     /// # Errors

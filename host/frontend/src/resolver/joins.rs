@@ -4,10 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, SubqueryAlias,
-};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, Operator};
 use tidemill_functions::find;
 
 use super::attributes::beside;
@@ -15,16 +12,16 @@ use super::expressions::Context;
 use super::operators::joined;
 use super::scope::{Scope, Visible, quoted, same, twice};
 use super::{Resolved, Resolver, coercion};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Result, refuse};
 use crate::spec::{Join, JoinKind};
 
 impl Resolver<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Resolved> {
-        let left = self.side(&join.left, None)?;
-        let right = match join.is_lateral {
-            true => self.side(&join.right, Some(&left))?,
-            false => self.side(&join.right, None)?,
-        };
+        let left = self.side(&join.left)?;
+        if join.is_lateral {
+            return self.lateral(join, left);
+        }
+        let right = self.side(&join.right)?;
         let keys = match join.is_natural {
             true => common(&left.scope, &right.scope),
             false => join.using.clone(),
@@ -84,62 +81,14 @@ impl Resolver<'_> {
     }
 
     /// A side of a join. Its columns have qualifiers, so that they never meet the other side's.
-    fn side(
-        &mut self,
-        relation: &crate::spec::Relation,
-        left: Option<&Resolved>,
-    ) -> Result<Resolved> {
-        let resolved = match left {
-            None => self.relation(relation)?,
-            Some(left) => {
-                self.outer.push((left.scope.clone(), Arc::clone(left.plan.schema())));
-                let resolved = self.relation(relation);
-                self.outer.pop();
-                let Resolved { plan, scope } = resolved?;
-                let outer_ref_columns = plan.all_out_ref_exprs();
-                let plan = match outer_ref_columns.is_empty() {
-                    true => plan,
-                    false => lateral(plan, outer_ref_columns)?,
-                };
-                let columns = plan.schema().columns();
-                if columns.len() != scope.columns.len() {
-                    return Err(Error::new(
-                        "a lateral query with a join of its own by USING is not supported yet",
-                        None,
-                    ));
-                }
-                Resolved { plan, scope }
-            }
-        };
+    fn side(&mut self, relation: &crate::spec::Relation) -> Result<Resolved> {
+        let resolved = self.relation(relation)?;
         let is_qualified = resolved.plan.schema().iter().all(|(table, _)| table.is_some());
         if is_qualified {
             return Ok(resolved);
         }
         self.qualified(resolved)
     }
-}
-
-/// A query that reads columns of the side before it, as DataFusion knows it: the name is around it.
-fn lateral(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Result<LogicalPlan> {
-    let computes = plan.exists(|node| match node {
-        LogicalPlan::Projection(projection) => Ok(projection.expr.iter().any(Expr::contains_outer)),
-        _ => Ok(false),
-    })?;
-    if computes {
-        refuse!(
-            "a LATERAL query reads columns of the tables before it in its SELECT, which is not supported yet; it may in its WHERE"
-        );
-    }
-    let of = |plan: Arc<LogicalPlan>| {
-        let spans = Default::default();
-        LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans })
-    };
-    Ok(match plan {
-        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
-            LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(of(input)), alias)?)
-        }
-        other => of(Arc::new(other)),
-    })
 }
 
 /// The names that both sides have, in the left one's order.

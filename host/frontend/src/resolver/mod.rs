@@ -9,9 +9,11 @@
 //! planned when all of them are known.
 
 mod aggregates;
+mod attached;
 mod attributes;
 mod calls;
 mod coercion;
+mod dependent;
 mod expressions;
 mod generators;
 mod grouping;
@@ -19,9 +21,11 @@ mod interval_names;
 mod items;
 mod joins;
 mod lambdas;
+mod laterals;
 mod literals;
 mod naming;
 mod operators;
+mod peeled;
 mod projection;
 mod scope;
 mod select;
@@ -73,6 +77,8 @@ struct Resolver<'c> {
     with: Vec<(String, Arc<Resolved>)>,
     /// The columns of queries around the one that is looked at, the outermost first.
     outer: Vec<(Scope, Arc<DFSchema>)>,
+    /// What names of columns tell that the text does not.
+    learnt: naming::Learnt,
     /// The variables of lambdas around the expression that is looked at.
     variables: Variables,
 }
@@ -84,6 +90,7 @@ impl<'c> Resolver<'c> {
             qualifiers: 0,
             with: Vec::new(),
             outer: Vec::new(),
+            learnt: naming::Learnt::default(),
             variables: Variables::default(),
         }
     }
@@ -257,12 +264,13 @@ impl<'c> Resolver<'c> {
         let Resolved { plan, scope } = self.relation(input)?;
         let mut context = Context::new(&scope, Arc::clone(plan.schema()), "WHERE");
         let condition = self.condition(condition, &mut context)?;
-        let plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        let plan = self.filtered(plan, condition)?;
         Ok(Resolved { plan, scope })
     }
 
     /// An expression that rows are chosen by.
     fn condition(&mut self, condition: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+        context.is_conjunct = true;
         let resolved = self.expression(condition, context)?;
         let kind = resolved.get_type(&context.schema)?;
         let is_null = matches!(condition, Expression::Literal(Literal::Null));

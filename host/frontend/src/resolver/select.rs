@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr};
 use tidemill_functions::Generated;
 
+use super::attached::{Which, beside_queries, check_generated};
 use super::expressions::{Aliases, Context};
 use super::grouping::Groups;
 use super::items::{
@@ -168,7 +169,7 @@ impl Resolver<'_> {
         context.sets = select.sets()?;
         for item in items {
             context.aliases = Aliases::After(std::mem::take(&mut select.items));
-            let resolved = self.item(item, select.generator.is_some(), &mut context);
+            let resolved = self.item(item, &mut context);
             select.items = context.aliases.take();
             match resolved? {
                 Resolution::Items(resolved) => select.items.extend(resolved),
@@ -249,8 +250,9 @@ impl Resolver<'_> {
             Expression::Attribute { .. } if !is_named => context.scope.relation_of(&resolved),
             _ => None,
         };
-        let name =
-            name.unwrap_or_else(|| naming::column(value, context.scope, context.aliases.items()));
+        let name = name.unwrap_or_else(|| {
+            naming::column(value, context.scope, context.aliases.items(), &self.learnt)
+        });
         Ok(Resolution::Items(vec![Item { name, is_named, value: resolved, relation, level }]))
     }
 
@@ -347,17 +349,26 @@ impl Resolver<'_> {
         all.extend(hidden);
         let (mut having, mut generator) = (having, generator);
         let mut plan = input;
-        if let Some(groups) = groups {
+        beside_queries(&mut all)?;
+        if let Some(mut groups) = groups {
             let mut values: Vec<&mut Expr> = all.iter_mut().map(|item| &mut item.value).collect();
             values.extend(having.as_mut());
             values.extend(generator.as_mut().map(|generated| &mut generated.values));
+            plan = self.attached_in_groups(plan, &mut groups, &mut values, shown)?;
             plan = groups.planned(plan, &mut values)?;
         }
-        if let Some(condition) = having {
+        if let Some(mut condition) = having {
+            plan = self.attached(plan, [&mut condition], Which::Filters)?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
         }
-        if let Some(Generated { values, is_outer, has_position, .. }) = generator {
+        if let Some(Generated { mut values, is_outer, has_position, .. }) = generator {
+            check_generated(&values)?;
+            plan = self.attached(plan, [&mut values], Which::All)?;
             plan = Generate::over(plan, values, is_outer, has_position)?;
+        }
+        for item in &mut all {
+            let which = if holds_window(&item.value) { Which::All } else { Which::Values };
+            plan = self.attached(plan, [&mut item.value], which)?;
         }
         plan = windows::planned(plan, all.iter_mut().map(|item| &mut item.value))?;
         let (plan, columns) = self.projected(plan, &all)?;

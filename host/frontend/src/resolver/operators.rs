@@ -197,7 +197,7 @@ impl Resolver<'_> {
     ) -> Result<Expr> {
         let mut left = self.expression(left, context)?;
         let mut right = self.expression(right, context)?;
-        coercion::meet(&mut [&mut left, &mut right], &context.schema)?;
+        coercion::meet_to_compare(&mut [&mut left, &mut right], &context.schema)?;
         let kind = context.type_of(&left)?;
         if matches!(kind, DataType::Map(..)) {
             refuse!(
@@ -228,7 +228,7 @@ impl Resolver<'_> {
         }
         let mut all: Vec<&mut Expr> = vec![&mut expr];
         all.extend(&mut values);
-        coercion::meet(&mut all, &context.schema)?;
+        coercion::meet_to_compare(&mut all, &context.schema)?;
         Ok(Expr::InList(InList { expr: Box::new(expr), list: values, negated: false }))
     }
 

@@ -109,7 +109,7 @@ impl Resolver<'_> {
         let mut commons = Vec::with_capacity(values.len());
         for (place, value) in resolved.iter_mut().enumerate() {
             let kinds = [context.type_of(value)?, plan.schema().field(place).data_type().clone()];
-            let common = coercion::common_of(&kinds)?;
+            let common = coercion::compared_as(&kinds)?;
             if let Some(common) = &common
                 && kinds[0] != *common
             {
@@ -138,7 +138,9 @@ fn filters(context: &Context<'_>) -> bool {
 /// Refuses IN and EXISTS where Spark knows no join for them.
 fn check_place(context: &Context<'_>) -> Result<()> {
     match context.clause {
-        clause @ ("ORDER BY" | "LATERAL VIEW") => unsupported_place(clause),
+        clause @ ("ORDER BY" | "LATERAL VIEW" | "DISTRIBUTE BY" | "FROM") => {
+            unsupported_place(clause)
+        }
         _ => Ok(()),
     }
 }

@@ -159,6 +159,9 @@ impl Resolver<'_> {
             }
             Expression::Extract { value, key, .. } => {
                 let of = self.expression(value, context)?;
+                if matches!(context.type_of(&of)?, DataType::Struct(_)) {
+                    self.learnt.structs.insert(std::ptr::from_ref(value.as_ref()));
+                }
                 let key = self.expression(key, context)?;
                 self.extracted(of, key, context)
             }

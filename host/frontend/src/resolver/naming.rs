@@ -147,7 +147,12 @@ impl<'s> Names<'s> {
                     other => self.text(other),
                 };
                 let key = self.text(key);
-                if *is_field { format!("{of}.{key}") } else { format!("{of}[{key}]") }
+                let is_struct =
+                    |learnt: &Learnt| learnt.structs.contains(&std::ptr::from_ref(value.as_ref()));
+                match *is_field || self.learnt.is_some_and(is_struct) {
+                    true => format!("{of}.{key}"),
+                    false => format!("{of}[{key}]"),
+                }
             }
             Expression::Case { operand, branches, otherwise } => {
                 let operand = operand.as_deref().map(|operand| self.text(operand));
@@ -451,6 +456,10 @@ fn spelled(literal: &Literal) -> String {
         Literal::Boolean(value) => value.to_string(),
         Literal::Number(digits) if digits.contains(['e', 'E']) => double(digits),
         Literal::TypedNumber { digits, kind } if kind == "DOUBLE" => double(digits),
+        Literal::TypedNumber { digits, kind } if kind == "FLOAT" => match digits.parse::<f32>() {
+            Ok(number) => double(&number.to_string()),
+            Err(_) => digits.clone(),
+        },
         Literal::Number(digits) | Literal::TypedNumber { digits, .. } => digits.clone(),
         Literal::String(text) => text.clone(),
         Literal::Binary(digits) => {

@@ -186,7 +186,7 @@ impl Resolver<'_> {
     pub(super) fn filtered(&mut self, plan: LogicalPlan, condition: Expr) -> Result<LogicalPlan> {
         let own: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let mut conjuncts = split_conjunction_owned(condition);
-        let queries = conjuncts.iter_mut().filter(|one| holds_query(one));
+        let queries = conjuncts.iter_mut().filter(|one| holds_query(one) && !is_plain_not_in(one));
         let input = self.attached(plan.clone(), queries, Which::Filters)?;
         let has_more = input.schema().fields().len() > own.len();
         let Some(condition) = conjunction(conjuncts) else { return Ok(plan) };
@@ -214,6 +214,17 @@ fn is_attached(query: &Expr, which: Which) -> bool {
         || is_negated
         || (is_within && plan.schema().fields().len() > 1)
         || (reads_around(plan) && !is_by_equality(plan) && !is_by_conditions(plan))
+}
+
+/// NOT IN that rows are chosen by, of rows that read nothing around them, which DataFusion knows.
+fn is_plain_not_in(condition: &Expr) -> bool {
+    match condition {
+        Expr::InSubquery(within) => {
+            let query = &within.subquery.subquery;
+            within.negated && query.schema().fields().len() == 1 && !reads_around(query)
+        }
+        _ => false,
+    }
 }
 
 /// The rows of a query that are equal to values around it, or may be.

@@ -140,6 +140,15 @@ fn alias(name: &[String], context: &mut Context<'_>) -> Result<Option<Expr>> {
     };
     if given_alone {
         check_alias(context.aliases.items(), first)?;
+    } else if context.aliases.items().iter().filter(|item| same(&item.name, first)).count() > 1 {
+        if context.clause == "QUALIFY" {
+            refuse!(
+                "[AMBIGUOUS_REFERENCE] Reference {} is ambiguous: several items of the SELECT are called so",
+                quoted(name)
+            );
+        }
+        // Of several, none is meant, but the column below them.
+        return Ok(None);
     }
     context.schema = with_item(&context.schema, context.aliases.items(), place)?;
     Ok(Some(Expr::Column(item_column(place))))

@@ -40,6 +40,11 @@ impl Groups {
         }
     }
 
+    /// Groups by these; by none, one group.
+    pub(super) fn by(by: Vec<Expr>) -> Groups {
+        Groups { by, window: None }
+    }
+
     /// What is grouped by.
     pub(super) fn expressions(&self) -> Result<Vec<Expr>> {
         all_of(&self.by)

@@ -26,11 +26,14 @@ mod literals;
 mod naming;
 mod operators;
 mod peeled;
+mod pivots;
 mod projection;
+mod qualify;
 mod scope;
 mod select;
 mod set_operations;
 mod subqueries;
+mod table_functions;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -60,7 +63,10 @@ use select::Select;
 pub fn resolve(relation: &Relation, catalog: &dyn Catalog) -> Result<LogicalPlan> {
     let mut resolver = Resolver::new(catalog);
     let resolved = resolver.relation(relation)?;
-    resolver.named(resolved)
+    match catalog.is_batch() {
+        true => resolver.named_again(resolved),
+        false => resolver.named(resolved),
+    }
 }
 
 /// A relation with its names found.
@@ -112,7 +118,15 @@ impl<'c> Resolver<'c> {
             }
             Relation::Values(rows) => self.values(rows),
             Relation::Filter { input, condition } => self.filter(input, condition),
+            Relation::TableFunction { call, at } => {
+                self.table_function(call).map_err(|error| error.or_at(*at))
+            }
+            Relation::Pivot(pivot) => self.pivot(pivot),
+            Relation::Unpivot(unpivot) => self.unpivot(unpivot),
+            Relation::WithColumn { input, name, value } => self.with_column(input, name, value),
             Relation::Project { .. }
+            | Relation::Qualify { .. }
+            | Relation::RepartitionByExpression { .. }
             | Relation::Aggregate { .. }
             | Relation::Having { .. }
             | Relation::Distinct(_)
@@ -131,7 +145,17 @@ impl<'c> Resolver<'c> {
             Relation::SetOperation(operation) => self.set_operation(operation),
             Relation::SubqueryAlias { input, name, columns, at } => {
                 let resolved = self.relation(input)?;
-                self.aliased(resolved, name, columns).map_err(|error| error.or_at(*at))
+                let aliased = self.aliased(resolved, name, columns);
+                let aliased = match input.as_ref() {
+                    Relation::TableFunction { .. } => aliased.map_err(|error| {
+                        error.reclassified(
+                            "ASSIGNMENT_ARITY_MISMATCH",
+                            "NUM_TABLE_VALUE_ALIASES_MISMATCH",
+                        )
+                    }),
+                    _ => aliased,
+                };
+                aliased.map_err(|error| error.or_at(*at))
             }
             Relation::With(with) => self.with_tables(with),
             Relation::LateralView(view) => self.lateral_view(view),
@@ -235,6 +259,25 @@ impl<'c> Resolver<'c> {
             );
         }
         renamed(plan, names)
+    }
+
+    /// The plan whose columns have the names that the query gives them, several the same, too.
+    fn named_again(&mut self, resolved: Resolved) -> Result<LogicalPlan> {
+        let names: Vec<String> = resolved.scope.shown().map(|column| column.name.clone()).collect();
+        let mut seen = std::collections::HashSet::new();
+        if names.iter().all(|name| seen.insert(name)) {
+            let Resolved { plan, .. } = self.shown(resolved)?;
+            return renamed(plan, names);
+        }
+        let Resolved { plan, .. } = self.shown(resolved)?;
+        let columns = plan.schema().columns().into_iter().map(Expr::Column).zip(names);
+        // Of one name, each has another qualifier.
+        let columns = columns.map(|(column, name)| {
+            let qualifier = self.qualifier();
+            column.alias_qualified(Some(qualifier), name)
+        });
+        let columns: Vec<Expr> = columns.collect();
+        Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
     }
 
     fn values(&mut self, rows: &[Vec<Expression>]) -> Result<Resolved> {

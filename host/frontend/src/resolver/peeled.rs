@@ -200,7 +200,10 @@ pub(super) fn is_by_conditions(plan: &LogicalPlan) -> bool {
 fn is_equality(condition: &Expr) -> bool {
     let Expr::BinaryExpr(binary) = condition else { return false };
     let is_one = |around: &Expr, own: &Expr| {
-        around.column_refs().is_empty() && around.contains_outer() && !own.contains_outer()
+        around.column_refs().is_empty()
+            && around.contains_outer()
+            && !own.contains_outer()
+            && !own.column_refs().is_empty()
     };
     binary.op == Operator::Eq
         && (is_one(&binary.left, &binary.right) || is_one(&binary.right, &binary.left))

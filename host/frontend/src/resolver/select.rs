@@ -20,7 +20,7 @@ use super::{Resolved, Resolver, coercion, generators, naming, windows};
 use crate::catalog::CatalogKind;
 use crate::error::{Result, refuse};
 use crate::generate::Generate;
-use crate::spec::{Expression, Literal, Relation, SortOrder};
+use crate::spec::{Argument, Expression, Literal, Relation, SortOrder};
 
 /// Columns of one SELECT, with those that its stars stand for.
 const COLUMNS_MAX: usize = 10_000;
@@ -36,8 +36,8 @@ pub(super) struct Select {
     /// HAVING, of groups.
     having: Option<Expr>,
     /// HAVING that reads items: the place of the hidden item that it is.
-    filter: Option<usize>,
-    is_distinct: bool,
+    pub(super) filter: Option<usize>,
+    pub(super) is_distinct: bool,
     generator: Option<Generated>,
     order: Vec<SortExpr>,
     /// Items that are there to filter and to order by, after those that are shown.
@@ -94,7 +94,12 @@ impl Select {
         }
     }
 
-    fn is_ordered(&self) -> bool {
+    /// What its generator gives.
+    pub(super) fn generated(&self) -> Option<&Generated> {
+        self.generator.as_ref()
+    }
+
+    pub(super) fn is_ordered(&self) -> bool {
         !self.order.is_empty()
     }
 }
@@ -120,6 +125,8 @@ impl Resolver<'_> {
                 self.having(&mut select, condition)?;
                 Ok(select)
             }
+            Relation::Qualify { input, condition } => self.qualified_by(input, condition),
+            Relation::RepartitionByExpression { input, by } => self.distributed(input, by),
             Relation::Distinct(input) => {
                 let mut select = self
                     .select_of_its_own(input, |select| select.is_ordered() || select.is_distinct)?;
@@ -174,6 +181,10 @@ impl Resolver<'_> {
             match resolved? {
                 Resolution::Items(resolved) => select.items.extend(resolved),
                 Resolution::Generator(generated, resolved) => {
+                    if let Some(before) = select.generator.take() {
+                        self.generate_below(select, before)?;
+                        context.schema = Arc::clone(select.input.schema());
+                    }
                     context.schema = generators::seen(&context.schema, &generated)?;
                     select.items.extend(resolved);
                     select.generator = Some(generated);
@@ -195,10 +206,9 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn item(
+    pub(super) fn item(
         &mut self,
         item: &Expression,
-        has_generator: bool,
         context: &mut Context<'_>,
     ) -> Result<Resolution> {
         let (value, names) = match item {
@@ -211,11 +221,6 @@ impl Resolver<'_> {
             other => (other, [].as_slice()),
         };
         if let Some(generated) = self.generator(value, context)? {
-            if has_generator {
-                refuse!(
-                    "[UNSUPPORTED_GENERATOR.MULTI_GENERATOR] a SELECT has several generators, and may have one; use LATERAL VIEW, or a step for each"
-                );
-            }
             let named = generators::named(&generated, names)?;
             let items = named.into_iter().map(|(value, name)| Item {
                 name,
@@ -289,9 +294,10 @@ impl Resolver<'_> {
     }
 
     fn order_by(&mut self, select: &mut Select, order: &[SortOrder]) -> Result<()> {
-        if order.is_empty() {
+        if let [by @ SortOrder { value: Expression::Star { .. }, .. }] = order {
             let all = (0..select.items.len()).map(item_column).map(Expr::Column);
-            select.order = all.map(|item| Sort::new(item, true, true)).collect();
+            let sort = |item| Sort::new(item, !by.is_descending, by.has_nulls_first());
+            select.order = all.map(sort).collect();
             return Ok(());
         }
         let scope = select.scope.clone();
@@ -357,9 +363,8 @@ impl Resolver<'_> {
             plan = self.attached_in_groups(plan, &mut groups, &mut values, shown)?;
             plan = groups.planned(plan, &mut values)?;
         }
-        if let Some(mut condition) = having {
-            plan = self.attached(plan, [&mut condition], Which::Filters)?;
-            plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        if let Some(condition) = having {
+            plan = self.filtered(plan, condition)?;
         }
         if let Some(Generated { mut values, is_outer, has_position, .. }) = generator {
             check_generated(&values)?;
@@ -428,7 +433,7 @@ impl Resolver<'_> {
     }
 }
 
-enum Resolution {
+pub(super) enum Resolution {
     Items(Vec<Item>),
     Generator(Generated, Vec<Item>),
 }
@@ -442,9 +447,20 @@ pub(super) fn by_place(
     count: usize,
     clause: &'static str,
 ) -> Result<Option<usize>> {
-    let Expression::Literal(Literal::Number(digits)) = by else { return Ok(None) };
-    let Ok(number) = digits.parse::<usize>() else { return Ok(None) };
-    match number.checked_sub(1).filter(|place| *place < count) {
+    let number = match by {
+        Expression::Literal(Literal::Number(digits)) => digits.parse::<i32>().ok(),
+        Expression::Call(call) if call.name == "-" => match call.arguments.as_slice() {
+            [Argument { value: Expression::Literal(Literal::Number(digits)), .. }] => {
+                digits.parse::<i32>().ok().map(|number| -number)
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    // A BIGINT is a value.
+    let Some(number) = number else { return Ok(None) };
+    let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    match place.filter(|place| *place < count) {
         Some(place) => Ok(Some(place)),
         None => refuse!(
             "[{}_POS_OUT_OF_RANGE] {clause} position {number} is not in the select list (valid range is [1, {count}])",
@@ -475,7 +491,7 @@ impl Select {
     }
 
     /// Takes an item that is not shown, and gives its place.
-    fn hide(&mut self, value: Expr) -> usize {
+    pub(super) fn hide(&mut self, value: Expr) -> usize {
         let level = level_of(&value, &self.items);
         let place = self.items.len() + self.hidden.len();
         self.hidden.push(Item {
@@ -506,7 +522,7 @@ pub(super) fn holds_aggregate(value: &Expr) -> bool {
     value.exists(|e| Ok(matches!(e, Expr::AggregateFunction(_)))).unwrap_or(true)
 }
 
-fn holds_window(value: &Expr) -> bool {
+pub(super) fn holds_window(value: &Expr) -> bool {
     // The closure never fails.
     value.exists(|e| Ok(matches!(e, Expr::WindowFunction(_)))).unwrap_or(true)
 }

@@ -87,12 +87,9 @@ impl Resolver<'_> {
             return Ok(!self.tuple_in(values, query, true, context)?);
         }
         let within = self.row_in(values, query, context)?;
-        let Expr::InSubquery(within) = within else { return Ok(!within) };
-        // DataFusion knows NOT IN of rows that read nothing around them, where rows are chosen by it.
-        let is_known = filters(context) && is_conjunct && values.len() == 1;
-        Ok(match is_known && !reads_around(&within.subquery.subquery) {
-            true => !Expr::InSubquery(within),
-            false => Expr::InSubquery(InSubquery { negated: true, ..within }),
+        Ok(match within {
+            Expr::InSubquery(within) => Expr::InSubquery(InSubquery { negated: true, ..within }),
+            other => !other,
         })
     }
 

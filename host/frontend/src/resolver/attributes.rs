@@ -50,18 +50,18 @@ impl Resolver<'_> {
             return fields(item, &name[1..], context);
         }
         // As in Spark, a query sees the one around it, and none that is around that one.
-        if let Some((scope, schema)) = self.outer.last() {
-            if let Some(found) = scope.find(name)? {
-                let Expr::Column(column) = found.value else {
-                    refuse!(
-                        "{} is a key of USING that both sides have, and is read in a query within the query, which is not supported yet; write the table before it",
-                        quoted(name)
-                    );
-                };
-                let (_, of) = Expr::Column(column.clone()).to_field(schema)?;
-                let outer = Expr::OuterReferenceColumn(of, column);
-                return fields(outer, found.fields, context);
-            }
+        if let Some((scope, schema)) = self.outer.last()
+            && let Some(found) = scope.find(name)?
+        {
+            let Expr::Column(column) = found.value else {
+                refuse!(
+                    "{} is a key of USING that both sides have, and is read in a query within the query, which is not supported yet; write the table before it",
+                    quoted(name)
+                );
+            };
+            let (_, of) = Expr::Column(column.clone()).to_field(schema)?;
+            let outer = Expr::OuterReferenceColumn(of, column);
+            return fields(outer, found.fields, context);
         }
         let outer = self.outer.last().into_iter().map(|(scope, _)| scope);
         Err(unresolved(name, context.scope, outer))

@@ -24,6 +24,9 @@ use crate::error::{Result, refuse};
 /// The column of a join that says whether a row met one.
 const MARK: &str = "mark";
 
+/// Joins that the queries within expressions of one text become.
+const JOINED_MAX: usize = 250;
+
 /// Which queries become columns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
@@ -59,6 +62,7 @@ impl Resolver<'_> {
                 if !is_attached(&query, which) {
                     continue;
                 }
+                self.count_joined(1)?;
                 let column;
                 (plan, column) = self.asked(plan, query.clone())?;
                 let before = std::mem::replace(value, lit(false));
@@ -70,6 +74,20 @@ impl Resolver<'_> {
             }
         }
         Ok(plan)
+    }
+
+    /// Counts joins that queries become, each of which holds those before it.
+    ///
+    /// # Errors
+    /// They are more than a plan may have.
+    pub(super) fn count_joined(&mut self, joins: usize) -> Result<()> {
+        self.joined_queries += joins;
+        match self.joined_queries > JOINED_MAX {
+            false => Ok(()),
+            true => refuse!(
+                "queries within expressions, LATERAL ones and generators come to more than {JOINED_MAX} joins; write steps"
+            ),
+        }
     }
 
     /// A plan that has what aggregates ask of queries, and what is grouped by; the values and the
@@ -253,11 +271,17 @@ fn equal_rows(
     Ok(LogicalPlanBuilder::from(query).filter(joined(equal, Operator::And))?.build()?)
 }
 
-/// Refuses IN and EXISTS in what a generator takes.
+/// Refuses queries that Spark knows no join for in what a generator takes.
 pub(super) fn check_generated(values: &Expr) -> Result<()> {
     let asks = |e: &Expr| matches!(e, Expr::Exists(_) | Expr::InSubquery(_));
-    match values.exists(|e| Ok(asks(e)))? {
-        true => unsupported_place("a generator"),
+    if values.exists(|e| Ok(asks(e)))? {
+        return unsupported_place("a generator");
+    }
+    let reads = |e: &Expr| matches!(e, Expr::ScalarSubquery(one) if reads_around(&one.subquery));
+    match values.exists(|e| Ok(reads(e)))? {
+        true => refuse!(
+            "[UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.UNSUPPORTED_CORRELATED_SCALAR_SUBQUERY] Unsupported subquery expression: Correlated scalar subqueries can only be used in filters, aggregations, projections, and UPDATE/MERGE/DELETE commands, and this one stands in a generator"
+        ),
         false => Ok(()),
     }
 }

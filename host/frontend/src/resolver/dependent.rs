@@ -47,6 +47,8 @@ impl Resolver<'_> {
         around: LogicalPlan,
         query: &LogicalPlan,
     ) -> Result<Dependent> {
+        // Projections and groups are around each join.
+        self.count_joined(3)?;
         let qualifier = self.qualifier();
         let number = Column::new(Some(qualifier.clone()), "number");
         let mut values: Vec<Expr> =
@@ -194,7 +196,9 @@ impl Resolver<'_> {
         let all = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
         for value in all {
             if matches!(value, Expr::GroupingSet(_)) {
-                return not_beside("ROLLUP, CUBE and GROUPING SETS");
+                refuse!(
+                    "[UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.ACCESSING_OUTER_QUERY_COLUMN_IS_NOT_ALLOWED] Unsupported subquery expression: Accessing outer query column is not allowed in this location: below ROLLUP, CUBE and GROUPING SETS"
+                );
             }
             if value.contains_outer() {
                 refuse!(

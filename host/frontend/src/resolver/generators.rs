@@ -43,6 +43,7 @@ impl Resolver<'_> {
                 "[UNSUPPORTED_GENERATOR.MULTI_GENERATOR] a SELECT has several generators, and one of them reads groups or other items; use LATERAL VIEW, or a step for each"
             );
         }
+        self.count_joined(1)?;
         let input = std::mem::take(&mut select.input);
         let mut kept: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
         let qualifier = self.qualifier();

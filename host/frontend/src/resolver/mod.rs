@@ -85,6 +85,8 @@ struct Resolver<'c> {
     outer: Vec<(Scope, Arc<DFSchema>)>,
     /// What names of columns tell that the text does not.
     learnt: naming::Learnt,
+    /// Queries that were made joins of.
+    joined_queries: usize,
     /// The variables of lambdas around the expression that is looked at.
     variables: Variables,
 }
@@ -97,6 +99,7 @@ impl<'c> Resolver<'c> {
             with: Vec::new(),
             outer: Vec::new(),
             learnt: naming::Learnt::default(),
+            joined_queries: 0,
             variables: Variables::default(),
         }
     }

@@ -211,7 +211,7 @@ const LEFT_OUT: &[LeftOut] = &[
     },
     LeftOut {
         title: "Functions that are tables",
-        reason: "the tables of a query are its sources and steps",
+        reason: "the tables of a query are its sources and steps; name one of them, or take range()",
         names: &["collations", "python_worker_logs", "sql_keywords"],
     },
 ];

@@ -10,9 +10,9 @@ use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, lit};
 
 use super::Resolver;
 use super::expressions::Context;
-use super::items::{item_place, written_out};
+use super::items::{by_place, item_place, written_out};
 use super::scope::quoted;
-use super::select::{Select, by_place, holds_aggregate};
+use super::select::{Select, holds_aggregate};
 use crate::error::{Result, refuse};
 use crate::generate::is_generated;
 use crate::spec::{Expression, Grouping};

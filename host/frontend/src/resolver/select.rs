@@ -13,14 +13,15 @@ use super::attached::{Which, beside_queries, check_generated};
 use super::expressions::{Aliases, Context};
 use super::grouping::Groups;
 use super::items::{
-    Item, as_columns, item_column, item_of, item_place, items_in, level_of, with_item, written_out,
+    Item, as_columns, by_place, item_column, item_of, item_place, items_in, level_of, with_item,
+    written_out,
 };
 use super::scope::{Scope, Visible};
 use super::{Resolved, Resolver, coercion, generators, naming, windows};
 use crate::catalog::CatalogKind;
 use crate::error::{Result, refuse};
 use crate::generate::Generate;
-use crate::spec::{Argument, Expression, Literal, Relation, SortOrder};
+use crate::spec::{Expression, Relation, SortOrder};
 
 /// Columns of one SELECT, with those that its stars stand for.
 const COLUMNS_MAX: usize = 10_000;
@@ -436,37 +437,6 @@ impl Resolver<'_> {
 pub(super) enum Resolution {
     Items(Vec<Item>),
     Generator(Generated, Vec<Item>),
-}
-
-/// The place of an item that a number says, from 0.
-///
-/// # Errors
-/// There is no such item.
-pub(super) fn by_place(
-    by: &Expression,
-    count: usize,
-    clause: &'static str,
-) -> Result<Option<usize>> {
-    let number = match by {
-        Expression::Literal(Literal::Number(digits)) => digits.parse::<i32>().ok(),
-        Expression::Call(call) if call.name == "-" => match call.arguments.as_slice() {
-            [Argument { value: Expression::Literal(Literal::Number(digits)), .. }] => {
-                digits.parse::<i32>().ok().map(|number| -number)
-            }
-            _ => None,
-        },
-        _ => None,
-    };
-    // A BIGINT is a value.
-    let Some(number) = number else { return Ok(None) };
-    let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    match place.filter(|place| *place < count) {
-        Some(place) => Ok(Some(place)),
-        None => refuse!(
-            "[{}_POS_OUT_OF_RANGE] {clause} position {number} is not in the select list (valid range is [1, {count}])",
-            clause.replace(' ', "_")
-        ),
-    }
 }
 
 impl Select {

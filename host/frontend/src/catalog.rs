@@ -18,6 +18,12 @@ pub trait Catalog {
     /// A function that is none of Spark's batch SQL: a plugin's, or a window over event time.
     fn function(&self, name: &str) -> Option<CatalogFunction>;
 
+    /// Whether all rows are there at once: a result may have two columns of one name, as in Spark, and
+    /// its plan does not outlive it.
+    fn is_batch(&self) -> bool {
+        false
+    }
+
     /// Refuses a set operation that this plan must not have.
     ///
     /// # Errors

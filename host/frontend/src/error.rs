@@ -53,6 +53,12 @@ impl Error {
         STATES.iter().find(|(known, _)| *known == main).map(|(_, state)| *state)
     }
 
+    /// The same error with another class, if it has this one.
+    pub(crate) fn reclassified(self, from: &str, to: &str) -> Error {
+        let reason = self.reason.replacen(&format!("[{from}]"), &format!("[{to}]"), 1);
+        Error { reason, ..self }
+    }
+
     /// The same error at this place, if none is known for it.
     #[must_use]
     pub fn or_at(self, at: Option<Position>) -> Error {

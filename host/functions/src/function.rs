@@ -58,6 +58,8 @@ pub enum Shape {
     HigherOrder(fn() -> Arc<HigherOrderUDF>),
     /// Several rows for each row.
     Generator(Generate),
+    /// Rows in FROM: a column `id` of whole numbers, from the first argument to the second.
+    Numbers,
     /// What is made of its arguments as they are written: the resolver knows how.
     Syntax,
     /// What the plan itself makes of a call: a window over event time.
@@ -166,6 +168,15 @@ impl Function {
         parameters: &'static [Parameter],
     ) -> Function {
         Function::new(name, usage, parameters, Shape::Syntax)
+    }
+
+    /// A function in FROM that gives whole numbers.
+    pub(crate) const fn numbers(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Numbers)
     }
 
     /// A function that the plan makes.

@@ -230,9 +230,11 @@ impl Check<'_> {
         match (self.streams.reach(&join.left), self.streams.reach(&join.right)) {
             (true, true) => self.stream_join(join),
             (true, false) => match join.join_type {
-                JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => {
-                    Ok(())
-                }
+                JoinType::Inner
+                | JoinType::Left
+                | JoinType::LeftSemi
+                | JoinType::LeftAnti
+                | JoinType::LeftMark => Ok(()),
                 _ => Err(on_side("left", "right")),
             },
             _ => match join.join_type {

@@ -218,6 +218,10 @@ impl Catalog for FrameCatalog<'_> {
     fn function(&self, _: &str) -> Option<CatalogFunction> {
         None
     }
+
+    fn is_batch(&self) -> bool {
+        true
+    }
 }
 
 async fn physical_plan(

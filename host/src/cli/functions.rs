@@ -81,6 +81,7 @@ fn described(function: &Function) -> String {
     let note = match (function.shape, function.determinism) {
         (Shape::Aggregate(_), _) => "It is an aggregate: it gives a value for each group.",
         (Shape::Window(_), _) => "It needs OVER, which batch SQL knows and a stream does not.",
+        (Shape::Numbers, _) => "It stands in FROM.",
         (_, Determinism::OfBatch) => {
             "It is the same for all rows of a batch, and when it is run again."
         }

@@ -27,6 +27,27 @@ pub(super) struct Folded {
     pub(super) nulls: Option<NullTreatment>,
 }
 
+/// The same aggregate, or one for the largest and smallest of values that DataFusion compares
+/// otherwise than Spark.
+pub(super) fn as_spark_compares(folded: Folded, context: &Context<'_>) -> Result<Folded> {
+    let name = folded.function.name();
+    let [argument] = folded.arguments.as_slice() else { return Ok(folded) };
+    if !["min", "max"].contains(&name) {
+        return Ok(folded);
+    }
+    let kind = context.type_of(argument)?;
+    if tidemill_functions::contains_map(&kind) {
+        refuse!(
+            "[DATATYPE_MISMATCH.INVALID_ORDERING_TYPE] Cannot resolve {name}(): it does not support ordering on type \"{}\"",
+            coercion::spelled(&kind)
+        );
+    }
+    Ok(match extreme_of(name == "max", argument, &kind) {
+        Some((function, arguments)) => Folded { function, arguments, ..folded },
+        None => folded,
+    })
+}
+
 impl Resolver<'_> {
     /// A call of an aggregate in a SELECT that groups, or whose rows are one group.
     pub(super) fn aggregate(
@@ -39,19 +60,11 @@ impl Resolver<'_> {
         if matches!(function.name, "grouping" | "grouping_id") {
             return self.grouping(call, function, context);
         }
-        let Folded { function: folded, mut arguments, filter, nulls } =
-            self.folded(call, function, context, true)?;
-        let mut chosen = folded;
-        if ["min", "max"].contains(&chosen.name())
-            && let [argument] = arguments.as_slice()
-        {
-            let kind = context.type_of(argument)?;
-            if let Some(other) = extreme_of(chosen.name() == "max", argument, &kind) {
-                (chosen, arguments) = other;
-            }
-        }
+        let folded = self.folded(call, function, context, true)?;
+        let Folded { function: folded, arguments, filter, nulls } =
+            as_spark_compares(folded, context)?;
         Ok(Expr::AggregateFunction(AggregateFunction::new_udf(
-            chosen,
+            folded,
             arguments,
             call.is_distinct,
             filter.map(Box::new),

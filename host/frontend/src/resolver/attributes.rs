@@ -49,20 +49,21 @@ impl Resolver<'_> {
             }
             return fields(item, &name[1..], context);
         }
-        for (scope, schema) in self.outer.iter().rev() {
-            if let Some(found) = scope.find(name)? {
-                let Expr::Column(column) = found.value else {
-                    refuse!(
-                        "{} is a key of USING that both sides have, and is read in a query within the query, which is not supported yet; write the table before it",
-                        quoted(name)
-                    );
-                };
-                let (_, of) = Expr::Column(column.clone()).to_field(schema)?;
-                let outer = Expr::OuterReferenceColumn(of, column);
-                return fields(outer, found.fields, context);
-            }
+        // As in Spark, a query sees the one around it, and none that is around that one.
+        if let Some((scope, schema)) = self.outer.last()
+            && let Some(found) = scope.find(name)?
+        {
+            let Expr::Column(column) = found.value else {
+                refuse!(
+                    "{} is a key of USING that both sides have, and is read in a query within the query, which is not supported yet; write the table before it",
+                    quoted(name)
+                );
+            };
+            let (_, of) = Expr::Column(column.clone()).to_field(schema)?;
+            let outer = Expr::OuterReferenceColumn(of, column);
+            return fields(outer, found.fields, context);
         }
-        let outer = self.outer.iter().rev().map(|(scope, _)| scope);
+        let outer = self.outer.last().into_iter().map(|(scope, _)| scope);
         Err(unresolved(name, context.scope, outer))
     }
 
@@ -139,6 +140,15 @@ fn alias(name: &[String], context: &mut Context<'_>) -> Result<Option<Expr>> {
     };
     if given_alone {
         check_alias(context.aliases.items(), first)?;
+    } else if context.aliases.items().iter().filter(|item| same(&item.name, first)).count() > 1 {
+        if context.clause == "QUALIFY" {
+            refuse!(
+                "[AMBIGUOUS_REFERENCE] Reference {} is ambiguous: several items of the SELECT are called so",
+                quoted(name)
+            );
+        }
+        // Of several, none is meant, but the column below them.
+        return Ok(None);
     }
     context.schema = with_item(&context.schema, context.aliases.items(), place)?;
     Ok(Some(Expr::Column(item_column(place))))

@@ -81,6 +81,10 @@ impl Resolver<'_> {
                 function.name
             ),
             Shape::Generator(_) => Err(misplaced_generator(context.clause)),
+            Shape::Numbers => refuse!(
+                "[NOT_A_SCALAR_FUNCTION] {}() appears as a scalar expression, but the function was defined as a table function; write it in FROM",
+                function.name
+            ),
             Shape::Streaming => match self.catalog.function(function.name) {
                 Some(known) => self.catalog_call(call, &known, context),
                 None => refuse!(

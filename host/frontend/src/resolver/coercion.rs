@@ -14,6 +14,9 @@ use tidemill_types::{format_type, wider_of};
 
 use crate::error::{Error, Result, refuse};
 
+/// The class of the error of values that are compared.
+const COMPARED: &str = "DATATYPE_MISMATCH.BINARY_OP_DIFF_TYPES";
+
 /// A type as errors spell it.
 pub(super) fn spelled(kind: &DataType) -> String {
     format_type(kind).to_uppercase()
@@ -36,6 +39,56 @@ pub(super) fn meet(values: &mut [&mut Expr], schema: &DFSchema) -> Result<()> {
     Ok(())
 }
 
+/// Casts values that are compared to one type; names of fields do not matter.
+///
+/// # Errors
+/// There is no type for all.
+pub(super) fn meet_to_compare(values: &mut [&mut Expr], schema: &DFSchema) -> Result<()> {
+    let kinds = values.iter().map(|value| value.get_type(schema));
+    let kinds: Vec<DataType> = kinds.collect::<datafusion::common::Result<_>>()?;
+    match alike(&kinds) {
+        Some(first) => {
+            for (value, kind) in values.iter_mut().zip(&kinds) {
+                if *kind != first && !kind.is_null() {
+                    let inner = std::mem::replace(*value, Expr::Literal(ScalarValue::Null, None));
+                    **value = cast_to(inner, &first);
+                }
+            }
+            Ok(())
+        }
+        None => meet(values, schema),
+    }
+}
+
+/// The type that values are compared as; none where they need none.
+///
+/// # Errors
+/// There is no type for all.
+pub(super) fn compared_as(kinds: &[DataType]) -> Result<Option<DataType>> {
+    match alike(kinds) {
+        Some(first) => Ok(Some(first)),
+        None => common_of(kinds),
+    }
+}
+
+/// The first of several types that are the same but for the names of fields.
+fn alike(kinds: &[DataType]) -> Option<DataType> {
+    let mut others = kinds.iter().filter(|kind| !kind.is_null());
+    let first = others.next()?;
+    others.all(|kind| is_like(first, kind)).then(|| first.clone())
+}
+
+fn is_like(one: &DataType, other: &DataType) -> bool {
+    match (one, other) {
+        (DataType::Struct(one), DataType::Struct(other)) => {
+            let mut each = one.iter().zip(other);
+            one.len() == other.len() && each.all(|(a, b)| is_like(a.data_type(), b.data_type()))
+        }
+        (DataType::List(one), DataType::List(other)) => is_like(one.data_type(), other.data_type()),
+        (one, other) => one == other,
+    }
+}
+
 pub(super) fn meet_in_case(case: &mut Case, schema: &DFSchema) -> Result<()> {
     if let Some(value) = &mut case.expr {
         let mut values: Vec<&mut Expr> = vec![value];
@@ -46,6 +99,7 @@ pub(super) fn meet_in_case(case: &mut Case, schema: &DFSchema) -> Result<()> {
         case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut()).collect();
     results.extend(case.else_expr.as_deref_mut());
     meet(&mut results, schema)
+        .map_err(|error| error.reclassified(COMPARED, "DATATYPE_MISMATCH.DATA_DIFF_TYPES"))
 }
 
 /// A value cast to a type that is wide enough for it.
@@ -85,7 +139,7 @@ pub(super) fn common_of(kinds: &[DataType]) -> Result<Option<DataType>> {
         .collect();
     names.dedup();
     refuse!(
-        "[DATATYPE_MISMATCH.BINARY_OP_DIFF_TYPES] values are compared, or stand for each other, that have the types {}; cast them to one",
+        "[{COMPARED}] values are compared, or stand for each other, that have the types {}; cast them to one",
         names.join(" and ")
     )
 }
@@ -112,7 +166,7 @@ pub(super) fn commons(inputs: &[LogicalPlan]) -> Result<Vec<Option<DataType>>> {
     let kind = |input: &LogicalPlan, place| input.schema().field(place).data_type().clone();
     let common = |place| {
         let kinds: Vec<DataType> = inputs.iter().map(|input| kind(input, place)).collect();
-        common_of(&kinds).map_err(|_| {
+        compared_as(&kinds).map_err(|_| {
             let names: Vec<String> = kinds.iter().map(|kind| format!("\"{}\"", spelled(kind))).collect();
             Error::new(
                 format!(

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Fields};
 use datafusion::common::DFSchema;
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit};
-use tidemill_functions::{Access, cast_to, element, try_cast_to};
+use tidemill_functions::{Access, cast_to, element, struct_field, try_cast_to};
 
 use super::items::Item;
 use super::scope::{Scope, same};
 use super::{Resolver, coercion, literals, naming, operators, position};
 use crate::error::{Result, refuse};
-use crate::spec::{Branch, Expression};
+use crate::spec::{Branch, Expression, Literal};
 use crate::types;
 
 /// What an expression is looked at in.
@@ -37,6 +37,8 @@ pub(super) struct Context<'s> {
     pub(super) is_in_window: bool,
     /// The aggregate around this, which reads rows and not groups.
     pub(super) inside_aggregate: Option<String>,
+    /// Whether rows are chosen by this, and by nothing around it but AND.
+    pub(super) is_conjunct: bool,
 }
 
 /// When the names of items are looked up.
@@ -83,6 +85,7 @@ impl<'s> Context<'s> {
             allows_windows: false,
             is_in_window: false,
             inside_aggregate: None,
+            is_conjunct: false,
         }
     }
 
@@ -104,7 +107,8 @@ impl Resolver<'_> {
         expression: &Expression,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let resolved = self.resolved(expression, context);
+        let is_conjunct = std::mem::take(&mut context.is_conjunct);
+        let resolved = self.resolved(expression, is_conjunct, context);
         resolved.map_err(|error| error.or_at(position(expression)))
     }
 
@@ -116,7 +120,12 @@ impl Resolver<'_> {
         expressions.into_iter().map(|expression| self.expression(expression, context)).collect()
     }
 
-    fn resolved(&mut self, expression: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+    fn resolved(
+        &mut self,
+        expression: &Expression,
+        is_conjunct: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
         match expression {
             Expression::Literal(literal) => literals::value(literal),
             Expression::Attribute { name, .. } => self.attribute(name, context),
@@ -124,7 +133,12 @@ impl Resolver<'_> {
                 "[INVALID_USAGE_OF_STAR_OR_REGEX] Invalid usage of '*' in {}; it is an item of SELECT, and an argument of count() and struct()",
                 context.clause
             ),
-            Expression::Call(call) => self.call(call, context),
+            Expression::Call(call) => {
+                context.is_conjunct = is_conjunct && matches!(call.name.as_str(), "and" | "not");
+                let resolved = self.call(call, context);
+                context.is_conjunct = false;
+                resolved
+            }
             Expression::Lambda { .. } => refuse!(
                 "[INVALID_LAMBDA_FUNCTION_CALL] a lambda is an argument of a higher order function, such as transform(), and stands elsewhere"
             ),
@@ -145,6 +159,10 @@ impl Resolver<'_> {
             }
             Expression::Extract { value, key, .. } => {
                 let of = self.expression(value, context)?;
+                let is_name = matches!(key.as_ref(), Expression::Literal(Literal::String(_)));
+                if is_name && of_structs(&context.type_of(&of)?).is_some() {
+                    self.learnt.structs.insert(std::ptr::from_ref(value.as_ref()));
+                }
                 let key = self.expression(key, context)?;
                 self.extracted(of, key, context)
             }
@@ -152,14 +170,21 @@ impl Resolver<'_> {
                 self.case(operand.as_deref(), branches, otherwise.as_deref(), context)
             }
             Expression::Over { call, window } => self.over(call, window, context),
-            Expression::Subquery { kind, query, .. } => self.subquery(kind, query, context),
+            Expression::Subquery { kind, query, .. } => {
+                context.is_conjunct = is_conjunct;
+                let resolved = self.subquery(kind, query, context);
+                context.is_conjunct = false;
+                resolved
+            }
             Expression::Tuple(values) => self.structure(values.iter(), context),
         }
     }
 
     fn extracted(&self, of: Expr, key: Expr, context: &Context<'_>) -> Result<Expr> {
         match (context.type_of(&of)?, &key) {
-            (DataType::Struct(_), Expr::Literal(name, _)) if name.data_type().is_string() => {
+            (kind, Expr::Literal(name, _))
+                if of_structs(&kind).is_some() && name.data_type().is_string() =>
+            {
                 let name = name.try_as_str().flatten().unwrap_or_default().to_owned();
                 field(of, &name, context)
             }
@@ -219,33 +244,50 @@ fn is_index(kind: &DataType) -> bool {
     kind.is_integer() || kind.is_null()
 }
 
-/// A field of a struct, whatever the case of its name.
+/// The fields of a struct, or of the structs of an array.
+fn of_structs(kind: &DataType) -> Option<&Fields> {
+    match kind {
+        DataType::Struct(fields) => Some(fields),
+        DataType::List(item) => match item.data_type() {
+            DataType::Struct(fields) => Some(fields),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A field of a struct, whatever the case of its name; of an array of structs, all of theirs.
 ///
 /// # Errors
 /// There is none, or it is no struct and no map.
 pub(super) fn field(of: Expr, name: &str, context: &Context<'_>) -> Result<Expr> {
     let kind = context.type_of(&of)?;
-    match &kind {
-        DataType::Struct(fields) => {
-            let mut alike = fields.iter().filter(|field| same(field.name(), name));
-            match (alike.next(), alike.next()) {
-                (Some(field), None) => {
-                    let get = datafusion::functions::core::get_field();
-                    Ok(get.call(vec![of, lit(field.name().as_str())]))
-                }
-                (Some(_), Some(_)) => refuse!(
-                    "[AMBIGUOUS_REFERENCE_TO_FIELDS] Ambiguous reference to the field `{name}`. It appears more than once in the schema."
-                ),
-                _ => {
-                    let known: Vec<String> =
-                        fields.iter().map(|field| format!("`{}`", field.name())).collect();
-                    refuse!(
-                        "[FIELD_NOT_FOUND] No such struct field `{name}` in {}.",
-                        known.join(", ")
-                    )
-                }
+    if let Some(fields) = of_structs(&kind) {
+        let mut alike = fields.iter().enumerate().filter(|(_, field)| same(field.name(), name));
+        return match (alike.next(), alike.next()) {
+            (Some((number, _)), None) if matches!(kind, DataType::List(_)) => {
+                Ok(struct_field(of, number))
             }
-        }
+            (Some((_, field)), None) => {
+                let get = datafusion::functions::core::get_field();
+                Ok(get.call(vec![of, lit(field.name().as_str())]))
+            }
+            (Some(_), Some(_)) => refuse!(
+                "[AMBIGUOUS_REFERENCE_TO_FIELDS] Ambiguous reference to the field `{name}`. It appears more than once in the schema."
+            ),
+            _ => {
+                let known: Vec<String> =
+                    fields.iter().map(|field| format!("`{}`", field.name())).collect();
+                refuse!("[FIELD_NOT_FOUND] No such struct field `{name}` in {}.", known.join(", "))
+            }
+        };
+    }
+    match &kind {
+        // What is taken out of an array by a text is no place.
+        DataType::List(_) => refuse!(
+            "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] Cannot resolve \"{}.{name}\": the place in an array is a whole number, and the array has no structs",
+            naming::resolved(&of)
+        ),
         DataType::Map(..) => Ok(element(Access::Subscript, of, lit(name))),
         other => refuse!(
             "[INVALID_EXTRACT_BASE_FIELD_TYPE] Can't extract a value from \"{}\". Need a complex type [STRUCT, ARRAY, MAP] but got \"{}\".",

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use tidemill_functions::{Function, Generated, Shape, find, struct_field};
 
 use super::Resolver;
 use super::calls::in_order;
 use super::expressions::Context;
+use super::items::items_in;
 use super::scope::Scope;
+use super::select::Select;
 use crate::error::{Result, refuse};
-use crate::generate::{generated_fields, position_column, value_column};
+use crate::generate::{Generate, generated_fields, position_column, value_column};
 use crate::spec::{Call, Expression, LateralView};
 
 impl Resolver<'_> {
@@ -30,7 +33,46 @@ impl Resolver<'_> {
         }
     }
 
-    fn generated(
+    /// Puts a generator of a SELECT below the next one: each of its rows meets each row of that.
+    ///
+    /// # Errors
+    /// It is of groups, or of other items.
+    pub(super) fn generate_below(&mut self, select: &mut Select, first: Generated) -> Result<()> {
+        if select.groups.is_some() || !items_in(&first.values).is_empty() {
+            refuse!(
+                "[UNSUPPORTED_GENERATOR.MULTI_GENERATOR] a SELECT has several generators, and one of them reads groups or other items; use LATERAL VIEW, or a step for each"
+            );
+        }
+        self.count_joined(1)?;
+        let input = std::mem::take(&mut select.input);
+        let mut kept: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let qualifier = self.qualifier();
+        let mut moved = Vec::new();
+        for (name, column) in [("value", value_column()), ("position", position_column())] {
+            if name == "value" || first.has_position {
+                kept.push(column.clone().alias_qualified(Some(qualifier.clone()), name));
+                moved.push((column, Expr::Column(Column::new(Some(qualifier.clone()), name))));
+            }
+        }
+        let values = first.values;
+        let plan = Generate::over(input, values, first.is_outer, first.has_position)?;
+        select.input = LogicalPlanBuilder::from(plan).project(kept)?.build()?;
+        for item in &mut select.items {
+            let before = std::mem::replace(&mut item.value, lit(false));
+            let value = before.transform_down(|e| {
+                Ok(match moved.iter().find(|(column, _)| *column == e) {
+                    Some((_, column)) => {
+                        Transformed::new(column.clone(), true, TreeNodeRecursion::Jump)
+                    }
+                    None => Transformed::no(e),
+                })
+            })?;
+            item.value = value.data;
+        }
+        Ok(())
+    }
+
+    pub(super) fn generated(
         &mut self,
         call: &Call,
         function: &'static Function,

@@ -10,9 +10,9 @@ use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, lit};
 
 use super::Resolver;
 use super::expressions::Context;
-use super::items::{item_place, written_out};
+use super::items::{by_place, item_place, written_out};
 use super::scope::quoted;
-use super::select::{Select, by_place, holds_aggregate};
+use super::select::{Select, holds_aggregate};
 use crate::error::{Result, refuse};
 use crate::generate::is_generated;
 use crate::spec::{Expression, Grouping};
@@ -38,6 +38,25 @@ impl Groups {
             true => all_of(&self.by).map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Groups by these; by none, one group.
+    pub(super) fn by(by: Vec<Expr>) -> Groups {
+        Groups { by, window: None }
+    }
+
+    /// What is grouped by.
+    pub(super) fn expressions(&self) -> Result<Vec<Expr>> {
+        all_of(&self.by)
+    }
+
+    /// Makes other expressions of what is grouped by.
+    pub(super) fn replace(&mut self, by: impl Fn(Expr) -> Result<Expr>) -> Result<()> {
+        for value in &mut self.by {
+            let before = std::mem::replace(value, lit(false));
+            *value = by(before)?;
+        }
+        Ok(())
     }
 
     /// The plan that groups; the values read its columns then.

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 
 use super::scope::{Visible, same};
 use crate::error::{Error, Result, refuse};
+use crate::spec::{Argument, Expression, Literal};
 
 /// Expressions that an item comes to, with those of the items that it reads, where it has to be
 /// written out.
@@ -40,6 +41,37 @@ pub(super) fn item_of(column: &Visible) -> Item {
         value: column.value.clone(),
         relation: column.relation.clone(),
         level: 0,
+    }
+}
+
+/// The place of an item that a number says, from 0.
+///
+/// # Errors
+/// There is no such item.
+pub(super) fn by_place(
+    by: &Expression,
+    count: usize,
+    clause: &'static str,
+) -> Result<Option<usize>> {
+    let number = match by {
+        Expression::Literal(Literal::Number(digits)) => digits.parse::<i32>().ok(),
+        Expression::Call(call) if call.name == "-" => match call.arguments.as_slice() {
+            [Argument { value: Expression::Literal(Literal::Number(digits)), .. }] => {
+                digits.parse::<i32>().ok().map(|number| -number)
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    // A BIGINT is a value.
+    let Some(number) = number else { return Ok(None) };
+    let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    match place.filter(|place| *place < count) {
+        Some(place) => Ok(Some(place)),
+        None => refuse!(
+            "[{}_POS_OUT_OF_RANGE] {clause} position {number} is not in the select list (valid range is [1, {count}])",
+            clause.replace(' ', "_")
+        ),
     }
 }
 

@@ -3,28 +3,29 @@
 
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, SubqueryAlias,
-};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, JoinType};
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 use tidemill_functions::find;
 
+use super::attached::Which;
 use super::attributes::beside;
 use super::expressions::Context;
 use super::operators::joined;
+use super::peeled::{holds_query, is_by_equality, reads_around};
 use super::scope::{Scope, Visible, quoted, same, twice};
 use super::{Resolved, Resolver, coercion};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Result, refuse};
 use crate::spec::{Join, JoinKind};
 
 impl Resolver<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Resolved> {
-        let left = self.side(&join.left, None)?;
-        let right = match join.is_lateral {
-            true => self.side(&join.right, Some(&left))?,
-            false => self.side(&join.right, None)?,
-        };
+        let mut left = self.side(&join.left)?;
+        if join.is_lateral {
+            return self.lateral(join, left);
+        }
+        let mut right = self.side(&join.right)?;
         let keys = match join.is_natural {
             true => common(&left.scope, &right.scope),
             false => join.using.clone(),
@@ -57,7 +58,9 @@ impl Resolver<'_> {
         }
         if let Some(condition) = &join.condition {
             let mut context = Context::new(&both, Arc::clone(&schema), "ON");
-            conditions.push(self.condition(condition, &mut context)?);
+            let condition = self.condition(condition, &mut context)?;
+            let sides = (&mut left.plan, &mut right.plan);
+            conditions.push(self.asked_by_side(condition, join.kind, sides)?);
         }
         let kind = match join.kind {
             JoinKind::Inner => JoinType::Inner,
@@ -83,34 +86,49 @@ impl Resolver<'_> {
         Ok(Resolved { plan: plan.build()?, scope })
     }
 
-    /// A side of a join. Its columns have qualifiers, so that they never meet the other side's.
-    fn side(
+    /// A condition whose queries are columns of the side that they read, but where DataFusion knows what
+    /// a condition of pairs asks of them.
+    fn asked_by_side(
         &mut self,
-        relation: &crate::spec::Relation,
-        left: Option<&Resolved>,
-    ) -> Result<Resolved> {
-        let resolved = match left {
-            None => self.relation(relation)?,
-            Some(left) => {
-                self.outer.push((left.scope.clone(), Arc::clone(left.plan.schema())));
-                let resolved = self.relation(relation);
-                self.outer.pop();
-                let Resolved { plan, scope } = resolved?;
-                let outer_ref_columns = plan.all_out_ref_exprs();
-                let plan = match outer_ref_columns.is_empty() {
-                    true => plan,
-                    false => lateral(plan, outer_ref_columns)?,
-                };
-                let columns = plan.schema().columns();
-                if columns.len() != scope.columns.len() {
-                    return Err(Error::new(
-                        "a lateral query with a join of its own by USING is not supported yet",
-                        None,
-                    ));
-                }
-                Resolved { plan, scope }
-            }
+        condition: Expr,
+        kind: JoinKind,
+        (left, right): (&mut LogicalPlan, &mut LogicalPlan),
+    ) -> Result<Expr> {
+        // What a condition of one side filters before the join.
+        let (left_first, right_first) = match kind {
+            JoinKind::Inner | JoinKind::LeftSemi => (true, true),
+            JoinKind::LeftOuter | JoinKind::LeftAnti => (false, true),
+            JoinKind::RightOuter => (true, false),
+            JoinKind::FullOuter => (false, false),
         };
+        let mut conjuncts = split_conjunction_owned(condition);
+        for conjunct in conjuncts.iter_mut().filter(|conjunct| holds_query(conjunct)) {
+            if kind == JoinKind::Inner && !is_asked_apart(conjunct)? {
+                continue;
+            }
+            let mut reads: Vec<Column> = conjunct.column_refs().into_iter().cloned().collect();
+            reads.extend(outer_reads(conjunct)?);
+            for (side, is_first) in [(&mut *left, left_first), (&mut *right, right_first)] {
+                let is_in = |column| side.schema().maybe_index_of_column(column).is_some();
+                if !reads.iter().all(is_in) {
+                    continue;
+                }
+                if !is_first && holds_denied(conjunct)? {
+                    refuse!(
+                        "NOT IN or NOT EXISTS of a query stands in the ON of an outer join, of the side whose rows all stay, which is not supported yet; compute it in a query in FROM"
+                    );
+                }
+                let plan = std::mem::take(side);
+                *side = self.attached(plan, [conjunct], Which::All)?;
+                break;
+            }
+        }
+        Ok(joined(conjuncts, Operator::And))
+    }
+
+    /// A side of a join. Its columns have qualifiers, so that they never meet the other side's.
+    fn side(&mut self, relation: &crate::spec::Relation) -> Result<Resolved> {
+        let resolved = self.relation(relation)?;
         let is_qualified = resolved.plan.schema().iter().all(|(table, _)| table.is_some());
         if is_qualified {
             return Ok(resolved);
@@ -119,27 +137,51 @@ impl Resolver<'_> {
     }
 }
 
-/// A query that reads columns of the side before it, as DataFusion knows it: the name is around it.
-fn lateral(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Result<LogicalPlan> {
-    let computes = plan.exists(|node| match node {
-        LogicalPlan::Projection(projection) => Ok(projection.expr.iter().any(Expr::contains_outer)),
-        _ => Ok(false),
-    })?;
-    if computes {
-        refuse!(
-            "a LATERAL query reads columns of the tables before it in its SELECT, which is not supported yet; it may in its WHERE"
-        );
-    }
-    let of = |plan: Arc<LogicalPlan>| {
-        let spans = Default::default();
-        LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans })
-    };
-    Ok(match plan {
-        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
-            LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(of(input)), alias)?)
+/// Whether a condition of an inner join asks a query that DataFusion does not know there.
+fn is_asked_apart(condition: &Expr) -> Result<bool> {
+    Ok(condition.exists(|e| {
+        Ok(match e {
+            Expr::Exists(exists) => is_apart(&exists.subquery.subquery),
+            Expr::InSubquery(within) => is_apart(&within.subquery.subquery),
+            Expr::ScalarSubquery(scalar) => is_apart(&scalar.subquery),
+            _ => false,
+        })
+    })?)
+}
+
+fn is_apart(query: &LogicalPlan) -> bool {
+    reads_around(query) && !is_by_equality(query)
+}
+
+/// Whether an expression asks what a query has not.
+fn holds_denied(condition: &Expr) -> Result<bool> {
+    Ok(condition.exists(|e| {
+        Ok(match e {
+            Expr::Exists(exists) => exists.negated,
+            Expr::InSubquery(within) => within.negated,
+            _ => false,
+        })
+    })?)
+}
+
+/// The columns around them that the queries in an expression read.
+fn outer_reads(value: &Expr) -> Result<Vec<Column>> {
+    let mut reads = Vec::new();
+    value.apply(|e| {
+        let query = match e {
+            Expr::Exists(exists) => &exists.subquery,
+            Expr::InSubquery(within) => &within.subquery,
+            Expr::ScalarSubquery(scalar) => scalar,
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        for read in &query.outer_ref_columns {
+            if let Expr::OuterReferenceColumn(_, column) = read {
+                reads.push(column.clone());
+            }
         }
-        other => of(Arc::new(other)),
-    })
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads)
 }
 
 /// The names that both sides have, in the left one's order.

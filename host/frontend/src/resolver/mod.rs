@@ -9,9 +9,11 @@
 //! planned when all of them are known.
 
 mod aggregates;
+mod attached;
 mod attributes;
 mod calls;
 mod coercion;
+mod dependent;
 mod expressions;
 mod generators;
 mod grouping;
@@ -19,14 +21,19 @@ mod interval_names;
 mod items;
 mod joins;
 mod lambdas;
+mod laterals;
 mod literals;
 mod naming;
 mod operators;
+mod peeled;
+mod pivots;
 mod projection;
+mod qualify;
 mod scope;
 mod select;
 mod set_operations;
 mod subqueries;
+mod table_functions;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -56,7 +63,10 @@ use select::Select;
 pub fn resolve(relation: &Relation, catalog: &dyn Catalog) -> Result<LogicalPlan> {
     let mut resolver = Resolver::new(catalog);
     let resolved = resolver.relation(relation)?;
-    resolver.named(resolved)
+    match catalog.is_batch() {
+        true => resolver.named_again(resolved),
+        false => resolver.named(resolved),
+    }
 }
 
 /// A relation with its names found.
@@ -73,6 +83,10 @@ struct Resolver<'c> {
     with: Vec<(String, Arc<Resolved>)>,
     /// The columns of queries around the one that is looked at, the outermost first.
     outer: Vec<(Scope, Arc<DFSchema>)>,
+    /// What names of columns tell that the text does not.
+    learnt: naming::Learnt,
+    /// Queries that were made joins of.
+    joined_queries: usize,
     /// The variables of lambdas around the expression that is looked at.
     variables: Variables,
 }
@@ -84,6 +98,8 @@ impl<'c> Resolver<'c> {
             qualifiers: 0,
             with: Vec::new(),
             outer: Vec::new(),
+            learnt: naming::Learnt::default(),
+            joined_queries: 0,
             variables: Variables::default(),
         }
     }
@@ -105,7 +121,15 @@ impl<'c> Resolver<'c> {
             }
             Relation::Values(rows) => self.values(rows),
             Relation::Filter { input, condition } => self.filter(input, condition),
+            Relation::TableFunction { call, at } => {
+                self.table_function(call).map_err(|error| error.or_at(*at))
+            }
+            Relation::Pivot(pivot) => self.pivot(pivot),
+            Relation::Unpivot(unpivot) => self.unpivot(unpivot),
+            Relation::WithColumn { input, name, value } => self.with_column(input, name, value),
             Relation::Project { .. }
+            | Relation::Qualify { .. }
+            | Relation::RepartitionByExpression { .. }
             | Relation::Aggregate { .. }
             | Relation::Having { .. }
             | Relation::Distinct(_)
@@ -124,7 +148,17 @@ impl<'c> Resolver<'c> {
             Relation::SetOperation(operation) => self.set_operation(operation),
             Relation::SubqueryAlias { input, name, columns, at } => {
                 let resolved = self.relation(input)?;
-                self.aliased(resolved, name, columns).map_err(|error| error.or_at(*at))
+                let aliased = self.aliased(resolved, name, columns);
+                let aliased = match input.as_ref() {
+                    Relation::TableFunction { .. } => aliased.map_err(|error| {
+                        error.reclassified(
+                            "ASSIGNMENT_ARITY_MISMATCH",
+                            "NUM_TABLE_VALUE_ALIASES_MISMATCH",
+                        )
+                    }),
+                    _ => aliased,
+                };
+                aliased.map_err(|error| error.or_at(*at))
             }
             Relation::With(with) => self.with_tables(with),
             Relation::LateralView(view) => self.lateral_view(view),
@@ -230,6 +264,25 @@ impl<'c> Resolver<'c> {
         renamed(plan, names)
     }
 
+    /// The plan whose columns have the names that the query gives them, several the same, too.
+    fn named_again(&mut self, resolved: Resolved) -> Result<LogicalPlan> {
+        let names: Vec<String> = resolved.scope.shown().map(|column| column.name.clone()).collect();
+        let mut seen = std::collections::HashSet::new();
+        if names.iter().all(|name| seen.insert(name)) {
+            let Resolved { plan, .. } = self.shown(resolved)?;
+            return renamed(plan, names);
+        }
+        let Resolved { plan, .. } = self.shown(resolved)?;
+        let columns = plan.schema().columns().into_iter().map(Expr::Column).zip(names);
+        // Of one name, each has another qualifier.
+        let columns = columns.map(|(column, name)| {
+            let qualifier = self.qualifier();
+            column.alias_qualified(Some(qualifier), name)
+        });
+        let columns: Vec<Expr> = columns.collect();
+        Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
+    }
+
     fn values(&mut self, rows: &[Vec<Expression>]) -> Result<Resolved> {
         let scope = Scope::default();
         let mut context = Context::new(&scope, Arc::new(DFSchema::empty()), "VALUES");
@@ -257,12 +310,13 @@ impl<'c> Resolver<'c> {
         let Resolved { plan, scope } = self.relation(input)?;
         let mut context = Context::new(&scope, Arc::clone(plan.schema()), "WHERE");
         let condition = self.condition(condition, &mut context)?;
-        let plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        let plan = self.filtered(plan, condition)?;
         Ok(Resolved { plan, scope })
     }
 
     /// An expression that rows are chosen by.
     fn condition(&mut self, condition: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+        context.is_conjunct = true;
         let resolved = self.expression(condition, context)?;
         let kind = resolved.get_type(&context.schema)?;
         let is_null = matches!(condition, Expression::Literal(Literal::Null));

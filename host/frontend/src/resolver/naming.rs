@@ -1,5 +1,6 @@
 //! The names that Spark gives to columns without an alias: the text of their expressions.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Date32Array, TimestampMicrosecondArray};
@@ -13,8 +14,8 @@ use super::interval_names;
 use super::items::Item;
 use super::scope::{Scope, same};
 use crate::spec::{
-    Branch, Call, Expression, Frame, FrameBound, FrameUnits, Literal, SortOrder, Subquery,
-    WindowSpec,
+    Branch, Call, Expression, Frame, FrameBound, FrameUnits, Literal, Relation, SortOrder,
+    Subquery, WindowSpec,
 };
 
 /// How Spark spells a variable of a lambda.
@@ -23,8 +24,22 @@ const VARIABLE: &str = "namedlambdavariable()";
 /// The windows over event time, whose columns have the function's name.
 const WINDOWS: [&str; 2] = ["window", "session_window"];
 
+/// What is learnt of parts of a query, by where these are, while their names mean something.
+#[derive(Default)]
+pub(super) struct Learnt {
+    /// The names of the columns around them that queries read.
+    pub(super) reads: HashMap<*const Relation, Vec<String>>,
+    /// What stands before `[…]` and is a struct.
+    pub(super) structs: HashSet<*const Expression>,
+}
+
 /// The name of a column: that of a column under a cast, or the text.
-pub(super) fn column(expression: &Expression, scope: &Scope, items: &[Item]) -> String {
+pub(super) fn column(
+    expression: &Expression,
+    scope: &Scope,
+    items: &[Item],
+    learnt: &Learnt,
+) -> String {
     let is_field = |name: &[String]| match scope.find(name) {
         Ok(Some(found)) => !found.fields.is_empty(),
         _ => false,
@@ -40,7 +55,8 @@ pub(super) fn column(expression: &Expression, scope: &Scope, items: &[Item]) -> 
         }
         _ => {}
     }
-    Names { scope: Some(scope), items, variables: Vec::new() }.text(expression)
+    Names { scope: Some(scope), items, learnt: Some(learnt), variables: Vec::new() }
+        .text(expression)
 }
 
 /// The text by which Spark names an expression, as far as it is known without the tables.
@@ -83,13 +99,14 @@ struct Names<'s> {
     scope: Option<&'s Scope>,
     /// Items of the SELECT before this one.
     items: &'s [Item],
+    learnt: Option<&'s Learnt>,
     /// Variables of lambdas around the place that is looked at.
     variables: Vec<String>,
 }
 
 impl<'s> Names<'s> {
     fn of(scope: Option<&'s Scope>) -> Names<'s> {
-        Names { scope, items: &[], variables: Vec::new() }
+        Names { scope, items: &[], learnt: None, variables: Vec::new() }
     }
 
     fn all<'e>(&mut self, all: impl IntoIterator<Item = &'e Expression>) -> Vec<String> {
@@ -130,7 +147,12 @@ impl<'s> Names<'s> {
                     other => self.text(other),
                 };
                 let key = self.text(key);
-                if *is_field { format!("{of}.{key}") } else { format!("{of}[{key}]") }
+                let is_struct =
+                    |learnt: &Learnt| learnt.structs.contains(&std::ptr::from_ref(value.as_ref()));
+                match *is_field || self.learnt.is_some_and(is_struct) {
+                    true => format!("{of}.{key}"),
+                    false => format!("{of}[{key}]"),
+                }
             }
             Expression::Case { operand, branches, otherwise } => {
                 let operand = operand.as_deref().map(|operand| self.text(operand));
@@ -153,13 +175,18 @@ impl<'s> Names<'s> {
                 let call = self.call(call);
                 format!("{call} OVER ({})", self.window(window, fixed))
             }
-            Expression::Subquery { kind, .. } => match kind {
-                Subquery::Scalar => "scalarsubquery()".to_owned(),
-                Subquery::Exists => "exists()".to_owned(),
-                Subquery::In(values) => {
-                    format!("({} IN (listquery()))", self.all(values).join(", "))
+            Expression::Subquery { kind, query, .. } => {
+                let query = std::ptr::from_ref(query.as_ref());
+                let read = self.learnt.and_then(|learnt| learnt.reads.get(&query));
+                let read = read.map(|names| names.join(", ")).unwrap_or_default();
+                match kind {
+                    Subquery::Scalar => format!("scalarsubquery({read})"),
+                    Subquery::Exists => format!("exists({read})"),
+                    Subquery::In(values) => {
+                        format!("({} IN (listquery({read})))", self.in_values(values))
+                    }
                 }
-            },
+            }
             Expression::Tuple(values) => {
                 let fields = values.iter().enumerate().map(|(place, value)| match value {
                     Expression::Attribute { name, .. } => {
@@ -170,6 +197,18 @@ impl<'s> Names<'s> {
                 format!("named_struct({})", fields.collect::<Vec<_>>().join(", "))
             }
         }
+    }
+
+    /// What is looked for among the rows of a query.
+    fn in_values(&mut self, values: &[Expression]) -> String {
+        if let [only] = values {
+            return self.text(only);
+        }
+        let fields = values.iter().enumerate().map(|(place, value)| match value {
+            Expression::Attribute { name, .. } => format!("'{}', {}", last(name), self.text(value)),
+            _ => format!("'col{}', {}", place + 1, self.text(value)),
+        });
+        format!("named_struct({})", fields.collect::<Vec<_>>().join(", "))
     }
 
     fn attribute(&self, name: &[String]) -> String {
@@ -417,6 +456,10 @@ fn spelled(literal: &Literal) -> String {
         Literal::Boolean(value) => value.to_string(),
         Literal::Number(digits) if digits.contains(['e', 'E']) => double(digits),
         Literal::TypedNumber { digits, kind } if kind == "DOUBLE" => double(digits),
+        Literal::TypedNumber { digits, kind } if kind == "FLOAT" => match digits.parse::<f32>() {
+            Ok(number) => double(&number.to_string()),
+            Err(_) => digits.clone(),
+        },
         Literal::Number(digits) | Literal::TypedNumber { digits, .. } => digits.clone(),
         Literal::String(text) => text.clone(),
         Literal::Binary(digits) => {

@@ -12,7 +12,7 @@ use super::calls::built;
 use super::expressions::{Context, tuple};
 use super::{Resolver, coercion, literals, naming};
 use crate::error::{Result, refuse};
-use crate::spec::{Call, Expression, Subquery};
+use crate::spec::{Call, Expression, Literal, Subquery};
 
 impl Resolver<'_> {
     /// A call of an operator; nothing, if it is a call of a function.
@@ -25,10 +25,16 @@ impl Resolver<'_> {
         let resolved = match (call.name.as_str(), operands.as_slice()) {
             ("and", _) => self.connected(&operands, Operator::And, context)?,
             ("or", _) => self.connected(&operands, Operator::Or, context)?,
-            ("not", [Expression::Subquery { kind: Subquery::In(values), query, .. }])
-                if values.len() > 1 =>
+            ("not", [operand]) if asks_in(operand) => self.denied(operand, context)?,
+            ("=" | "<>", [operand, Expression::Literal(Literal::Boolean(truth))])
+            | ("=" | "<>", [Expression::Literal(Literal::Boolean(truth)), operand])
+                if asks_in(operand) =>
             {
-                !self.tuple_in(values, query, true, context)?
+                // What Spark makes of it, before it looks at nulls.
+                match *truth == (call.name == "=") {
+                    true => self.expression(operand, context)?,
+                    false => self.denied(operand, context)?,
+                }
             }
             ("not", [operand]) => !self.connective_operand(operand, "NOT", context)?,
             ("=", [left, right]) => self.compared(left, Operator::Eq, right, context)?,
@@ -113,10 +119,52 @@ impl Resolver<'_> {
     ) -> Result<Expr> {
         let name = if operator == Operator::And { "AND" } else { "OR" };
         let mut level = Vec::with_capacity(operands.len());
+        let is_conjunct = context.is_conjunct;
         for operand in operands {
+            context.is_conjunct = is_conjunct;
             level.push(self.connective_operand(operand, name, context)?);
         }
         Ok(joined(level, operator))
+    }
+
+    /// The opposite of what has IN of a query in it: NOT goes down to it, as in Spark, where nulls
+    /// count otherwise in NOT IN than in IN.
+    fn denied(&mut self, operand: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+        match operand {
+            Expression::Subquery { kind: Subquery::In(values), query, .. } => {
+                return self.not_in(values, query, context);
+            }
+            Expression::Call(call) => {
+                let operands: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
+                match (call.name.as_str(), operands.as_slice()) {
+                    ("not", [inner]) => return self.connective_operand(inner, "NOT", context),
+                    (name @ ("and" | "or"), _) => {
+                        context.is_conjunct &= name == "or";
+                        let is_conjunct = context.is_conjunct;
+                        let mut level = Vec::with_capacity(operands.len());
+                        for operand in operands {
+                            context.is_conjunct = is_conjunct;
+                            level.push(match asks_in(operand) {
+                                true => self.denied(operand, context)?,
+                                false => !self.connective_operand(operand, "NOT", context)?,
+                            });
+                        }
+                        let other = if name == "and" { Operator::Or } else { Operator::And };
+                        return Ok(joined(level, other));
+                    }
+                    ("=" | "<>", [inner, Expression::Literal(Literal::Boolean(truth))])
+                    | ("=" | "<>", [Expression::Literal(Literal::Boolean(truth)), inner]) => {
+                        return match *truth == (call.name == "=") {
+                            true => self.denied(inner, context),
+                            false => self.connective_operand(inner, "NOT", context),
+                        };
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(!self.connective_operand(operand, "NOT", context)?)
     }
 
     fn connective_operand(
@@ -149,7 +197,7 @@ impl Resolver<'_> {
     ) -> Result<Expr> {
         let mut left = self.expression(left, context)?;
         let mut right = self.expression(right, context)?;
-        coercion::meet(&mut [&mut left, &mut right], &context.schema)?;
+        coercion::meet_to_compare(&mut [&mut left, &mut right], &context.schema)?;
         let kind = context.type_of(&left)?;
         if matches!(kind, DataType::Map(..)) {
             refuse!(
@@ -180,7 +228,7 @@ impl Resolver<'_> {
         }
         let mut all: Vec<&mut Expr> = vec![&mut expr];
         all.extend(&mut values);
-        coercion::meet(&mut all, &context.schema)?;
+        coercion::meet_to_compare(&mut all, &context.schema)?;
         Ok(Expr::InList(InList { expr: Box::new(expr), list: values, negated: false }))
     }
 
@@ -207,6 +255,27 @@ impl Resolver<'_> {
             each.push(like(value.clone(), self.text(pattern, context)?, ignores_case));
         }
         Ok(joined(each, operator))
+    }
+}
+
+/// Whether IN of a query is in an expression, with nothing around it that NOT does not pass.
+fn asks_in(expression: &Expression) -> bool {
+    match expression {
+        Expression::Subquery { kind: Subquery::In(_), .. } => true,
+        Expression::Call(call) => {
+            let mut operands = call.arguments.iter().map(|argument| &argument.value);
+            match call.name.as_str() {
+                "not" | "and" | "or" => operands.any(asks_in),
+                "=" | "<>" => {
+                    let is_truth = |operand: &Expression| {
+                        matches!(operand, Expression::Literal(Literal::Boolean(_)))
+                    };
+                    operands.clone().any(is_truth) && operands.any(asks_in)
+                }
+                _ => false,
+            }
+        }
+        _ => false,
     }
 }
 

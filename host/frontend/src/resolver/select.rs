@@ -9,17 +9,19 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr};
 use tidemill_functions::Generated;
 
+use super::attached::{Which, beside_queries, check_generated};
 use super::expressions::{Aliases, Context};
 use super::grouping::Groups;
 use super::items::{
-    Item, as_columns, item_column, item_of, item_place, items_in, level_of, with_item, written_out,
+    Item, as_columns, by_place, item_column, item_of, item_place, items_in, level_of, with_item,
+    written_out,
 };
 use super::scope::{Scope, Visible};
 use super::{Resolved, Resolver, coercion, generators, naming, windows};
 use crate::catalog::CatalogKind;
 use crate::error::{Result, refuse};
 use crate::generate::Generate;
-use crate::spec::{Expression, Literal, Relation, SortOrder};
+use crate::spec::{Expression, Relation, SortOrder};
 
 /// Columns of one SELECT, with those that its stars stand for.
 const COLUMNS_MAX: usize = 10_000;
@@ -35,8 +37,8 @@ pub(super) struct Select {
     /// HAVING, of groups.
     having: Option<Expr>,
     /// HAVING that reads items: the place of the hidden item that it is.
-    filter: Option<usize>,
-    is_distinct: bool,
+    pub(super) filter: Option<usize>,
+    pub(super) is_distinct: bool,
     generator: Option<Generated>,
     order: Vec<SortExpr>,
     /// Items that are there to filter and to order by, after those that are shown.
@@ -93,7 +95,12 @@ impl Select {
         }
     }
 
-    fn is_ordered(&self) -> bool {
+    /// What its generator gives.
+    pub(super) fn generated(&self) -> Option<&Generated> {
+        self.generator.as_ref()
+    }
+
+    pub(super) fn is_ordered(&self) -> bool {
         !self.order.is_empty()
     }
 }
@@ -119,6 +126,8 @@ impl Resolver<'_> {
                 self.having(&mut select, condition)?;
                 Ok(select)
             }
+            Relation::Qualify { input, condition } => self.qualified_by(input, condition),
+            Relation::RepartitionByExpression { input, by } => self.distributed(input, by),
             Relation::Distinct(input) => {
                 let mut select = self
                     .select_of_its_own(input, |select| select.is_ordered() || select.is_distinct)?;
@@ -168,11 +177,15 @@ impl Resolver<'_> {
         context.sets = select.sets()?;
         for item in items {
             context.aliases = Aliases::After(std::mem::take(&mut select.items));
-            let resolved = self.item(item, select.generator.is_some(), &mut context);
+            let resolved = self.item(item, &mut context);
             select.items = context.aliases.take();
             match resolved? {
                 Resolution::Items(resolved) => select.items.extend(resolved),
                 Resolution::Generator(generated, resolved) => {
+                    if let Some(before) = select.generator.take() {
+                        self.generate_below(select, before)?;
+                        context.schema = Arc::clone(select.input.schema());
+                    }
                     context.schema = generators::seen(&context.schema, &generated)?;
                     select.items.extend(resolved);
                     select.generator = Some(generated);
@@ -194,10 +207,9 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn item(
+    pub(super) fn item(
         &mut self,
         item: &Expression,
-        has_generator: bool,
         context: &mut Context<'_>,
     ) -> Result<Resolution> {
         let (value, names) = match item {
@@ -210,11 +222,6 @@ impl Resolver<'_> {
             other => (other, [].as_slice()),
         };
         if let Some(generated) = self.generator(value, context)? {
-            if has_generator {
-                refuse!(
-                    "[UNSUPPORTED_GENERATOR.MULTI_GENERATOR] a SELECT has several generators, and may have one; use LATERAL VIEW, or a step for each"
-                );
-            }
             let named = generators::named(&generated, names)?;
             let items = named.into_iter().map(|(value, name)| Item {
                 name,
@@ -249,8 +256,9 @@ impl Resolver<'_> {
             Expression::Attribute { .. } if !is_named => context.scope.relation_of(&resolved),
             _ => None,
         };
-        let name =
-            name.unwrap_or_else(|| naming::column(value, context.scope, context.aliases.items()));
+        let name = name.unwrap_or_else(|| {
+            naming::column(value, context.scope, context.aliases.items(), &self.learnt)
+        });
         Ok(Resolution::Items(vec![Item { name, is_named, value: resolved, relation, level }]))
     }
 
@@ -287,9 +295,10 @@ impl Resolver<'_> {
     }
 
     fn order_by(&mut self, select: &mut Select, order: &[SortOrder]) -> Result<()> {
-        if order.is_empty() {
+        if let [by @ SortOrder { value: Expression::Star { .. }, .. }] = order {
             let all = (0..select.items.len()).map(item_column).map(Expr::Column);
-            select.order = all.map(|item| Sort::new(item, true, true)).collect();
+            let sort = |item| Sort::new(item, !by.is_descending, by.has_nulls_first());
+            select.order = all.map(sort).collect();
             return Ok(());
         }
         let scope = select.scope.clone();
@@ -347,17 +356,25 @@ impl Resolver<'_> {
         all.extend(hidden);
         let (mut having, mut generator) = (having, generator);
         let mut plan = input;
-        if let Some(groups) = groups {
+        beside_queries(&mut all)?;
+        if let Some(mut groups) = groups {
             let mut values: Vec<&mut Expr> = all.iter_mut().map(|item| &mut item.value).collect();
             values.extend(having.as_mut());
             values.extend(generator.as_mut().map(|generated| &mut generated.values));
+            plan = self.attached_in_groups(plan, &mut groups, &mut values, shown)?;
             plan = groups.planned(plan, &mut values)?;
         }
         if let Some(condition) = having {
-            plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+            plan = self.filtered(plan, condition)?;
         }
-        if let Some(Generated { values, is_outer, has_position, .. }) = generator {
+        if let Some(Generated { mut values, is_outer, has_position, .. }) = generator {
+            check_generated(&values)?;
+            plan = self.attached(plan, [&mut values], Which::All)?;
             plan = Generate::over(plan, values, is_outer, has_position)?;
+        }
+        for item in &mut all {
+            let which = if holds_window(&item.value) { Which::All } else { Which::Values };
+            plan = self.attached(plan, [&mut item.value], which)?;
         }
         plan = windows::planned(plan, all.iter_mut().map(|item| &mut item.value))?;
         let (plan, columns) = self.projected(plan, &all)?;
@@ -417,29 +434,9 @@ impl Resolver<'_> {
     }
 }
 
-enum Resolution {
+pub(super) enum Resolution {
     Items(Vec<Item>),
     Generator(Generated, Vec<Item>),
-}
-
-/// The place of an item that a number says, from 0.
-///
-/// # Errors
-/// There is no such item.
-pub(super) fn by_place(
-    by: &Expression,
-    count: usize,
-    clause: &'static str,
-) -> Result<Option<usize>> {
-    let Expression::Literal(Literal::Number(digits)) = by else { return Ok(None) };
-    let Ok(number) = digits.parse::<usize>() else { return Ok(None) };
-    match number.checked_sub(1).filter(|place| *place < count) {
-        Some(place) => Ok(Some(place)),
-        None => refuse!(
-            "[{}_POS_OUT_OF_RANGE] {clause} position {number} is not in the select list (valid range is [1, {count}])",
-            clause.replace(' ', "_")
-        ),
-    }
 }
 
 impl Select {
@@ -464,7 +461,7 @@ impl Select {
     }
 
     /// Takes an item that is not shown, and gives its place.
-    fn hide(&mut self, value: Expr) -> usize {
+    pub(super) fn hide(&mut self, value: Expr) -> usize {
         let level = level_of(&value, &self.items);
         let place = self.items.len() + self.hidden.len();
         self.hidden.push(Item {
@@ -495,7 +492,7 @@ pub(super) fn holds_aggregate(value: &Expr) -> bool {
     value.exists(|e| Ok(matches!(e, Expr::AggregateFunction(_)))).unwrap_or(true)
 }
 
-fn holds_window(value: &Expr) -> bool {
+pub(super) fn holds_window(value: &Expr) -> bool {
     // The closure never fails.
     value.exists(|e| Ok(matches!(e, Expr::WindowFunction(_)))).unwrap_or(true)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::functions::core::named_struct;
 use datafusion::functions_aggregate::expr_fn::count;
@@ -12,7 +12,10 @@ use datafusion::logical_expr::{
 };
 use tidemill_functions::{Function, Shape, find, only_row};
 
-use super::expressions::Context;
+use super::attached::unsupported_place;
+use super::expressions::{Context, tuple};
+use super::peeled::reads_around;
+use super::scope::Scope;
 use super::{Resolved, Resolver, coercion, operators};
 use crate::error::{Result, refuse};
 use crate::spec::{Expression, Relation, Subquery};
@@ -32,47 +35,110 @@ impl Resolver<'_> {
                 "[UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.HIGHER_ORDER_FUNCTION] Unsupported subquery expression: Subquery expressions are not supported within higher-order functions. Please remove all subquery expressions from higher-order functions and then try the query again."
             );
         }
-        if let Subquery::In(values) = kind
-            && values.len() > 1
-        {
-            return self.tuple_in(values, query, false, context);
+        if let Subquery::In(values) = kind {
+            return self.within_rows(values, query, context);
         }
         let Resolved { plan, scope } = self.within_query(query, context)?;
         let count = scope.columns.len();
-        let filters = ["WHERE", "HAVING", "ON"].contains(&context.clause);
         match kind {
             Subquery::Scalar if count != 1 => refuse!(
                 "[INVALID_SUBQUERY_EXPRESSION.SCALAR_SUBQUERY_RETURN_MORE_THAN_ONE_OUTPUT_COLUMN] Invalid subquery: Scalar subquery must return only one column, but found {count}"
             ),
             Subquery::Scalar => one_row(plan),
-            Subquery::Exists if !filters => {
+            _ if filters(context) || reads_around(&plan) => {
+                check_place(context)?;
+                Ok(Expr::Exists(Exists { subquery: node(plan), negated: false }))
+            }
+            _ => {
+                check_place(context)?;
                 let rows = LogicalPlanBuilder::from(plan)
                     .aggregate(Vec::<Expr>::new(), [count_rows().alias("rows")])?
                     .project([col("rows").gt(lit(0_i64)).alias("exists")])?;
                 Ok(Expr::ScalarSubquery(node(rows.build()?)))
             }
-            Subquery::Exists => Ok(Expr::Exists(Exists { subquery: node(plan), negated: false })),
-            Subquery::In(_) if !filters => refuse!(
-                "IN of a query stands in {}, which is not supported yet; it may in WHERE, HAVING and ON",
-                context.clause
-            ),
-            Subquery::In(values) => {
-                check_length(values, count)?;
-                let mut value = self.expression(&values[0], context)?;
-                let kinds = [context.type_of(&value)?, plan.schema().field(0).data_type().clone()];
-                let plan = match coercion::common_of(&kinds)? {
-                    Some(common) => {
-                        if kinds[0] != common {
-                            value = tidemill_functions::cast_to(value, &common);
-                        }
-                        coercion::with_types(plan, &[Some(common)])?
-                    }
-                    None => plan,
-                };
-                let expr = Box::new(value);
-                Ok(Expr::InSubquery(InSubquery { expr, subquery: node(plan), negated: false }))
-            }
         }
+    }
+
+    /// IN of a query.
+    fn within_rows(
+        &mut self,
+        values: &[Expression],
+        query: &Relation,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        if values.len() > 1 && ["WHERE", "ON"].contains(&context.clause) {
+            return self.tuple_in(values, query, false, context);
+        }
+        self.row_in(values, query, context)
+    }
+
+    /// NOT IN of a query.
+    pub(super) fn not_in(
+        &mut self,
+        values: &[Expression],
+        query: &Relation,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let is_conjunct = std::mem::take(&mut context.is_conjunct);
+        if context.clause == "ON" && (values.len() > 1 || !is_conjunct) {
+            return Ok(!self.tuple_in(values, query, true, context)?);
+        }
+        if context.clause == "WHERE" && is_conjunct && values.len() > 1 {
+            return Ok(!self.tuple_in(values, query, true, context)?);
+        }
+        let within = self.row_in(values, query, context)?;
+        Ok(match within {
+            Expr::InSubquery(within) => Expr::InSubquery(InSubquery { negated: true, ..within }),
+            other => !other,
+        })
+    }
+
+    fn row_in(
+        &mut self,
+        values: &[Expression],
+        query: &Relation,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        check_place(context)?;
+        let Resolved { plan, scope } = self.within_query(query, context)?;
+        check_length(values, scope.columns.len())?;
+        let mut resolved = self.expressions(values, context)?;
+        let mut commons = Vec::with_capacity(values.len());
+        for (place, value) in resolved.iter_mut().enumerate() {
+            let kinds = [context.type_of(value)?, plan.schema().field(place).data_type().clone()];
+            let common = coercion::compared_as(&kinds)?;
+            if let Some(common) = &common
+                && kinds[0] != *common
+            {
+                *value = tidemill_functions::cast_to(value.clone(), common);
+            }
+            commons.push(common);
+        }
+        let plan = coercion::with_types(plan, &commons)?;
+        let expr = match resolved.pop() {
+            Some(only) if resolved.is_empty() => only,
+            last => {
+                resolved.extend(last);
+                tuple(resolved)
+            }
+        };
+        let expr = Box::new(expr);
+        Ok(Expr::InSubquery(InSubquery { expr, subquery: node(plan), negated: false }))
+    }
+}
+
+/// Where rows are chosen.
+fn filters(context: &Context<'_>) -> bool {
+    ["WHERE", "HAVING", "ON"].contains(&context.clause)
+}
+
+/// Refuses IN and EXISTS where Spark knows no join for them.
+fn check_place(context: &Context<'_>) -> Result<()> {
+    match context.clause {
+        clause @ ("ORDER BY" | "LATERAL VIEW" | "DISTRIBUTE BY" | "FROM") => {
+            unsupported_place(clause)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -84,27 +150,29 @@ impl Resolver<'_> {
                 "more than {WITHIN_MAX} queries within expressions are within one another; write joins, or steps"
             );
         }
-        self.outer.push((context.scope.clone(), Arc::clone(&context.schema)));
+        let around = match context.clause {
+            // As in Spark, what orders rows reads none of their columns in a query.
+            "ORDER BY" => (Scope::default(), Arc::new(DFSchema::empty())),
+            _ => (context.scope.clone(), Arc::clone(&context.schema)),
+        };
+        self.outer.push(around);
         let resolved = self.relation(query).and_then(|resolved| self.shown(resolved));
         self.outer.pop();
-        resolved
+        let resolved = resolved?;
+        check_reads(&resolved.plan)?;
+        self.learnt.reads.insert(std::ptr::from_ref(query), reads(&resolved.plan));
+        Ok(resolved)
     }
 
     /// `(a, b) IN (SELECT …)`: whether there is a row whose columns are equal to all of them, or, for
     /// NOT IN, may be equal for all that nulls tell.
-    pub(super) fn tuple_in(
+    fn tuple_in(
         &mut self,
         values: &[Expression],
         query: &Relation,
         is_negated: bool,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        if !["WHERE", "ON"].contains(&context.clause) {
-            refuse!(
-                "IN of a query for several values stands in {}, which is not supported yet; it may in WHERE and ON",
-                context.clause
-            );
-        }
         let Resolved { plan, scope } = self.within_query(query, context)?;
         check_length(values, scope.columns.len())?;
         let mut equal = Vec::with_capacity(values.len());
@@ -134,7 +202,7 @@ fn check_length(values: &[Expression], count: usize) -> Result<()> {
 }
 
 /// A value of the query around one.
-fn outside(value: Expr, schema: &DFSchema) -> Result<Expr> {
+pub(super) fn outside(value: Expr, schema: &DFSchema) -> Result<Expr> {
     let outside = value.transform_up(|e| match &e {
         Expr::Column(column) => {
             let (_, field) = e.to_field(schema)?;
@@ -150,7 +218,11 @@ fn outside(value: Expr, schema: &DFSchema) -> Result<Expr> {
 fn one_row(plan: LogicalPlan) -> Result<Expr> {
     // DataFusion counts no row of a SELECT without FROM.
     let is_union = plan.exists(|node| Ok(matches!(node, LogicalPlan::Union(_))))?;
-    if !is_union && plan.max_rows().is_some_and(|rows| rows <= 1) {
+    let has_one = match reads_around(&plan) {
+        true => is_one_group(&plan),
+        false => !is_union && plan.max_rows().is_some_and(|rows| rows <= 1),
+    };
+    if has_one {
         return Ok(Expr::ScalarSubquery(node(plan)));
     }
     let Some(Function { shape: Shape::Aggregate(first), .. }) = find("first_value") else {
@@ -163,6 +235,60 @@ fn one_row(plan: LogicalPlan) -> Result<Expr> {
     let fields = vec![lit("value"), col("value"), lit("rows"), col("rows")];
     let plan = plan.project([named_struct().call(fields).alias("value")])?.build()?;
     Ok(only_row().call(vec![Expr::ScalarSubquery(node(plan))]))
+}
+
+/// Refuses what reads the query around one above its aggregates, or in them, as Spark does.
+pub(super) fn check_reads(plan: &LogicalPlan) -> Result<()> {
+    let mut reads = false;
+    plan.apply_expressions(|e| {
+        reads |= e.contains_outer();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let is_above = || plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_))));
+    if reads && !matches!(plan, LogicalPlan::Filter(_)) && is_above()? {
+        let is_mixed = |e: &Expr| match e {
+            Expr::AggregateFunction(_) => e.contains_outer() && !e.column_refs().is_empty(),
+            _ => false,
+        };
+        if plan.expressions().iter().any(|e| e.exists(|e| Ok(is_mixed(e))).unwrap_or(true)) {
+            refuse!(
+                "[UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.AGGREGATE_FUNCTION_MIXED_OUTER_LOCAL_REFERENCES] Unsupported subquery expression: Found an aggregate function in a correlated predicate that has both outer and local references, which is not supported; compute it in the query around"
+            );
+        }
+        refuse!(
+            "[UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.CORRELATED_REFERENCE] Unsupported subquery expression: Expressions referencing the outer query are not supported outside of WHERE/HAVING clauses, where the query has aggregates"
+        );
+    }
+    plan.inputs().into_iter().try_for_each(check_reads)
+}
+
+/// The names of the columns around a query that it reads, once for each time.
+fn reads(plan: &LogicalPlan) -> Vec<String> {
+    let mut names = Vec::new();
+    // The closures never fail.
+    let _ = plan.apply(|node| {
+        node.apply_expressions(|value| {
+            value.apply(|e| {
+                if let Expr::OuterReferenceColumn(_, column) = e {
+                    names.push(column.name.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    names
+}
+
+/// Whether a plan gives one row at most, for all that its nodes tell.
+fn is_one_group(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
+            plan.inputs().into_iter().all(is_one_group)
+        }
+        _ => false,
+    }
 }
 
 fn count_rows() -> Expr {

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use tidemill_functions::{Function, Shape, cast_to, find};
 
-use super::aggregates::{Folded, null_treatment};
+use super::aggregates::{Folded, as_spark_compares, null_treatment};
 use super::calls::in_order;
 use super::expressions::Context;
 use super::{Resolver, literals};
@@ -80,8 +80,9 @@ impl Resolver<'_> {
                 (WindowFunctionDefinition::WindowUDF(make()), arguments, None, ignores)
             }
             _ if function.is_aggregate() => {
+                let folded = self.folded(call, function, context, false)?;
                 let Folded { function, arguments, filter, nulls } =
-                    self.folded(call, function, context, false)?;
+                    as_spark_compares(folded, context)?;
                 (WindowFunctionDefinition::AggregateUDF(function), arguments, filter, nulls)
             }
             _ => refuse!(

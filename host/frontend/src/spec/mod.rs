@@ -11,8 +11,8 @@ pub use expression::{
     Subquery, WindowSpec,
 };
 pub use relation::{
-    Cte, Deduplicate, Grouping, Join, JoinKind, LateralView, Relation, SetKind, SetOperation, With,
-    WithWatermark,
+    Cte, Deduplicate, Grouping, Join, JoinKind, LateralView, Pivot, PivotValue, Relation, SetKind,
+    SetOperation, Unpivot, UnpivotRow, With, WithWatermark,
 };
 
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expression, Position, SortOrder};
+use super::{Call, Expression, Position, SortOrder};
 
 /// Something that has rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,13 @@ pub enum Relation {
     OneRow,
     /// `VALUES (1, 'a'), …`. The columns are `col1`, `col2`, ….
     Values(Vec<Vec<Expression>>),
+    /// A call in FROM, of a generator or of another function that gives rows.
+    TableFunction {
+        /// The call.
+        call: Box<Call>,
+        /// Where it stands.
+        at: Option<Position>,
+    },
     /// SELECT of a row each.
     Project {
         /// What is read.
@@ -49,13 +56,41 @@ pub enum Relation {
         /// Which groups pass.
         condition: Expression,
     },
+    /// QUALIFY: a condition on what is computed over windows of rows. Its names are those of the items
+    /// below it, and those that the items read.
+    Qualify {
+        /// A SELECT.
+        input: Box<Relation>,
+        /// Which rows pass.
+        condition: Expression,
+    },
+    /// DISTRIBUTE BY: which rows are computed together. It changes none of them.
+    RepartitionByExpression {
+        /// What is read.
+        input: Box<Relation>,
+        /// Rows that are equal in these are together.
+        by: Vec<Expression>,
+    },
+    /// A column with another value, in its place.
+    WithColumn {
+        /// What is read.
+        input: Box<Relation>,
+        /// The column, which is called so from here on.
+        name: String,
+        /// Its value.
+        value: Expression,
+    },
+    /// PIVOT: values of columns become columns of their own.
+    Pivot(Box<Pivot>),
+    /// UNPIVOT: columns become rows.
+    Unpivot(Box<Unpivot>),
     /// SELECT DISTINCT.
     Distinct(Box<Relation>),
     /// ORDER BY. Its names are those of the items below it, and those that the items read.
     Sort {
         /// What is read.
         input: Box<Relation>,
-        /// By the first, then by the second …; empty: by all columns (ORDER BY ALL).
+        /// By the first, then by the second …; of `*` alone, by all columns (ORDER BY ALL).
         order: Vec<SortOrder>,
     },
     /// LIMIT.
@@ -122,6 +157,52 @@ pub enum Grouping {
     Sets(Vec<Vec<Expression>>),
     /// By several of these at once: `GROUP BY a, ROLLUP (b)`.
     Several(Vec<Grouping>),
+}
+
+/// `PIVOT (aggregates FOR columns IN (values))`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pivot {
+    /// What is read. Columns that nothing else names are grouped by.
+    pub input: Relation,
+    /// What is computed for each value.
+    pub aggregates: Vec<Expression>,
+    /// The columns that values are of.
+    pub columns: Vec<Expression>,
+    /// The values, each of which is a column for each aggregate.
+    pub values: Vec<PivotValue>,
+}
+
+/// A value of PIVOT: one for each column, and a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PivotValue {
+    /// Constants.
+    pub values: Vec<Expression>,
+    /// The column's name; none: the text of the value.
+    pub name: Option<String>,
+}
+
+/// `UNPIVOT (values FOR name IN (columns))`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unpivot {
+    /// What is read.
+    pub input: Relation,
+    /// The names of the columns of values.
+    pub values: Vec<String>,
+    /// The name of the column of names.
+    pub name: String,
+    /// The columns that become rows, as many as there are values.
+    pub rows: Vec<UnpivotRow>,
+    /// INCLUDE NULLS: rows whose values are all null stay.
+    pub keeps_nulls: bool,
+}
+
+/// Columns that become a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnpivotRow {
+    /// The columns.
+    pub columns: Vec<Expression>,
+    /// What the row is called; none: as the columns.
+    pub name: Option<String>,
 }
 
 /// How rows of two relations meet.

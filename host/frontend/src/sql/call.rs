@@ -84,7 +84,7 @@ impl Conversion {
         Ok(())
     }
 
-    fn argument(&mut self, argument: FunctionArg) -> Result<Argument> {
+    pub(super) fn argument(&mut self, argument: FunctionArg) -> Result<Argument> {
         Ok(match argument {
             FunctionArg::Named { name, arg, operator: FunctionArgOperator::RightArrow } => {
                 Argument { name: Some(plain(name)), value: self.argument_value(arg)? }

@@ -146,6 +146,22 @@ impl Dialect for Spark {
                 ("trim", Token::LParen) => return Some(trim(parser)),
                 // The parser's own syntax for these knows no negative scale, and no place.
                 ("ceil" | "floor", Token::LParen) => return Some(function(parser, word, span)),
+                ("extract", Token::LParen) => {
+                    if let Some(extract) = extract(parser) {
+                        return Some(extract);
+                    }
+                }
+                ("rollup" | "cube", Token::LParen) => {
+                    let is_cube = word.value.eq_ignore_ascii_case("cube");
+                    parser.next_token();
+                    let make = if is_cube { Expr::Cube } else { Expr::Rollup };
+                    return Some(sets(parser).map(make));
+                }
+                ("grouping", Token::Word(sets_of)) if sets_of.keyword == Keyword::SETS => {
+                    parser.next_token();
+                    parser.next_token();
+                    return Some(sets(parser).map(Expr::GroupingSets));
+                }
                 ("exists", Token::LParen) if !is_query(&parser.peek_nth_token(2).token) => {
                     return Some(function(parser, word, span));
                 }
@@ -177,6 +193,43 @@ impl Dialect for Spark {
             _ => parser.maybe_parse(intervals::parse).transpose(),
         }
     }
+}
+
+/// `extract(field FROM source)`, in which the field is spelled as it is written; nothing, if it is no
+/// such call.
+fn extract(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let (name, field, from) =
+        (parser.peek_token(), parser.peek_nth_token(2).token, parser.peek_nth_token(3).token);
+    let (Token::Word(field), Token::Word(from)) = (field, from) else { return None };
+    if from.keyword != Keyword::FROM {
+        return None;
+    }
+    for _ in 0..4 {
+        parser.next_token();
+    }
+    let field = Expr::value(Value::SingleQuotedString(field.value));
+    let rest = parser.parse_expr().and_then(|source| {
+        parser.expect_token(&Token::RParen)?;
+        Ok(call(Ident::with_span(name.span, "extract"), vec![field, source]))
+    });
+    Some(rest)
+}
+
+/// `(a, (b, c), (), …)`: what ROLLUP, CUBE and GROUPING SETS are of.
+fn sets(parser: &mut Parser<'_>) -> Result<Vec<Vec<Expr>>, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let sets = parser.parse_comma_separated(|parser| {
+        if parser.consume_tokens(&[Token::LParen, Token::RParen]) {
+            return Ok(Vec::new());
+        }
+        Ok(match parser.parse_expr()? {
+            Expr::Tuple(set) => set,
+            Expr::Nested(only) => vec![*only],
+            only => vec![only],
+        })
+    })?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(sets)
 }
 
 /// A call like any other, of what the parser has a syntax of its own for.

@@ -1,14 +1,15 @@
 //! FROM: tables, subqueries and joins.
 
 use datafusion::sql::sqlparser::ast::{
-    Join as ParsedJoin, JoinConstraint, JoinOperator, TableAlias, TableFactor, TableWithJoins,
+    FunctionArg, Join as ParsedJoin, JoinConstraint, JoinOperator, ObjectName, TableAlias,
+    TableFactor, TableWithJoins,
 };
 
 use super::Conversion;
 use super::position::{joined, of_name, of_query, of_span, parts, plain};
 use crate::Result;
 use crate::error::refuse;
-use crate::spec::{Join, JoinKind, Position, Relation};
+use crate::spec::{Call, Join, JoinKind, Position, Relation};
 
 impl Conversion {
     /// What a SELECT reads: tables beside each other, of which each one's joins follow it.
@@ -74,6 +75,15 @@ impl Conversion {
     fn table(&mut self, table: TableFactor) -> Result<Relation> {
         check(&table)?;
         match table {
+            TableFactor::Table { name, args: Some(args), alias, .. } => {
+                if args.settings.is_some() {
+                    refuse!("SETTINGS of a function in FROM are not supported");
+                }
+                self.table_function(name, args.args, alias)
+            }
+            TableFactor::Function { name, args, with_ordinality: false, alias, .. } => {
+                self.table_function(name, args, alias)
+            }
             TableFactor::Table { name, alias, .. } => {
                 let at = of_name(&name);
                 named(Relation::Read { name: joined(name)?, at }, alias)
@@ -95,8 +105,40 @@ impl Conversion {
                 let joins = self.from(vec![*table_with_joins])?;
                 named(joins, alias)
             }
+            TableFactor::Pivot {
+                table,
+                aggregate_functions,
+                value_column,
+                value_source,
+                default_on_null: None,
+                alias,
+            } => {
+                let input = self.table(*table)?;
+                named(self.pivot(input, aggregate_functions, value_column, value_source)?, alias)
+            }
+            TableFactor::Unpivot { table, value, name, columns, null_inclusion, alias } => {
+                let input = self.table(*table)?;
+                named(self.unpivot(input, (value, name), columns, null_inclusion)?, alias)
+            }
             other => refuse!("{other} is not supported in FROM; read a table or a query"),
         }
+    }
+}
+
+impl Conversion {
+    fn table_function(
+        &mut self,
+        name: ObjectName,
+        arguments: Vec<FunctionArg>,
+        alias: Option<TableAlias>,
+    ) -> Result<Relation> {
+        let at = of_name(&name);
+        let mut call = Call::new(joined(name)?, Vec::new(), at);
+        for argument in arguments {
+            let argument = self.argument(argument)?;
+            call.arguments.push(argument);
+        }
+        named(Relation::TableFunction { call: Box::new(call), at }, alias)
     }
 }
 
@@ -156,13 +198,16 @@ fn kind_of(operator: JoinOperator) -> Result<(JoinKind, JoinConstraint)> {
 }
 
 fn is_lateral(table: &TableFactor) -> bool {
-    matches!(table, TableFactor::Derived { lateral: true, .. })
+    matches!(
+        table,
+        TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. }
+    )
 }
 
 /// Where a table begins.
 fn place(table: &TableFactor) -> Option<Position> {
     match table {
-        TableFactor::Table { name, .. } => of_name(name),
+        TableFactor::Table { name, .. } | TableFactor::Function { name, .. } => of_name(name),
         TableFactor::Derived { subquery, .. } => of_query(subquery),
         TableFactor::NestedJoin { table_with_joins, .. } => place(&table_with_joins.relation),
         _ => None,
@@ -184,8 +229,8 @@ fn check(table: &TableFactor) -> Result<()> {
         | TableFactor::Derived { sample: Some(_), .. } => {
             refuse!("{SAMPLING}")
         }
-        TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
-            function(parts(name.clone())?.join("."))
+        TableFactor::Function { with_ordinality: true, .. } => {
+            refuse!("WITH ORDINALITY is not supported; write posexplode(…)")
         }
         TableFactor::TableFunction { expr, .. } => match expr {
             datafusion::sql::sqlparser::ast::Expr::Function(call) => {
@@ -197,10 +242,6 @@ fn check(table: &TableFactor) -> Result<()> {
         TableFactor::JsonTable { .. } => function("json_table".to_owned()),
         TableFactor::OpenJsonTable { .. } => function("openjson".to_owned()),
         TableFactor::XmlTable { .. } => function("xmltable".to_owned()),
-        TableFactor::Pivot { .. } => {
-            refuse!("PIVOT is not supported; write aggregates with FILTER (WHERE …)")
-        }
-        TableFactor::Unpivot { .. } => refuse!("UNPIVOT is not supported; write stack(…)"),
         TableFactor::MatchRecognize { .. } => refuse!("MATCH_RECOGNIZE is not supported"),
         TableFactor::Table { with_hints, version, partitions, json_path, index_hints, .. }
             if !with_hints.is_empty()

@@ -7,6 +7,12 @@ use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Expression, Grouping};
 
+/// Expressions of a CUBE.
+const CUBE_MAX: usize = 12;
+
+/// Sets that are written out of ROLLUP and CUBE.
+const SETS_MAX: usize = 1 << CUBE_MAX;
+
 impl Conversion {
     /// What a SELECT is grouped by; nothing, if it says nothing of it.
     pub(super) fn grouping(&mut self, group_by: GroupByExpr) -> Result<Option<Grouping>> {
@@ -26,7 +32,7 @@ impl Conversion {
             }
             (Some(GroupByWithModifier::Cube), None) => Ok(Some(Grouping::Cube(self.each(groups)?))),
             (Some(GroupByWithModifier::GroupingSets(Expr::GroupingSets(sets))), None) => {
-                Ok(Some(Grouping::Sets(self.sets(sets)?)))
+                Ok(Some(Grouping::Sets(self.all_sets(sets)?)))
             }
             (Some(GroupByWithModifier::Totals), _) => refuse!("WITH TOTALS is not supported"),
             _ => refuse!("GROUP BY takes one of WITH ROLLUP, WITH CUBE and GROUPING SETS"),
@@ -39,7 +45,7 @@ impl Conversion {
             let part = match group {
                 Expr::Rollup(sets) => Grouping::Rollup(self.sets(sets)?),
                 Expr::Cube(sets) => Grouping::Cube(self.sets(sets)?),
-                Expr::GroupingSets(sets) => Grouping::Sets(self.sets(sets)?),
+                Expr::GroupingSets(sets) => Grouping::Sets(self.all_sets(sets)?),
                 Expr::Tuple(none) if none.is_empty() => Grouping::By(Vec::new()),
                 plain => {
                     let plain = self.expression(plain)?;
@@ -66,6 +72,40 @@ impl Conversion {
 
     fn sets(&mut self, sets: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expression>>> {
         sets.into_iter().map(|set| self.expressions(set)).collect()
+    }
+
+    /// GROUPING SETS, among which ROLLUP and CUBE are all of their sets.
+    fn all_sets(&mut self, sets: Vec<Vec<Expr>>) -> Result<Vec<Vec<Expression>>> {
+        let mut all: Vec<Vec<Expression>> = Vec::new();
+        for mut set in sets {
+            let only = if set.len() == 1 { set.pop() } else { None };
+            match only {
+                Some(Expr::Rollup(parts)) => {
+                    let parts = self.sets(parts)?;
+                    all.extend((0..=parts.len()).rev().map(|count| parts[..count].concat()));
+                }
+                Some(Expr::Cube(parts)) => {
+                    let parts = self.sets(parts)?;
+                    let count = parts.len();
+                    if count > CUBE_MAX {
+                        refuse!("CUBE takes at most {CUBE_MAX} expressions, and has {count}");
+                    }
+                    all.extend((0..1_usize << count).rev().map(|bits| {
+                        let is_in = |place: &usize| bits & (1 << (count - 1 - place)) != 0;
+                        (0..count).filter(is_in).flat_map(|place| parts[place].clone()).collect()
+                    }));
+                }
+                Some(Expr::GroupingSets(inner)) => all.extend(self.all_sets(inner)?),
+                Some(other) => all.push(vec![self.expression(other)?]),
+                None => all.push(self.expressions(set)?),
+            }
+            if all.len() > SETS_MAX {
+                refuse!(
+                    "GROUPING SETS come to more than {SETS_MAX} sets; write those that are needed"
+                );
+            }
+        }
+        Ok(all)
     }
 
     /// A set of each, or of those in parentheses.

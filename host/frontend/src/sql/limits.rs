@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, ObjectName, Query, Select, SetExpr, Visit, Visitor,
+    BinaryOperator, Expr, ObjectName, PipeOperator, Query, Select, SetExpr, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -103,7 +103,7 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     let (mut nots, mut parentheses): (usize, usize) = (0, 0);
     // Operators whose left side the parser copies, in a part of a list and within its brackets.
     let mut copying: Vec<usize> = vec![0];
-    let mut before = &Token::EOF;
+    let (mut before, mut pivots) = (&Token::EOF, 0_usize);
     for token in significant() {
         match token {
             Token::LParen | Token::LBracket => copying.push(0),
@@ -121,6 +121,14 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
                     "more than {COPYING_MAX} of DIV, shifts, LIKE ANY and IS DISTINCT FROM follow one another; put a part of them into a column of a step before"
                 );
             }
+        }
+        // Each holds the one before it.
+        pivots += usize::from(matches!(
+            token,
+            Token::Word(word) if matches!(word.keyword, Keyword::PIVOT | Keyword::UNPIVOT)
+        ));
+        if pivots > JOINED_MAX {
+            refuse!("a text has more than {JOINED_MAX} PIVOTs and UNPIVOTs; write steps");
         }
         let is_not = matches!(token, Token::Word(word) if word.keyword == Keyword::NOT);
         nots = if is_not { nots + 1 } else { 0 };
@@ -300,6 +308,15 @@ fn values_in(body: &SetExpr) -> usize {
     count + usize::from(matches!(rest, SetExpr::Values(_)))
 }
 
+/// How many queries the operators of a pipe are: SET is one for each of its columns.
+fn piped_in(query: &Query) -> usize {
+    let each = query.pipe_operators.iter().map(|operator| match operator {
+        PipeOperator::Set { assignments } => assignments.len().max(1),
+        _ => 1,
+    });
+    each.sum()
+}
+
 fn refused<T>(reason: String) -> ControlFlow<Error, T> {
     ControlFlow::Break(Error::new(reason, None))
 }
@@ -334,7 +351,7 @@ impl Visitor for Measure<'_> {
             return refused(format!("more than {QUERY_DEPTH_MAX} queries are within one another"));
         }
         // Each operator of a pipe reads those before it, as a query reads one in its FROM.
-        let piped = query.pipe_operators.len();
+        let piped = piped_in(query);
         if piped > QUERY_DEPTH_MAX {
             return refused(format!(
                 "more than {QUERY_DEPTH_MAX} operators of a pipe are within one another"
@@ -347,8 +364,7 @@ impl Visitor for Measure<'_> {
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
         let Some(size) = self.open.pop() else { return ControlFlow::Continue(()) };
-        let size =
-            QuerySize { depth: size.depth.saturating_add(1 + query.pipe_operators.len()), ..size };
+        let size = QuerySize { depth: size.depth.saturating_add(1 + piped_in(query)), ..size };
         self.known.truncate(self.scopes.pop().unwrap_or(0));
         match self.named.iter().rposition(|(named, _)| std::ptr::eq(*named, query)) {
             Some(place) => {

@@ -18,6 +18,7 @@ mod limits;
 mod literal;
 mod parse;
 mod pipes;
+mod pivots;
 mod position;
 mod query;
 mod select;

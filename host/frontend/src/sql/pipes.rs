@@ -1,14 +1,15 @@
 //! `FROM t |> WHERE … |> SELECT …`: each operator reads what is before it.
 
 use datafusion::sql::sqlparser::ast::{
-    ExprWithAlias, ExprWithAliasAndOrderBy, PipeOperator, Query, SetQuantifier,
+    AssignmentTarget, Expr, ExprWithAlias, ExprWithAliasAndOrderBy, OrderByExpr, PipeOperator,
+    Query, SetQuantifier,
 };
 
 use super::Conversion;
 use super::aggregates::has_aggregate;
 use super::from::SAMPLING;
-use super::position::{all_plain, of_span, plain};
-use super::query::{combined, cut};
+use super::position::{all_plain, joined, of_span, plain};
+use super::query::{by_all, combined, cut};
 use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Expression, Grouping, Literal, Relation, SetKind};
@@ -16,7 +17,7 @@ use crate::spec::{Expression, Grouping, Literal, Relation, SetKind};
 impl Conversion {
     /// What an operator makes of what is piped into it.
     pub(super) fn piped(&mut self, input: Relation, operator: PipeOperator) -> Result<Relation> {
-        let boxed = Box::new;
+        let boxed = Box::<Relation>::new;
         Ok(match operator {
             PipeOperator::Select { exprs } => {
                 let items = self.items(exprs)?;
@@ -42,7 +43,15 @@ impl Conversion {
                 cut(input, offset, Some(self.expression(expr)?))
             }
             PipeOperator::OrderBy { exprs } => {
-                Relation::Sort { input: boxed(input), order: self.order(exprs)? }
+                let order = match exprs.as_slice() {
+                    [OrderByExpr { expr: Expr::Identifier(all), options, .. }]
+                        if all.quote_style.is_none() && all.value.eq_ignore_ascii_case("all") =>
+                    {
+                        vec![by_all(*options)]
+                    }
+                    _ => self.order(exprs)?,
+                };
+                Relation::Sort { input: boxed(input), order }
             }
             PipeOperator::As { alias } => Relation::SubqueryAlias {
                 input: boxed(input),
@@ -64,17 +73,39 @@ impl Conversion {
             }
             PipeOperator::Join(join) => self.join(input, join)?,
             PipeOperator::TableSample { .. } => refuse!("{SAMPLING}"),
-            PipeOperator::Set { .. } => refuse!(
-                "|> SET is not supported; write |> DROP of the column, and |> EXTEND with the other value"
-            ),
+            PipeOperator::Set { assignments } => {
+                assignments.into_iter().try_fold(input, |input, assignment| {
+                    let name = match assignment.target {
+                        AssignmentTarget::ColumnName(name) => joined(name)?,
+                        AssignmentTarget::Tuple(_) => refuse!("|> SET takes columns one by one"),
+                    };
+                    let value = self.expression(assignment.value)?;
+                    check_items(std::slice::from_ref(&value), "SET")?;
+                    Ok(Relation::WithColumn { input: boxed(input), name, value })
+                })?
+            }
             PipeOperator::Rename { .. } => {
                 refuse!("|> RENAME is not supported; write |> SELECT with AS")
             }
             PipeOperator::Call { .. } => refuse!("|> CALL is not supported"),
-            PipeOperator::Pivot { .. } => {
-                refuse!("|> PIVOT is not supported; write |> AGGREGATE with FILTER (WHERE …)")
+            PipeOperator::Pivot {
+                aggregate_functions,
+                value_column,
+                value_source,
+                alias: None,
+            } => {
+                let columns = value_column.into_iter().map(Expr::Identifier).collect();
+                self.pivot(input, aggregate_functions, columns, value_source)?
             }
-            PipeOperator::Unpivot { .. } => refuse!("|> UNPIVOT is not supported"),
+            PipeOperator::Unpivot { value_column, name_column, unpivot_columns, alias: None } => {
+                let columns = unpivot_columns.into_iter().map(Expr::Identifier);
+                let columns = columns.map(|expr| ExprWithAlias { expr, alias: None }).collect();
+                let value = Expr::Identifier(value_column);
+                self.unpivot(input, (value, name_column), columns, None)?
+            }
+            PipeOperator::Pivot { .. } | PipeOperator::Unpivot { .. } => {
+                refuse!("AS after |> PIVOT and |> UNPIVOT is not supported; write |> AS")
+            }
         })
     }
 

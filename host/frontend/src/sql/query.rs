@@ -1,8 +1,8 @@
 //! Queries: WITH, set operations, ORDER BY, LIMIT.
 
 use datafusion::sql::sqlparser::ast::{
-    Cte as ParsedCte, LimitClause, OrderBy, OrderByKind, Query, SelectFlavor, SetExpr, SetOperator,
-    SetQuantifier, Values, With as ParsedWith,
+    Cte as ParsedCte, LimitClause, OrderBy, OrderByKind, OrderByOptions, Query, SelectFlavor,
+    SetExpr, SetOperator, SetQuantifier, Values, With as ParsedWith,
 };
 
 use super::Conversion;
@@ -10,7 +10,7 @@ use super::from::column_names;
 use super::position::plain;
 use crate::Result;
 use crate::error::refuse;
-use crate::spec::{Cte, Expression, Relation, SetKind, SetOperation, With};
+use crate::spec::{Cte, Expression, Relation, SetKind, SetOperation, SortOrder, With};
 
 impl Conversion {
     /// A query, in which only its own SELECT's windows have names.
@@ -87,14 +87,7 @@ impl Conversion {
         }
         let order = match order_by.kind {
             OrderByKind::Expressions(order) => self.order(order)?,
-            OrderByKind::All(options)
-                if options.asc == Some(false) || options.nulls_first.is_some() =>
-            {
-                refuse!(
-                    "ORDER BY ALL with DESC or NULLS FIRST or LAST is not supported; name the columns"
-                )
-            }
-            OrderByKind::All(_) => Vec::new(),
+            OrderByKind::All(options) => vec![by_all(options)],
         };
         Ok(Relation::Sort { input: Box::new(input), order })
     }
@@ -150,6 +143,15 @@ impl Conversion {
     fn values(&mut self, values: Values) -> Result<Relation> {
         let rows = values.rows.into_iter().map(|row| self.expressions(row.content));
         Ok(Relation::Values(rows.collect::<Result<_>>()?))
+    }
+}
+
+/// ORDER BY ALL.
+pub(super) fn by_all(options: OrderByOptions) -> SortOrder {
+    SortOrder {
+        value: Expression::Star { qualifier: Vec::new(), except: Vec::new(), at: None },
+        is_descending: options.asc == Some(false),
+        nulls_first: options.nulls_first,
     }
 }
 

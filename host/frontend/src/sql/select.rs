@@ -10,7 +10,7 @@ use super::aggregates::has_aggregate;
 use super::position::{all_plain, joined, of_name, of_span, parts, plain};
 use crate::Result;
 use crate::error::refuse;
-use crate::spec::{Expression, Grouping, LateralView, Position, Relation};
+use crate::spec::{Expression, Grouping, LateralView, Position, Relation, SortOrder};
 
 impl Conversion {
     /// FROM, LATERAL VIEW, WHERE, then the items by group or by row, HAVING and DISTINCT.
@@ -25,6 +25,10 @@ impl Conversion {
             group_by,
             having,
             named_window,
+            qualify,
+            cluster_by,
+            distribute_by,
+            sort_by,
             ..
         } = select;
         let is_distinct = match distinct {
@@ -64,8 +68,31 @@ impl Conversion {
         if let Some(condition) = having {
             relation = Relation::Having { input: Box::new(relation), condition };
         }
+        if let Some(condition) = qualify {
+            let condition = self.expression(condition)?;
+            if has_aggregate(&condition) {
+                refuse!(
+                    "[QUALIFY_AGGREGATE_NOT_ALLOWED] QUALIFY takes no aggregates but those over windows of rows; name them in the SELECT"
+                );
+            }
+            relation = Relation::Qualify { input: Box::new(relation), condition };
+        }
         if is_distinct {
             relation = Relation::Distinct(Box::new(relation));
+        }
+        let together = if cluster_by.is_empty() { distribute_by } else { cluster_by.clone() };
+        if !together.is_empty() {
+            let by = self.expressions(together)?;
+            relation = Relation::RepartitionByExpression { input: Box::new(relation), by };
+        }
+        let mut order = self.order(sort_by)?;
+        for value in cluster_by {
+            let value = self.expression(value)?;
+            order.push(SortOrder { value, is_descending: false, nulls_first: None });
+        }
+        if !order.is_empty() {
+            // All rows in order are in order wherever they are computed.
+            relation = Relation::Sort { input: Box::new(relation), order };
         }
         Ok(relation)
     }
@@ -154,10 +181,6 @@ fn check(select: &Select) -> Result<()> {
         ("INTO", select.into.is_some(), "a sink says where rows go"),
         ("PREWHERE", select.prewhere.is_some(), "write WHERE"),
         ("CONNECT BY", !select.connect_by.is_empty(), "write joins"),
-        ("CLUSTER BY", !select.cluster_by.is_empty(), "leave it out: it changes no row"),
-        ("DISTRIBUTE BY", !select.distribute_by.is_empty(), "leave it out: it changes no row"),
-        ("SORT BY", !select.sort_by.is_empty(), "write ORDER BY"),
-        ("QUALIFY", select.qualify.is_some(), "write WHERE around a subquery"),
         ("SELECT AS", select.value_table_mode.is_some(), "write struct(…)"),
         (
             "a modifier of SELECT",

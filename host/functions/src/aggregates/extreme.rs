@@ -66,8 +66,11 @@ impl<T: ArrowPrimitiveType> Fold for Comparing<T> {
         let values = arguments[0].as_primitive::<T>();
         for (row, group) in rows.iter().filter(|(row, _)| values.is_valid(*row)) {
             let value = values.value(row);
-            let is_better = |best: T::Native| {
-                if self.max { value.is_gt(best) } else { value.is_lt(best) }
+            // Of the two zeros, which are equal, the first one stays.
+            let is_better = |best: T::Native| match value.is_zero() && best.is_zero() {
+                true => false,
+                false if self.max => value.is_gt(best),
+                false => value.is_lt(best),
             };
             if kept[group].is_none_or(is_better) {
                 kept[group] = Some(value);

@@ -5,13 +5,14 @@
 //! go out in them and come back by a merge. Rows and states come in the order of (partition,
 //! block, row), those of earlier batches first.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, not_impl_err};
+use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
@@ -125,6 +126,7 @@ pub(super) trait Fold: Send + Sync + 'static {
 pub(crate) trait Accumulators {
     fn groups(self: Box<Self>) -> Box<dyn GroupsAccumulator>;
     fn single(self: Box<Self>) -> Box<dyn Accumulator>;
+    fn framed(self: Box<Self>) -> Box<dyn Accumulator>;
 }
 
 impl<F: Fold> Accumulators for F {
@@ -134,6 +136,10 @@ impl<F: Fold> Accumulators for F {
 
     fn single(self: Box<F>) -> Box<dyn Accumulator> {
         Box::new(Single(Groups::new(Arc::new(*self))))
+    }
+
+    fn framed(self: Box<F>) -> Box<dyn Accumulator> {
+        Box::new(Framed { fold: Arc::new(*self), blocks: VecDeque::new() })
     }
 }
 
@@ -235,6 +241,74 @@ impl<F: Fold> Accumulator for Single<F> {
     }
 }
 
+/// The rows of a frame that both ends of move, which are folded anew for each row, as in Spark: a fold
+/// takes no row out again.
+struct Framed<F: Fold> {
+    fold: Arc<F>,
+    /// The arguments, the oldest rows first.
+    blocks: VecDeque<Vec<ArrayRef>>,
+}
+
+impl<F: Fold> std::fmt::Debug for Framed<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Framed")
+    }
+}
+
+impl<F: Fold> Accumulator for Framed<F> {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        if values.first().is_some_and(|values| !values.is_empty()) {
+            self.blocks.push_back(values.to_vec());
+        }
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let mut left = values.first().map_or(0, |values| values.len());
+        while left > 0 {
+            let Some(first) = self.blocks.front_mut() else {
+                return internal_err!("more rows leave a frame than it has");
+            };
+            let rows = first.first().map_or(0, |values| values.len());
+            if rows <= left {
+                left -= rows;
+                self.blocks.pop_front();
+                continue;
+            }
+            for values in first.iter_mut() {
+                *values = values.slice(left, rows - left);
+            }
+            left = 0;
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn merge_batch(&mut self, _: &[ArrayRef]) -> Result<()> {
+        internal_err!("a frame has no state")
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        internal_err!("a frame has no state")
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let mut single = Single(Groups::new(Arc::clone(&self.fold)));
+        for block in &self.blocks {
+            single.update_batch(block)?;
+        }
+        single.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        let arrays = self.blocks.iter().flatten();
+        arrays.map(|values| values.get_array_memory_size()).sum()
+    }
+}
+
 /// An aggregate of ours as a function of DataFusion's.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Function<A> {
@@ -318,7 +392,7 @@ impl<A: Aggregate> AggregateUDFImpl for Function<A> {
     ) -> Result<Box<dyn Accumulator>> {
         match self.aggregate.sliding() {
             Some(function) => function.create_sliding_accumulator(args),
-            None => self.accumulator(args),
+            None => Ok(self.fold(&args)?.framed()),
         }
     }
 

@@ -5,7 +5,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, lit};
 use datafusion_spark::function::array::array;
 
-use super::{repeated, required};
+use super::{optional, repeated, required};
 use crate::call::{Call, called};
 use crate::function::Function;
 use crate::generator::{Generated, value_type};
@@ -56,6 +56,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "As `posexplode`; what is null or empty gives a row of nulls.",
         &[required("collection", Any)],
         |call| exploded(call, true, true),
+    ),
+    Function::numbers(
+        "range",
+        "In FROM: the whole numbers from `start`, or 0, to below `end`, by `step`, as a column `id`.",
+        &[
+            required("start or end", Any),
+            optional("end", Any),
+            optional("step", Any),
+            optional("numSlices", Any),
+        ],
     ),
     Function::generator(
         "stack",

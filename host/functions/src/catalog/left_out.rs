@@ -211,8 +211,8 @@ const LEFT_OUT: &[LeftOut] = &[
     },
     LeftOut {
         title: "Functions that are tables",
-        reason: "the tables of a query are its sources and steps; take sequence() and explode() for numbers",
-        names: &["collations", "python_worker_logs", "range", "sql_keywords"],
+        reason: "the tables of a query are its sources and steps; name one of them, or take range()",
+        names: &["collations", "python_worker_logs", "sql_keywords"],
     },
 ];
 

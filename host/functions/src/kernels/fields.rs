@@ -1,8 +1,8 @@
-//! A field of a struct by its number.
+//! A field of a struct, or of each struct of an array, by its number.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray, make_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, internal_err};
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 /// Name of the function: of a struct, the number of a field.
 const STRUCT_FIELD: &str = "struct_field";
 
-/// The field of a number, from 0, of a struct.
+/// The field of a number, from 0, of a struct; of an array of structs, an array of these fields.
 #[must_use]
 pub fn struct_field(of: Expr, number: usize) -> Expr {
     kernel().call(vec![of, lit(number as i64)])
@@ -56,6 +56,14 @@ impl ScalarUDFImpl for StructField {
                 let field = &fields[number];
                 Ok(Arc::new(Field::new(field.name(), field.data_type().clone(), true)))
             }
+            (DataType::List(item), Some(number)) => match item.data_type() {
+                DataType::Struct(fields) if number < fields.len() => {
+                    let field = &fields[number];
+                    let list = DataType::new_list(field.data_type().clone(), true);
+                    Ok(Arc::new(Field::new(field.name(), list, true)))
+                }
+                other => internal_err!("{STRUCT_FIELD}() takes an array of structs, found {other}"),
+            },
             (other, _) => internal_err!("{STRUCT_FIELD}() takes a struct, found {other}"),
         }
     }
@@ -65,16 +73,30 @@ impl ScalarUDFImpl for StructField {
             return internal_err!("{STRUCT_FIELD}() takes a struct and a number");
         };
         let value = value.to_array(arguments.number_rows)?;
-        let (structs, Some(number)) = (value.as_struct(), place(number)) else {
+        let Some(number) = place(number) else {
             return internal_err!("{STRUCT_FIELD}() takes a number");
         };
-        let column = structs.column(number);
-        let nulls = NullBuffer::union(structs.nulls(), column.nulls());
-        let column: ArrayRef = match structs.null_count() {
-            0 => Arc::clone(column),
-            _ if column.data_type().is_null() => Arc::clone(column),
-            _ => make_array(column.to_data().into_builder().nulls(nulls).build()?),
+        let column = match value.data_type() {
+            DataType::List(_) => {
+                let lists = value.as_list::<i32>();
+                let column = column_of(lists.values().as_struct(), number)?;
+                let item = Arc::new(Field::new_list_field(column.data_type().clone(), true));
+                let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+                Arc::new(ListArray::try_new(item, offsets, column, nulls)?)
+            }
+            _ => column_of(value.as_struct(), number)?,
         };
         Ok(ColumnarValue::Array(column))
     }
+}
+
+/// A field, which is null where the struct is.
+fn column_of(structs: &StructArray, number: usize) -> Result<ArrayRef> {
+    let column = structs.column(number);
+    let nulls = NullBuffer::union(structs.nulls(), column.nulls());
+    Ok(match structs.null_count() {
+        0 => Arc::clone(column),
+        _ if column.data_type().is_null() => Arc::clone(column),
+        _ => make_array(column.to_data().into_builder().nulls(nulls).build()?),
+    })
 }

@@ -69,6 +69,7 @@ scripts! {
     an_inner_join_in_a_range_cleans_both_sides,
     an_inner_join_on_windows_cleans_both_sides,
     an_inner_join_without_watermarks_keeps_every_row,
+    in_of_a_table_is_a_column,
     available_now_ends_with_a_batch_without_data,
     available_now_reads_each_source_to_its_own_end,
     complete_mode_can_sort_its_result,

@@ -78,6 +78,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         build::dateadd,
     )
     .called(&["dateadd"])
+    .spelled(|name, arguments| match arguments.len() {
+        3 => format!("timestampadd({})", arguments.join(", ")),
+        _ => format!("{name}({})", arguments.join(", ")),
+    })
     .null_intolerant()
     .example("SELECT dateadd('2016-07-30', 1)", "2016-07-31"),
     Function::scalar(
@@ -87,6 +91,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         build::datediff,
     )
     .called(&["datediff"])
+    .spelled(|name, arguments| match arguments.len() {
+        3 => format!("timestampdiff({})", arguments.join(", ")),
+        _ => format!("{name}({})", arguments.join(", ")),
+    })
     .null_intolerant()
     .example("SELECT datediff('2009-07-31', '2009-07-30')", "1"),
     Function::scalar(

@@ -337,8 +337,17 @@ impl<'s> Names<'s> {
                 | "|" | "^" | "<<" | ">>" | ">>>",
                 [left, right],
             ) => format!("({} {name} {})", self.text(left), self.text(right)),
-            ("-", [Expression::Literal(literal)]) if !matches!(literal, Literal::Interval(_)) => {
-                format!("-{}", spelled(literal))
+            (
+                "-",
+                [operand @ Expression::Literal(Literal::Number(_) | Literal::TypedNumber { .. })],
+            ) => {
+                let number = self.text(operand);
+                let is_zero = number.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+                // A double alone has a zero below zero.
+                match is_zero && !is_double(operand) {
+                    true => number,
+                    false => format!("-{number}"),
+                }
             }
             ("-" | "+", [operand]) => format!("({name} {})", self.text(operand)),
             ("~", [operand]) => format!("~{}", self.text(operand)),
@@ -450,6 +459,24 @@ fn is_interval(expression: &Expression) -> bool {
     }
 }
 
+fn is_double(number: &Expression) -> bool {
+    match number {
+        Expression::Literal(Literal::Number(digits)) => digits.contains(['e', 'E']),
+        Expression::Literal(Literal::TypedNumber { kind, .. }) => {
+            matches!(kind.as_str(), "DOUBLE" | "FLOAT")
+        }
+        _ => false,
+    }
+}
+
+/// `01.5` is 1.5, `.5` is 0.5, and `5.` is 5.
+fn without_zeros(digits: &str) -> String {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+}
+
 fn spelled(literal: &Literal) -> String {
     match literal {
         Literal::Null => "NULL".to_owned(),
@@ -460,7 +487,7 @@ fn spelled(literal: &Literal) -> String {
             Ok(number) => double(&number.to_string()),
             Err(_) => digits.clone(),
         },
-        Literal::Number(digits) | Literal::TypedNumber { digits, .. } => digits.clone(),
+        Literal::Number(digits) | Literal::TypedNumber { digits, .. } => without_zeros(digits),
         Literal::String(text) => text.clone(),
         Literal::Binary(digits) => {
             let odd = if digits.len() % 2 == 1 { "0" } else { "" };

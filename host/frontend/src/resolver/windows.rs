@@ -7,8 +7,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::find_window_exprs;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits,
-    WindowFunctionDefinition,
+    Expr, LogicalPlan, LogicalPlanBuilder, TypeSignature, WindowFrame, WindowFrameBound,
+    WindowFrameUnits, WindowFunctionDefinition,
 };
 use tidemill_functions::{Function, Shape, cast_to, find};
 
@@ -75,9 +75,21 @@ impl Resolver<'_> {
                         function.name
                     );
                 }
-                let arguments = self.expressions(in_order(call, function)?, context)?;
+                let over = make();
+                let mut arguments = self.expressions(in_order(call, function)?, context)?;
+                if function.parameters.is_empty() && !arguments.is_empty() {
+                    refuse!(
+                        "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{}` requires 0 parameters but the actual number is {}",
+                        function.name,
+                        arguments.len()
+                    );
+                }
+                if matches!(over.signature().type_signature, TypeSignature::Nullary) {
+                    // Ranks go by the order of the window, whatever they are called with.
+                    arguments.clear();
+                }
                 let ignores = null_treatment(call);
-                (WindowFunctionDefinition::WindowUDF(make()), arguments, None, ignores)
+                (WindowFunctionDefinition::WindowUDF(over), arguments, None, ignores)
             }
             _ if function.is_aggregate() => {
                 let folded = self.folded(call, function, context, false)?;

@@ -23,7 +23,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::window(
         "dense_rank",
         "The rank of a row, without gaps after rows that are equal.",
-        &[],
+        &[repeated("children", Any)],
         over::rank::dense_rank_udwf,
     )
     .spelled(|_, _| "DENSE_RANK()".to_owned()),
@@ -56,14 +56,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::window(
         "percent_rank",
         "The rank of a row as a share of all.",
-        &[],
+        &[repeated("children", Any)],
         over::rank::percent_rank_udwf,
     )
     .spelled(|_, _| "PERCENT_RANK()".to_owned()),
     Function::window(
         "rank",
         "The rank of a row: one more than the rows before it.",
-        &[],
+        &[repeated("children", Any)],
         over::rank::rank_udwf,
     )
     .spelled(|_, _| "RANK()".to_owned()),

@@ -84,6 +84,16 @@ impl Resolver<'_> {
                         arguments.len()
                     );
                 }
+                let place = arguments.get(1).and_then(|place| match place {
+                    Expr::Literal(ScalarValue::Int32(place), _) => place.map(i64::from),
+                    Expr::Literal(ScalarValue::Int64(place), _) => *place,
+                    _ => None,
+                });
+                if let Some(place @ ..=0) = place.filter(|_| function.name == "nth_value") {
+                    refuse!(
+                        "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] nth_value(): The offset must be between (0, 9223372036854775807] (current value = {place})"
+                    );
+                }
                 if matches!(over.signature().type_signature, TypeSignature::Nullary) {
                     // Ranks go by the order of the window, whatever they are called with.
                     arguments.clear();

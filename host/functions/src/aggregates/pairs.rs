@@ -143,7 +143,10 @@ impl Pairs {
             Pairs::Intercept => slope.map(|slope| sums.y - slope * sums.x),
             Pairs::R2 if sums.sxx == 0.0 => None,
             Pairs::R2 if sums.syy == 0.0 => Some(1.0),
-            Pairs::R2 => Some(sums.sxy * sums.sxy / sums.syy / sums.sxx),
+            Pairs::R2 => {
+                let correlation = sums.sxy / (sums.syy * sums.sxx).sqrt();
+                Some(correlation * correlation)
+            }
             Pairs::Sxx => Some(sums.sxx),
             Pairs::Sxy => Some(sums.sxy),
             Pairs::Syy => Some(sums.syy),

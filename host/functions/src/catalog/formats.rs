@@ -40,11 +40,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "A text by a pattern of printf.",
         &[required("strfmt", Text), repeated("obj", Any)],
         |call| {
-            // A NULL without a type is one for any letter of the pattern.
+            // A NULL without a type is one for letters of texts and of whole numbers.
             for place in 1..call.count() {
                 if call.kind(place).is_null() {
-                    let null = cast_to(call.argument(place), &DataType::Utf8);
-                    call.set(place, null, DataType::Utf8);
+                    let null = cast_to(call.argument(place), &DataType::Int32);
+                    call.set(place, null, DataType::Int32);
                 }
             }
             Ok(call.of(&spark::format_string()))

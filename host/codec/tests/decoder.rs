@@ -22,7 +22,8 @@ fn an_unknown_option_is_refused_by_name() {
 #[test]
 fn options_that_cannot_be_followed_are_refused() {
     for (key, value, reason) in [
-        ("multiLine", "true", "one JSON value may not span lines here"),
+        ("lineSep", "", "it has to have a character"),
+        ("samplingRatio", "0", "give a number above 0"),
         ("encoding", "UTF-16", "only UTF-8 is read"),
         ("mode", "LENIENT", "give PERMISSIVE, DROPMALFORMED or FAILFAST"),
         ("timestampFormat", "EEE yyyy", "DATETIME_PATTERN_RECOGNITION"),

@@ -45,16 +45,13 @@ fn decimal(text: &str) -> Option<DataType> {
     (scale <= 0 && i64::from(digits) <= DIGITS_MAX).then_some(DataType::Decimal128(digits, 0))
 }
 
-/// `yyyy-MM-dd HH:mm:ss`, maybe with a fraction.
+/// `yyyy-MM-dd HH:mm:ss`, maybe with tenths (Spark's `[.S]`).
 fn is_plain_time(text: &str) -> bool {
     let (date, time) = text.split_once(' ').unwrap_or(("", ""));
     let (seconds, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
-    let are_digits = fraction.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain_date(date)
-        && seconds.bytes().map(shape).eq(*b"00:00:00")
-        && !fraction.is_empty()
-        && are_digits
+    let is_digit = fraction.len() == 1 && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain_date(date) && seconds.bytes().map(shape).eq(*b"00:00:00") && is_digit
 }
 
 /// Spark finds that a BIGINT or a DECIMAL beside a DOUBLE would lose digits.

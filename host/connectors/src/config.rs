@@ -102,6 +102,15 @@ fn password_of_url(text: &str) -> Option<&str> {
     user.split_once(':').map(|(_, password)| password)
 }
 
+/// What the files of a source show of its columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundColumns {
+    /// Those that the job does not say: all of them, where it says none.
+    pub columns: SchemaRef,
+    /// Names of those that are partitions, whoever says them.
+    pub partitions: Vec<String>,
+}
+
 /// A `[source.NAME]` or `[static.NAME]` of a job.
 #[derive(Clone, Debug, Default)]
 pub struct SourceConfig {
@@ -117,8 +126,8 @@ pub struct SourceConfig {
     /// Whether files in JSON and CSV are read for the columns that they have, where no schema says
     /// them.
     pub infers: bool,
-    /// Columns that an earlier start found in files: the schema, or those that it lacked.
-    pub found: Option<SchemaRef>,
+    /// What its files showed when the query started first; none at that start.
+    pub found: Option<FoundColumns>,
     /// The session's: of times in texts without a zone.
     pub time_zone: Zone,
     /// Spark's options, by Spark's names.

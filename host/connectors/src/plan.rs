@@ -15,7 +15,7 @@ use crate::noop::NoopPlan;
 use crate::options::suggestion;
 use crate::rate::{RateMicroBatchPlan, RatePlan};
 use crate::sqlite::{self, SqlitePlan};
-use crate::{Clock, ConfigError, OptionText, SinkConfig, SourceConfig, secrets_of};
+use crate::{Clock, ConfigError, FoundColumns, OptionText, SinkConfig, SourceConfig, secrets_of};
 
 const SOURCES: [&str; 7] = ["kafka", "json", "csv", "parquet", "text", "rate", "rate-micro-batch"];
 const SOURCES_LATER: [&str; 7] =
@@ -121,11 +121,11 @@ impl PlannedSource {
         }
     }
 
-    /// The columns that files showed, and the job does not say; none where it says all.
+    /// What its files showed of its columns, or had shown at an earlier start; none without files.
     #[must_use]
-    pub fn found(&self) -> Option<SchemaRef> {
+    pub fn found(&self) -> Option<FoundColumns> {
         match &self.kind {
-            SourceKind::File(plan) => plan.found.clone(),
+            SourceKind::File(plan) => Some(plan.found.clone()),
             SourceKind::Kafka(_) | SourceKind::Rate(_) | SourceKind::RateMicroBatch(_) => None,
         }
     }

@@ -88,8 +88,10 @@ macro_rules! ordered_float {
     ($($float:ty, $whole:ty);*) => {$(
         impl Ordered for $float {
             fn write(self, bytes: &mut [u8]) {
-                // Of numbers below zero, the larger one has the smaller bits.
-                let bits = self.to_bits().cast_signed();
+                // All NaNs are one, above all numbers. Of numbers below zero, the larger one has the
+                // smaller bits.
+                let number = if self.is_nan() { <$float>::NAN } else { self };
+                let bits = number.to_bits().cast_signed();
                 let flipped = if bits < 0 { bits ^ <$whole>::MAX } else { bits };
                 flipped.write(bytes);
             }
@@ -247,10 +249,12 @@ mod tests {
             Some(f64::INFINITY),
         ]));
         check(&doubles)?;
-        let nan: ArrayRef = Arc::new(Float64Array::from(vec![f64::INFINITY, f64::NAN]));
+        let negative = f64::NAN.copysign(-1.0);
+        let nan: ArrayRef = Arc::new(Float64Array::from(vec![f64::INFINITY, f64::NAN, negative]));
         let column = Column::new(&DataType::Float64)?;
         let bytes = column.bytes(&nan)?;
         assert!(bytes.row(0) < bytes.row(1));
+        assert_eq!(bytes.row(1), bytes.row(2));
         let read = column.values([Some(bytes.row(1)), None].into_iter())?;
         assert!(read.as_primitive::<Float64Type>().value(0).is_nan() && read.is_null(1));
         check(&(Arc::new(Int32Array::from(vec![5, 1, 2]).slice(1, 2)) as ArrayRef))

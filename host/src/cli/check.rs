@@ -62,8 +62,11 @@ fn findings(prepared: &Prepared) -> String {
         job.name,
         job.output_mode
     );
-    for (table, columns) in prepared.found() {
-        let columns = tidemill_types::format_schema(columns);
+    for (table, found) in prepared.found() {
+        if found.columns.fields().is_empty() {
+            continue;
+        }
+        let columns = tidemill_types::format_schema(&found.columns);
         // Writing to a string does not fail.
         let _ = writeln!(text, "  found   in the files of {table}: {columns}");
     }

@@ -7,15 +7,14 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 
-use arrow::datatypes::SchemaRef;
 use serde::de::DeserializeOwned;
+use tidemill_connectors::FoundColumns;
 use tidemill_core::WatermarkPolicy;
 use tidemill_plan::StatefulOperator;
 use tidemill_time::Zone;
-use tidemill_types::{UTC, parse_schema};
+use tidemill_types::UTC;
 
 use super::error::PrepareError;
 use super::pinned_operators::PinnedOperator;
@@ -135,25 +134,17 @@ impl Pinned {
         zone.map_err(|error| PrepareError::Invalid(format!("options.time_zone: {error}")))
     }
 
-    /// The columns that the files of a source showed when the query started first.
+    /// What the files of a source showed of its columns when the query started first.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// It cannot be read, or is not what the job asks for.
     pub(super) fn found_columns(
         &self,
         source: &JobSource,
-    ) -> Result<Option<SchemaRef>, PrepareError> {
+    ) -> Result<Option<FoundColumns>, PrepareError> {
         let sources = self.existing.iter().flat_map(|existing| &existing.source_formats);
-        let columns = sources.filter_map(|pinned| pinned.found_columns(source)).next();
-        let columns = columns.map(|columns| {
-            parse_schema(columns).map_err(|error| {
-                let name = &source.name;
-                PrepareError::Invalid(format!(
-                    "the checkpoint has {columns} as columns of source \"{name}\": {error}"
-                ))
-            })
-        });
-        columns.transpose()
+        let found = sources.filter_map(|pinned| pinned.found_columns(source)).next();
+        found.transpose().map_err(PrepareError::Invalid)
     }
 
     /// Refuses a job whose sources, state or sink are not those of the checkpoint, before anything
@@ -161,15 +152,14 @@ impl Pinned {
     pub(super) fn check(
         &self,
         job: &Job,
-        found: &BTreeMap<String, SchemaRef>,
+        found: &BTreeMap<String, FoundColumns>,
         operators: &[StatefulOperator],
     ) -> Result<BTreeMap<String, String>, PrepareError> {
         let names: Vec<&str> = job.sources.iter().map(|source| source.name.as_str()).collect();
         let names = names.join(", ");
         let sources = job.sources.iter();
-        let sources: Vec<PinnedSource> = sources
-            .map(|source| PinnedSource::of(source, found.get(&source.name).map(Arc::as_ref)))
-            .collect();
+        let sources: Vec<PinnedSource> =
+            sources.map(|source| PinnedSource::of(source, found.get(&source.name))).collect();
         let operators: Vec<PinnedOperator> = operators.iter().map(PinnedOperator::of).collect();
         let sink = PinnedSink::of(job);
         if let Some(existing) = &self.existing {

@@ -1,10 +1,12 @@
 //! What a checkpoint fixes of the places that its query reads and writes.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
-use tidemill_types::format_schema;
+use tidemill_connectors::FoundColumns;
+use tidemill_types::{format_schema, parse_schema};
 
 use super::pinned::both;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
@@ -19,33 +21,59 @@ const FILES: [&str; 5] = ["json", "parquet", "csv", "text", "orc"];
 pub(super) struct PinnedSource {
     name: String,
     format: String,
-    /// Its columns in DDL, where its files showed them and the job did not say any.
+    /// What its files showed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    columns: Option<String>,
-    /// Columns of partitions beside those that the job said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    partitions: Option<String>,
+    files: Option<PinnedFiles>,
+}
+
+/// What the files of a source showed of its columns when the query started first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PinnedFiles {
+    /// Whether the job said the schema. Then the columns are those that it lacked.
+    had_schema: bool,
+    /// In DDL.
+    columns: String,
+    /// Names of those that are partitions.
+    partitions: Vec<String>,
 }
 
 impl PinnedSource {
     /// A source, and what its files showed.
-    pub(super) fn of(source: &JobSource, found: Option<&Schema>) -> PinnedSource {
-        let found = found.map(format_schema);
-        let (columns, partitions) = match source.schema {
-            None => (found, None),
-            Some(_) => (None, found),
-        };
+    pub(super) fn of(source: &JobSource, found: Option<&FoundColumns>) -> PinnedSource {
+        let files = found.map(|found| PinnedFiles {
+            had_schema: source.schema.is_some(),
+            columns: format_schema(&found.columns),
+            partitions: found.partitions.clone(),
+        });
         let format = source.format.to_lowercase();
-        PinnedSource { name: source.name.clone(), format, columns, partitions }
+        PinnedSource { name: source.name.clone(), format, files }
     }
 
-    /// What its files showed of the columns that the job does not say; none for another source.
-    pub(super) fn found_columns(&self, source: &JobSource) -> Option<&str> {
-        let found = match source.schema {
-            None => &self.columns,
-            Some(_) => &self.partitions,
+    /// What the files of a source showed; none for another source, and in a checkpoint that does not
+    /// know.
+    ///
+    /// # Errors
+    /// It cannot be read, or the job said the columns then and does not now.
+    pub(super) fn found_columns(&self, source: &JobSource) -> Option<Result<FoundColumns, String>> {
+        let files = self.files.as_ref().filter(|_| self.name == source.name)?;
+        if files.had_schema && source.schema.is_none() {
+            return Some(Err(format!(
+                "source \"{}\" had a schema when the query started first, and has none now; write it again, or give the job a checkpoint of its own (`checkpoint = \"…\"`)",
+                self.name
+            )));
+        }
+        let columns = match files.columns.as_str() {
+            "" => Ok(Arc::new(Schema::empty())),
+            columns => parse_schema(columns),
         };
-        found.as_deref().filter(|_| self.name == source.name)
+        Some(match columns {
+            Ok(columns) => Ok(FoundColumns { columns, partitions: files.partitions.clone() }),
+            Err(error) => Err(format!(
+                "the checkpoint has \"{}\" as columns of source \"{}\": {error}",
+                files.columns, self.name
+            )),
+        })
     }
 
     /// The first source whose format is not the one of the checkpoint; the names are the same.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::SchemaRef;
 use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
 use tidemill_connectors::{
-    ConsoleOutput, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext, SourceConfig,
-    plan_sink, plan_source,
+    ConsoleOutput, FoundColumns, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext,
+    SourceConfig, plan_sink, plan_source,
 };
 use tidemill_core::{ConnectorError, Digest, FunctionKind, PluginModule, QueryId};
 use tidemill_engine::{
@@ -75,8 +74,8 @@ pub struct Prepared {
     job: Job,
     definition: QueryDefinition,
     static_digests: BTreeMap<String, Digest>,
-    /// By table: columns that files showed, and the job does not say.
-    found: BTreeMap<String, SchemaRef>,
+    /// By table: what its files show of its columns.
+    found: BTreeMap<String, FoundColumns>,
     plan: PlannedQuery,
     sources: Vec<(PlannedSource, Arc<LateReader>)>,
     sink: Option<Arc<PlannedSink>>,
@@ -207,9 +206,9 @@ impl Prepared {
         &self.plan
     }
 
-    /// By table: the columns that its files showed, and the job does not say.
+    /// By table: what its files show of its columns.
     #[must_use]
-    pub fn found(&self) -> &BTreeMap<String, SchemaRef> {
+    pub fn found(&self) -> &BTreeMap<String, FoundColumns> {
         &self.found
     }
 

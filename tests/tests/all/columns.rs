@@ -67,6 +67,23 @@ fn the_columns_of_the_first_start_stay() {
 }
 
 #[test]
+fn partitions_that_were_not_there_at_the_first_start_end_the_query_by_their_name() {
+    let bench = Workbench::new();
+    bench.write_input("clicks/a.json", 0, "{\"page\":1}\n");
+    bench.write_input("pages/all.csv", 0, "page,title\n1,start\n");
+    bench.write("job.toml", JOB.replace("\"infer\"", "\"page BIGINT\""));
+    bench.run(&["run", "job.toml"]).expect_success();
+    std::fs::remove_file(bench.path("clicks/a.json")).unwrap();
+    bench.write_input("clicks/day=1/b.json", 1, "{\"page\":1}\n");
+    let words = ["lies in a partition of day, which is no column"];
+    bench.run(&["run", "job.toml"]).expect_failure(1, &words);
+    // A job that said its columns goes on saying them.
+    bench.write("job.toml", JOB);
+    let words = ["source \"clicks\" had a schema when the query started first"];
+    bench.run(&["check", "job.toml"]).expect_failure(2, &words);
+}
+
+#[test]
 fn files_without_columns_are_refused_before_anything_starts() {
     let bench = Workbench::new();
     std::fs::create_dir(bench.path("clicks")).unwrap();

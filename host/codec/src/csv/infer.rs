@@ -3,6 +3,7 @@
 //! The first record says how many columns there are, and what they are called if it is a header.
 //! The others are read as texts, and the text of a cell says what its column may still be.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -11,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::options::{Infers, ValueRules};
 use super::record::{self, Cells, LineEnd};
 use super::values::{boolean, double, integer, is_plain_date};
-use super::{CsvDecoder, CsvError, CsvOptions};
+use super::{BYTE_ORDER_MARK, CsvDecoder, CsvError, CsvOptions};
 use crate::decode::ParseMode;
 use crate::digits::{Digits, ascii_digits};
 use crate::malformed::RowError;
@@ -117,8 +118,8 @@ impl CsvInference {
             Some(columns) => columns,
             none => {
                 let mut cells = Cells::default();
-                let Some(front) = record_at_front(bytes, is_last, &self.options, &mut cells)?
-                else {
+                let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+                let Some(front) = record_at_front(text, is_last, &self.options, &mut cells)? else {
                     return Ok(if is_last { bytes.len() } else { 0 });
                 };
                 let line_end = self.options.line_end_of(bytes);
@@ -224,9 +225,11 @@ fn names(record: &[u8], end: LineEnd, options: &CsvOptions) -> Result<Vec<String
     }
     let found = cells.cells.iter().map(|cell| cells.value(&text, cell).into_owned());
     let found: Vec<String> = found.collect();
-    let is_twice = |name: &str| {
-        found.iter().filter(|other| other.to_lowercase() == name.to_lowercase()).count() > 1
-    };
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for name in &found {
+        *seen.entry(name.to_lowercase()).or_default() += 1;
+    }
+    let is_twice = |name: &str| seen.get(&name.to_lowercase()).is_some_and(|count| *count > 1);
     let named = |(place, name): (usize, &String)| match name.as_str() {
         _ if !options.header => format!("_c{place}"),
         "" => format!("_c{place}"),

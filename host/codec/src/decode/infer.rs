@@ -4,6 +4,7 @@
 //! STRING, as which anything is read.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -87,8 +88,9 @@ impl JsonInference {
     ///
     /// # Errors
     /// As [`JsonInference::look`].
-    pub fn look_at_unreadable(&mut self) -> Result<(), DecodeError> {
-        self.look(b"\0")
+    pub fn look_at_unreadable(&mut self, why: &str) -> Result<(), DecodeError> {
+        // What is told of it is no JSON either.
+        self.look(why.as_bytes())
     }
 
     /// The columns: none where there is no object with a name.
@@ -264,26 +266,31 @@ fn united(one: Kind, other: Kind) -> Kind {
             }
         }
         (Kind::List(one), Kind::List(other)) => Kind::List(Box::new(united(*one, *other))),
-        (Kind::Struct(mut fields), Kind::Struct(others)) => {
-            if let Some(fields) = paired(&fields, &others) {
-                return Kind::Struct(fields);
-            }
-            let known = fields.len();
-            for (name, kind) in others {
-                match fields[..known].iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, found)) => {
-                        *found = united(std::mem::replace(found, Kind::Null), kind);
-                    }
-                    None => fields.push((name, kind)),
-                }
-            }
-            if fields.len() > known {
-                sort(&mut fields);
-            }
-            Kind::Struct(fields)
+        (Kind::Struct(fields), Kind::Struct(others)) => {
+            Kind::Struct(paired(&fields, &others).unwrap_or_else(|| merged(fields, others)))
         }
         _ => Kind::Text,
     }
+}
+
+/// The fields of two structs, each in the order of their names.
+fn merged(one: Vec<(String, Kind)>, other: Vec<(String, Kind)>) -> Vec<(String, Kind)> {
+    let mut all = Vec::with_capacity(one.len().max(other.len()));
+    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
+    while let (Some((name, _)), Some((its_name, _))) = (one.peek(), other.peek()) {
+        match name.encode_utf16().cmp(its_name.encode_utf16()) {
+            Ordering::Less => all.extend(one.next()),
+            Ordering::Greater => all.extend(other.next()),
+            Ordering::Equal => {
+                if let (Some((name, kind)), Some((_, its_kind))) = (one.next(), other.next()) {
+                    all.push((name, united(kind, its_kind)));
+                }
+            }
+        }
+    }
+    all.extend(one);
+    all.extend(other);
+    all
 }
 
 /// The fields of two structs that have the same ones in the same order, in whatever case, and in

@@ -5,32 +5,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use tidemill_core::ConnectorError;
+use tidemill_types::{format_schema, parse_schema};
 
 use super::infer::{csv_columns, json_columns, name_twice};
 use super::listing::{Found, Listing};
 use super::parquet;
 use super::partitions::{self, is_name};
 use super::plan::Decoding;
-use crate::{ConfigError, SourceConfig};
+use crate::{ConfigError, FoundColumns, SourceConfig};
 
 /// The columns of a source.
 pub(super) struct Columns {
     /// All of them.
     pub(super) schema: SchemaRef,
-    /// Those that the job does not say, if there are any.
-    pub(super) found: Option<SchemaRef>,
-    /// Names of those that come from directories.
-    partitions: Fields,
-}
-
-/// Who says the columns that are not of partitions.
-enum Origin {
-    /// The job. Columns of partitions go behind the others, in the types that it gives them.
-    Job,
-    /// An earlier start of the query: they are as they were.
-    EarlierStart,
-    /// The files. A column that is one of partitions as well has the place that it has in files.
-    Files,
+    /// What files show of them.
+    pub(super) found: FoundColumns,
 }
 
 impl Columns {
@@ -41,36 +30,69 @@ impl Columns {
         place: &str,
     ) -> Result<Columns, ConfigError> {
         let listed = listing.find();
-        let (mut fields, origin) = match (&config.schema, &config.found) {
-            (Some(said), found) => {
-                let mut fields = nullable(said.fields());
-                let found = found.iter().flat_map(|found| found.fields()).cloned();
-                let missing = found.filter(|field| position(said.fields(), field.name()).is_none());
-                fields.extend(missing.collect::<Vec<_>>());
-                (fields, Origin::Job)
+        let of_directories = match &listed {
+            Ok(found) => partitions::columns(&found.partitions, config.time_zone),
+            // What cannot be listed now is told when it is read.
+            Err(_) => Fields::empty(),
+        };
+        let (fields, partitions) = match &config.found {
+            // As it was at the first start, whatever there is by now.
+            Some(found) => {
+                let is_new = |field: &&FieldRef| match &config.schema {
+                    None => true,
+                    Some(said) => {
+                        position(said.fields(), field.name()).is_none()
+                            && found.partitions.iter().any(|name| is_name(name, field.name()))
+                    }
+                };
+                let said = config.schema.iter().flat_map(|said| nullable(said.fields()));
+                let kept = nullable(found.columns.fields());
+                let kept = kept.iter().filter(is_new).cloned();
+                let mut fields: Vec<FieldRef> = said.chain(kept).collect();
+                if config.schema.is_some() {
+                    for name in &found.partitions {
+                        move_last(&mut fields, name);
+                    }
+                }
+                (fields, found.partitions.clone())
             }
-            (None, Some(found)) => (nullable(found.fields()), Origin::EarlierStart),
-            (None, None) => {
-                let files = listed.as_ref().map_err(|error| unread(place, error))?;
-                (inferred(decoding, config, files, place)?, Origin::Files)
+            None => {
+                let mut fields = match &config.schema {
+                    Some(said) => nullable(said.fields()),
+                    None => {
+                        let listed = listed.as_ref().map_err(|error| unread(place, error))?;
+                        inferred(decoding, config, listed, place)?
+                    }
+                };
+                for partition in &of_directories {
+                    match (position(&fields, partition.name()), &config.schema) {
+                        (None, _) => fields.push(Arc::clone(partition)),
+                        // In the type that the job gives it, and behind the others.
+                        (Some(_), Some(_)) => move_last(&mut fields, partition.name()),
+                        // The cells of CSV go by their places.
+                        (Some(_), None) if matches!(decoding, Decoding::Csv(..)) => {
+                            return Err(ConfigError::Schema {
+                                place: place.to_owned(),
+                                reason: format!(
+                                    "[COLUMN_ALREADY_EXISTS] the column `{}` is in the files, and in the names of their directories; write the columns of the files as schema = \"name TYPE, …\", with another name for it",
+                                    partition.name()
+                                ),
+                            });
+                        }
+                        // In the place that it has in files, which have such a column, too.
+                        (Some(at), None) => fields[at] = Arc::clone(partition),
+                    }
+                }
+                let names = of_directories.iter().map(|field| field.name().clone());
+                (fields, names.collect::<Vec<_>>())
             }
         };
-        // What cannot be listed now is told when it is read.
-        let listed = listed.unwrap_or_default();
-        listing.settle(&listed);
-        let partitions = partitions::columns(&listed.partitions, config.time_zone);
-        for partition in &partitions {
-            match (position(&fields, partition.name()), &origin) {
-                (None, _) => fields.push(Arc::clone(partition)),
-                (Some(at), Origin::Job) => {
-                    let field = fields.remove(at);
-                    fields.push(field);
-                }
-                (Some(at), Origin::Files) => fields[at] = Arc::clone(partition),
-                (Some(_), Origin::EarlierStart) => {}
-            }
+        if let Ok(listed) = &listed
+            && !listed.files.is_empty()
+        {
+            listing.settle(listed);
         }
-        if let (Origin::Files, Some(name)) = (&origin, name_twice(&fields)) {
+        if let (None, Some(name)) = (&config.schema, name_twice(&fields)) {
             return Err(ConfigError::Schema {
                 place: place.to_owned(),
                 reason: format!(
@@ -82,16 +104,25 @@ impl Columns {
             Some(said) => position(said.fields(), field.name()).is_some(),
             None => false,
         };
-        let found: Fields = fields.iter().filter(|field| !is_said(field)).cloned().collect();
-        let found = (!found.is_empty()).then(|| Arc::new(Schema::new(found)));
-        Ok(Columns { schema: Arc::new(Schema::new(fields)), found, partitions })
+        let columns: Fields = fields.iter().filter(|field| !is_said(field)).cloned().collect();
+        let found = FoundColumns { columns: Arc::new(Schema::new(columns)), partitions };
+        Ok(Columns { schema: Arc::new(Schema::new(fields)), found })
     }
 
     /// Those that are in the files themselves.
     pub(super) fn of_files(&self) -> SchemaRef {
-        let is_of_file = |field: &&FieldRef| position(&self.partitions, field.name()).is_none();
+        let partitions = &self.found.partitions;
+        let is_of_file =
+            |field: &&FieldRef| !partitions.iter().any(|name| is_name(name, field.name()));
         let fields = self.schema.fields().iter().filter(is_of_file).cloned();
         Arc::new(Schema::new(fields.collect::<Fields>()))
+    }
+}
+
+fn move_last(fields: &mut Vec<FieldRef>, name: &str) {
+    if let Some(at) = position(fields, name) {
+        let field = fields.remove(at);
+        fields.push(field);
     }
 }
 
@@ -137,7 +168,17 @@ fn inferred(
             "[UNABLE_TO_INFER_SCHEMA] there is no file with columns yet to take it from; write schema = \"name TYPE, …\"",
         ));
     }
-    Ok(nullable(schema.fields()))
+    // The checkpoint keeps it as text.
+    match parse_schema(&format_schema(&schema)) {
+        Ok(_) => Ok(nullable(schema.fields())),
+        Err(error) => Err(ConfigError::Schema {
+            place: place.to_owned(),
+            reason: format!(
+                "the files have columns that no schema can name ({}); write those that you want as schema = \"name TYPE, …\"",
+                error.expected
+            ),
+        }),
+    }
 }
 
 /// The columns of Parquet files: of the oldest one, or of all of them.

@@ -4,6 +4,7 @@
 //! file every time whose header counts.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use tidemill_codec::{CsvInference, CsvOptions, JsonInference, JsonOptions};
@@ -34,16 +35,19 @@ pub(super) fn json_columns(
     let mut blocks = LineBlocks::new(spans, form.clone());
     let mut inference = JsonInference::new(options.clone());
     loop {
-        let (looked, taken) = match blocks.fill()? {
+        match blocks.fill()? {
             Filled::End => return Ok(inference.finish()),
-            Filled::TooLong(_) => (inference.look_at_unreadable(), 0),
+            Filled::TooLong(line) => {
+                let looked = inference.look_at_unreadable(&line.to_string());
+                looked.map_err(|error| failed_at(&blocks.place_of(line), &error))?;
+            }
             Filled::Lines => {
                 let (line, taken) = blocks.first_line();
-                (inference.look(line), taken)
+                let looked = inference.look(line);
+                looked.map_err(|error| failed_at(&blocks.place(0), &error))?;
+                blocks.take(taken);
             }
-        };
-        looked.map_err(|error| failed_at(&blocks.place(0), &error))?;
-        blocks.take(taken);
+        }
     }
 }
 
@@ -76,12 +80,9 @@ pub(super) fn csv_columns(
 
 /// A name that columns, or fields of one struct, have twice, in any case.
 pub(super) fn name_twice(fields: &[FieldRef]) -> Option<&str> {
-    let is_twice = |(place, field): (usize, &FieldRef)| {
-        let name = field.name().to_lowercase();
-        fields[..place].iter().any(|other| other.name().to_lowercase() == name)
-    };
-    if let Some(place) = fields.iter().enumerate().position(is_twice) {
-        return Some(fields[place].name());
+    let mut seen = HashSet::new();
+    if let Some(field) = fields.iter().find(|field| !seen.insert(field.name().to_lowercase())) {
+        return Some(field.name());
     }
     fields.iter().find_map(|field| match field.data_type() {
         DataType::Struct(fields) => name_twice(fields),

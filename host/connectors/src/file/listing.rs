@@ -83,7 +83,7 @@ impl Listing {
         let Some(text) = absolute.to_str() else {
             return Err(bad_path("it has to be UTF-8".to_owned()));
         };
-        let is_glob = text.contains(['*', '?', '[', '{']);
+        let is_glob = text.contains(['*', '?', '[', '{']) && !absolute.exists();
         let glob = is_glob.then(|| pattern(text)).transpose().map_err(&bad_path)?;
         if glob.is_none() && !absolute.exists() {
             let meant = absolute.display();
@@ -104,11 +104,11 @@ impl Listing {
         };
         let modified = (time("modifiedAfter")?, time("modifiedBefore")?);
         let takes_all = options.bool("recursiveFileLookup", false)?;
-        let base = options.text("basePath").map(std::path::absolute);
-        let base = base.transpose().ok().flatten().filter(|base| {
-            let above = absolute.ancestors().any(|above| above == base);
-            above && base.is_dir()
+        // A relative one is beside the job file, as the path is.
+        let base = options.text("basePath").and_then(|base| {
+            absolute.ancestors().find(|above| above.ends_with(base)).map(Path::to_owned)
         });
+        let base = base.filter(|base| base.is_dir());
         if base.is_none() && options.text("basePath").is_some() {
             return Err(options.bad("basePath", "it has to be a directory above the path"));
         }
@@ -227,7 +227,11 @@ impl Listing {
             if is_hidden(&path) {
                 continue;
             }
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let is_directory = match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => leads_down(&path),
+                kind => kind.is_ok_and(|kind| kind.is_dir()),
+            };
+            if !is_directory {
                 if takes_files {
                     self.add_file(&path, files)?;
                 }
@@ -303,6 +307,16 @@ impl Listing {
     }
 }
 
+/// Whether a link leads to a directory, and not to one that it lies in.
+fn leads_down(link: &Path) -> bool {
+    let (Ok(target), Some(Ok(own))) =
+        (std::fs::canonicalize(link), link.parent().map(std::fs::canonicalize))
+    else {
+        return false;
+    };
+    target.is_dir() && !own.starts_with(&target)
+}
+
 /// Names that Spark's readers do not see.
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -315,5 +329,10 @@ fn pattern(text: &str) -> Result<Pattern, String> {
     if text.contains('{') {
         return Err("alternatives in braces are not supported yet".to_owned());
     }
-    Pattern::new(text).map_err(|error| format!("it has to be a glob ({error})"))
+    // Hadoop negates with `^`, and has no `**`.
+    let mut text = text.replace("[^", "[!");
+    while text.contains("**") {
+        text = text.replace("**", "*");
+    }
+    Pattern::new(&text).map_err(|error| format!("it has to be a glob ({error})"))
 }

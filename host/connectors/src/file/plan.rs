@@ -20,7 +20,7 @@ use super::position::Memory;
 use super::{csv, json, parquet, text};
 use crate::malformed::Tally;
 use crate::options::{Known, Options};
-use crate::{ConfigError, SourceConfig};
+use crate::{ConfigError, FoundColumns, SourceConfig};
 
 /// Options of every file source.
 const FILE_OPTIONS: Known = Known {
@@ -80,8 +80,7 @@ pub(super) enum Decoding {
 pub(crate) struct FilePlan {
     listing: Listing,
     pub(crate) schema: SchemaRef,
-    /// The columns that files showed, and nobody said.
-    pub(crate) found: Option<SchemaRef>,
+    pub(crate) found: FoundColumns,
     pub(crate) memory: Memory,
     pub(crate) files_max: Option<u64>,
     pub(crate) bytes_max: Option<u64>,
@@ -122,7 +121,7 @@ impl FilePlan {
         let forgets = !(latest_first && (files_max.is_some() || bytes_max.is_some()));
         let name_only = options.bool("fileNameOnly", false)?;
         let memory = Memory { max_age_ms: forgets.then_some(max_age_ms), name_only };
-        let Columns { schema, found, .. } = columns;
+        let Columns { schema, found } = columns;
         Ok(FilePlan {
             listing,
             schema,
@@ -146,6 +145,17 @@ impl FilePlan {
     /// They cannot be listed, or lie in partitions that are no columns.
     pub(crate) fn files(&self) -> Result<Vec<FilePart>, ConnectorError> {
         let Found { files, partitions } = self.listing.find()?;
+        let known = &self.found.partitions;
+        if let (Some(file), Some(first)) = (files.first(), partitions.first())
+            && !known.is_empty()
+            && known.iter().any(|name| first.find(name).is_none())
+        {
+            return Err(ConnectorError::fatal(format!(
+                "[CONFLICTING_PARTITION_COLUMN_NAMES] the file {} lies in no partition of {}, as the files did when the query started first",
+                file.path,
+                known.join(", ")
+            )));
+        }
         let unknown = partitions.first().into_iter().flat_map(|first| &first.values);
         for partition in unknown {
             let is_it = |field: &FieldRef| is_name(field.name(), &partition.name);
@@ -161,7 +171,7 @@ impl FilePlan {
 
     /// The rows of one slice of some files. What is malformed is counted in `tally`.
     pub(crate) fn read(
-        &self,
+        self: &Arc<FilePlan>,
         parts: Vec<FilePart>,
         slice: Slice,
         projection: &[usize],
@@ -173,21 +183,32 @@ impl FilePlan {
             let spans = groups.into_iter().flat_map(|(_, spans)| spans).collect();
             return self.decoding.rows(&self.schema, spans, projection, tally);
         }
-        let wanted = self.projected(projection)?;
-        let mut streams = Vec::new();
-        for (partitions, spans) in groups {
-            // What the names of directories say is no column of the files.
-            let of_files = |field: &&FieldRef| partitions.find(field.name()).is_none();
-            let fields = self.schema.fields().iter().filter(of_files).cloned();
-            let schema = Arc::new(Schema::new(fields.collect::<Fields>()));
-            let asked = wanted.fields().iter().filter(of_files);
-            let asked = asked.filter_map(|field| schema.index_of(field.name()).ok());
-            let asked: Vec<usize> = asked.collect();
-            let path = spans.first().map(|span| span.part.path.clone()).unwrap_or_default();
-            let rows = self.decoding.rows(&schema, spans, &asked, Arc::clone(&tally))?;
-            streams.push(with_partitions(rows, &partitions, &wanted, self.zone, &path)?);
-        }
-        Ok(Box::new(streams.into_iter().flatten()))
+        let (plan, wanted) = (Arc::clone(self), self.projected(projection)?);
+        // One after the other, as each has a decoder of its own.
+        Ok(Box::new(groups.into_iter().flat_map(move |(partitions, spans)| {
+            plan.rows_of(&partitions, spans, &wanted, &tally)
+                .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+        })))
+    }
+
+    /// The rows of files in some partitions.
+    fn rows_of(
+        &self,
+        partitions: &Partitions,
+        spans: Vec<FileSpan>,
+        wanted: &SchemaRef,
+        tally: &Arc<Tally>,
+    ) -> Result<RowStream, ConnectorError> {
+        // What the names of directories say is no column of the files.
+        let of_files = |field: &&FieldRef| partitions.find(field.name()).is_none();
+        let fields = self.schema.fields().iter().filter(of_files).cloned();
+        let schema = Arc::new(Schema::new(fields.collect::<Fields>()));
+        let asked = wanted.fields().iter().filter(of_files);
+        let asked = asked.filter_map(|field| schema.index_of(field.name()).ok());
+        let asked: Vec<usize> = asked.collect();
+        let path = spans.first().map(|span| span.part.path.clone()).unwrap_or_default();
+        let rows = self.decoding.rows(&schema, spans, &asked, Arc::clone(tally))?;
+        with_partitions(rows, partitions, wanted, self.zone, &path)
     }
 
     /// Spans behind one another that lie in the same partitions.

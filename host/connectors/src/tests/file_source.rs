@@ -1,15 +1,16 @@
 //! The file source follows Spark's.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use serde_json::json;
 use tidemill_core::{ReadLimit, Slice, Source, SourceRange};
 
 use super::{open, options, refusal, source_config, temp, write_file};
 use crate::contract::{Input, check_source};
-use crate::{SourceConfig, plan_source};
+use crate::{FoundColumns, SourceConfig, plan_source};
 
 /// Checks the contract of sources. Gives the rows of each range.
 fn check(config: &SourceConfig) -> Vec<RecordBatch> {
@@ -393,8 +394,9 @@ fn partitions_that_come_later_have_the_columns_of_the_first_ones() {
     };
     write("1", 1);
     let config = source_config("json", dir.path(), "a INT", &[]);
-    let found = plan_source(config.clone()).unwrap().found();
-    assert_eq!(tidemill_types::format_schema(found.as_ref().unwrap()), "day int");
+    let found = plan_source(config.clone()).unwrap().found().unwrap();
+    assert_eq!(tidemill_types::format_schema(&found.columns), "day int");
+    assert_eq!(found.partitions, ["day"]);
     let mut source = open(config.clone());
     assert_eq!(read_all(&mut *source).unwrap(), "{\"a\":1,\"day\":1}\n");
     write("__HIVE_DEFAULT_PARTITION__", 2);
@@ -403,10 +405,14 @@ fn partitions_that_come_later_have_the_columns_of_the_first_ones() {
     let message = read_all(&mut *source).unwrap_err();
     assert!(message.contains("[INVALID_PARTITION_VALUE]"), "{message}");
     // A later start has the columns of the first one, and not those that it would find.
-    let found_now = plan_source(config.clone()).unwrap().found();
-    assert_eq!(tidemill_types::format_schema(found_now.as_ref().unwrap()), "day string");
-    let later = plan_source(SourceConfig { found, ..config }).unwrap();
+    let found_now = plan_source(config.clone()).unwrap().found().unwrap();
+    assert_eq!(tidemill_types::format_schema(&found_now.columns), "day string");
+    let later = plan_source(SourceConfig { found: Some(found), ..config.clone() }).unwrap();
     assert_eq!(tidemill_types::format_schema(&later.schema()), "a int, day int");
+    // Nor has it partitions that there were not then.
+    let none = FoundColumns { columns: Arc::new(Schema::empty()), partitions: Vec::new() };
+    let later = plan_source(SourceConfig { found: Some(none), ..config }).unwrap();
+    assert_eq!(tidemill_types::format_schema(&later.schema()), "a int");
 }
 
 #[test]

@@ -124,6 +124,8 @@ impl Resolver<'_> {
         let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "SELECT");
         context.allows_windows = true;
         let value = Expression::Alias { value: Box::new(value.clone()), names: name.to_vec() };
+        // What is learnt of a part is known by where the part is, and this one goes when it is done.
+        let learnt = std::mem::take(&mut self.learnt);
         for column in scope.shown() {
             if !same(&column.name, &name[0]) {
                 select.items.push(item_of(column));
@@ -136,6 +138,7 @@ impl Resolver<'_> {
                 ),
             }
         }
+        self.learnt = learnt;
         self.planned(select)
     }
 }

@@ -12,6 +12,8 @@ const CUBE_MAX: usize = 12;
 
 /// Sets that are written out of ROLLUP and CUBE.
 const SETS_MAX: usize = 1 << CUBE_MAX;
+/// Expressions that the sets of one ROLLUP or CUBE come to.
+const SET_EXPRESSIONS_MAX: usize = 100_000;
 
 impl Conversion {
     /// What a SELECT is grouped by; nothing, if it says nothing of it.
@@ -81,15 +83,19 @@ impl Conversion {
             let only = if set.len() == 1 { set.pop() } else { None };
             match only {
                 Some(Expr::Rollup(parts)) => {
+                    let sets = parts.len() + 1;
+                    check_sets(all.len() + sets, sets * parts.iter().map(Vec::len).sum::<usize>())?;
                     let parts = self.sets(parts)?;
                     all.extend((0..=parts.len()).rev().map(|count| parts[..count].concat()));
                 }
                 Some(Expr::Cube(parts)) => {
-                    let parts = self.sets(parts)?;
                     let count = parts.len();
                     if count > CUBE_MAX {
                         refuse!("CUBE takes at most {CUBE_MAX} expressions, and has {count}");
                     }
+                    let sets = 1_usize << count;
+                    check_sets(all.len() + sets, sets * parts.iter().map(Vec::len).sum::<usize>())?;
+                    let parts = self.sets(parts)?;
                     all.extend((0..1_usize << count).rev().map(|bits| {
                         let is_in = |place: &usize| bits & (1 << (count - 1 - place)) != 0;
                         (0..count).filter(is_in).flat_map(|place| parts[place].clone()).collect()
@@ -99,11 +105,7 @@ impl Conversion {
                 Some(other) => all.push(vec![self.expression(other)?]),
                 None => all.push(self.expressions(set)?),
             }
-            if all.len() > SETS_MAX {
-                refuse!(
-                    "GROUPING SETS come to more than {SETS_MAX} sets; write those that are needed"
-                );
-            }
+            check_sets(all.len(), 0)?;
         }
         Ok(all)
     }
@@ -118,4 +120,12 @@ impl Conversion {
             })
             .collect()
     }
+}
+
+/// Refuses sets that would be too many, or too large together.
+fn check_sets(sets: usize, expressions: usize) -> Result<()> {
+    if sets > SETS_MAX || expressions > SET_EXPRESSIONS_MAX {
+        refuse!("GROUPING SETS come to more than {SETS_MAX} sets; write those that are needed");
+    }
+    Ok(())
 }

@@ -15,8 +15,10 @@ use super::kernel::{double, kernel};
 
 /// Where `exp` of it has no room any more, and that of its half has.
 const HYPERBOLIC_MAX: f64 = 710.475_860_073_943_9;
-/// The largest whose `exp` is no infinity.
-const EXP_MAX: f64 = 709.782_712_893_384;
+/// Where `exp` of it has no room any more, by the upper word of it: fdlibm looks at no more.
+const EXP_MAX: f64 = f64::from_bits(0x4086_2e42 << 32);
+/// Half the logarithm of 2, by its upper word.
+const HALF_LN_2: f64 = f64::from_bits(0x3fd6_2e43 << 32);
 /// From here on the smaller of two exponentials does not count.
 const ONE_COUNTS: f64 = 22.0;
 /// 2^-55
@@ -53,7 +55,7 @@ of_double!(cbrt, cbrt_of);
 
 fn cosh_of(x: f64) -> f64 {
     let size = x.abs();
-    if size < 0.5 * std::f64::consts::LN_2 {
+    if size < HALF_LN_2 {
         let t = libm::expm1(size);
         let w = 1.0 + t;
         return if size < TINY { w } else { 1.0 + (t * t) / (w + w) };

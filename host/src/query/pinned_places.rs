@@ -168,6 +168,8 @@ fn plain(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{DataType, Field};
+
     use super::*;
 
     fn files(path: &str, checkpoint: &str) -> PinnedSink {
@@ -177,6 +179,25 @@ mod tests {
 
     fn other(format: &str) -> PinnedSink {
         PinnedSink { format: format.to_owned(), directory: None }
+    }
+
+    /// The third form of what a checkpoint fixes: another text needs another form.
+    #[test]
+    fn columns_of_files_are_kept_in_this_form() {
+        let text = r#"{"name":"orders","format":"json","files":{"had_schema":true,"columns":"day date","partitions":["day"]}}"#;
+        let day = Schema::new(vec![Field::new("day", DataType::Date32, true)]);
+        let files = PinnedFiles {
+            had_schema: true,
+            columns: format_schema(&day),
+            partitions: vec!["day".to_owned()],
+        };
+        let source = PinnedSource {
+            name: "orders".to_owned(),
+            format: "json".to_owned(),
+            files: Some(files),
+        };
+        assert_eq!(serde_json::to_string(&source).expect("texts"), text);
+        assert_eq!(serde_json::from_str::<PinnedSource>(text).expect("this form"), source);
     }
 
     #[test]

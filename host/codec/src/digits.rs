@@ -1,5 +1,8 @@
 //! Digits as Java reads them: of any script, and how many of them a `BigDecimal` has.
 
+/// The most digits of a DECIMAL.
+pub(crate) const DIGITS_MAX: i64 = tidemill_types::DECIMAL_DIGITS_MAX as i64;
+
 /// Of a number without its sign: all its digits but zeros in front, and those behind the point.
 /// A `scale` below zero stands for zeros before the point that are not written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,10 +8,7 @@ use arrow::datatypes::DataType;
 use tidemill_time::Zone;
 
 use crate::csv::{CsvOptions, cell_value, is_double, is_plain_date};
-use crate::digits::Digits;
-
-/// Digits of the widest decimal.
-const DIGITS_MAX: i64 = 38;
+use crate::digits::{DIGITS_MAX, Digits};
 
 /// The type that all these texts can be read as; of one without a value nothing is known.
 #[must_use]

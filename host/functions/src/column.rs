@@ -156,7 +156,7 @@ impl Column {
         })
     }
 
-    /// The values of these bytes, which [`Column::bytes`] gave; none is null.
+    /// The values of these bytes, which [`Column::bytes`] gave; `None` is null.
     pub(crate) fn values<'a>(
         &self,
         bytes: impl Iterator<Item = Option<&'a [u8]>>,

@@ -14,13 +14,12 @@ use super::record::{self, Cells, LineEnd};
 use super::values::{boolean, double, integer, is_plain_date};
 use super::{BYTE_ORDER_MARK, CsvDecoder, CsvError, CsvOptions};
 use crate::decode::ParseMode;
-use crate::digits::{Digits, ascii_digits};
+use crate::digits::{DIGITS_MAX, Digits, ascii_digits};
 use crate::malformed::RowError;
 
 /// Rows that are looked at together.
 const ROWS: usize = 1_024;
-/// Digits of the widest decimal, of an INT and of a BIGINT.
-const DIGITS_MAX: u8 = 38;
+/// Digits of an INT and of a BIGINT that are made decimals.
 const INT_DIGITS: u8 = 10;
 const BIGINT_DIGITS: u8 = 20;
 
@@ -276,7 +275,8 @@ fn number(cell: &str, level: usize, values: &ValueRules) -> Option<Kind> {
     if level <= 3
         && let Some(Digits { precision, scale: 0 }) =
             Digits::of(&ascii_digits(cell).replace(',', ""))
-        && let Ok(precision @ 0..=DIGITS_MAX) = u8::try_from(precision)
+        && precision <= DIGITS_MAX
+        && let Ok(precision) = u8::try_from(precision)
     {
         return Some(Kind::Decimal(precision));
     }

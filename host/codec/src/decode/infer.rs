@@ -12,10 +12,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use super::options::JsonOptions;
 use super::tokens::{SyntaxError, Text, Token, Tokens};
 use super::{DecodeError, ParseMode, shown};
-use crate::digits::Digits;
+use crate::digits::{DIGITS_MAX, Digits};
 
-/// Digits of the widest decimal.
-const DIGITS_MAX: i64 = 38;
 /// Digits of a BIGINT that is made a decimal.
 const BIGINT_DIGITS: i64 = 20;
 

@@ -6,7 +6,6 @@
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
-use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
@@ -17,8 +16,8 @@ use super::Resolver;
 use super::grouping::Groups;
 use super::items::{Item, written_out};
 use super::operators::joined;
-use super::peeled::{holds_query, is_by_conditions, is_by_equality, reads_around};
-use super::subqueries::outside;
+use super::peeled::{holds_query, is_by_conditions, is_by_equality, query_of, reads_around};
+use super::subqueries::{count_rows, outside};
 use crate::error::{Result, refuse};
 
 /// The column of a join that says whether a row met one.
@@ -50,12 +49,12 @@ impl Resolver<'_> {
         for value in values {
             let mut asked = Vec::new();
             value.apply(|e| {
-                Ok(match e {
-                    Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) => {
+                Ok(match query_of(e) {
+                    Some(_) => {
                         asked.push(e.clone());
                         TreeNodeRecursion::Jump
                     }
-                    _ => TreeNodeRecursion::Continue,
+                    None => TreeNodeRecursion::Continue,
                 })
             })?;
             for query in asked {
@@ -66,11 +65,7 @@ impl Resolver<'_> {
                 let column;
                 (plan, column) = self.asked(plan, query.clone())?;
                 let before = std::mem::replace(value, lit(false));
-                let replaced = before.transform_down(|e| match e == query {
-                    true => Ok(Transformed::new(column.clone(), true, TreeNodeRecursion::Jump)),
-                    false => Ok(Transformed::no(e)),
-                })?;
-                *value = replaced.data;
+                *value = with(before, &query, &column)?;
             }
         }
         Ok(plan)
@@ -116,16 +111,10 @@ impl Resolver<'_> {
         for part in parts {
             let mut attached = part.clone();
             plan = self.attached(plan, [&mut attached], Which::All)?;
-            let replace = |value: Expr| {
-                value.transform_down(|e| match e == part {
-                    true => Ok(Transformed::new(attached.clone(), true, TreeNodeRecursion::Jump)),
-                    false => Ok(Transformed::no(e)),
-                })
-            };
-            groups.replace(|by| Ok(replace(by)?.data))?;
+            groups.replace(|by| with(by, &part, &attached))?;
             for value in values.iter_mut() {
                 let before = std::mem::replace(*value, lit(false));
-                **value = replace(before)?.data;
+                **value = with(before, &part, &attached)?;
             }
         }
         for value in values.iter().take(shown) {
@@ -183,16 +172,13 @@ impl Resolver<'_> {
                 Expr::Column(column) => column.relation.clone(),
                 _ => None,
             };
-            let on = match peeled.conditions.is_empty() {
-                true => lit(true),
-                false => joined(peeled.conditions, Operator::And),
-            };
+            let on = joined(peeled.conditions, Operator::And);
             let plan = LogicalPlanBuilder::from(plan);
             let plan = plan.join_on(peeled.rows, JoinType::LeftMark, [on])?.build()?;
             return Ok((plan, Expr::Column(Column::new(qualifier, MARK))));
         }
         let rows = LogicalPlanBuilder::from(query.clone())
-            .aggregate(Vec::<Expr>::new(), [count(lit(1_i64)).alias("rows")])?
+            .aggregate(Vec::<Expr>::new(), [count_rows().alias("rows")])?
             .build()?;
         let dependent = self.dependent(plan, &rows)?;
         let qualifier = self.qualifier();
@@ -214,6 +200,15 @@ impl Resolver<'_> {
             false => filtered.build()?,
         })
     }
+}
+
+/// A value with another one in the place of a part of it, wherever that stands.
+fn with(value: Expr, part: &Expr, other: &Expr) -> Result<Expr> {
+    let with = value.transform_down(|e| match e == *part {
+        true => Ok(Transformed::new(other.clone(), true, TreeNodeRecursion::Jump)),
+        false => Ok(Transformed::no(e)),
+    })?;
+    Ok(with.data)
 }
 
 /// Whether a query is to become a column.

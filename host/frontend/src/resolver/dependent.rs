@@ -66,12 +66,9 @@ impl Resolver<'_> {
     fn beside(&mut self, around: LogicalPlan, query: &LogicalPlan) -> Result<Dependent> {
         if let Some(peeled) = self.peeled(query)? {
             let columns = around.schema().columns();
-            let on = match peeled.conditions.is_empty() {
-                true => vec![lit(true)],
-                false => vec![joined(peeled.conditions, Operator::And)],
-            };
+            let on = joined(peeled.conditions, Operator::And);
             let plan = LogicalPlanBuilder::from(around);
-            let plan = plan.join_on(peeled.rows, JoinType::Left, on)?.build()?;
+            let plan = plan.join_on(peeled.rows, JoinType::Left, [on])?.build()?;
             let mut dependent = Dependent {
                 plan,
                 places: peeled.places,

@@ -13,7 +13,7 @@ use super::attached::Which;
 use super::attributes::beside;
 use super::expressions::Context;
 use super::operators::joined;
-use super::peeled::{holds_query, is_by_equality, reads_around};
+use super::peeled::{holds_query, is_by_equality, query_of, reads_around};
 use super::scope::{Scope, Visible, quoted, same, twice};
 use super::{Resolved, Resolver, coercion};
 use crate::error::{Result, refuse};
@@ -71,13 +71,9 @@ impl Resolver<'_> {
             JoinKind::LeftAnti => JoinType::LeftAnti,
         };
         let builder = LogicalPlanBuilder::from(left.plan);
-        let plan = match (conditions.is_empty(), kind) {
-            (true, JoinType::Inner) => builder.cross_join(right.plan)?,
-            (true, _) => {
-                let always = datafusion::logical_expr::lit(true);
-                builder.join_on(right.plan, kind, [always])?
-            }
-            (false, _) => builder.join_on(right.plan, kind, [joined(conditions, Operator::And)])?,
+        let plan = match conditions.is_empty() && kind == JoinType::Inner {
+            true => builder.cross_join(right.plan)?,
+            false => builder.join_on(right.plan, kind, [joined(conditions, Operator::And)])?,
         };
         let scope = match kind {
             JoinType::LeftSemi | JoinType::LeftAnti => shown(left.scope, &keys, merged),
@@ -139,14 +135,7 @@ impl Resolver<'_> {
 
 /// Whether a condition of an inner join asks a query that DataFusion does not know there.
 fn is_asked_apart(condition: &Expr) -> Result<bool> {
-    Ok(condition.exists(|e| {
-        Ok(match e {
-            Expr::Exists(exists) => is_apart(&exists.subquery.subquery),
-            Expr::InSubquery(within) => is_apart(&within.subquery.subquery),
-            Expr::ScalarSubquery(scalar) => is_apart(&scalar.subquery),
-            _ => false,
-        })
-    })?)
+    Ok(condition.exists(|e| Ok(query_of(e).is_some_and(|query| is_apart(&query.subquery))))?)
 }
 
 fn is_apart(query: &LogicalPlan) -> bool {
@@ -168,13 +157,7 @@ fn holds_denied(condition: &Expr) -> Result<bool> {
 fn outer_reads(value: &Expr) -> Result<Vec<Column>> {
     let mut reads = Vec::new();
     value.apply(|e| {
-        let query = match e {
-            Expr::Exists(exists) => &exists.subquery,
-            Expr::InSubquery(within) => &within.subquery,
-            Expr::ScalarSubquery(scalar) => scalar,
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        for read in &query.outer_ref_columns {
+        for read in query_of(e).map_or(&[][..], |query| &query.outer_ref_columns) {
             if let Expr::OuterReferenceColumn(_, column) = read {
                 reads.push(column.clone());
             }

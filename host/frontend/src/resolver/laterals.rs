@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, lit, when};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, when};
 
 use super::attributes::beside;
 use super::expressions::Context;
@@ -111,10 +111,7 @@ fn beside_rows(
         }
         values.push(value.alias_qualified(Some(qualifier.clone()), format!("c{number}")));
     }
-    let on = match peeled.conditions.is_empty() {
-        true => lit(true),
-        false => joined(peeled.conditions, Operator::And),
-    };
+    let on = joined(peeled.conditions, Operator::And);
     let kind = if is_outer { JoinType::Left } else { JoinType::Inner };
     let plan = LogicalPlanBuilder::from(left).join_on(peeled.rows, kind, [on])?;
     Ok(plan.project(values)?.build()?)

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit};
 
 use super::Resolver;
 use crate::error::{Error, Result};
@@ -122,10 +122,18 @@ fn is_simple(values: &[Expr]) -> bool {
 
 /// Whether a query is in an expression.
 pub(super) fn holds_query(value: &Expr) -> bool {
-    let is_query =
-        |e: &Expr| matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
     // The closure never fails.
-    value.exists(|e| Ok(is_query(e))).unwrap_or(true)
+    value.exists(|e| Ok(query_of(e).is_some())).unwrap_or(true)
+}
+
+/// The query that an expression asks.
+pub(super) fn query_of(value: &Expr) -> Option<&Subquery> {
+    match value {
+        Expr::Exists(exists) => Some(&exists.subquery),
+        Expr::InSubquery(within) => Some(&within.subquery),
+        Expr::ScalarSubquery(scalar) => Some(scalar),
+        _ => None,
+    }
 }
 
 /// The places of a plan's columns under the names of another one that has the same.

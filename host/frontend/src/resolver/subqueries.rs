@@ -291,7 +291,7 @@ fn is_one_group(plan: &LogicalPlan) -> bool {
     }
 }
 
-fn count_rows() -> Expr {
+pub(super) fn count_rows() -> Expr {
     count(lit(1_i64))
 }
 

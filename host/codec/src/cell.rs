@@ -12,25 +12,40 @@ use arrow::datatypes::{
 use arrow::util::display::array_value_to_string;
 
 use crate::text::{
-    Fraction, format_f32, format_f64, write_calendar, write_date, write_decimal, write_interval,
-    write_months, write_time,
+    Fraction, format_f32, format_f64, write_calendar, write_date, write_decimal, write_time,
 };
 use tidemill_time::Zone;
-use tidemill_types::UTC;
+use tidemill_types::{IntervalFields, UTC};
 
-/// The text of one value; of a timestamp, what the clocks of a zone show.
+/// What the text of a value depends on, besides the value.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Whose clocks show timestamps.
+    pub zone: Zone,
+    /// The fields that intervals are written by.
+    pub intervals: IntervalFields,
+}
+
+impl From<Zone> for Shown {
+    /// Intervals with all fields.
+    fn from(zone: Zone) -> Shown {
+        Shown { zone, intervals: IntervalFields::default() }
+    }
+}
+
+/// The text of one value.
 #[must_use]
-pub fn format_cell(array: &dyn Array, row: usize, zone: Zone) -> String {
+pub fn format_cell(array: &dyn Array, row: usize, shown: impl Into<Shown>) -> String {
     let mut text = Vec::new();
-    write_cell(array, row, zone, &mut text);
+    write_cell(array, row, shown.into(), &mut text);
     match String::from_utf8(text) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
     }
 }
 
-/// Appends the text of one value; of a timestamp, what the clocks of a zone show.
-pub fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut Vec<u8>) {
+/// Appends the text of one value.
+pub fn write_cell(array: &dyn Array, row: usize, shown: Shown, out: &mut Vec<u8>) {
     if array.is_null(row) || array.data_type() == &DataType::Null {
         out.extend_from_slice(b"NULL");
         return;
@@ -53,22 +68,22 @@ pub fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut Vec<u8>) 
         }
         DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, kind) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            let local = kind.as_ref().and_then(|_| zone.local(micros));
+            let local = kind.as_ref().and_then(|_| shown.zone.local(micros));
             let micros = local.unwrap_or(micros);
             write_time(micros, b' ', Fraction::AsNeeded, out);
         }
         DataType::Timestamp(_, kind) => {
             let kind = kind.as_ref().map(|_| UTC.into());
             let wanted = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, kind);
-            write_as(array, row, &wanted, zone, out);
+            write_as(array, row, &wanted, shown, out);
         }
         DataType::Duration(arrow::datatypes::TimeUnit::Microsecond) => {
             let micros = array.as_primitive::<DurationMicrosecondType>().value(row);
-            write_interval(micros, out);
+            shown.intervals.of_micros().write(micros, out);
         }
         DataType::Interval(IntervalUnit::YearMonth) => {
             let months = array.as_primitive::<IntervalYearMonthType>().value(row);
-            write_months(months, out);
+            shown.intervals.of_months().write(months.into(), out);
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let interval = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
@@ -76,7 +91,7 @@ pub fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut Vec<u8>) 
         }
         DataType::Duration(_) => {
             let wanted = DataType::Duration(arrow::datatypes::TimeUnit::Microsecond);
-            write_as(array, row, &wanted, zone, out);
+            write_as(array, row, &wanted, shown, out);
         }
         DataType::Binary => {
             let bytes = array.as_binary::<i32>().value(row);
@@ -85,26 +100,26 @@ pub fn write_cell(array: &dyn Array, row: usize, zone: Zone, out: &mut Vec<u8>) 
             let _ = write!(out, "[{}]", digits.join(" "));
         }
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            write_as(array, row, &DataType::Binary, zone, out);
+            write_as(array, row, &DataType::Binary, shown, out);
         }
-        DataType::Dictionary(_, value) => write_as(array, row, value, zone, out),
+        DataType::Dictionary(_, value) => write_as(array, row, value, shown, out),
         DataType::Struct(_) => {
             let fields = array.as_struct().columns();
             write_items(out, (b'{', b'}'), fields.len(), |i, out| {
-                write_cell(&fields[i], row, zone, out)
+                write_cell(&fields[i], row, shown, out)
             });
         }
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
-            write_items(out, (b'[', b']'), items.len(), |i, out| write_cell(&items, i, zone, out));
+            write_items(out, (b'[', b']'), items.len(), |i, out| write_cell(&items, i, shown, out));
         }
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             let (keys, values) = (entries.column(0), entries.column(1));
             write_items(out, (b'{', b'}'), entries.len(), |i, out| {
-                write_cell(keys, i, zone, out);
+                write_cell(keys, i, shown, out);
                 out.extend_from_slice(b" -> ");
-                write_cell(values, i, zone, out);
+                write_cell(values, i, shown, out);
             });
         }
         // Whole numbers, booleans and strings of other layouts look the same everywhere.
@@ -131,9 +146,9 @@ fn write_items(
 }
 
 /// Writes the value by way of another type.
-fn write_as(array: &dyn Array, row: usize, wanted: &DataType, zone: Zone, out: &mut Vec<u8>) {
+fn write_as(array: &dyn Array, row: usize, wanted: &DataType, shown: Shown, out: &mut Vec<u8>) {
     match cast(&array.slice(row, 1), wanted) {
-        Ok(one) => write_cell(&one, 0, zone, out),
+        Ok(one) => write_cell(&one, 0, shown, out),
         Err(_) => {
             out.extend_from_slice(array_value_to_string(array, row).unwrap_or_default().as_bytes())
         }

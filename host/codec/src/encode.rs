@@ -17,12 +17,12 @@ use arrow::datatypes::{
 };
 
 use crate::text::{
-    Fraction, encode_base64, write_calendar, write_date, write_decimal, write_interval,
-    write_json_f32, write_json_f64, write_json_string, write_months, write_time, write_zoned_time,
+    Fraction, encode_base64, write_calendar, write_date, write_decimal, write_json_f32,
+    write_json_f64, write_json_string, write_time, write_zoned_time,
 };
 use crate::times::WrittenTimes;
 use tidemill_time::{TimeError, Zone};
-use tidemill_types::{UTC, format_type};
+use tidemill_types::{IntervalFields, UTC, format_type};
 
 /// What may be chosen about the text.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct EncodeOptions {
     pub ignore_null_fields: bool,
     /// How dates and times are written.
     pub times: WrittenTimes,
+    /// The fields that [`to_json`] writes intervals by; a [`JsonEncoder`] asks its columns.
+    pub intervals: IntervalFields,
 }
 
 /// Why rows cannot be written.
@@ -49,12 +51,20 @@ pub enum EncodeError {
     Time(#[from] TimeError),
 }
 
+#[derive(Debug)]
+struct Column {
+    /// With quotes and colon.
+    name: Vec<u8>,
+    /// The type that it is written from.
+    written: DataType,
+    intervals: IntervalFields,
+}
+
 /// Writes rows of one schema.
 #[derive(Debug)]
 pub struct JsonEncoder {
     options: EncodeOptions,
-    /// Each column's name with quotes and colon, and the type that it is written from.
-    columns: Vec<(Vec<u8>, DataType)>,
+    columns: Vec<Column>,
 }
 
 impl JsonEncoder {
@@ -65,7 +75,8 @@ impl JsonEncoder {
                 column: field.name().clone(),
                 data_type: format_type(field.data_type()),
             })?;
-            Ok((written_name(field.name()), written))
+            let intervals = IntervalFields::of_column(field);
+            Ok(Column { name: written_name(field.name()), written, intervals })
         });
         Ok(JsonEncoder { options, columns: columns.collect::<Result<_, EncodeError>>()? })
     }
@@ -89,8 +100,10 @@ impl JsonEncoder {
     /// A time cannot be written by the pattern for times.
     pub fn rows<'a>(&'a self, batch: &RecordBatch) -> Result<EncodeRows<'a>, EncodeError> {
         let columns = self.columns.iter().zip(batch.columns());
-        let writers = columns.map(|((name, written), array)| {
-            Ok((name.as_slice(), Writer::new(&normalised(array, written), &self.options)?))
+        let writers = columns.map(|(column, array)| {
+            let array = normalised(array, &column.written);
+            let writer = Writer::new(&array, &self.options, column.intervals)?;
+            Ok((column.name.as_slice(), writer))
         });
         let columns = writers.collect::<Result<_, EncodeError>>()?;
         Ok(EncodeRows { leaves_nulls: self.options.ignore_null_fields, columns })
@@ -123,7 +136,7 @@ pub fn to_json(
         column: "value".to_owned(),
         data_type: format_type(values.data_type()),
     })?;
-    let writer = Writer::new(&normalised(values, &written), options)?;
+    let writer = Writer::new(&normalised(values, &written), options, options.intervals)?;
     let mut texts = StringBuilder::with_capacity(values.len(), values.len() * BYTES_A_TEXT);
     let mut text = Vec::new();
     for row in 0..values.len() {
@@ -190,15 +203,20 @@ struct Writer {
     leaves_nulls: bool,
     zone: Zone,
     fraction: Fraction,
+    intervals: IntervalFields,
     children: Vec<(Vec<u8>, Writer)>,
 }
 
 impl Writer {
-    fn new(array: &ArrayRef, options: &EncodeOptions) -> Result<Writer, EncodeError> {
+    fn new(
+        array: &ArrayRef,
+        options: &EncodeOptions,
+        intervals: IntervalFields,
+    ) -> Result<Writer, EncodeError> {
         let of_struct = |array: &StructArray| {
             let fields = array.fields().iter().zip(array.columns());
             let children = fields.map(|(field, array)| {
-                Ok((written_name(field.name()), Writer::new(array, options)?))
+                Ok((written_name(field.name()), Writer::new(array, options, intervals)?))
             });
             children.collect::<Result<_, EncodeError>>()
         };
@@ -206,7 +224,10 @@ impl Writer {
             DataType::Struct(_) => of_struct(array.as_struct())?,
             DataType::Map(..) => of_struct(array.as_map().entries())?,
             DataType::List(_) => {
-                vec![(Vec::new(), Writer::new(array.as_list::<i32>().values(), options)?)]
+                vec![(
+                    Vec::new(),
+                    Writer::new(array.as_list::<i32>().values(), options, intervals)?,
+                )]
             }
             _ => Vec::new(),
         };
@@ -216,7 +237,7 @@ impl Writer {
         };
         let (leaves_nulls, times) = (options.ignore_null_fields, &options.times);
         let (zone, fraction) = (times.zone(), times.fraction());
-        Ok(Writer { array, leaves_nulls, zone, fraction, children })
+        Ok(Writer { array, leaves_nulls, zone, fraction, intervals, children })
     }
 
     fn is_valid(&self, row: usize) -> bool {
@@ -266,7 +287,8 @@ impl Writer {
             }
             DataType::Interval(IntervalUnit::YearMonth) => {
                 out.push(b'"');
-                write_months(array.as_primitive::<IntervalYearMonthType>().value(row), out);
+                let months = array.as_primitive::<IntervalYearMonthType>().value(row);
+                self.intervals.of_months().write(months.into(), out);
                 out.push(b'"');
             }
             DataType::Interval(_) => {
@@ -276,7 +298,8 @@ impl Writer {
             }
             DataType::Duration(_) => {
                 out.push(b'"');
-                write_interval(array.as_primitive::<DurationMicrosecondType>().value(row), out);
+                let micros = array.as_primitive::<DurationMicrosecondType>().value(row);
+                self.intervals.of_micros().write(micros, out);
                 out.push(b'"');
             }
             DataType::List(_) => self.write_list(row, out),

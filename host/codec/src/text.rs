@@ -200,24 +200,6 @@ pub(crate) fn write_zoned_time(micros: i64, zone: Zone, fraction: Fraction, out:
     }
 }
 
-/// `INTERVAL '-1 10:00:00.123' DAY TO SECOND` (Spark's toDayTimeIntervalString).
-pub(crate) fn write_interval(micros: i64, out: &mut Vec<u8>) {
-    let sign = if micros < 0 { "-" } else { "" };
-    let length = micros.unsigned_abs();
-    let (days, of_day) = (length / MICROS_PER_DAY as u64, length % MICROS_PER_DAY as u64);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "INTERVAL '{sign}{days} ");
-    write_time_of_day(of_day as i64, Fraction::AsNeeded, out);
-    out.extend_from_slice(b"' DAY TO SECOND");
-}
-
-/// `INTERVAL '-1-2' YEAR TO MONTH` (Spark's toYearMonthIntervalString).
-pub(crate) fn write_months(months: i32, out: &mut Vec<u8>) {
-    let (sign, size) = (if months < 0 { "-" } else { "" }, months.unsigned_abs());
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "INTERVAL '{sign}{}-{}' YEAR TO MONTH", size / 12, size % 12);
-}
-
 /// `1 years 2 months -3 days 4 hours 5.5 seconds` (Spark's CalendarInterval.toString).
 pub(crate) fn write_calendar(interval: IntervalMonthDayNano, out: &mut Vec<u8>) {
     let start = out.len();

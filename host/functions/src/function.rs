@@ -28,8 +28,9 @@ pub struct Function {
     pub determinism: Determinism,
     /// How Spark spells a column without an alias, where that is not the call as it is written.
     pub spelled: Option<Spelled>,
-    /// Whether it asks for the units that an interval is written in, and not for its length alone.
-    pub takes_interval_units: bool,
+    /// Whether it gives intervals with all fields, whichever those of its arguments are: a mean of
+    /// INTERVAL DAY is INTERVAL DAY TO SECOND.
+    pub gives_all_interval_fields: bool,
     /// Whether it becomes an aggregate, though it is none by its shape.
     of_group: bool,
     /// A query, and the cell of its one row.
@@ -105,7 +106,7 @@ impl Function {
             nulls: Nulls::Own,
             determinism: Determinism::Immutable,
             spelled: None,
-            takes_interval_units: false,
+            gives_all_interval_fields: false,
             of_group: false,
             example: None,
         }
@@ -197,8 +198,8 @@ impl Function {
         Function::new(name, usage, &[], Shape::LeftOut(reason))
     }
 
-    pub(crate) const fn with_interval_units(self) -> Function {
-        Function { takes_interval_units: true, ..self }
+    pub(crate) const fn with_all_interval_fields(self) -> Function {
+        Function { gives_all_interval_fields: true, ..self }
     }
 
     pub(crate) const fn of_group(self) -> Function {

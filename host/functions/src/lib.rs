@@ -17,6 +17,7 @@ mod catalog;
 mod column;
 mod function;
 mod generator;
+mod interval_fields;
 mod kernels;
 mod memory;
 mod parameters;
@@ -33,10 +34,14 @@ pub use call::{Call, build, called, generate};
 pub use catalog::{Group, LeftOut, find, groups, left_out, suggestion};
 pub use function::{Build, Determinism, Function, Generate, Nulls, Shape, Spelled};
 pub use generator::Generated;
+pub use interval_fields::{
+    interval_fields_of, interval_fields_said, interval_literal, interval_range,
+    with_interval_fields,
+};
 pub use kernels::asserting::only_row;
 pub use kernels::batch_time::BatchTime;
 pub use kernels::bounded::{bounded, check_constants, is_bounded, reckoned};
-pub use kernels::cast::{CAST, TRY_CAST, cast_to, is_of_type, try_cast_to};
+pub use kernels::cast::{CAST, TRY_CAST, cast_by, cast_to, is_of_type, try_cast_to};
 pub use kernels::elements::{Access, element};
 pub use kernels::fields::struct_field;
 pub use kernels::growth::value_bytes;

@@ -11,7 +11,7 @@ use tidemill_types::format_type;
 
 use crate::function::Function;
 use crate::kernels::cast::cast_to;
-use crate::kernels::interval_arithmetic::{is_of_one_kind, typed};
+use crate::kernels::interval_arithmetic::is_of_one_kind;
 use crate::timestamp_type;
 
 /// One argument of a function.
@@ -224,10 +224,6 @@ pub(crate) fn coerced(
     let last = parameters.len().saturating_sub(1);
     let cast = |(place, (argument, from)): (usize, (Expr, DataType))| {
         let parameter = &parameters[place.min(last)];
-        let (argument, from) = match parameter.takes {
-            Takes::DoubleOrInterval | Takes::NumberOrInterval => typed((argument, from))?,
-            _ => (argument, from),
-        };
         match parameter.takes.target(&from) {
             Some(to) if to == from => Ok((argument, from)),
             Some(to) => Ok((cast_of(argument, &from, &to)?, to)),

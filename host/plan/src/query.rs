@@ -15,6 +15,8 @@ use datafusion::physical_plan::{
 use datafusion::prelude::SessionContext;
 use tidemill_core::{BatchId, MemoryBudget, SourceRange};
 
+use tidemill_types::IntervalFields;
+
 use crate::definition::WatermarkSpec;
 use crate::logical::{PluginUse, plugin_uses};
 use crate::physical::{ReadAhead, StreamScanExec};
@@ -114,6 +116,9 @@ impl PlannedQuery {
     }
 }
 
+/// A column that says nothing of itself but the fields of its intervals.
 fn without_tags(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_metadata(std::collections::HashMap::new()))
+    let said = field.metadata().get_key_value(IntervalFields::KEY);
+    let said = said.map(|(key, fields)| (key.clone(), fields.clone()));
+    Arc::new(field.as_ref().clone().with_metadata(said.into_iter().collect()))
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
 
-use crate::UTC;
 use crate::names::is_name_char;
+use crate::{FieldRange, IntervalFields, UTC};
 
 /// Nested types deeper than this are refused, so that a schema cannot exhaust the stack. Spark's
 /// own parser gives up at a similar depth.
@@ -74,6 +74,18 @@ pub fn parse_type(text: &str) -> Result<DataType, DdlError> {
     Parser::new(text).all(|parser| parser.data_type(0))
 }
 
+/// Parses one type, and the fields of the intervals in it: `INTERVAL DAY`, `ARRAY<INTERVAL HOUR>`.
+///
+/// # Errors
+/// As [`parse_type`].
+pub fn parse_type_with_fields(text: &str) -> Result<(DataType, IntervalFields), DdlError> {
+    let parser = Parser { intervals: Some(IntervalFields::default()), ..Parser::new(text) };
+    parser.all(|parser| {
+        let kind = parser.data_type(0)?;
+        Ok((kind, parser.intervals.unwrap_or_default()))
+    })
+}
+
 /// Parses what `from_json` takes: a list of columns (a struct) or one type of any kind.
 ///
 /// # Errors
@@ -94,11 +106,14 @@ struct Parser<'a> {
     /// Fields that were read.
     fields: usize,
     keeps_not_null: bool,
+    /// The fields of intervals that were read; none where there may be no intervals: no place that is
+    /// read has them.
+    intervals: Option<IntervalFields>,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parser<'a> {
-        Parser { text, at: 0, fields: 0, keeps_not_null: false }
+        Parser { text, at: 0, fields: 0, keeps_not_null: false, intervals: None }
     }
 
     /// Parses the whole text.
@@ -187,6 +202,7 @@ impl<'a> Parser<'a> {
             }
             "TIMESTAMP_NTZ" => DataType::Timestamp(TimeUnit::Microsecond, None),
             "DECIMAL" | "DEC" | "NUMERIC" => self.decimal()?,
+            "INTERVAL" if self.intervals.is_some() => self.interval()?,
             "ARRAY" => {
                 self.expect('<')?;
                 let item = self.data_type(depth + 1)?;
@@ -242,6 +258,27 @@ impl<'a> Parser<'a> {
             self.expect(')')?;
         }
         Ok(DataType::Decimal128(precision, scale as i8))
+    }
+
+    /// `DAY` or `DAY TO HOUR`; nothing, which is of months, days and microseconds.
+    fn interval(&mut self) -> Result<DataType, DdlError> {
+        let first = self.word();
+        if first.is_empty() {
+            return Ok(DataType::Interval(IntervalUnit::MonthDayNano));
+        }
+        let mut words = vec![first];
+        let before = self.at;
+        match self.word() {
+            to if to.eq_ignore_ascii_case("TO") => words.extend([to, self.word()]),
+            _ => self.at = before,
+        }
+        let Some(fields) = FieldRange::named(words.into_iter()) else {
+            return Err(self.error(
+                "fields of an INTERVAL before this: YEAR, MONTH, YEAR TO MONTH, or two of DAY, HOUR, MINUTE and SECOND",
+            ));
+        };
+        self.intervals = self.intervals.map(|others| others.and(fields.into()));
+        Ok(fields.data_type())
     }
 
     fn number(&mut self, what: &str) -> Result<u8, DdlError> {

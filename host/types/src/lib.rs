@@ -16,6 +16,10 @@ mod names;
 pub use coercion::{
     DECIMAL_DIGITS_MAX, DECIMAL_SCALE_KEPT, adjusted_decimal, decimal_of_whole, wider, wider_of,
 };
-pub use ddl::{DdlError, parse_columns, parse_schema, parse_schema_or_type, parse_type};
-pub use interval::{Interval, IntervalError};
-pub use names::{UTC, format_schema, format_type, sql_name};
+pub use ddl::{
+    DdlError, parse_columns, parse_schema, parse_schema_or_type, parse_type, parse_type_with_fields,
+};
+pub use interval::{
+    FieldRange, Interval, IntervalError, IntervalField, IntervalFields, Unread, WrittenInterval,
+};
+pub use names::{UTC, format_column_type, format_schema, format_type, format_type_with, sql_name};

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use arrow_schema::{DataType, Fields, IntervalUnit, Schema};
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema};
+
+use crate::IntervalFields;
 
 /// The time zone of Spark's TIMESTAMP, which is an instant and shown in UTC.
 pub const UTC: &str = "UTC";
@@ -42,14 +44,26 @@ pub fn format_schema(schema: &Schema) -> String {
     let columns = schema
         .fields()
         .iter()
-        .map(|field| format!("{} {}", format_name(field.name()), format_type(field.data_type())));
+        .map(|field| format!("{} {}", format_name(field.name()), format_column_type(field)));
     columns.collect::<Vec<_>>().join(", ")
 }
 
 /// The type as Spark prints it: `array<struct<id:string,n:int>>`. A type that Spark lacks is
-/// shown by Arrow's name for it.
+/// shown by Arrow's name for it. Intervals have all fields.
 #[must_use]
 pub fn format_type(data_type: &DataType) -> String {
+    format_type_with(data_type, IntervalFields::default())
+}
+
+/// The type of a column, whose intervals have the fields that it says: `interval day to hour`.
+#[must_use]
+pub fn format_column_type(column: &Field) -> String {
+    format_type_with(column.data_type(), IntervalFields::of_column(column))
+}
+
+/// The type as Spark prints it, with the fields of its intervals.
+#[must_use]
+pub fn format_type_with(data_type: &DataType, intervals: IntervalFields) -> String {
     use DataType as T;
     let name = match data_type {
         T::Null => "void",
@@ -65,34 +79,41 @@ pub fn format_type(data_type: &DataType) -> String {
         T::Date32 | T::Date64 => "date",
         T::Timestamp(_, Some(_)) => "timestamp",
         T::Timestamp(_, None) => "timestamp_ntz",
-        T::Duration(_) => "interval day to second",
-        T::Interval(IntervalUnit::YearMonth) => "interval year to month",
+        T::Duration(_) => {
+            return format!("interval {}", intervals.of_micros()).to_ascii_lowercase();
+        }
+        T::Interval(IntervalUnit::YearMonth) => {
+            return format!("interval {}", intervals.of_months()).to_ascii_lowercase();
+        }
         T::Interval(_) => "interval",
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
             return format!("decimal({p},{s})");
         }
         T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => {
-            return format!("array<{}>", format_type(item.data_type()));
+            return format!("array<{}>", format_type_with(item.data_type(), intervals));
         }
-        T::Struct(fields) => return format!("struct<{}>", format_members(fields)),
+        T::Struct(fields) => return format!("struct<{}>", format_members(fields, intervals)),
         T::Map(entries, _) => match entries.data_type() {
             T::Struct(pair) if pair.len() == 2 => {
                 let (key, value) = (pair[0].data_type(), pair[1].data_type());
-                return format!("map<{},{}>", format_type(key), format_type(value));
+                let (key, value) =
+                    (format_type_with(key, intervals), format_type_with(value, intervals));
+                return format!("map<{key},{value}>");
             }
             _ => return data_type.to_string(),
         },
-        T::Dictionary(_, value) => return format_type(value),
+        T::Dictionary(_, value) => return format_type_with(value, intervals),
         _ => return data_type.to_string(),
     };
     name.to_owned()
 }
 
-fn format_members(fields: &Fields) -> String {
+fn format_members(fields: &Fields, intervals: IntervalFields) -> String {
     let mut text = String::new();
     for field in fields {
         let comma = if text.is_empty() { "" } else { "," };
-        let (name, of) = (format_name(field.name()), format_type(field.data_type()));
+        let (name, of) =
+            (format_name(field.name()), format_type_with(field.data_type(), intervals));
         // Writing to a String cannot fail.
         let _ = write!(text, "{comma}{name}:{of}");
     }

@@ -16,12 +16,12 @@ use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use tidemill_codec::format_cell;
+use tidemill_codec::{Shown, format_cell};
 use tidemill_core::MemoryBudget;
 use tidemill_plan::{FrameRows, FrameTable, Frames, QueryMemory};
 use tidemill_tests::repository;
 use tidemill_time::{Zone, parse_timestamp_ntz};
-use tidemill_types::format_type;
+use tidemill_types::{IntervalFields, format_column_type};
 
 struct OneBlock(RecordBatch);
 
@@ -165,15 +165,18 @@ async fn answer(
     let zone = Zone::find(time_zone).unwrap();
     let said = |error: tidemill_plan::PlanError| error.to_string();
     let mut found = frames.sql(sql, tables, &memory.call()).await.map_err(said)?;
-    let column = |field: &Arc<Field>| json!([field.name(), format_type(field.data_type())]);
+    let column = |field: &Arc<Field>| json!([field.name(), format_column_type(field)]);
     let columns = found.schema.fields().iter().map(column).collect();
     let mut rows = Vec::new();
     while let Some(block) = found.rows.next().await {
         let block = block.map_err(said)?;
         for row in 0..block.num_rows() {
-            rows.push(
-                block.columns().iter().map(|column| format_cell(column, row, zone)).collect(),
-            );
+            let cells = block.columns().iter().zip(block.schema_ref().fields());
+            let cells = cells.map(|(column, field)| {
+                let shown = Shown { zone, intervals: IntervalFields::of_column(field) };
+                format_cell(column, row, shown)
+            });
+            rows.push(cells.collect());
         }
     }
     Ok((columns, rows))

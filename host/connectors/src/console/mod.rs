@@ -151,7 +151,7 @@ fn json_lines(
     zone: Zone,
 ) -> Result<Vec<u8>, ConnectorError> {
     let keep_nulls =
-        EncodeOptions { ignore_null_fields: false, times: WrittenTimes::in_zone(zone) };
+        EncodeOptions { times: WrittenTimes::in_zone(zone), ..EncodeOptions::default() };
     let failed = |error| {
         ConnectorError::fatal("the rows cannot be printed as JSON; use the table").caused_by(error)
     };

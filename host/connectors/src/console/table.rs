@@ -15,9 +15,10 @@ use std::io::{self, Write};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_codec::format_cell;
+use tidemill_codec::{Shown, format_cell};
 use tidemill_core::BatchId;
 use tidemill_time::Zone;
+use tidemill_types::IntervalFields;
 
 /// Spark's `show` cuts cells to this many characters.
 const CELL_CHARS_MAX: usize = 20;
@@ -47,9 +48,12 @@ impl Table {
                 self.has_more = true;
                 return;
             }
-            let cells = batch.columns().iter();
-            let cells = cells.map(|column| self.cell(&format_cell(column, row, zone))).collect();
-            self.rows.push(cells);
+            let columns = batch.columns().iter().zip(batch.schema_ref().fields());
+            let cells = columns.map(|(column, field)| {
+                let shown = Shown { zone, intervals: IntervalFields::of_column(field) };
+                self.cell(&format_cell(column, row, shown))
+            });
+            self.rows.push(cells.collect());
         }
     }
 

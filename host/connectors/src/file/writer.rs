@@ -44,7 +44,7 @@ impl Encoding {
                 return Err(options.bad(key, &reason));
             }
         }
-        Ok(Encoding::Json(EncodeOptions { ignore_null_fields, times }))
+        Ok(Encoding::Json(EncodeOptions { ignore_null_fields, times, ..EncodeOptions::default() }))
     }
 
     pub(crate) fn parquet(options: &Options) -> Result<Encoding, ConfigError> {

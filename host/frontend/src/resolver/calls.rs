@@ -9,7 +9,6 @@ use tidemill_types::Interval;
 
 use super::Resolver;
 use super::expressions::Context;
-use super::literals;
 use crate::catalog::{CatalogFunction, CatalogKind};
 use crate::error::{Error, Result, refuse};
 use crate::spec::{Argument, Call, Expression, Literal};
@@ -53,15 +52,11 @@ impl Resolver<'_> {
                         }
                         continue;
                     }
-                    let value = match argument {
-                        Expression::Literal(Literal::Interval(text))
-                            if function.takes_interval_units =>
-                        {
-                            literals::interval_as_written(text)?
-                        }
-                        argument => self.expression(argument, context)?,
-                    };
+                    let value = self.argument(argument, context)?;
                     typed.push(context.typed(value)?);
+                }
+                if let [left, right] = arguments.as_slice() {
+                    self.learn_intervals([left, right], &typed);
                 }
                 built(function, typed, context)
             }

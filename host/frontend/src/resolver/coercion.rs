@@ -9,8 +9,8 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{
     Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, Values,
 };
-use tidemill_functions::cast_to;
-use tidemill_types::{format_type, wider_of};
+use tidemill_functions::{cast_to, interval_fields_of};
+use tidemill_types::{IntervalFields, format_type, wider_of};
 
 use crate::error::{Error, Result, refuse};
 
@@ -224,6 +224,10 @@ pub(super) fn listed(mut rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
                 place + 1
             );
         }
+        let mut intervals = IntervalFields::default();
+        for value in &column {
+            intervals = intervals.and(interval_fields_of(value, &none)?);
+        }
         meet(&mut column, &none)?;
         let kinds = column.iter().map(|value| value.get_type(&none));
         let kinds = kinds.collect::<datafusion::common::Result<Vec<_>>>()?;
@@ -238,7 +242,11 @@ pub(super) fn listed(mut rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
                 **value = Expr::Literal(ScalarValue::try_from(kind)?, None);
             }
         }
-        fields.push((None, Arc::new(Field::new(format!("col{}", place + 1), kind.clone(), true))));
+        let mut field = Field::new(format!("col{}", place + 1), kind.clone(), true);
+        if intervals != IntervalFields::all_of(kind) {
+            field = intervals.said_by(field);
+        }
+        fields.push((None, Arc::new(field)));
     }
     let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
     Ok(LogicalPlan::Values(Values { schema, values: rows }))

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Fields};
 use datafusion::common::DFSchema;
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit};
-use tidemill_functions::{Access, cast_to, element, struct_field, try_cast_to};
+use tidemill_functions::{Access, cast_by, element, struct_field};
 
 use super::items::Item;
 use super::scope::{Scope, same};
@@ -108,7 +108,9 @@ impl Resolver<'_> {
         context: &mut Context<'_>,
     ) -> Result<Expr> {
         let is_conjunct = std::mem::take(&mut context.is_conjunct);
-        let resolved = self.resolved(expression, is_conjunct, context);
+        let resolved = self
+            .resolved(expression, is_conjunct, context)
+            .and_then(|value| self.with_its_fields(value, context));
         resolved.map_err(|error| error.or_at(position(expression)))
     }
 
@@ -144,18 +146,20 @@ impl Resolver<'_> {
             ),
             Expression::Alias { value, .. } => self.expression(value, context),
             Expression::Cast { value, kind, is_try, .. } => {
-                let value = self.expression(value, context)?;
-                let kind = types::named(kind)?;
+                let value = self.argument(value, context)?;
+                let (kind, fields) = types::named(kind)?;
                 if types::is_time(&kind) {
                     return Ok(match is_try {
                         true => datafusion::logical_expr::try_cast(value, kind),
                         false => datafusion::logical_expr::cast(value, kind),
                     });
                 }
-                Ok(match is_try {
-                    true => try_cast_to(value, &kind),
-                    false => cast_to(value, &kind),
-                })
+                let cast = cast_by(value, &kind, fields, *is_try);
+                if let Expr::Cast(saying) = &cast {
+                    // It says its own type, whether there is such a cast or not.
+                    context.type_of(&saying.expr)?;
+                }
+                Ok(cast)
             }
             Expression::Extract { value, key, .. } => {
                 let of = self.expression(value, context)?;

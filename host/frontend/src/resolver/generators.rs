@@ -80,11 +80,32 @@ impl Resolver<'_> {
     ) -> Result<Generated> {
         let mut typed = Vec::with_capacity(call.arguments.len());
         for argument in &in_order(call, function)? {
-            let value = self.expression(argument, context)?;
+            let value = self.argument(argument, context)?;
             typed.push(context.typed(value)?);
         }
         let generated = tidemill_functions::generate(function, typed);
         generated.map_err(|error| crate::Error::from(error).or_at(call.at))
+    }
+
+    /// The columns that a generator over a relation is, with the names that a query gives them, or its
+    /// own.
+    ///
+    /// # Errors
+    /// There are more names, or fewer.
+    pub(super) fn generated_columns(
+        &self,
+        generated: &Generated,
+        names: &[String],
+        over: &Arc<DFSchema>,
+    ) -> Result<Vec<(Expr, String)>> {
+        let names = match names {
+            [] => generated.fields().iter().map(|field| field.name().clone()).collect(),
+            names => names.to_vec(),
+        };
+        check_names(generated, &names)?;
+        let columns = columns(generated).into_iter();
+        let columns = columns.map(|column| self.with_fields_of(column, generated, over));
+        Ok(columns.collect::<Result<Vec<_>>>()?.into_iter().zip(names).collect())
     }
 
     pub(super) fn lateral_generator(
@@ -120,19 +141,6 @@ impl Resolver<'_> {
         };
         self.generated(written, function, &mut context)
     }
-}
-
-/// The columns that a generator is, with the names that a query gives them, or its own.
-///
-/// # Errors
-/// There are more names, or fewer.
-pub(super) fn named(generated: &Generated, names: &[String]) -> Result<Vec<(Expr, String)>> {
-    let names = match names {
-        [] => generated.fields().iter().map(|field| field.name().clone()).collect(),
-        names => names.to_vec(),
-    };
-    check_names(generated, &names)?;
-    Ok(columns(generated).into_iter().zip(names).collect())
 }
 
 /// The columns that a generator is, over the node that generates.

@@ -2,11 +2,15 @@
 //! its own: so no column and no variable of a lambda around it is taken for it, and two lambdas that
 //! do the same are the same, whatever their variables are called.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::logical_expr::expr::{HigherOrderFunction, Lambda, LambdaVariable};
 use datafusion::logical_expr::{Expr, LambdaParametersProgress, ValueOrLambda};
+
+use tidemill_functions::with_interval_fields;
+use tidemill_types::IntervalFields;
 
 use super::Resolver;
 use super::expressions::Context;
@@ -42,9 +46,14 @@ impl Variables {
         let depth = self.scopes.len();
         for (place, (name, field)) in names.iter().zip(fields).enumerate() {
             let unique = format!("λ{depth}_{place}");
-            let field = Arc::new(field.as_ref().clone().with_name(&unique));
-            let variable = LambdaVariable::new(unique.clone(), Some(field));
-            scope.push((name.clone(), Expr::LambdaVariable(variable)));
+            let own = field.as_ref().clone().with_name(&unique).with_metadata(HashMap::new());
+            let variable = LambdaVariable::new(unique.clone(), Some(Arc::new(own)));
+            let (variable, kind) = (Expr::LambdaVariable(variable), field.data_type());
+            let variable = match field.metadata().contains_key(IntervalFields::KEY) {
+                true => with_interval_fields(variable, kind, IntervalFields::of_column(field)),
+                false => variable,
+            };
+            scope.push((name.clone(), variable));
             given.push(unique);
         }
         self.scopes.push(scope);
@@ -87,12 +96,14 @@ impl Resolver<'_> {
         else {
             refuse!("{name}() does not know what it gives its lambdas");
         };
+        let given: Vec<Expr> = values.iter().flatten().map(|(value, _)| value.clone()).collect();
         let mut parameters = parameters.into_iter();
         let mut resolved = Vec::with_capacity(arguments.len());
         for (argument, value) in arguments.iter().zip(values) {
             resolved.push(match (argument, value) {
                 (Expression::Lambda { parameters: names, body }, _) => {
                     let fields = parameters.next().unwrap_or_default();
+                    let fields = self.with_fields_of_values(fields, given.iter(), context)?;
                     self.lambda(name, names, body, &fields, context)?
                 }
                 (_, Some((value, _))) => value,

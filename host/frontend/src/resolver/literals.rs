@@ -1,10 +1,9 @@
 //! Values that are written out.
 
-use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
-use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
-use tidemill_functions::{cast_to, day_time_micros, is_of_type};
+use tidemill_functions::{cast_to, interval_literal, is_of_type};
+use tidemill_types::{IntervalError, WrittenInterval};
 
 use crate::error::{Error, Result, refuse};
 use crate::spec::Literal;
@@ -23,69 +22,36 @@ pub(super) fn value(literal: &Literal) -> Result<Expr> {
             Literal::String(text) => ScalarValue::Utf8(Some(text.clone())),
             Literal::Binary(digits) => ScalarValue::Binary(Some(bytes(digits)?)),
             Literal::Typed { kind, text } => return typed(kind, text),
-            Literal::Interval(text) => interval(text)?,
+            Literal::Interval(text) => return interval(text),
         },
         None,
     ))
 }
 
 /// An interval of Spark's two kinds: of years and months, or of days and shorter units.
-fn interval(text: &str) -> Result<ScalarValue> {
-    let interval = parsed_interval(text)?;
-    let has_months = units_of(text).any(|unit| matches!(unit.as_str(), "year" | "month"));
-    match (has_months, day_time_micros(interval)) {
-        (true, Some(0)) => Ok(ScalarValue::IntervalYearMonth(Some(interval.months))),
-        (false, Some(micros)) => Ok(ScalarValue::DurationMicrosecond(Some(micros))),
-        (_, None) => refuse!("[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is too long"),
+fn interval(text: &str) -> Result<Expr> {
+    let written: WrittenInterval = match text.parse() {
+        Ok(written) => written,
+        // Of a text whose units are in it, which is a literal of a type.
+        Err(IntervalError {
+            class: "INVALID_UNIT" | "MISSING_UNIT" | "INVALID_VALUE" | "INPUT_IS_EMPTY",
+            reason,
+            ..
+        }) => refuse!(
+            "[INVALID_TYPED_LITERAL] The value of the typed literal \"INTERVAL\" is invalid: '{text}'. {reason}; units are year, month, week, day, hour, minute, second, millisecond and microsecond"
+        ),
+        Err(IntervalError { class, reason, .. }) => {
+            refuse!("[INVALID_INTERVAL_FORMAT.{class}] INTERVAL '{text}' is no interval: {reason}")
+        }
+    };
+    match (written.fields.months, written.day_time_micros(), interval_literal(&written)) {
+        (_, _, Some(literal)) => Ok(literal),
+        (None, None, _) => refuse!(
+            "[INTERVAL_ARITHMETIC_OVERFLOW.WITHOUT_SUGGESTION] INTERVAL '{text}' is too long for 64 bits of microseconds"
+        ),
         _ => refuse!(
             "[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is of months and of days, and nobody knows how many days a month has; write one of days, or one of months, or make_interval(…)"
         ),
-    }
-}
-
-/// An interval as it is written, for functions that ask for its units: a DATE and one of days is a
-/// DATE, and one of hours a TIMESTAMP.
-pub(super) fn interval_as_written(text: &str) -> Result<Expr> {
-    let interval = parsed_interval(text)?;
-    Ok(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), None))
-}
-
-/// Spark's units, without the `s` that a plural has.
-const UNITS: [&str; 9] =
-    ["year", "month", "week", "day", "hour", "minute", "second", "millisecond", "microsecond"];
-
-/// What stands between the numbers of an interval, in the singular.
-fn units_of(text: &str) -> impl Iterator<Item = String> {
-    let is_number = |word: &&str| word.parse::<f64>().is_ok();
-    let words = text.split_whitespace().filter(move |word| !is_number(word));
-    words.map(|word| word.to_ascii_lowercase()).map(|word| match word.strip_suffix('s') {
-        Some(singular) => singular.to_owned(),
-        None => word,
-    })
-}
-
-fn parsed_interval(text: &str) -> Result<IntervalMonthDayNano> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let is_part = |pair: &[&str]| {
-        pair[0].contains('.') && !pair[1].to_ascii_lowercase().starts_with("second")
-    };
-    if words.windows(2).any(|pair| is_part(pair) && pair[0].parse::<f64>().is_ok()) {
-        refuse!(
-            "[INVALID_INTERVAL_FORMAT.INVALID_FRACTION] INTERVAL '{text}' has a part of a unit, and only seconds have parts"
-        );
-    }
-    let is_known = |unit: &String| UNITS.contains(&unit.as_str()) || unit == "interval";
-    if let Some(other) = units_of(text).find(|unit| !is_known(unit)) {
-        refuse!(
-            "[INVALID_TYPED_LITERAL] The value of the typed literal \"INTERVAL\" is invalid: '{text}'. It has \"{other}\" where a number and a unit should be; units are {}",
-            UNITS.join(", ")
-        );
-    }
-    match parse_interval_month_day_nano(text) {
-        Ok(interval) => Ok(interval),
-        Err(error) => {
-            refuse!("[INVALID_INTERVAL_FORMAT] INTERVAL '{text}' is no interval: {error}")
-        }
     }
 }
 
@@ -209,7 +175,7 @@ fn typed(kind: &str, text: &str) -> Result<Expr> {
             "[INVALID_TYPED_LITERAL] The value of the typed literal \"{kind}\" is invalid: '{text}'"
         );
     }
-    let to = types::named(kind)?;
+    let (to, _) = types::named(kind)?;
     Ok(cast_to(Expr::Literal(ScalarValue::Utf8(Some(text.to_owned())), None), &to))
 }
 

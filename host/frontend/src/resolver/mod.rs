@@ -17,7 +17,7 @@ mod dependent;
 mod expressions;
 mod generators;
 mod grouping;
-mod interval_names;
+mod intervals;
 mod items;
 mod joins;
 mod lambdas;
@@ -89,6 +89,8 @@ struct Resolver<'c> {
     joined_queries: usize,
     /// The variables of lambdas around the expression that is looked at.
     variables: Variables,
+    /// Whether there are intervals of other fields than all.
+    has_interval_fields: bool,
 }
 
 impl<'c> Resolver<'c> {
@@ -101,6 +103,7 @@ impl<'c> Resolver<'c> {
             learnt: naming::Learnt::default(),
             joined_queries: 0,
             variables: Variables::default(),
+            has_interval_fields: false,
         }
     }
 
@@ -201,6 +204,7 @@ impl<'c> Resolver<'c> {
                 "[TABLE_OR_VIEW_NOT_FOUND] The table or view `{name}` cannot be found: there is no table \"{name}\"; {there_are}"
             );
         };
+        self.notice_intervals(&plan);
         let scope = Scope::of(&plan);
         self.aliased(Resolved { plan, scope }, &known, &[])
     }
@@ -407,7 +411,7 @@ impl<'c> Resolver<'c> {
     fn lateral_view(&mut self, view: &LateralView) -> Result<Resolved> {
         let Resolved { plan, mut scope } = self.relation(&view.input)?;
         let generated = self.lateral_generator(view, &plan, &scope)?;
-        let named = generators::named(&generated, &view.columns)?;
+        let named = self.generated_columns(&generated, &view.columns, plan.schema())?;
         let own: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let node = Generate::over(
             plan,

@@ -8,9 +8,9 @@ use datafusion::logical_expr::Expr;
 use tidemill_codec::format_cell;
 use tidemill_functions::find;
 use tidemill_time::{UTC, parse_date, parse_timestamp_ntz};
+use tidemill_types::WrittenInterval;
 
 use super::calls::in_order;
-use super::interval_names;
 use super::items::Item;
 use super::scope::{Scope, same};
 use crate::spec::{
@@ -31,6 +31,10 @@ pub(super) struct Learnt {
     pub(super) reads: HashMap<*const Relation, Vec<String>>,
     /// What stands before `[…]` and is a struct.
     pub(super) structs: HashSet<*const Expression>,
+    /// Operands of sums and differences that are intervals.
+    pub(super) intervals: HashSet<*const Expression>,
+    /// Those of them that are whole days, and stand beside a DATE.
+    pub(super) days: HashSet<*const Expression>,
 }
 
 /// The name of a column: that of a column under a cast, or the text.
@@ -310,6 +314,29 @@ impl<'s> Names<'s> {
         Some(format!("ROWS BETWEEN {offset} FOLLOWING AND {offset} FOLLOWING"))
     }
 
+    /// A time and what it is moved by: a DATE by whole days is another function to Spark.
+    fn moved(&mut self, time: &Expression, name: &str, interval: &Expression) -> String {
+        let is_days = self.learnt.is_some_and(|l| l.days.contains(&std::ptr::from_ref(interval)));
+        let (time, interval) = (self.text(time), self.text(interval));
+        match (is_days, name) {
+            (false, _) => format!("{time} {name} {interval}"),
+            (true, "+") => format!("date_add({time}, extractansiintervaldays({interval}))"),
+            (true, _) => format!("date_add({time}, (- extractansiintervaldays({interval})))"),
+        }
+    }
+
+    /// Whether an expression that meets an interval is a date or a time.
+    fn is_other(&self, expression: &Expression) -> bool {
+        !self.is_interval(expression) && !matches!(expression, Expression::Literal(Literal::Null))
+    }
+
+    /// Whether an operand of a sum is an interval, as far as its text and its type tell.
+    fn is_interval(&self, expression: &Expression) -> bool {
+        let learnt = self.learnt.map(|learnt| &learnt.intervals);
+        learnt.is_some_and(|intervals| intervals.contains(&std::ptr::from_ref(expression)))
+            || matches!(expression, Expression::Literal(Literal::Interval(_)))
+    }
+
     fn operator(&mut self, name: &str, values: &[&Expression]) -> Option<String> {
         Some(match (name, values) {
             ("and" | "or", [first, rest @ ..]) => {
@@ -325,11 +352,11 @@ impl<'s> Names<'s> {
                 format!("(NOT ({} = {}))", self.text(left), self.text(right))
             }
             // A time and an interval.
-            ("+" | "-", [time, interval]) if is_interval(interval) && is_other(time) => {
-                format!("{} {name} {}", self.text(time), self.text(interval))
+            ("+" | "-", [time, interval]) if self.is_interval(interval) && self.is_other(time) => {
+                self.moved(time, name, interval)
             }
-            ("+", [interval, time]) if is_interval(interval) && is_other(time) => {
-                format!("{} + {}", self.text(time), self.text(interval))
+            ("+", [interval, time]) if self.is_interval(interval) && self.is_other(time) => {
+                self.moved(time, name, interval)
             }
             ("||", [left, right]) => format!("concat({}, {})", self.text(left), self.text(right)),
             (
@@ -433,32 +460,6 @@ fn shown(kind: &str, text: &str) -> String {
     }
 }
 
-/// Whether an expression that meets an interval is a date or a time.
-fn is_other(expression: &Expression) -> bool {
-    !is_interval(expression) && !matches!(expression, Expression::Literal(Literal::Null))
-}
-
-/// Whether an expression is an interval, as far as its text tells.
-fn is_interval(expression: &Expression) -> bool {
-    match expression {
-        Expression::Literal(Literal::Interval(_)) => true,
-        Expression::Case { branches, .. } => {
-            branches.iter().all(|branch| is_interval(&branch.result))
-        }
-        Expression::Call(call) => {
-            let values: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
-            match (call.name.to_ascii_lowercase().as_str(), values.as_slice()) {
-                ("-" | "+", [value]) => is_interval(value),
-                ("-" | "+", [left, right]) => is_interval(left) && is_interval(right),
-                ("*", [left, right]) => is_interval(left) || is_interval(right),
-                ("/", [left, _]) => is_interval(left),
-                (name, _) => name.starts_with("make_") && name.ends_with("_interval"),
-            }
-        }
-        _ => false,
-    }
-}
-
 fn is_double(number: &Expression) -> bool {
     match number {
         Expression::Literal(Literal::Number(digits)) => digits.contains(['e', 'E']),
@@ -495,7 +496,19 @@ fn spelled(literal: &Literal) -> String {
         }
         Literal::Typed { kind, text } => format!("{kind} '{}'", shown(kind, text)),
         Literal::Interval(text) => {
-            interval_names::spelled(text).unwrap_or_else(|| format!("INTERVAL '{text}'"))
+            spelled_interval(text).unwrap_or_else(|| format!("INTERVAL '{text}'"))
         }
     }
+}
+
+/// `INTERVAL '1 02' DAY TO HOUR`; none where the text is of months and of days, or no interval.
+fn spelled_interval(text: &str) -> Option<String> {
+    let written: WrittenInterval = text.parse().ok()?;
+    let mut spelled = Vec::new();
+    match (written.fields.months, written.fields.micros) {
+        (Some(months), None) => months.write(written.months.into(), &mut spelled),
+        (None, Some(micros)) => micros.write(written.day_time_micros()?, &mut spelled),
+        _ => return None,
+    }
+    String::from_utf8(spelled).ok()
 }

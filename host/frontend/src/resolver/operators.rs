@@ -1,7 +1,7 @@
 //! Operators: comparisons and connectives are DataFusion's, whose optimiser knows them; the others
 //! are functions that have their signs as names.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::InList;
@@ -104,7 +104,7 @@ impl Resolver<'_> {
         };
         let mut arguments = Vec::with_capacity(operands.len());
         for operand in operands {
-            let value = self.expression(operand, context)?;
+            let value = self.argument(operand, context)?;
             arguments.push(context.typed(value)?);
         }
         built(function, arguments, context)
@@ -199,7 +199,7 @@ impl Resolver<'_> {
         let mut right = self.expression(right, context)?;
         coercion::meet_to_compare(&mut [&mut left, &mut right], &context.schema)?;
         let kind = context.type_of(&left)?;
-        if matches!(kind, DataType::Map(..)) {
+        if matches!(kind, DataType::Map(..) | DataType::Interval(IntervalUnit::MonthDayNano)) {
             refuse!(
                 "[DATATYPE_MISMATCH.INVALID_ORDERING_TYPE] Cannot resolve {operator}: it does not support ordering on type \"{}\"",
                 coercion::spelled(&kind)

@@ -16,7 +16,7 @@ use super::items::{Item, item_of};
 use super::operators::joined;
 use super::scope::{Scope, Visible, twice};
 use super::select::{Select, holds_aggregate};
-use super::{Resolved, Resolver, coercion, generators, literals, naming};
+use super::{Resolved, Resolver, coercion, literals, naming};
 use crate::error::{Error, Result, refuse};
 use crate::generate::Generate;
 use crate::spec::{Expression, Pivot, PivotValue, Unpivot};
@@ -155,7 +155,7 @@ impl Resolver<'_> {
         };
         let typed = arguments.into_iter().map(|argument| context.typed(argument));
         let generated = tidemill_functions::generate(stack, typed.collect::<Result<_>>()?)?;
-        let columns = generators::named(&generated, &[])?;
+        let columns = self.generated_columns(&generated, &[], &context.schema)?;
         let Generated { values, is_outer, has_position, .. } = generated;
         let node = Generate::over(plan, values, is_outer, has_position)?;
         let qualifier = self.qualifier();

@@ -222,7 +222,7 @@ impl Resolver<'_> {
             other => (other, [].as_slice()),
         };
         if let Some(generated) = self.generator(value, context)? {
-            let named = generators::named(&generated, names)?;
+            let named = self.generated_columns(&generated, names, &context.schema)?;
             let items = named.into_iter().map(|(value, name)| Item {
                 name,
                 is_named: true,

@@ -6,7 +6,7 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBu
 use tidemill_functions::contains_map;
 
 use super::scope::{Scope, same};
-use super::{Resolved, Resolver, coercion, renamed};
+use super::{Resolved, Resolver, coercion, intervals, renamed};
 use crate::error::{Result, refuse};
 use crate::spec::{SetKind, SetOperation};
 
@@ -44,6 +44,7 @@ impl Resolver<'_> {
         self.catalog.check_set_operation(operation, &left.plan, &right.plan)?;
         let names: Vec<String> = left.scope.columns.iter().map(|c| c.name.clone()).collect();
         let inputs = vec![uniquely_named(left.plan)?, uniquely_named(right.plan)?];
+        let inputs = intervals::with_fields_of_all(inputs)?;
         let plan = match operation.kind {
             SetKind::Union => {
                 let union = coercion::united(inputs)?;

@@ -11,7 +11,7 @@ use tidemill_functions::{Function, Generated, Shape, cast_to, find, suggestion};
 
 use super::expressions::Context;
 use super::scope::{Scope, Visible};
-use super::{Resolved, Resolver, coercion, generators, literals};
+use super::{Resolved, Resolver, coercion, literals};
 use crate::error::{Result, refuse};
 use crate::generate::{Generate, value_column};
 use crate::spec::Call;
@@ -56,7 +56,7 @@ impl Resolver<'_> {
                 function.name
             ),
         };
-        let named = generators::named(&generated, &[])?;
+        let named = self.generated_columns(&generated, &[], &context.schema)?;
         let Generated { values, is_outer, has_position, .. } = generated;
         let node = Generate::over(row, values, is_outer, has_position)?;
         let qualifier = self.qualifier();

@@ -1,6 +1,6 @@
 //! Functions over windows of rows: `sum(v) OVER (PARTITION BY k ORDER BY t)`.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
 use datafusion::common::Column;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -8,16 +8,17 @@ use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams}
 use datafusion::logical_expr::utils::find_window_exprs;
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, TypeSignature, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition,
+    WindowFrameUnits, WindowFunctionDefinition, cast,
 };
-use tidemill_functions::{Function, Shape, cast_to, find};
+use tidemill_functions::{Function, Shape, cast_to, find, with_interval_fields};
+use tidemill_types::{IntervalField, IntervalFields};
 
 use super::aggregates::{Folded, as_spark_compares, null_treatment};
 use super::calls::in_order;
 use super::expressions::Context;
 use super::{Resolver, literals};
 use crate::error::{Result, refuse};
-use crate::spec::{Call, Expression, Frame, FrameBound, FrameUnits, Literal, WindowSpec};
+use crate::spec::{Call, Frame, FrameBound, FrameUnits, WindowSpec};
 
 impl Resolver<'_> {
     pub(super) fn over(
@@ -116,6 +117,15 @@ impl Resolver<'_> {
         let mut order_by = Vec::with_capacity(window.order.len());
         for by in &window.order {
             let value = self.expression(&by.value, context)?;
+            // By its number: DataFusion has no ranges of intervals.
+            let value = match context.type_of(&value)? {
+                DataType::Duration(_) => cast(value, DataType::Int64),
+                kind @ DataType::Interval(IntervalUnit::YearMonth) => {
+                    let months = with_interval_fields(value, &kind, IntervalFields::all_of(&kind));
+                    cast_to(months, &DataType::Int64)
+                }
+                _ => value,
+            };
             let nulls_first = by.has_nulls_first();
             order_by.push(Sort::new(value, !by.is_descending, nulls_first));
         }
@@ -197,10 +207,7 @@ impl Resolver<'_> {
             FrameBound::Preceding(value) => (value, false),
             FrameBound::Following(value) => (value, true),
         };
-        let resolved = match value.as_ref() {
-            Expression::Literal(Literal::Interval(text)) => literals::interval_as_written(text)?,
-            value => self.expression(value, context)?,
-        };
+        let resolved = self.expression(value, context)?;
         let Some(value) = literals::constant(&resolved)? else {
             refuse!(
                 "[DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_WITHOUT_FOLDABLE] a bound of a window of rows has to be the same for all rows"
@@ -209,6 +216,12 @@ impl Resolver<'_> {
         // As a text it becomes whatever the order has.
         let value = match value {
             ScalarValue::IntervalMonthDayNano(_) => value,
+            ScalarValue::IntervalYearMonth(Some(months)) => {
+                ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, 0, 0)))
+            }
+            ScalarValue::DurationMicrosecond(Some(micros)) => {
+                ScalarValue::IntervalMonthDayNano(Some(days_and_nanos(micros)))
+            }
             number => ScalarValue::Utf8(Some(number.to_string())),
         };
         Ok(match is_following {
@@ -216,6 +229,13 @@ impl Resolver<'_> {
             false => WindowFrameBound::Preceding(value),
         })
     }
+}
+
+/// Whole days apart from what is below them: a DATE is as far as these say.
+fn days_and_nanos(micros: i64) -> IntervalMonthDayNano {
+    let day = IntervalField::Day.size();
+    // As many days as 64 bits of microseconds have fit, and so do the nanoseconds of one.
+    IntervalMonthDayNano::new(0, (micros / day) as i32, micros % day * 1_000)
 }
 
 /// A plan that has what values read of windows of rows; the values read its columns then.

@@ -65,6 +65,11 @@ impl Dialect for Spark {
         supports_map_literal_with_angle_brackets,
     );
 
+    /// `INTERVAL DAY TO HOUR` is a type.
+    fn supports_interval_options(&self) -> bool {
+        true
+    }
+
     /// A quote after a backslash does not end a text.
     fn supports_string_literal_backslash_escape(&self) -> bool {
         true

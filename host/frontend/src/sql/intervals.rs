@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{DateTimeField, Expr, Interval, Value};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+use tidemill_types::{FieldRange, IntervalField, Unread};
 
 /// Reads one; fails where it is none, such as where a column has that name.
 pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
@@ -68,51 +69,43 @@ fn value(parser: &mut Parser<'_>) -> Result<(&'static str, Number), ParserError>
     Ok((if sign == "-" { "-" } else { "" }, number))
 }
 
-/// The text `days hours:minutes:seconds`, of which the parts from `first` to `last` are there, as
-/// numbers of units.
+/// The text of an interval from one field to another, as numbers of units.
 fn between(
     text: &str,
     sign: &str,
     first: &DateTimeField,
     last: &DateTimeField,
 ) -> Result<String, String> {
-    const DAYS: [&str; 4] = ["DAY", "HOUR", "MINUTE", "SECOND"];
-    const YEARS: [&str; 2] = ["YEAR", "MONTH"];
-    let is_of_years = first.to_string().to_ascii_uppercase().starts_with("YEAR");
-    let all: &[&str] = if is_of_years { &YEARS } else { &DAYS };
-    let wrong = || format!("INTERVAL '{text}' {first} TO {last} is no interval of that form");
-    let place = |unit: &DateTimeField| {
-        let name = unit.to_string().to_ascii_uppercase();
-        all.iter().position(|known| *known == name.trim_end_matches('S')).ok_or_else(wrong)
+    let wrong = |class: &str, why: &str| {
+        format!("[INVALID_INTERVAL_FORMAT.{class}] INTERVAL '{text}' {first} TO {last} {why}")
     };
-    let units = all.get(place(first)?..=place(last)?).ok_or_else(wrong)?;
+    let field = |unit: &DateTimeField| {
+        let name = unit.to_string().to_ascii_uppercase();
+        IntervalField::named(name.trim_end_matches('S'))
+    };
+    let range =
+        field(first).zip(field(last)).and_then(|(first, last)| FieldRange::new(first, last));
+    let Some(range) = range else {
+        return Err(wrong("UNSUPPORTED_FROM_TO_EXPRESSION", "has no such fields"));
+    };
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (sign.is_empty(), rest),
-        None => (!sign.is_empty(), text),
+        None => (!sign.is_empty(), text.strip_prefix('+').unwrap_or(text)),
     };
-    let between: &[char] = if is_of_years { &['-'] } else { &[' ', ':'] };
-    let parts: Vec<&str> = digits.split(between).collect();
-    let is_number = |part: &&str| !part.is_empty() && part.parse::<f64>().is_ok();
-    if parts.len() != units.len() || units.len() < 2 || !parts.iter().all(is_number) {
-        return Err(wrong());
-    }
-    let is_in_range = |(part, unit): (&&str, &&str)| {
-        let most = match *unit {
-            "HOUR" => 24.0,
-            "MINUTE" | "SECOND" => 60.0,
-            "MONTH" => 12.0,
-            _ => f64::INFINITY,
-        };
-        let is_whole = *unit == "SECOND" || !part.contains('.');
-        is_whole && part.parse::<f64>().is_ok_and(|number| number < most)
-    };
-    if !parts[0].bytes().all(|digit| digit.is_ascii_digit())
-        || !parts.iter().zip(units).skip(1).all(is_in_range)
-    {
-        return Err(wrong());
-    }
+    let parts = range.parts(digits).map_err(|unread| match unread {
+        Unread::Form => wrong(
+            match range.is_of_months() {
+                true => "UNMATCHED_FORMAT_STRING",
+                false => "UNMATCHED_FORMAT_STRING_WITH_NOTICE",
+            },
+            "is no interval of that form",
+        ),
+        Unread::Range => {
+            wrong("INTERVAL_PARSING", "has more of a field than fits into the next longer one")
+        }
+    })?;
     let sign = if negative { "-" } else { "" };
-    let numbers = parts.iter().zip(units).map(|(part, unit)| format!("{sign}{part} {unit}"));
+    let numbers = parts.iter().map(|(field, part)| format!("{sign}{part} {field}"));
     Ok(numbers.collect::<Vec<_>>().join(" "))
 }
 

@@ -68,6 +68,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("expr", NumberOrInterval)],
         ours!(Sum { mean: true, tolerant: false }),
     )
+    .with_all_interval_fields()
     .called(&["mean"]),
     Function::aggregate(
         "bit_and",
@@ -245,7 +246,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The value in the middle of all.",
         &[required("expr", DoubleOrInterval)],
         ours!(Bag::Median),
-    ),
+    )
+    .with_all_interval_fields(),
     Function::aggregate(
         "min",
         "The smallest value.",
@@ -270,19 +272,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("col", DoubleOrInterval), required("percentage", Any), optional("frequency", Any)],
         ours!(Bag::Percentile),
     )
+    .with_all_interval_fields()
     .spelled(|name, arguments| with(name, arguments, 2, "1")),
     Function::aggregate(
         "percentile_cont",
         "The value below which a share of all values is, between two of them where it has to be.",
         &[required("col", DoubleOrInterval), required("percentage", Any), optional("descends", Any)],
         ours!(Bag::Continuous),
-    ),
+    )
+    .with_all_interval_fields(),
     Function::aggregate(
         "percentile_disc",
         "The first value that a share of all values is not above.",
         &[required("col", DoubleOrInterval), required("percentage", Any), optional("descends", Any)],
         ours!(Bag::Discrete),
-    ),
+    )
+    .with_all_interval_fields(),
     Function::syntax("regr_avgx", "The mean of the second values of pairs.", PAIR).of_group(),
     Function::syntax("regr_avgy", "The mean of the first values of pairs.", PAIR).of_group(),
     Function::syntax("regr_count", "How many pairs have no null.", PAIR).of_group(),
@@ -347,7 +352,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The mean of numbers or intervals; null where their sum does not fit.",
         &[required("expr", NumberOrInterval)],
         ours!(Sum { mean: true, tolerant: true }),
-    ),
+    )
+    .with_all_interval_fields(),
     Function::aggregate(
         "try_sum",
         "The sum of numbers or intervals; null where it does not fit.",

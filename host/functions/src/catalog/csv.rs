@@ -6,6 +6,7 @@ use tidemill_types::parse_schema_or_type;
 use super::json::first_alone;
 use super::{repeated, required};
 use crate::function::Function;
+use crate::interval_fields::fields_here;
 use crate::kernels::csv::{self, options};
 use crate::parameters::Takes::{Any, Text};
 
@@ -41,7 +42,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "A struct as a row of CSV.",
         &[required("expr", Any), repeated("options", Any)],
         |call| {
-            let function = csv::to_csv(&options(call, 1)?)?;
+            let intervals = fields_here(&call.argument(0), call.kind(0));
+            let function = csv::to_csv(&options(call, 1)?, intervals)?;
             Ok(function.call(vec![call.argument(0)]))
         },
     )

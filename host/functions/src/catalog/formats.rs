@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, cast};
 use datafusion_spark::function::string as spark;
 
 use super::{repeated, required};
@@ -45,6 +45,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 if call.kind(place).is_null() {
                     let null = cast_to(call.argument(place), &DataType::Int32);
                     call.set(place, null, DataType::Int32);
+                }
+                // As the number that it is.
+                if matches!(call.kind(place), DataType::Duration(_)) {
+                    let count = cast(call.argument(place), DataType::Int64);
+                    call.set(place, count, DataType::Int64);
+                }
+                if matches!(call.kind(place), DataType::Interval(_)) {
+                    return Err(call.wrong(place, "NUMERIC\" or \"STRING"));
                 }
             }
             Ok(call.of(&spark::format_string()))

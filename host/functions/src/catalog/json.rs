@@ -8,6 +8,7 @@ use datafusion::logical_expr::{ScalarUDF, lit};
 use super::{of, repeated, required};
 use crate::call::called;
 use crate::function::Function;
+use crate::interval_fields::fields_here;
 use crate::kernels::csv::options;
 use crate::kernels::from_json::FromJson;
 use crate::kernels::json_path;
@@ -65,7 +66,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "A struct, an array or a map as JSON, without fields that are null. Options are ignoreNullFields, sortKeys, timestampFormat and dateFormat.",
         &[required("expr", Any), repeated("options", Any)],
         |call| {
-            let function = ToJson::with(&options(call, 1)?)?;
+            let intervals = fields_here(&call.argument(0), call.kind(0));
+            let function = ToJson::with(&options(call, 1)?, intervals)?;
             Ok(called(&Arc::new(ScalarUDF::new_from_impl(function)), vec![call.argument(0)]))
         },
     )

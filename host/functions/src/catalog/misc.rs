@@ -3,10 +3,11 @@
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit, when};
 use datafusion_spark::function::bitmap;
-use tidemill_types::format_type;
+use tidemill_types::format_type_with;
 
 use super::{of, optional, required};
 use crate::function::{Determinism, Function};
+use crate::interval_fields::fields_here;
 use crate::kernels::asserting;
 use crate::parameters::Takes::{Any, Boolean, Bytes, Long, Text};
 
@@ -64,7 +65,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |call| Ok(call.of(&asserting::raise())),
     ),
     Function::scalar("typeof", "The type of a value.", &[required("expr", Any)], |call| {
-        Ok(lit(format_type(call.kind(0))))
+        let intervals = fields_here(&call.argument(0), call.kind(0));
+        Ok(lit(format_type_with(call.kind(0), intervals)))
     })
     .example("SELECT typeof(1)", "int"),
     Function::scalar(

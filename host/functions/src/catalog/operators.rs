@@ -34,10 +34,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "3"
     ),
     operator!("*", "A product.", Operation::Multiply, Operator::Multiply, "SELECT 2 * 3", "6"),
-    operator!("+", "A sum.", Operation::Add, Operator::Plus, "SELECT 1 + 2", "3")
-        .with_interval_units(),
-    operator!("-", "A difference.", Operation::Subtract, Operator::Minus, "SELECT 2 - 1", "1")
-        .with_interval_units(),
+    operator!("+", "A sum.", Operation::Add, Operator::Plus, "SELECT 1 + 2", "3"),
+    operator!("-", "A difference.", Operation::Subtract, Operator::Minus, "SELECT 2 - 1", "1"),
     operator!(
         "/",
         "A quotient, a DOUBLE or a DECIMAL.",

@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 use tidemill_time::UTC;
 use tidemill_types::{DECIMAL_SCALE_KEPT, adjusted_decimal, decimal_of_whole};
 
-use super::cast::{cast_to, converted};
+use super::cast::{Casting, cast_to, converted};
 
 /// An operation on two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -269,7 +269,7 @@ impl Arithmetic {
     }
 
     fn calculate(&self, left: &ArrayRef, right: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-        let to_same = |values: &ArrayRef| converted(values, left.data_type(), false, UTC);
+        let to_same = |values: &ArrayRef| converted(values, left.data_type(), Casting::strict(UTC));
         match left.data_type() {
             DataType::Decimal128(..) => self.decimals(left, right, to),
             DataType::Float64 => self.numbers::<Float64Type>(left, &to_same(right)?, real),

@@ -13,7 +13,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast, cast_with_options, is_null, nullif};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, FieldRef, Fields, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    Int8Type, Int16Type, Int32Type, Int64Type, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
@@ -23,20 +23,25 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use tidemill_codec::{format_cell, write_cell};
+use tidemill_codec::{Shown, format_cell, write_cell};
 use tidemill_time::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use tidemill_time::{UTC, Zone, parse_date, parse_timestamp, parse_timestamp_ntz};
-use tidemill_types::{format_type, parse_type};
+use tidemill_types::{
+    IntervalFields, format_type, format_type_with, parse_type, parse_type_with_fields,
+};
 
 use super::bytes;
+use super::interval_casts::{cut, is_interval, of_number, of_texts, to_number};
 use super::session::session_zone;
+use crate::interval_fields::{interval_fields_said, with_interval_fields};
 
 /// Name of the function that `CAST` is.
 pub const CAST: &str = "cast_as";
 /// Name of the function that `try_cast` is.
 pub const TRY_CAST: &str = "try_cast_as";
 
-/// `cast_as(value, 'TYPE')`, or the form that gives null.
+/// `cast_as(value, 'TYPE')`, or the form that gives null. The fields of intervals in the value may
+/// follow: `cast_as(interval, 'STRING', 'DAY')`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cast {
     tolerant: bool,
@@ -45,29 +50,35 @@ pub(crate) struct Cast {
 
 impl Cast {
     pub(crate) fn new(tolerant: bool) -> Cast {
-        Cast { tolerant, signature: Signature::any(2, Volatility::Immutable) }
+        Cast { tolerant, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
 /// A cast of an expression.
 #[must_use]
 pub fn cast_to(value: Expr, to: &DataType) -> Expr {
-    // There is no text for the types of intervals.
-    if let (Expr::Literal(ScalarValue::Null, _), DataType::Interval(_) | DataType::Duration(_)) =
-        (&value, to)
-        && let Ok(null) = ScalarValue::try_from(to)
-    {
-        return Expr::Literal(null, None);
-    }
-    let text = ScalarValue::Utf8(Some(format_type(to)));
-    ScalarUDF::new_from_impl(Cast::new(false)).call(vec![value, Expr::Literal(text, None)])
+    cast_by(value, to, IntervalFields::default(), false)
 }
 
 /// The same; null where it cannot be cast.
 #[must_use]
 pub fn try_cast_to(value: Expr, to: &DataType) -> Expr {
-    let text = ScalarValue::Utf8(Some(format_type(to)));
-    ScalarUDF::new_from_impl(Cast::new(true)).call(vec![value, Expr::Literal(text, None)])
+    cast_by(value, to, IntervalFields::default(), true)
+}
+
+/// A cast to a type whose intervals have these fields, where there are some. Where `tolerant`, what
+/// cannot be cast is null.
+#[must_use]
+pub fn cast_by(value: Expr, to: &DataType, fields: IntervalFields, tolerant: bool) -> Expr {
+    let text = |text: String| Expr::Literal(ScalarValue::Utf8(Some(text)), None);
+    let from = interval_fields_said(&value);
+    let mut arguments = vec![value, text(format_type_with(to, fields))];
+    arguments.extend(from.map(|from| text(from.to_string())));
+    let cast = ScalarUDF::new_from_impl(Cast::new(tolerant)).call(arguments);
+    match fields.is_empty() {
+        true => cast,
+        false => with_interval_fields(cast, to, fields),
+    }
 }
 
 impl ScalarUDFImpl for Cast {
@@ -89,19 +100,13 @@ impl ScalarUDFImpl for Cast {
             return plan_err!("a cast needs the name of a type");
         };
         let from = arguments.arg_fields[0].data_type();
-        if text.starts_with("interval") {
-            return plan_err!(
-                "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"; write the interval as INTERVAL '…', or by make_dt_interval() or make_ym_interval()",
-                format_type(from).to_uppercase(),
-                text.to_uppercase()
-            );
-        }
-        let to = parse_type(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let (to, _) = parse_type_with_fields(text)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !can_cast(from, &to) {
             return plan_err!(
                 "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"",
                 format_type(from).to_uppercase(),
-                format_type(&to).to_uppercase()
+                text.to_uppercase()
             );
         }
         let nullable = self.tolerant || arguments.arg_fields[0].is_nullable();
@@ -113,6 +118,10 @@ impl ScalarUDFImpl for Cast {
         else {
             return Ok(ExprSimplifyResult::Original(args));
         };
+        // One to fewer fields cuts what they do not count.
+        if !IntervalFields::all_of(&from).is_empty() {
+            return Ok(ExprSimplifyResult::Original(args));
+        }
         let to = text.try_as_str().flatten().and_then(|text| parse_type(text).ok());
         match to {
             Some(to) if to == from => Ok(ExprSimplifyResult::Simplified(args.swap_remove(0))),
@@ -127,12 +136,22 @@ impl ScalarUDFImpl for Cast {
         let to = arguments.return_field.data_type();
         let from = arguments.args[0].data_type();
         let zone = zone_for([&from, to], &arguments.config_options)?;
+        let said = |place: usize| match arguments.args.get(place) {
+            Some(ColumnarValue::Scalar(text)) => text.try_as_str().flatten(),
+            _ => None,
+        };
+        let by = Casting {
+            tolerant: self.tolerant,
+            zone,
+            from: said(2).and_then(IntervalFields::named).unwrap_or_default(),
+            to: said(1)
+                .and_then(|text| parse_type_with_fields(text).ok())
+                .map_or_else(IntervalFields::default, |(_, fields)| fields),
+        };
         match &arguments.args[0] {
-            ColumnarValue::Array(values) => {
-                Ok(ColumnarValue::Array(converted(values, to, self.tolerant, zone)?))
-            }
+            ColumnarValue::Array(values) => Ok(ColumnarValue::Array(converted(values, to, by)?)),
             ColumnarValue::Scalar(value) => {
-                let values = converted(&value.to_array()?, to, self.tolerant, zone)?;
+                let values = converted(&value.to_array()?, to, by)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?))
             }
         }
@@ -143,17 +162,19 @@ impl ScalarUDFImpl for Cast {
 /// is let pass.
 fn can_cast(from: &DataType, to: &DataType) -> bool {
     use DataType::{
-        Binary, Boolean, Date32, Duration, Interval, List, Map, Null, Struct, Timestamp, Utf8,
+        Binary, Boolean, Date32, Decimal128, Interval, List, Map, Null, Struct, Timestamp, Utf8,
     };
+    let is_whole = |kind: &DataType| kind.is_integer() || matches!(kind, Decimal128(..));
     let is_known = |kind: &DataType| {
         kind.is_numeric() || matches!(kind, Boolean | Binary | Date32 | Timestamp(..) | Utf8)
     };
     match (from, to) {
         (Null, _) | (_, Utf8) => true,
-        (from, to) if from == to => true,
-        // Which unit of an interval a number is of, nobody knows here any more.
-        (Interval(_) | Duration(_), _) => false,
-        (_, Interval(_) | Duration(_)) => false,
+        (from, to) if from == to => *from != Interval(IntervalUnit::MonthDayNano),
+        (interval, number) if is_interval(interval) => is_whole(number),
+        (number, interval) if is_interval(interval) => is_whole(number) || *number == Utf8,
+        (from, Interval(_)) => *from == Utf8,
+        (Interval(_), _) => false,
         (List(from), List(to)) => can_cast(from.data_type(), to.data_type()),
         (Map(from, _), Map(to, _)) => can_cast(from.data_type(), to.data_type()),
         (Struct(from), Struct(to)) => {
@@ -186,36 +207,69 @@ fn is_widening(from: &DataType, to: &DataType) -> bool {
 #[must_use]
 pub fn is_of_type(text: &str, name: &str) -> bool {
     let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
-    parse_type(name).is_ok_and(|to| converted(&text, &to, false, UTC).is_ok())
+    parse_type(name).is_ok_and(|to| converted(&text, &to, Casting::strict(UTC)).is_ok())
 }
 
-/// Casts values, in a session's time zone. Where `tolerant`, what cannot be cast is null.
+/// How values are cast.
+#[derive(Clone, Copy)]
+pub(crate) struct Casting {
+    /// Whether what cannot be cast is null, and no error.
+    pub(super) tolerant: bool,
+    /// The session's time zone.
+    pub(super) zone: Zone,
+    /// The fields of intervals in the values.
+    pub(super) from: IntervalFields,
+    /// The fields of intervals in what they become.
+    pub(super) to: IntervalFields,
+}
+
+impl Casting {
+    /// A cast that gives an error for what cannot be cast.
+    pub(crate) fn strict(zone: Zone) -> Casting {
+        let fields = IntervalFields::default();
+        Casting { tolerant: false, zone, from: fields, to: fields }
+    }
+
+    fn shown(self) -> Shown {
+        Shown { zone: self.zone, intervals: self.from }
+    }
+}
+
+/// Casts values.
 ///
 /// # Errors
 /// A value cannot be cast, in Spark's words.
-pub(crate) fn converted(
-    values: &ArrayRef,
-    to: &DataType,
-    tolerant: bool,
-    zone: Zone,
-) -> Result<ArrayRef> {
+pub(crate) fn converted(values: &ArrayRef, to: &DataType, by: Casting) -> Result<ArrayRef> {
+    let Casting { tolerant, zone, .. } = by;
     let from = values.data_type();
-    if from == to {
+    if from == to && by.to.is_empty() {
         return Ok(Arc::clone(values));
     }
     let result = match (from, to) {
+        (from, to) if from == to && !from.is_nested() => {
+            return if is_interval(to) { cut(values, by) } else { Ok(Arc::clone(values)) };
+        }
+        (interval, number) if is_interval(interval) && number.is_numeric() => {
+            return to_number(values, to, by);
+        }
+        (number, interval) if number.is_numeric() && is_interval(interval) => {
+            return of_number(values, to, by);
+        }
+        (DataType::Utf8, DataType::Interval(_) | DataType::Duration(_)) => {
+            return of_texts(values.as_string::<i32>(), to, by);
+        }
         (DataType::Null, _) => return Ok(new_null_array(to, values.len())),
         (DataType::Utf8, _) => parsed(values.as_string::<i32>(), to, zone)?,
         (DataType::LargeUtf8 | DataType::Utf8View, _) => {
-            return converted(&cast(values, &DataType::Utf8)?, to, tolerant, zone);
+            return converted(&cast(values, &DataType::Utf8)?, to, by);
         }
         (bytes, DataType::Utf8) if bytes.is_binary() => {
             let bytes = cast(values, &DataType::Binary)?;
             Some(Arc::new(bytes::text(bytes.as_binary::<i32>())) as ArrayRef)
         }
-        (_, DataType::Utf8) => Some(Arc::new(texts_of(values, zone)) as ArrayRef),
+        (_, DataType::Utf8) => Some(Arc::new(texts_of(values, by.shown())) as ArrayRef),
         (DataType::Timestamp(..), to) if to.is_numeric() => {
-            return from_timestamp(values, to, tolerant, zone);
+            return from_timestamp(values, to, by);
         }
         (from, DataType::Timestamp(_, zone)) if from.is_numeric() => {
             Some(to_timestamp(values, zone.as_ref())?)
@@ -237,7 +291,7 @@ pub(crate) fn converted(
                 doubles.is_valid(*row) && doubles.value(*row).is_finite() && decimals.is_null(*row)
             };
             if let Some(row) = (0..doubles.len()).find(is_lost).filter(|_| !tolerant) {
-                return refused(values, row, to, zone);
+                return refused(values, row, to, by);
             }
             return Ok(Arc::new(decimals.with_data_type(to.clone())));
         }
@@ -246,13 +300,13 @@ pub(crate) fn converted(
             let offsets = lists.value_offsets();
             let (first, last) = (offsets[0], offsets[lists.len()]);
             let items = lists.values().slice(first as usize, (last - first) as usize);
-            let items = converted(&items, field.data_type(), tolerant, zone)?;
+            let items = converted(&items, field.data_type(), by)?;
             let offsets = offsets.iter().map(|offset| offset - first).collect();
             let (offsets, nulls) = (OffsetBuffer::new(offsets), lists.nulls().cloned());
             return Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, items, nulls)?));
         }
         (DataType::Struct(_), DataType::Struct(fields)) => {
-            return members(values.as_struct(), fields, tolerant, zone);
+            return members(values.as_struct(), fields, by);
         }
         (DataType::Map(..), DataType::Map(entry, is_sorted)) => {
             let maps = values.as_map();
@@ -260,7 +314,7 @@ pub(crate) fn converted(
             let (first, last) = (offsets[0], offsets[maps.len()]);
             let entries = maps.entries().slice(first as usize, (last - first) as usize);
             let entries: ArrayRef = Arc::new(entries);
-            let entries = converted(&entries, entry.data_type(), tolerant, zone)?;
+            let entries = converted(&entries, entry.data_type(), by)?;
             let entries = of_fields(&entries, entry.data_type())?;
             let offsets = offsets.iter().map(|offset| offset - first).collect();
             let (offsets, nulls) = (OffsetBuffer::new(offsets), maps.nulls().cloned());
@@ -269,7 +323,7 @@ pub(crate) fn converted(
             return Ok(Arc::new(maps));
         }
         (DataType::Boolean, DataType::Decimal128(..)) => {
-            return converted(&cast(values, &DataType::Int32)?, to, tolerant, zone);
+            return converted(&cast(values, &DataType::Int32)?, to, by);
         }
         _ => None,
     };
@@ -283,7 +337,7 @@ pub(crate) fn converted(
     }
     let is_lost = |row: &usize| result.is_null(*row) && !values.is_null(*row);
     match (0..values.len()).find(is_lost) {
-        Some(row) => refused(values, row, to, zone),
+        Some(row) => refused(values, row, to, by),
         None => Ok(result),
     }
 }
@@ -297,7 +351,7 @@ fn of_fields(values: &ArrayRef, kind: &DataType) -> Result<StructArray> {
 
 /// A struct with other types of its fields, which keep their places. What is in a struct that is null
 /// is no value.
-fn members(values: &StructArray, fields: &Fields, tolerant: bool, zone: Zone) -> Result<ArrayRef> {
+fn members(values: &StructArray, fields: &Fields, by: Casting) -> Result<ArrayRef> {
     if fields.len() != values.num_columns() {
         return exec_err!(
             "a struct of {} fields cannot be cast to one of {}",
@@ -314,7 +368,7 @@ fn members(values: &StructArray, fields: &Fields, tolerant: bool, zone: Zone) ->
             Some(absent) => nullif(column, absent)?,
             None => Arc::clone(column),
         };
-        converted(&column, field.data_type(), tolerant, zone)
+        converted(&column, field.data_type(), by)
     };
     let columns = values.columns().iter().zip(fields).map(member).collect::<Result<Vec<_>>>()?;
     let fields: Fields =
@@ -325,9 +379,9 @@ fn members(values: &StructArray, fields: &Fields, tolerant: bool, zone: Zone) ->
 }
 
 /// Spark's words for a value that cannot be cast.
-fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, zone: Zone) -> Result<T> {
-    let (value, from) = (format_cell(values, row, zone), values.data_type());
-    let name = |data_type: &DataType| format_type(data_type).to_uppercase();
+pub(super) fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, by: Casting) -> Result<T> {
+    let (value, from) = (format_cell(values, row, by.shown()), values.data_type());
+    let name = |kind: &DataType, fields| format_type_with(kind, fields).to_uppercase();
     match (from, to) {
         (DataType::Utf8, DataType::Decimal128(precision, scale))
             if tidemill_codec::parse_decimal(value.trim(), 38, 0).is_some() =>
@@ -336,13 +390,13 @@ fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, zone: Zone) -> Resul
         }
         (DataType::Utf8, _) => exec_err!(
             "[CAST_INVALID_INPUT] The value '{value}' of the type \"STRING\" cannot be cast to \"{}\" because it is malformed. Correct the value as per the syntax, or change its target type. Use `try_cast` to tolerate malformed input and return NULL instead",
-            name(to)
+            name(to, by.to)
         ),
         (_, DataType::Decimal128(precision, scale)) => out_of_range(&value, *precision, *scale),
         _ => exec_err!(
             "[CAST_OVERFLOW] The value {value} of the type \"{}\" cannot be cast to \"{}\" due to an overflow. Use `try_cast` to tolerate overflow and return NULL instead",
-            name(from),
-            name(to)
+            name(from, by.from),
+            name(to, by.to)
         ),
     }
 }
@@ -421,12 +475,7 @@ fn truth(text: &str) -> Option<bool> {
 }
 
 /// Seconds since 1970: whole ones rounded down.
-fn from_timestamp(
-    values: &ArrayRef,
-    to: &DataType,
-    tolerant: bool,
-    zone: Zone,
-) -> Result<ArrayRef> {
+fn from_timestamp(values: &ArrayRef, to: &DataType, by: Casting) -> Result<ArrayRef> {
     let micros = cast(values, &DataType::Int64)?;
     let micros = micros.as_primitive::<Int64Type>();
     let seconds: ArrayRef = match to {
@@ -445,7 +494,7 @@ fn from_timestamp(
             Arc::new(seconds)
         }
     };
-    converted(&seconds, to, tolerant, zone)
+    converted(&seconds, to, by)
 }
 
 /// The zone of the clocks that casts between these types ask. What has no clock is cast where no
@@ -474,7 +523,7 @@ fn has_clock(kind: &DataType) -> bool {
 }
 
 /// Texts as `show()` prints them.
-fn texts_of(values: &ArrayRef, zone: Zone) -> StringArray {
+fn texts_of(values: &ArrayRef, shown: Shown) -> StringArray {
     const BYTES_A_TEXT: usize = 16;
     let mut texts = StringBuilder::with_capacity(values.len(), values.len() * BYTES_A_TEXT);
     let mut text = Vec::new();
@@ -484,7 +533,7 @@ fn texts_of(values: &ArrayRef, zone: Zone) -> StringArray {
             continue;
         }
         text.clear();
-        write_cell(values, row, zone, &mut text);
+        write_cell(values, row, shown, &mut text);
         texts.append_value(String::from_utf8_lossy(&text));
     }
     texts.finish()
@@ -547,10 +596,10 @@ mod tests {
     #[test]
     fn text_is_read_as_spark_reads_it() {
         let values = texts(&[" 12 ", "+5", "-7"]);
-        let whole = converted(&values, &DataType::Int32, false, UTC).unwrap();
+        let whole = converted(&values, &DataType::Int32, Casting::strict(UTC)).unwrap();
         assert_eq!(whole.as_primitive::<Int32Type>().values().as_ref(), &[12, 5, -7]);
         let values = texts(&["1e3", "Infinity", "1d", ".5"]);
-        let real = converted(&values, &DataType::Float64, false, UTC).unwrap();
+        let real = converted(&values, &DataType::Float64, Casting::strict(UTC)).unwrap();
         let expected = [1e3, f64::INFINITY, 1.0, 0.5];
         assert_eq!(real.as_primitive::<Float64Type>().values().as_ref(), &expected);
     }
@@ -563,19 +612,23 @@ mod tests {
             ("x", DataType::Float64, "cannot be cast to \"DOUBLE\" because it is malformed"),
             ("12345.678", DataType::Decimal128(5, 2), "cannot be represented as Decimal(5, 2)"),
         ] {
-            let error = converted(&texts(&[text]), &to, false, UTC).unwrap_err().to_string();
+            let error =
+                converted(&texts(&[text]), &to, Casting::strict(UTC)).unwrap_err().to_string();
             assert!(error.contains(class), "{error}");
-            assert_eq!(converted(&texts(&[text]), &to, true, UTC).unwrap().null_count(), 1);
+            let tolerant = Casting { tolerant: true, ..Casting::strict(UTC) };
+            assert_eq!(converted(&texts(&[text]), &to, tolerant).unwrap().null_count(), 1);
         }
         let large: ArrayRef = Arc::new(PrimitiveArray::<Int64Type>::from_value(3_000_000_000, 1));
-        let error = converted(&large, &DataType::Int32, false, UTC).unwrap_err().to_string();
+        let error =
+            converted(&large, &DataType::Int32, Casting::strict(UTC)).unwrap_err().to_string();
         assert!(error.contains("[CAST_OVERFLOW] The value 3000000000"), "{error}");
     }
 
     #[test]
     fn a_double_becomes_the_decimal_that_it_is_written_as() {
         let double: ArrayRef = Arc::new(PrimitiveArray::<Float64Type>::from_value(1.005, 1));
-        let decimal = converted(&double, &DataType::Decimal128(5, 2), false, UTC).unwrap();
+        let decimal =
+            converted(&double, &DataType::Decimal128(5, 2), Casting::strict(UTC)).unwrap();
         assert_eq!(decimal.as_primitive::<Decimal128Type>().value(0), 101);
     }
 }

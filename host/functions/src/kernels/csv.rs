@@ -12,8 +12,11 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use tidemill_codec::{CsvDecoder, CsvOptions, ParseMode, WrittenTimes, csv_columns, format_cell};
+use tidemill_codec::{
+    CsvDecoder, CsvOptions, ParseMode, Shown, WrittenTimes, csv_columns, format_cell,
+};
 use tidemill_time::{UTC, Zone};
+use tidemill_types::IntervalFields;
 
 use super::kernel::{texts, written};
 use super::session::session_zone;
@@ -161,6 +164,7 @@ struct ToCsv {
     quotes_all: bool,
     /// Those for times.
     times: Options,
+    intervals: IntervalFields,
     signature: Signature,
 }
 
@@ -196,12 +200,13 @@ pub(crate) fn written_times(options: &Options, session: Zone) -> Result<WrittenT
 ///
 /// # Errors
 /// An option is not known here.
-pub(crate) fn to_csv(options: &Options) -> Result<ScalarUDF> {
+pub(crate) fn to_csv(options: &Options, intervals: IntervalFields) -> Result<ScalarUDF> {
     let mut function = ToCsv {
         delimiter: ",".to_owned(),
         null: String::new(),
         quotes_all: false,
         times: Options::new(),
+        intervals,
         signature: Signature::user_defined(Volatility::Immutable),
     };
     for (key, value) in options {
@@ -254,9 +259,9 @@ impl ToCsv {
 }
 
 /// A value in a cell.
-fn cell(values: &ArrayRef, row: usize, zone: Zone) -> Option<String> {
+fn cell(values: &ArrayRef, row: usize, shown: Shown) -> Option<String> {
     let is_there = values.is_valid(row) && !values.data_type().is_null();
-    is_there.then(|| format_cell(values, row, zone))
+    is_there.then(|| format_cell(values, row, shown))
 }
 
 impl ScalarUDFImpl for ToCsv {
@@ -296,6 +301,7 @@ impl ScalarUDFImpl for ToCsv {
         };
         let columns = rows.as_struct().columns().iter().map(shown);
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let shown = Shown { zone: times.zone(), intervals: self.intervals };
         let texts = written(rows.len(), |row, out| {
             if rows.is_null(row) {
                 return Ok(false);
@@ -304,7 +310,7 @@ impl ScalarUDFImpl for ToCsv {
                 if place > 0 {
                     out.push_str(&self.delimiter);
                 }
-                self.push(cell(column, row, times.zone()), place == 0, out);
+                self.push(cell(column, row, shown), place == 0, out);
             }
             // A row of one null is no row.
             Ok(!out.is_empty())

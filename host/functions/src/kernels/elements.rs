@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::cast::{converted, zone_for};
+use super::cast::{Casting, converted, zone_for};
 use super::lists::aligned;
 use super::lists::order::comparable;
 use crate::parameters::tightest;
@@ -173,8 +173,8 @@ fn of_maps(maps: &ArrayRef, keys: &ArrayRef, session: &ConfigOptions) -> Result<
     let (known, wanted) = (maps.keys().data_type(), keys.data_type());
     let common = tightest(known, wanted, true).unwrap_or_else(|| known.clone());
     let zone = zone_for([known, wanted, &common], session)?;
-    let of_map = converted(maps.keys(), &common, false, zone)?;
-    let keys = converted(keys, &common, false, zone)?;
+    let of_map = converted(maps.keys(), &common, Casting::strict(zone))?;
+    let keys = converted(keys, &common, Casting::strict(zone))?;
     let [known, wanted] = comparable([&aligned(&of_map, &common)?, &keys])?;
     let offsets = maps.value_offsets();
     let place = |row: usize| {

@@ -436,7 +436,8 @@ fn series(arguments: &[ColumnarValue], rows: usize) -> Result<Sizes> {
 /// A number as it is, and times and intervals as nanoseconds.
 fn steps(argument: &ColumnarValue, rows: usize) -> Result<Box<dyn Fn(usize) -> i128>> {
     use arrow::datatypes::{
-        Date32Type, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType, TimeUnit,
+        Date32Type, DurationMicrosecondType, IntervalMonthDayNanoType, IntervalYearMonthType,
+        TimeUnit,
     };
     const DAY: i128 = 86_400_000_000_000;
     // The shortest there is.
@@ -466,9 +467,9 @@ fn steps(argument: &ColumnarValue, rows: usize) -> Result<Box<dyn Fn(usize) -> i
         DataType::Interval(arrow::datatypes::IntervalUnit::YearMonth) => Box::new(move |row| {
             i128::from(values.as_primitive::<IntervalYearMonthType>().value(place(row))) * MONTH
         }),
-        DataType::Interval(arrow::datatypes::IntervalUnit::DayTime) => Box::new(move |row| {
-            let step = values.as_primitive::<IntervalDayTimeType>().value(place(row));
-            i128::from(step.days) * DAY + i128::from(step.milliseconds) * 1_000_000
+        DataType::Duration(TimeUnit::Microsecond) => Box::new(move |row| {
+            let step = values.as_primitive::<DurationMicrosecondType>().value(place(row));
+            i128::from(step) * 1_000
         }),
         DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano) => Box::new(move |row| {
             let step = values.as_primitive::<IntervalMonthDayNanoType>().value(place(row));

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, TimeUnit,
+    TimestampMicrosecondType,
 };
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::ScalarUDF;
@@ -172,6 +173,12 @@ fn hashed<H: Hashing>(values: &dyn Array, row: usize, seed: u64) -> u64 {
         DataType::Timestamp(..) => {
             H::long(values.as_primitive::<TimestampMicrosecondType>().value(row), seed)
         }
+        DataType::Interval(_) => {
+            H::int(values.as_primitive::<IntervalYearMonthType>().value(row), seed)
+        }
+        DataType::Duration(_) => {
+            H::long(values.as_primitive::<DurationMicrosecondType>().value(row), seed)
+        }
         DataType::Float32 => {
             let value = values.as_primitive::<Float32Type>().value(row);
             H::int(
@@ -235,7 +242,8 @@ fn check(name: &str, kinds: &[DataType]) -> Result<()> {
         match kind {
             T::Null | T::Boolean | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Date32 => {}
             T::Float32 | T::Float64 | T::Decimal128(..) | T::Utf8 | T::Binary => {}
-            T::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {}
+            T::Timestamp(TimeUnit::Microsecond, _) | T::Duration(TimeUnit::Microsecond) => {}
+            T::Interval(IntervalUnit::YearMonth) => {}
             T::List(item) => check(name, std::slice::from_ref(item.data_type()))?,
             T::Struct(fields) => {
                 fields.iter().try_for_each(|f| check(name, std::slice::from_ref(f.data_type())))?;

@@ -18,7 +18,6 @@ use tidemill_types::format_type;
 
 use super::arithmetic::Operation;
 use super::cast::cast_to;
-use super::intervals::of_one_kind;
 use super::kernel::{as_first, double, kernel, on_columns};
 use super::rows::numbers;
 
@@ -34,20 +33,9 @@ pub(crate) fn is_of_one_kind(kind: &DataType) -> bool {
 pub(crate) const NAMES: [&str; 5] =
     ["interval_add", "interval_subtract", "interval_multiply", "interval_divide", "interval_div"];
 
-/// A value; one of the two kinds, where it is an interval that is written out.
-///
-/// # Errors
-/// It is an interval of months and of days.
-pub(crate) fn typed((value, kind): (Expr, DataType)) -> Result<(Expr, DataType)> {
-    if kind != DataType::Interval(IntervalUnit::MonthDayNano) {
-        return Ok((value, kind));
-    }
-    let value = of_one_kind(value)?;
-    let kind = match &value {
-        Expr::Literal(literal, _) if !literal.is_null() => literal.data_type(),
-        _ => kind,
-    };
-    Ok((value, kind))
+/// Whether a kernel gives intervals with all fields: a product of INTERVAL DAY may have hours.
+pub(crate) fn gives_all_fields(name: &str) -> bool {
+    matches!(name, "interval_multiply" | "interval_divide")
 }
 
 /// An operation on intervals, or on an interval and a number; none on anything else, as on dates and
@@ -70,9 +58,6 @@ pub(crate) fn calculated(
     if !has_interval || !goes_with(&left.1) || !goes_with(&right.1) {
         return Ok(None);
     }
-    let (left, right) = (typed(left)?, typed(right)?);
-    let left = beside(left, &right.1);
-    let right = beside(right, &left.1);
     let (is_left, is_right) = (is_of_one_kind(&left.1), is_of_one_kind(&right.1));
     let spelled = |kind: &DataType| format_type(kind).to_uppercase();
     match operation {
@@ -112,17 +97,6 @@ pub(crate) fn calculated(
             spelled(&left.1),
             spelled(&right.1)
         ),
-    }
-}
-
-/// Nothing, as an interval that is written out, is of the kind of the other one.
-fn beside((value, kind): (Expr, DataType), other: &DataType) -> (Expr, DataType) {
-    let months = DataType::Interval(IntervalUnit::YearMonth);
-    match &value {
-        Expr::Literal(ScalarValue::DurationMicrosecond(Some(0)), _) if *other == months => {
-            (Expr::Literal(ScalarValue::IntervalYearMonth(Some(0)), None), months)
-        }
-        _ => (value, kind),
     }
 }
 

@@ -1,16 +1,17 @@
-//! Intervals that are written out, as values of Spark's two kinds: day-time intervals are a number of
-//! microseconds, year-month intervals a number of months. Between dates and times they stay as they
-//! are written.
+//! Sums and differences of dates, times and intervals. Day-time intervals are a number of
+//! microseconds, year-month intervals a number of months.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use tidemill_time::calendar::MICROS_PER_DAY;
+use tidemill_types::{IntervalField, IntervalFields};
 
 use super::cast::cast_to;
 use super::times::patterned::ntz_type;
-use super::times::sums;
+use super::times::{parts, shift, sums};
 use crate::call::called;
+use crate::interval_fields::{fields_here, with_interval_fields};
 use crate::timestamp_type;
 
 /// The days and the shorter units of an interval, in microseconds; none where they are too many.
@@ -18,26 +19,6 @@ use crate::timestamp_type;
 pub fn day_time_micros(interval: IntervalMonthDayNano) -> Option<i64> {
     let days = i64::from(interval.days).checked_mul(MICROS_PER_DAY)?;
     days.checked_add(interval.nanoseconds / 1_000)
-}
-
-/// An interval that can be compared, and calculated with; other values as they are.
-///
-/// # Errors
-/// It is one of months and of days: nobody knows how many days a month has.
-pub(crate) fn of_one_kind(value: Expr) -> Result<Expr> {
-    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = &value else {
-        return Ok(value);
-    };
-    let kind = match (interval.months, day_time_micros(*interval)) {
-        (0, Some(micros)) => ScalarValue::DurationMicrosecond(Some(micros)),
-        (months, Some(0)) => ScalarValue::IntervalYearMonth(Some(months)),
-        _ => {
-            return plan_err!(
-                "[INVALID_INTERVAL_FORMAT] an interval of months and of days is neither larger nor smaller than another one; write one of days, or one of months"
-            );
-        }
-    };
-    Ok(Expr::Literal(kind, None))
 }
 
 fn is_interval(kind: &DataType) -> bool {
@@ -60,15 +41,26 @@ pub(crate) fn calculated(
     let (other, is_first) = match (of_left, of_right) {
         // What clocks show at both, as Spark's SubtractTimestamps has it.
         (one, other) if operator == Operator::Minus && is_time(one) && is_time(other) => {
-            return Ok(Some(binary_expr(local(left), operator, local(right))));
+            let difference = binary_expr(local(left), operator, local(right));
+            return Ok(Some(match (one, other) {
+                (DataType::Date32, DataType::Date32) => {
+                    let day = IntervalFields::of(IntervalField::Day);
+                    with_interval_fields(
+                        difference,
+                        &DataType::Duration(TimeUnit::Microsecond),
+                        day,
+                    )
+                }
+                _ => difference,
+            }));
         }
         (time, interval) if is_moment(time) && is_interval(interval) => {
-            return sum(operator, left, right).map(Some);
+            return Ok(Some(sum(operator, left, right)));
         }
         (interval, time)
             if operator == Operator::Plus && is_moment(time) && is_interval(interval) =>
         {
-            return sum(operator, right, left).map(Some);
+            return Ok(Some(sum(operator, right, left)));
         }
         // Two of the two kinds are calculated with elsewhere: these are of months and of days.
         (one, other) if is_interval(one) && is_interval(other) => {
@@ -79,31 +71,43 @@ pub(crate) fn calculated(
         _ => return Ok(None),
     };
     let interval = if is_first { &right } else { &left };
-    let has_time = match interval {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
-            interval.nanoseconds != 0
-        }
-        _ => matches!(other, DataType::Duration(_) | DataType::Timestamp(..)),
+    let has_time = match other {
+        // Of whole days, as far as its type tells.
+        DataType::Duration(_) => !fields_here(interval, other).of_micros().is_days(),
+        DataType::Timestamp(..) => true,
+        _ => false,
     };
     Ok(match (has_time, is_first) {
-        (false, _) => None,
-        (true, true) => Some(sum(operator, at(left), right)?),
-        (true, false) => Some(sum(operator, at(right), left)?),
+        (true, true) => Some(sum(operator, at(left), right)),
+        (true, false) => Some(sum(operator, at(right), left)),
+        (false, true) => days(left, operator, right, other),
+        (false, false) => days(right, operator, left, other),
     })
 }
 
-/// A TIMESTAMP and an interval. One that is written out and has no months is of days and shorter
-/// units, whichever units it is written in.
-fn sum(operator: Operator, time: Expr, interval: Expr) -> Result<Expr> {
-    let interval = match &interval {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) if value.months == 0 => {
-            of_one_kind(interval)?
-        }
-        _ => interval,
-    };
+/// A DATE and an interval of whole days; none where it is another interval.
+fn days(date: Expr, operator: Operator, interval: Expr, kind: &DataType) -> Option<Expr> {
+    if !matches!(kind, DataType::Duration(_)) {
+        return None;
+    }
+    if let Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _) = &interval {
+        let days = i32::try_from(micros / MICROS_PER_DAY).ok()?;
+        let days = IntervalMonthDayNano::new(0, days, 0);
+        let days = Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(days)), None);
+        return Some(binary_expr(date, operator, days));
+    }
+    let days = called(&parts::days_of_interval(), vec![interval]);
+    Some(match operator {
+        Operator::Plus => called(&shift::date_add(), vec![date, days]),
+        _ => called(&shift::date_sub(), vec![date, days]),
+    })
+}
+
+/// A TIMESTAMP and an interval.
+fn sum(operator: Operator, time: Expr, interval: Expr) -> Expr {
     let kernel = match operator {
         Operator::Plus => sums::timestamp_plus(),
         _ => sums::timestamp_minus(),
     };
-    Ok(called(&kernel, vec![time, interval]))
+    called(&kernel, vec![time, interval])
 }

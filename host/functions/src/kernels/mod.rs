@@ -20,6 +20,7 @@ pub(crate) mod growth;
 pub(crate) mod hashes;
 pub(crate) mod hmac;
 pub(crate) mod interval_arithmetic;
+mod interval_casts;
 pub(crate) mod intervals;
 pub(crate) mod java_math;
 mod java_pattern;

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use tidemill_codec::EncodeOptions;
+use tidemill_types::IntervalFields;
 
 use super::csv::{Options, is_of_times, written_times};
 use super::json_shape::{Shape, check_keys, shaped};
@@ -21,6 +22,7 @@ pub(crate) struct ToJson {
     shape: Shape,
     /// Those for times.
     times: Options,
+    intervals: IntervalFields,
     signature: Signature,
 }
 
@@ -30,18 +32,19 @@ impl Default for ToJson {
             ignore_null_fields: true,
             shape: Shape::default(),
             times: Options::new(),
+            intervals: IntervalFields::default(),
             signature: Signature::variadic_any(Volatility::Immutable),
         }
     }
 }
 
 impl ToJson {
-    /// The function with options.
+    /// The function with options, of a value whose intervals have these fields.
     ///
     /// # Errors
     /// One is not known here.
-    pub(crate) fn with(options: &Options) -> Result<ToJson> {
-        let mut function = ToJson::default();
+    pub(crate) fn with(options: &Options, intervals: IntervalFields) -> Result<ToJson> {
+        let mut function = ToJson { intervals, ..ToJson::default() };
         for (key, value) in options {
             match (key.to_ascii_lowercase().as_str(), value.to_ascii_lowercase().as_str()) {
                 ("ignorenullfields", "true") => function.ignore_null_fields = true,
@@ -92,6 +95,7 @@ impl ScalarUDFImpl for ToJson {
         let options = EncodeOptions {
             ignore_null_fields: self.ignore_null_fields,
             times: written_times(&self.times, session_zone(&arguments.config_options)?)?,
+            intervals: self.intervals,
         };
         tidemill_codec::to_json(&values, &options)
             .map(|texts| ColumnarValue::Array(Arc::new(texts)))

@@ -177,6 +177,11 @@ pub(super) fn array_join(call: &mut Call, kernel: Made) -> Result<Expr> {
     if of.is_nested() {
         return Err(call.wrong(0, "ARRAY<STRING>"));
     }
+    // Here the fields of intervals are known, which their texts depend on.
+    if matches!(of, DataType::Interval(_) | DataType::Duration(_)) {
+        let texts = DataType::new_list(DataType::Utf8, true);
+        call.set(0, cast_to(call.argument(0), &texts), texts);
+    }
     for place in 1..call.count() {
         if !call.kind(place).is_string() && !call.kind(place).is_null() {
             return Err(call.wrong(place, "STRING"));

@@ -205,7 +205,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("start", Any), required("stop", Any), optional("step", Any)],
         build::sequence,
     )
-    .with_interval_units()
     .example("SELECT array_join(sequence(1, 5, 2), ',')", "1,3,5"),
     Function::scalar(
         "shuffle",

@@ -59,9 +59,8 @@ pub(super) fn operated(call: &mut Call, operation: Operation, tolerant: bool) ->
 
 /// The least number has no positive counterpart.
 pub(super) fn absolute(call: &mut Call) -> Result<Expr> {
-    let (value, kind) = interval_arithmetic::typed((call.argument(0), call.kind(0).clone()))?;
-    if interval_arithmetic::is_of_one_kind(&kind) {
-        return Ok(interval_arithmetic::absolute().call(vec![value]));
+    if interval_arithmetic::is_of_one_kind(call.kind(0)) {
+        return Ok(interval_arithmetic::absolute().call(vec![call.argument(0)]));
     }
     if call.kind(0).is_string() || call.kind(0).is_null() {
         let value = cast_to(call.argument(0), &DataType::Float64);
@@ -176,7 +175,7 @@ pub(super) fn negative(call: &mut Call) -> Result<Expr> {
         call.set(1, value, kind);
         return Ok(arithmetic(call, Operation::Subtract, false));
     }
-    let (value, kind) = interval_arithmetic::typed((call.argument(0), kind))?;
+    let value = call.argument(0);
     if interval_arithmetic::is_of_one_kind(&kind) {
         return Ok(interval_arithmetic::negated().call(vec![value]));
     }

@@ -338,7 +338,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_double!("tan", "The tangent of radians.", df::tan, "SELECT tan(0)", "0.0"),
     of_double!("tanh", "The hyperbolic tangent.", java_math::tanh, "SELECT tanh(0)", "0.0"),
     of_two!("try_add", "A sum; null where it does not fit.", Operation::Add, true)
-        .with_interval_units()
         .example("SELECT try_add(1, 2)", "3"),
     of_two!("try_divide", "A quotient; null where the divisor is zero.", Operation::Divide, true)
         .example("SELECT try_divide(3, 2)", "1.5"),
@@ -347,7 +346,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_two!("try_multiply", "A product; null where it does not fit.", Operation::Multiply, true)
         .example("SELECT try_multiply(2, 3)", "6"),
     of_two!("try_subtract", "A difference; null where it does not fit.", Operation::Subtract, true)
-        .with_interval_units()
         .example("SELECT try_subtract(2, 1)", "1"),
     Function::scalar(
         "unhex",

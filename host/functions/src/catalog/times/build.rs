@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use tidemill_types::{IntervalField, format_type_with};
 
 use crate::call::{Call, called};
+use crate::interval_fields::{fields_here, range_of};
 use crate::kernels::batch_time::batch_time;
 use crate::kernels::cast::{cast_to, try_cast_to};
-use crate::kernels::intervals::day_time_micros;
 use crate::kernels::session::current_timezone;
 use crate::kernels::times::patterned::ntz_type;
 use crate::kernels::times::{
@@ -82,15 +83,33 @@ pub(super) fn date_part(call: &mut Call) -> Result<Expr> {
         }
     };
     let (kernel, takes): (Made, _) = match (field.to_ascii_uppercase().as_str(), call.kind(1)) {
-        (name, DataType::Interval(_) | DataType::Duration(_)) => match name {
-            "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => (parts::years_of_interval, None),
-            "MONTH" | "MON" | "MONS" | "MONTHS" => (parts::months_of_interval, None),
-            "DAY" | "D" | "DAYS" => (parts::days_of_interval, None),
-            "HOUR" | "H" | "HOURS" | "HR" | "HRS" => (parts::hours_of_interval, None),
-            "MINUTE" | "M" | "MIN" | "MINS" | "MINUTES" => (parts::minutes_of_interval, None),
-            "SECOND" | "S" | "SEC" | "SECONDS" | "SECS" => (parts::seconds_of_interval, None),
-            _ => return no_field(&field, "an interval"),
-        },
+        (name, kind @ (DataType::Interval(_) | DataType::Duration(_))) => {
+            let (part, kernel): (_, Made) = match name {
+                "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => {
+                    (IntervalField::Year, parts::years_of_interval)
+                }
+                "MONTH" | "MON" | "MONS" | "MONTHS" => {
+                    (IntervalField::Month, parts::months_of_interval)
+                }
+                "DAY" | "D" | "DAYS" => (IntervalField::Day, parts::days_of_interval),
+                "HOUR" | "H" | "HOURS" | "HR" | "HRS" => {
+                    (IntervalField::Hour, parts::hours_of_interval)
+                }
+                "MINUTE" | "M" | "MIN" | "MINS" | "MINUTES" => {
+                    (IntervalField::Minute, parts::minutes_of_interval)
+                }
+                "SECOND" | "S" | "SEC" | "SECONDS" | "SECS" => {
+                    (IntervalField::Second, parts::seconds_of_interval)
+                }
+                _ => return no_field(&field, "an interval"),
+            };
+            let fields = fields_here(&call.argument(1), kind);
+            // One of months, days and microseconds has them all.
+            if !fields.is_empty() && !range_of(fields, kind).has(part) {
+                return no_field(&field, &format!("an {}", format_type_with(kind, fields)));
+            }
+            (kernel, None)
+        }
         (name, _) => match name {
             "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => (parts::year, Some(Takes::Date)),
             "YEAROFWEEK" => (parts::year_of_week, Some(Takes::Date)),
@@ -112,23 +131,9 @@ pub(super) fn date_part(call: &mut Call) -> Result<Expr> {
     match takes {
         Some(Takes::Timestamp) => local(call, 1)?,
         Some(takes) => call.coerce(1, takes)?,
-        None if is_without(&call.argument(1), kernel) => return no_field(&field, "the interval"),
         None => {}
     }
     Ok(called(&kernel(), vec![call.argument(1)]))
-}
-
-/// Whether an interval that is written out has no such part, as far as it tells: those that it has
-/// are not kept.
-fn is_without(interval: &Expr, kernel: Made) -> bool {
-    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = interval else {
-        return false;
-    };
-    match kernel().name() {
-        "years_of_interval" | "months_of_interval" => interval.months == 0,
-        "days_of_interval" => interval.days == 0,
-        _ => interval.nanoseconds == 0,
-    }
 }
 
 fn no_field<T>(field: &str, of: &str) -> Result<T> {
@@ -378,13 +383,12 @@ pub(super) fn convert_timezone(call: &mut Call) -> Result<Expr> {
 
 /// `time_bucket(width, time[, origin])`, of a width that is written out.
 pub(super) fn time_bucket(call: &mut Call) -> Result<Expr> {
-    let width = match call.argument(0) {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(width)), _) => width,
+    let is_positive = match call.argument(0) {
+        Expr::Literal(ScalarValue::IntervalYearMonth(Some(months)), _) => months > 0,
+        Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _) => micros > 0,
         _ => return Err(call.wrong(0, "INTERVAL\", written out, \"")),
     };
-    let is_of_months = width.months > 0 && width.days == 0 && width.nanoseconds == 0;
-    let is_of_time = width.months == 0 && day_time_micros(width).is_some_and(|micros| micros > 0);
-    if !is_of_months && !is_of_time {
+    if !is_positive {
         return plan_err!(
             "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] time_bucket(): the `bucket_width` must be positive, and of months, or of days and shorter units"
         );

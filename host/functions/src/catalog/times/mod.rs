@@ -119,7 +119,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("field", Text), required("source", Any)],
         build::date_part,
     )
-    .with_interval_units()
     .called(&["datepart", "extract"])
     .spelled(|name, arguments| match (name, arguments.as_slice()) {
         ("datepart" | "extract", [field, source]) => format!("{name}({field} FROM {source})"),
@@ -270,7 +269,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("bucket_width", Any), required("ts", Any), optional("origin", Any)],
         build::time_bucket,
     )
-    .with_interval_units()
     .null_intolerant()
     .spelled(|name, mut arguments| {
         if arguments.len() == 2 {

@@ -7,14 +7,14 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::Lists;
-use crate::kernels::cast::converted;
+use crate::kernels::cast::{Casting, converted};
 use crate::kernels::kernel::{text, texts, written, zoned_kernel};
 
 /// `array_join(array, between[, for nulls])`: nulls are left out where nothing stands for them.
 pub(crate) fn array_join() -> Arc<ScalarUDF> {
     zoned_kernel("array_join", text, |columns, _, zone| {
         let lists = Lists::as_they_are(&columns[0])?;
-        let values = converted(&lists.values, &DataType::Utf8, false, zone)?;
+        let values = converted(&lists.values, &DataType::Utf8, Casting::strict(zone))?;
         let values = values.as_string::<i32>();
         let between = texts(columns, 1);
         written(lists.len(), |row, text| {

@@ -1,4 +1,10 @@
-//! Spark's interval strings: `"5 minutes"`, `"1 hour 30 minutes"`, `"500 milliseconds"`.
+//! Spark's intervals: how they are written, and of which fields they are.
+
+mod fields;
+mod written;
+
+pub use fields::{FieldRange, IntervalField, IntervalFields, Unread};
+pub use written::WrittenInterval;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +20,9 @@ pub struct Interval {
     pub micros: i64,
 }
 
+/// A month of a watermark's delay.
+const MONTH_MICROS: i64 = 31 * 86_400_000_000;
+
 impl Interval {
     /// An interval of whole milliseconds.
     #[must_use]
@@ -27,11 +36,28 @@ impl Interval {
     /// # Errors
     /// As where any interval is parsed, months and years apart.
     pub fn from_delay(text: &str) -> Result<Interval, IntervalError> {
-        parse(text, |unit| match unit.strip_suffix('s').unwrap_or(unit) {
-            "month" => Ok(MONTH_MICROS),
-            "year" => Ok(12 * MONTH_MICROS),
-            _ => unit_micros(unit),
-        })
+        Interval::parse(text, Some(MONTH_MICROS))
+    }
+
+    fn parse(text: &str, month: Option<i64>) -> Result<Interval, IntervalError> {
+        let error = |class, reason: &str| IntervalError {
+            text: text.to_owned(),
+            class,
+            reason: reason.to_owned(),
+        };
+        let written: WrittenInterval = text.parse()?;
+        let months = match month {
+            Some(month) => i64::from(written.months).checked_mul(month),
+            None if written.fields.months.is_some() => {
+                return Err(error("INVALID_UNIT", "a month has no fixed length, nor a year"));
+            }
+            None => Some(0),
+        };
+        let micros = written.day_time_micros().zip(months).and_then(|(a, b)| a.checked_add(b));
+        match micros {
+            Some(micros) => Ok(Interval { micros }),
+            None => Err(error("ARITHMETIC_EXCEPTION", "it does not fit 64 bits of microseconds")),
+        }
     }
 
     /// Whole milliseconds, rounded towards zero, as Spark keeps a watermark's delay.
@@ -41,9 +67,6 @@ impl Interval {
     }
 }
 
-/// A month of a watermark's delay.
-const MONTH_MICROS: i64 = 31 * 86_400_000_000;
-
 /// Why a text is no interval.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -52,6 +75,8 @@ const MONTH_MICROS: i64 = 31 * 86_400_000_000;
 pub struct IntervalError {
     /// The text as it was given.
     pub text: String,
+    /// Spark's name for the reason, within INVALID_INTERVAL_FORMAT.
+    pub class: &'static str,
     /// What is wrong with it.
     pub reason: String,
 }
@@ -59,71 +84,10 @@ pub struct IntervalError {
 impl FromStr for Interval {
     type Err = IntervalError;
 
-    /// Parses what Spark's `CalendarInterval` takes: pairs of number and unit, optionally after
-    /// the word `interval`, in any case; `1 hour 30 minutes` adds up, and a fraction is cut to whole
-    /// microseconds.
+    /// Parses a [`WrittenInterval`] of days and shorter units: `1 hour 30 minutes` adds up.
     fn from_str(text: &str) -> Result<Interval, IntervalError> {
-        parse(text, unit_micros)
+        Interval::parse(text, None)
     }
-}
-
-fn parse(
-    text: &str,
-    unit_micros: impl Fn(&str) -> Result<i64, String>,
-) -> Result<Interval, IntervalError> {
-    let error = |reason: String| IntervalError { text: text.to_owned(), reason };
-    let lower = text.trim().to_ascii_lowercase();
-    let mut words = lower.split_whitespace().peekable();
-    words.next_if_eq(&"interval");
-    let mut total: i64 = 0;
-    let mut pairs = 0;
-    while let Some(number) = words.next() {
-        let Some(unit) = words.next() else {
-            return Err(error(format!("\"{number}\" has no unit")));
-        };
-        let scale = unit_micros(unit).map_err(error)?;
-        let micros = parse_number(number, scale)
-            .ok_or_else(|| error(format!("\"{number}\" is not a number of {unit}")))?;
-        total = total
-            .checked_add(micros)
-            .ok_or_else(|| error("it does not fit 64 bits of microseconds".to_owned()))?;
-        pairs += 1;
-    }
-    if pairs == 0 {
-        return Err(error("it is empty".to_owned()));
-    }
-    Ok(Interval { micros: total })
-}
-
-fn unit_micros(unit: &str) -> Result<i64, String> {
-    match unit.strip_suffix('s').unwrap_or(unit) {
-        "microsecond" => Ok(1),
-        "millisecond" => Ok(1_000),
-        "second" => Ok(1_000_000),
-        "minute" => Ok(60_000_000),
-        "hour" => Ok(3_600_000_000),
-        "day" => Ok(86_400_000_000),
-        "week" => Ok(7 * 86_400_000_000),
-        "month" | "year" => Err(format!("a {unit} has no fixed length")),
-        _ => Err(format!("\"{unit}\" is not a unit of time")),
-    }
-}
-
-/// `number` times `scale`, cut to whole microseconds. Fractions have nine digits at most.
-fn parse_number(number: &str, scale: i64) -> Option<i64> {
-    let Some((whole, fraction)) = number.split_once('.') else {
-        return number.parse::<i64>().ok()?.checked_mul(scale);
-    };
-    let negative = whole.starts_with('-');
-    let whole: i64 = if matches!(whole, "" | "-" | "+") { 0 } else { whole.parse().ok()? };
-    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let digits: i128 = fraction.parse().ok()?;
-    let divisor = 10_i128.pow(fraction.len() as u32);
-    let part = i64::try_from(digits * i128::from(scale) / divisor).ok()?;
-    let whole = whole.checked_mul(scale)?;
-    if negative { whole.checked_sub(part) } else { whole.checked_add(part) }
 }
 
 impl fmt::Display for Interval {
@@ -147,6 +111,8 @@ impl fmt::Display for Interval {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
     use super::*;
 
     fn micros(text: &str) -> i64 {
@@ -178,7 +144,7 @@ mod tests {
         assert_eq!(reason("5"), "\"5\" has no unit");
         assert_eq!(reason(""), "it is empty");
         assert_eq!(reason("5 parsecs"), "\"parsecs\" is not a unit of time");
-        assert_eq!(reason("1 month"), "a month has no fixed length");
+        assert_eq!(reason("1 month"), "a month has no fixed length, nor a year");
         assert_eq!(reason("x minutes"), "\"x\" is not a number of minutes");
     }
 

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan, LogicalPlanBuilder,
     Operator, SkipType, SortExpr, Window, lit, when,
 };
-use tidemill_functions::{Function, Shape, cast_to, find};
+use tidemill_functions::{cast_to, first_value};
 
 use super::Resolver;
 use super::operators::joined;
@@ -231,9 +231,6 @@ impl Resolver<'_> {
         groups: Vec<Expr>,
         aggregates: Vec<Expr>,
     ) -> Result<(Dependent, Vec<Expr>)> {
-        let Some(Function { shape: Shape::Aggregate(first), .. }) = find("first_value") else {
-            refuse!("first_value() is no aggregate");
-        };
         let qualifier = self.qualifier();
         let of = |name: String| Expr::Column(Column::new(Some(qualifier.clone()), name));
         let is_one_group = groups.is_empty();
@@ -260,7 +257,7 @@ impl Resolver<'_> {
                 continue;
             }
             let name = format!("f{place}");
-            folded.push(first().call(vec![Expr::Column(column.clone())]).alias(&name));
+            folded.push(first_value().call(vec![Expr::Column(column.clone())]).alias(&name));
             let value = Expr::Column(Column::new_unqualified(&name));
             kept.push(value.alias_qualified(column.relation.clone(), &column.name));
         }

@@ -9,6 +9,7 @@ use datafusion::logical_expr::utils::{enumerate_grouping_sets, grouping_set_to_e
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, lit};
 
 use super::Resolver;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::items::{by_place, item_place, written_out};
 use super::scope::quoted;
@@ -180,7 +181,7 @@ impl Resolver<'_> {
         self.items(select, items)?;
         let mut by: Vec<Expr> = Vec::new();
         for item in &select.items {
-            let value = written_out(item.value.clone(), &select.items, "GROUP BY")?;
+            let value = written_out(item.value.clone(), &select.items, Clause::GroupBy)?;
             let is_constant = value.column_refs().is_empty();
             if !holds_aggregate(&value) && !is_constant && !by.contains(&value) {
                 by.push(value);
@@ -251,7 +252,7 @@ impl Resolver<'_> {
     }
 
     fn group(&mut self, select: &Select, by: &Expression, items: &[Expression]) -> Result<Expr> {
-        if let Some(place) = by_place(by, items.len(), "GROUP BY")? {
+        if let Some(place) = by_place(by, items.len(), Clause::GroupBy)? {
             if let Some(Expression::Star { .. }) =
                 items[..=place].iter().find(|item| matches!(item, Expression::Star { .. }))
             {
@@ -286,7 +287,7 @@ impl Resolver<'_> {
 
     fn group_value(&mut self, select: &Select, by: &Expression) -> Result<Expr> {
         let mut context =
-            Context::new(&select.scope, Arc::clone(select.input.schema()), "GROUP BY");
+            Context::new(&select.scope, Arc::clone(select.input.schema()), Clause::GroupBy);
         let value = self.expression(by, &mut context)?;
         if let Expr::Literal(..) = &value {
             // What is the same for all rows makes no groups, and has no column.

@@ -8,6 +8,7 @@ use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, when};
 
 use super::attributes::beside;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::operators::joined;
 use super::peeled::{Peeled, Places, holds_query, placed};
@@ -51,7 +52,7 @@ impl Resolver<'_> {
         );
         let condition = match &join.condition {
             Some(condition) => {
-                let mut context = Context::new(&both, schema, "ON");
+                let mut context = Context::new(&both, schema, Clause::On);
                 Some(self.condition(condition, &mut context)?)
             }
             None => None,

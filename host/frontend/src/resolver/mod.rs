@@ -57,6 +57,8 @@ use lambdas::Variables;
 use scope::{Scope, Visible, same, twice};
 use select::Select;
 
+pub use peeled::{holds_query, query_of};
+
 /// Resolves a query.
 ///
 /// # Errors

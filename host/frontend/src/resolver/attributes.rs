@@ -179,8 +179,8 @@ fn unresolved<'s>(name: &[String], scope: &Scope, outer: impl Iterator<Item = &'
     Error::new(reason, None)
 }
 
-/// A schema of two, beside each other.
-pub(super) fn beside(
+/// The schema of both, one beside the other.
+pub(super) fn of_both(
     left: &Arc<datafusion::common::DFSchema>,
     right: &Arc<datafusion::common::DFSchema>,
 ) -> Result<Arc<datafusion::common::DFSchema>> {

@@ -315,7 +315,7 @@ impl Resolver<'_> {
 }
 
 /// Expressions of all grouping sets together.
-const SETS_MAX: usize = 50_000;
+const GROUPED_MAX: usize = 50_000;
 
 /// Expressions that sets are of.
 const SET_WIDTH_MAX: usize = 64;
@@ -326,10 +326,10 @@ fn check_sets(clause: &str, width: usize, size: usize) -> Result<()> {
             "[GROUPING_SIZE_LIMIT_EXCEEDED] Grouping sets size cannot be greater than {SET_WIDTH_MAX}: {clause} has {width} expressions"
         );
     }
-    match size > SETS_MAX {
+    match size > GROUPED_MAX {
         false => Ok(()),
         true => refuse!(
-            "{clause} comes to {size} expressions in all its sets, and may come to {SETS_MAX}; write the GROUPING SETS that are needed"
+            "{clause} comes to {size} expressions in all its sets, and may come to {GROUPED_MAX}; write the GROUPING SETS that are needed"
         ),
     }
 }

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 use tidemill_functions::COALESCE;
 
 use super::attached::Which;
-use super::attributes::beside;
+use super::attributes::of_both;
 use super::clause::Clause;
 use super::expressions::Context;
 use super::operators::joined;
@@ -36,7 +36,7 @@ impl Resolver<'_> {
                 "[COLUMN_ALREADY_EXISTS] The column `{key}` already exists: USING names it twice"
             );
         }
-        let schema = beside(left.plan.schema(), right.plan.schema())?;
+        let schema = of_both(left.plan.schema(), right.plan.schema())?;
         let mut both = left.scope.clone();
         both.columns.extend(right.scope.columns.iter().cloned());
         let mut conditions = Vec::new();

@@ -16,14 +16,12 @@ use super::grouping::Groups;
 use super::items::{Item, item_of};
 use super::operators::joined;
 use super::scope::{Scope, Visible, twice};
+use super::select::COLUMNS_MAX;
 use super::select::{Select, holds_aggregate};
 use super::{Resolved, Resolver, coercion, generators, literals, naming};
 use crate::error::{Error, Result, refuse};
 use crate::generate::Generate;
 use crate::spec::{Expression, Pivot, PivotValue, Unpivot};
-
-/// Columns that PIVOT may come to.
-const COLUMNS_MAX: usize = 10_000;
 
 impl Resolver<'_> {
     pub(super) fn pivot(&mut self, pivot: &Pivot) -> Result<Resolved> {

@@ -24,8 +24,8 @@ use crate::error::{Result, refuse};
 use crate::generate::Generate;
 use crate::spec::{Expression, Relation, SortOrder};
 
-/// Columns of one SELECT, with those that its stars stand for.
-const COLUMNS_MAX: usize = 10_000;
+/// Columns of one SELECT, with those that its stars stand for, or of a PIVOT.
+pub(super) const COLUMNS_MAX: usize = 10_000;
 /// Fields that the type of a column has, with those within them.
 const FIELDS_MAX: usize = 10_000;
 

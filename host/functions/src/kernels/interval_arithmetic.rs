@@ -71,8 +71,8 @@ pub(crate) fn calculated(
         return Ok(None);
     }
     let (left, right) = (typed(left)?, typed(right)?);
-    let left = beside(left, &right.1);
-    let right = beside(right, &left.1);
+    let left = as_the_other(left, &right.1);
+    let right = as_the_other(right, &left.1);
     let (is_left, is_right) = (is_of_one_kind(&left.1), is_of_one_kind(&right.1));
     let spelled = |kind: &DataType| format_type(kind).to_uppercase();
     match operation {
@@ -116,7 +116,7 @@ pub(crate) fn calculated(
 }
 
 /// Nothing, as an interval that is written out, is of the kind of the other one.
-fn beside((value, kind): (Expr, DataType), other: &DataType) -> (Expr, DataType) {
+fn as_the_other((value, kind): (Expr, DataType), other: &DataType) -> (Expr, DataType) {
     let months = DataType::Interval(IntervalUnit::YearMonth);
     match &value {
         Expr::Literal(ScalarValue::DurationMicrosecond(Some(0)), _) if *other == months => {

@@ -11,25 +11,68 @@ pub(crate) struct Digits {
     pub(crate) scale: i64,
 }
 
-impl Digits {
+/// A number as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'t> {
+    pub(crate) is_negative: bool,
+    /// The digits before the point.
+    whole: &'t str,
+    /// The digits behind it.
+    fraction: &'t str,
+    /// How far the point is moved to the right; beyond [`EXPONENT_MAX`], so far.
+    pub(crate) exponent: i64,
+}
+
+/// Far more than any decimal has, and little enough for sums not to overflow.
+const EXPONENT_MAX: i64 = 1 << 40;
+
+impl<'t> Parts<'t> {
     /// Of `-12.50`, `.5`, `1e3`; `None` where it is no number.
-    pub(crate) fn of(text: &str) -> Option<Digits> {
+    pub(crate) fn of(text: &'t str) -> Option<Parts<'t>> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
             None => (unsigned, 0),
-            Some((mantissa, exponent)) => (mantissa, i64::from(exponent.parse::<i32>().ok()?)),
+            Some((mantissa, exponent)) => (mantissa, exponent_of(exponent)?),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let are_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if (whole.is_empty() && fraction.is_empty()) || !are_digits(whole) || !are_digits(fraction)
-        {
-            return None;
-        }
-        let all = whole.bytes().chain(fraction.bytes());
-        let significant = all.skip_while(|byte| *byte == b'0').count();
+        let is_empty = whole.is_empty() && fraction.is_empty();
+        let is_number = !is_empty && are_digits(whole) && are_digits(fraction);
+        let is_negative = text.starts_with('-');
+        is_number.then_some(Parts { is_negative, whole, fraction, exponent })
+    }
+
+    /// The digits without zeros in front.
+    pub(crate) fn significant(&self) -> impl Iterator<Item = u8> + 't {
+        self.whole.bytes().chain(self.fraction.bytes()).skip_while(|byte| *byte == b'0')
+    }
+
+    /// How many digits are behind the point, as they are written.
+    pub(crate) fn behind_point(&self) -> Option<i64> {
+        i64::try_from(self.fraction.len()).ok()
+    }
+}
+
+fn are_digits(part: &str) -> bool {
+    part.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn exponent_of(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !are_digits(digits) {
+        return None;
+    }
+    let size = digits.parse::<i64>().unwrap_or(EXPONENT_MAX).min(EXPONENT_MAX);
+    Some(if text.starts_with('-') { -size } else { size })
+}
+
+impl Digits {
+    /// Of a number's text; `None` where it is none, or its exponent is no INT, as in Java.
+    pub(crate) fn of(text: &str) -> Option<Digits> {
+        let parts = Parts::of(text)?;
+        let exponent = i64::from(i32::try_from(parts.exponent).ok()?);
         Some(Digits {
-            precision: i64::try_from(significant).ok()?.max(1),
-            scale: i64::try_from(fraction.len()).ok()? - exponent,
+            precision: i64::try_from(parts.significant().count()).ok()?.max(1),
+            scale: parts.behind_point()? - exponent,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Stopwatch;
 use crate::handler::{HandlerCall, on_its_own_thread};
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
-use crate::places::{SINK, beside};
+use crate::places::{SINK, as_seen_from};
 use crate::query::Query;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
@@ -196,7 +196,7 @@ impl Query {
     ) -> BTreeMap<String, Delivered> {
         delivered.retain(|name, _| self.marked_places.contains(name));
         for delivered in delivered.values_mut() {
-            delivered.beside = beside(&self.checkpoint_path, &delivered.place);
+            delivered.beside = as_seen_from(&self.checkpoint_path, &delivered.place);
         }
         delivered
     }

@@ -90,7 +90,7 @@ pub enum Reached {
 
 /// What a place is called without the folders that it shares with the checkpoint. `None`: they
 /// share none.
-pub(crate) fn beside(checkpoint: &Path, place: &str) -> Option<String> {
+pub(crate) fn as_seen_from(checkpoint: &Path, place: &str) -> Option<String> {
     let checkpoint = std::path::absolute(checkpoint).ok()?;
     let mut up = String::new();
     for folder in checkpoint.ancestors().skip(1) {
@@ -151,7 +151,7 @@ fn holding(checkpoint: &Path, places: &[PlaceFound], left: &LeftBatch) -> Vec<(S
         let mark = place.held.mark().filter(|mark| mark.batch == left.spec.batch)?;
         let delivered = Delivered {
             place: place.description.clone(),
-            beside: beside(checkpoint, &place.description),
+            beside: as_seen_from(checkpoint, &place.description),
             batch: mark.batch,
             calls: mark.calls,
             digest: mark.spec.digest(),
@@ -190,7 +190,7 @@ impl Log<'_> {
     fn compare(&self, place: &PlaceFound) -> Result<Option<BatchSpec>, String> {
         let noted = self.recovered.delivered.get(&place.name);
         // The job may name another place than it did: what that one was given is not there.
-        let beside = beside(self.checkpoint, &place.description);
+        let beside = as_seen_from(self.checkpoint, &place.description);
         let is_it = |noted: &&Delivered| {
             noted.place == place.description || (beside.is_some() && noted.beside == beside)
         };

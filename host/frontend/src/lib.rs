@@ -19,5 +19,5 @@ pub use catalog::{Catalog, CatalogFunction, CatalogKind};
 pub use error::{Error, Result};
 pub use generate::{Generate, VALUES};
 pub use qualifier::without_qualifiers;
-pub use resolver::resolve;
+pub use resolver::{holds_query, query_of, resolve};
 pub use sql::{Parsed, QuerySize, parse_query};

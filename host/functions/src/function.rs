@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, WindowUDF};
 
@@ -31,8 +32,12 @@ pub struct Function {
     /// Whether it gives intervals with all fields, whichever those of its arguments are: a mean of
     /// INTERVAL DAY is INTERVAL DAY TO SECOND.
     pub gives_all_interval_fields: bool,
-    /// Whether it becomes an aggregate, though it is none by its shape.
-    of_group: bool,
+    /// What an aggregate reads of its call.
+    pub reads: Reads,
+    /// What it is where its second argument is a lambda, of a function that is called without, too.
+    pub with_lambda: Option<MakeHigherOrder>,
+    /// Whether its conditions may not be within one another without a bound.
+    pub chooses: Chooses,
     /// A query, and the cell of its one row.
     pub example: Option<(&'static str, &'static str)>,
 }
@@ -46,6 +51,12 @@ pub type Build = fn(&mut Call) -> Result<Expr>;
 /// How a call of a generator becomes rows.
 pub type Generate = fn(&mut Call) -> Result<Generated>;
 
+/// A function that takes a lambda, as DataFusion calls it.
+pub type MakeHigherOrder = fn() -> Arc<HigherOrderUDF>;
+
+/// What an aggregate is in terms of another: that one, and its arguments.
+pub type Rewrite = fn(Vec<(Expr, DataType)>) -> Result<(&'static Function, Vec<Expr>)>;
+
 /// What a function is.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
@@ -53,20 +64,78 @@ pub enum Shape {
     Scalar(Build),
     /// A value for each group.
     Aggregate(fn() -> Arc<AggregateUDF>),
+    /// A value for each group, which another aggregate computes.
+    Rewritten(Rewrite),
     /// A value for each row of a window of rows; batch SQL alone has such windows.
-    Window(fn() -> Arc<WindowUDF>),
+    Window(Rows, fn() -> Arc<WindowUDF>),
     /// A value for each row, by a function of values within it.
-    HigherOrder(fn() -> Arc<HigherOrderUDF>),
+    HigherOrder(MakeHigherOrder),
     /// Several rows for each row.
     Generator(Generate),
     /// Rows in FROM: a column `id` of whole numbers, from the first argument to the second.
     Numbers,
-    /// What is made of its arguments as they are written: the resolver knows how.
-    Syntax,
-    /// What the plan itself makes of a call: a window over event time.
-    Streaming,
+    /// A struct, whose fields have the names that its arguments are written with.
+    Struct,
+    /// What the plan itself makes of a call: a window over event time, or what is read of one.
+    Streaming {
+        /// Whether it is a window, whose column has the function's name.
+        is_window: bool,
+    },
     /// Nothing: Spark has it, and a call is refused for this reason.
     LeftOut(&'static str),
+}
+
+/// Which rows of its window a function over a window of rows looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Those of the frame that is written, counted from 1: it needs no order.
+    Frame,
+    /// Those that are not after a row, with those that are equal to it.
+    Peers,
+    /// Those up to the row, whatever frame is written.
+    UpToThis,
+    /// One so many rows before, whatever frame is written.
+    Before,
+    /// One so many rows after, whatever frame is written.
+    After,
+}
+
+/// What an aggregate reads of its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The values of its arguments.
+    Values,
+    /// Rows: `*` is all of them, and several arguments are those that have them all.
+    Rows,
+    /// Values as Spark compares them.
+    Extreme {
+        /// Whether it is for the largest.
+        is_max: bool,
+    },
+    /// Values; that nulls are passed over may be a second argument.
+    NullTreatment,
+    /// What WITHIN GROUP orders by goes before the arguments, and its direction behind them.
+    Ordered,
+    /// The same; a second argument asks for the order that there is.
+    MostFrequent,
+    /// What WITHIN GROUP orders by goes behind the arguments, with its direction.
+    Listed,
+    /// Whether columns are left out of the grouping set.
+    Grouping,
+    /// Which of all columns that are grouped by are left out of the grouping set.
+    GroupingId,
+}
+
+/// Whether DataFusion looks at what a call tests again for what it gives: that takes twice as long
+/// with each such call within another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chooses {
+    /// It does not.
+    Never,
+    /// It does where the call is a condition.
+    Conditions,
+    /// It always does.
+    Always,
 }
 
 /// What a function makes of a null.
@@ -90,6 +159,15 @@ pub enum Determinism {
     Volatile,
 }
 
+/// A name is that of one function.
+impl PartialEq for Function {
+    fn eq(&self, other: &Function) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
 impl Function {
     const fn new(
         name: &'static str,
@@ -107,7 +185,9 @@ impl Function {
             determinism: Determinism::Immutable,
             spelled: None,
             gives_all_interval_fields: false,
-            of_group: false,
+            reads: Reads::Values,
+            with_lambda: None,
+            chooses: Chooses::Never,
             example: None,
         }
     }
@@ -127,7 +207,7 @@ impl Function {
         name: &'static str,
         usage: &'static str,
         parameters: &'static [Parameter],
-        make: fn() -> Arc<HigherOrderUDF>,
+        make: MakeHigherOrder,
     ) -> Function {
         Function::new(name, usage, parameters, Shape::HigherOrder(make))
     }
@@ -152,23 +232,34 @@ impl Function {
         Function::new(name, usage, parameters, Shape::Aggregate(make))
     }
 
+    /// A function of a group that another one computes.
+    pub(crate) const fn rewritten(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+        rewrite: Rewrite,
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Rewritten(rewrite))
+    }
+
     /// A function over a window of rows.
     pub(crate) const fn window(
         name: &'static str,
         usage: &'static str,
         parameters: &'static [Parameter],
+        rows: Rows,
         make: fn() -> Arc<WindowUDF>,
     ) -> Function {
-        Function::new(name, usage, parameters, Shape::Window(make))
+        Function::new(name, usage, parameters, Shape::Window(rows, make))
     }
 
-    /// A function that the resolver makes something else of.
-    pub(crate) const fn syntax(
+    /// A function that makes a struct.
+    pub(crate) const fn structure(
         name: &'static str,
         usage: &'static str,
         parameters: &'static [Parameter],
     ) -> Function {
-        Function::new(name, usage, parameters, Shape::Syntax)
+        Function::new(name, usage, parameters, Shape::Struct)
     }
 
     /// A function in FROM that gives whole numbers.
@@ -180,13 +271,22 @@ impl Function {
         Function::new(name, usage, parameters, Shape::Numbers)
     }
 
-    /// A function that the plan makes.
-    pub(crate) const fn streaming(
+    /// A window over event time, which the plan makes.
+    pub(crate) const fn event_window(
         name: &'static str,
         usage: &'static str,
         parameters: &'static [Parameter],
     ) -> Function {
-        Function::new(name, usage, parameters, Shape::Streaming)
+        Function::new(name, usage, parameters, Shape::Streaming { is_window: true })
+    }
+
+    /// What is read of a window over event time.
+    pub(crate) const fn of_event_window(
+        name: &'static str,
+        usage: &'static str,
+        parameters: &'static [Parameter],
+    ) -> Function {
+        Function::new(name, usage, parameters, Shape::Streaming { is_window: false })
     }
 
     /// A function that a call of is refused.
@@ -202,8 +302,16 @@ impl Function {
         Function { gives_all_interval_fields: true, ..self }
     }
 
-    pub(crate) const fn of_group(self) -> Function {
-        Function { of_group: true, ..self }
+    pub(crate) const fn reading(self, reads: Reads) -> Function {
+        Function { reads, ..self }
+    }
+
+    pub(crate) const fn with_lambda(self, make: MakeHigherOrder) -> Function {
+        Function { with_lambda: Some(make), ..self }
+    }
+
+    pub(crate) const fn choosing(self, chooses: Chooses) -> Function {
+        Function { chooses, ..self }
     }
 
     pub(crate) const fn called(self, aliases: &'static [&'static str]) -> Function {
@@ -229,7 +337,7 @@ impl Function {
     /// Whether it gives a value for a group.
     #[must_use]
     pub fn is_aggregate(&self) -> bool {
-        self.of_group || matches!(self.shape, Shape::Aggregate(_))
+        matches!(self.shape, Shape::Aggregate(_) | Shape::Rewritten(_))
     }
 
     /// Whether Spark alone has it.

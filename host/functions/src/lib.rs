@@ -25,14 +25,20 @@ mod parameters;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, HigherOrderUDF};
+use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::{AggregateUDF, Expr};
 use tidemill_types::UTC;
 
-pub use aggregates::{check as check_aggregate, contains_map, extreme_of};
+pub use aggregates::{contains_map, extreme_of};
 pub use call::{Call, build, called, generate};
-pub use catalog::{Group, LeftOut, find, groups, left_out, suggestion};
-pub use function::{Build, Determinism, Function, Generate, Nulls, Shape, Spelled};
+pub use catalog::{
+    COALESCE, CONCAT, Group, LeftOut, MAP, NEGATIVE, POSITIVE, SEQUENCE, SESSION_WINDOW, STACK,
+    WINDOW, WINDOW_TIME, find, first_value, groups, left_out, suggestion,
+};
+pub use function::{
+    Build, Chooses, Determinism, Function, Generate, MakeHigherOrder, Nulls, Reads, Rewrite, Rows,
+    Shape, Spelled,
+};
 pub use generator::Generated;
 pub use interval_fields::{
     interval_fields_of, interval_fields_said, interval_literal, interval_range,
@@ -46,29 +52,16 @@ pub use kernels::elements::{Access, element};
 pub use kernels::fields::struct_field;
 pub use kernels::growth::value_bytes;
 pub use kernels::intervals::day_time_micros;
-pub use kernels::lambdas::SORTED_BY;
 pub use kernels::made;
 pub use kernels::session::session_zone;
 pub use kernels::times::sums::{TIMESTAMP_MINUS, TIMESTAMP_PLUS};
 pub use memory::column_bytes;
-pub use parameters::{Parameter, Takes, assigned};
+pub use parameters::{Parameter, Takes, Written, as_condition, assigned};
 
 /// TIMESTAMP, in the zone that columns have.
 #[must_use]
 pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
-}
-
-/// A function that takes a lambda, by its name.
-#[must_use]
-pub fn higher_order_named(name: &str) -> Option<Arc<HigherOrderUDF>> {
-    if name == SORTED_BY {
-        return Some(kernels::lambdas::sorted_by());
-    }
-    match find(name)?.shape {
-        Shape::HigherOrder(make) => Some(make()),
-        _ => None,
-    }
 }
 
 /// Whether a kernel without a descriptor of its own, which an operator or a cast becomes, gives null for
@@ -85,19 +78,31 @@ pub fn is_aggregate(name: &str) -> bool {
     find(name).is_some_and(Function::is_aggregate)
 }
 
-/// The arguments of an aggregate, cast to what it takes; none where they are so already.
+/// The aggregate that a call becomes, with its arguments as that takes them. Arguments come with their
+/// types.
 ///
 /// # Errors
-/// There are too few or too many, or one of another kind.
-pub fn coerced_aggregate(
-    name: &str,
-    arguments: Vec<(Expr, DataType)>,
-) -> Result<Option<Vec<Expr>>> {
-    let Some(function) = find(name).filter(|function| function.is_aggregate()) else {
-        return Ok(None);
+/// There are too few or too many, or one of another kind; or the function is no aggregate.
+pub fn aggregate(
+    function: &'static Function,
+    mut arguments: Vec<(Expr, DataType)>,
+    type_of: impl Fn(&Expr) -> Result<DataType>,
+) -> Result<(Arc<AggregateUDF>, Vec<Expr>)> {
+    let mut folded = function;
+    if let Shape::Rewritten(rewrite) = function.shape {
+        if arguments.len() != function.parameters.len() {
+            parameters::coerced(function, arguments.clone())?;
+        }
+        let (other, values) = rewrite(arguments)?;
+        let typed = values.into_iter().map(|value| Ok((type_of(&value)?, value)));
+        let typed = typed.map(|typed: Result<_>| typed.map(|(kind, value)| (value, kind)));
+        (folded, arguments) = (other, typed.collect::<Result<_>>()?);
+    }
+    let Shape::Aggregate(make) = folded.shape else {
+        return plan_err!("{}() is no aggregate", function.name);
     };
-    let before: Vec<DataType> = arguments.iter().map(|(_, kind)| kind.clone()).collect();
-    let after = parameters::coerced(function, arguments)?;
-    let is_same = after.iter().map(|(_, kind)| kind).eq(&before);
-    Ok((!is_same).then(|| after.into_iter().map(|(argument, _)| argument).collect()))
+    let values: Vec<Expr> = arguments.iter().map(|(argument, _)| argument.clone()).collect();
+    aggregates::check(folded, &values)?;
+    let coerced = parameters::coerced(folded, arguments)?;
+    Ok((make(), coerced.into_iter().map(|(argument, _)| argument).collect()))
 }

@@ -21,7 +21,20 @@ pub struct Parameter {
     pub name: &'static str,
     /// What it has to be.
     pub takes: Takes,
+    /// What may be written there, beside a value.
+    pub written: Written,
     need: Need,
+}
+
+/// What may be written in the place of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A value.
+    Value,
+    /// A word that is no column, where no argument is left out.
+    Word,
+    /// `map('key', 'value', …)`, whose arguments are further ones of the call.
+    Options,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +50,8 @@ enum Need {
 pub enum Takes {
     /// Any type.
     Any,
+    /// A share of all, or an array of shares.
+    Share,
     /// STRING; other plain values are written as CAST writes them.
     Text,
     /// BINARY, or a STRING's bytes.
@@ -76,22 +91,34 @@ pub enum Takes {
 }
 
 impl Parameter {
+    const fn new(name: &'static str, takes: Takes, need: Need) -> Parameter {
+        Parameter { name, takes, written: Written::Value, need }
+    }
+
+    pub(crate) const fn or_word(self) -> Parameter {
+        Parameter { written: Written::Word, ..self }
+    }
+
+    pub(crate) const fn as_options(self) -> Parameter {
+        Parameter { written: Written::Options, ..self }
+    }
+
     /// An argument that every call has.
     #[must_use]
     pub const fn required(name: &'static str, takes: Takes) -> Parameter {
-        Parameter { name, takes, need: Need::Required }
+        Parameter::new(name, takes, Need::Required)
     }
 
     /// An argument that may be left out.
     #[must_use]
     pub const fn optional(name: &'static str, takes: Takes) -> Parameter {
-        Parameter { name, takes, need: Need::Optional }
+        Parameter::new(name, takes, Need::Optional)
     }
 
     /// Any number of arguments.
     #[must_use]
     pub const fn repeated(name: &'static str, takes: Takes) -> Parameter {
-        Parameter { name, takes, need: Need::Repeated }
+        Parameter::new(name, takes, Need::Repeated)
     }
 
     pub(crate) fn is_required(&self) -> bool {
@@ -107,7 +134,7 @@ impl Takes {
     /// Spark's name for it, in errors.
     pub(crate) fn told(self) -> &'static str {
         match self {
-            Takes::Any => "ANY",
+            Takes::Any | Takes::Share => "ANY",
             Takes::Text => "STRING",
             Takes::Bytes => "BINARY",
             Takes::TextOrBytes => "STRING\" or \"BINARY",
@@ -133,7 +160,7 @@ impl Takes {
         let is_time = matches!(from, DataType::Date32 | DataType::Timestamp(..));
         let same = || Some(from.clone());
         match self {
-            Takes::Any => same(),
+            Takes::Any | Takes::Share => same(),
             Takes::Text => (!from.is_nested()).then_some(DataType::Utf8),
             Takes::Bytes => (is_text || from.is_binary()).then_some(DataType::Binary),
             Takes::TextOrBytes if from.is_binary() => same(),
@@ -231,6 +258,19 @@ pub(crate) fn coerced(
         }
     };
     arguments.into_iter().enumerate().map(cast).collect()
+}
+
+/// A value as a condition; nothing, if its type is none of a condition.
+#[must_use]
+pub fn as_condition(value: Expr, kind: &DataType) -> Option<Expr> {
+    match kind {
+        DataType::Boolean => Some(value),
+        DataType::Null => Some(match value {
+            Expr::Literal(..) => Expr::Literal(ScalarValue::Boolean(None), None),
+            other => cast_to(other, &DataType::Boolean),
+        }),
+        _ => None,
+    }
 }
 
 /// An argument as a plugin declares it, which is cast where nothing is lost by it, and where it is a

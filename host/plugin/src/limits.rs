@@ -102,7 +102,7 @@ pub(crate) const ARRAYS_MAX: usize = 1 << 20;
 pub(crate) const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// Columns of a schema, with those inside of others.
-pub(crate) const COLUMNS_MAX: usize = 10_000;
+pub(crate) const SCHEMA_COLUMNS_MAX: usize = 10_000;
 
 /// Lines that one call may log: enough to debug with, too few to fill a disk.
 pub(crate) const LOG_LINES_MAX: u32 = 1_000;

@@ -79,8 +79,10 @@ fn described(function: &Function) -> String {
         let _ = writeln!(text, "\nAlso called: {}", function.aliases.join(", "));
     }
     let note = match (function.shape, function.determinism) {
-        (Shape::Aggregate(_), _) => "It is an aggregate: it gives a value for each group.",
-        (Shape::Window(_), _) => "It needs OVER, which batch SQL knows and a stream does not.",
+        (Shape::Aggregate(_) | Shape::Rewritten(_), _) => {
+            "It is an aggregate: it gives a value for each group."
+        }
+        (Shape::Window(..), _) => "It needs OVER, which batch SQL knows and a stream does not.",
         (Shape::Numbers, _) => "It stands in FROM.",
         (_, Determinism::OfBatch) => {
             "It is the same for all rows of a batch, and when it is run again."

@@ -10,6 +10,12 @@ use crate::UTC;
 /// The most digits of a DECIMAL.
 pub const DECIMAL_DIGITS_MAX: i16 = 38;
 
+/// Digits of a DECIMAL that has room for every INT.
+pub const INT_DIGITS: u8 = 10;
+
+/// Digits of a DECIMAL that has room for every BIGINT, as Spark counts them.
+pub const BIGINT_DIGITS: u8 = 20;
+
 /// Digits behind the point that a DECIMAL keeps where it has to lose some (Spark's
 /// MINIMUM_ADJUSTED_SCALE).
 pub const DECIMAL_SCALE_KEPT: i16 = 6;
@@ -20,8 +26,8 @@ pub fn decimal_of_whole(kind: &DataType) -> Option<DataType> {
     let digits = match kind {
         DataType::Int8 => 3,
         DataType::Int16 => 5,
-        DataType::Int32 => 10,
-        DataType::Int64 => 20,
+        DataType::Int32 => INT_DIGITS,
+        DataType::Int64 => BIGINT_DIGITS,
         _ => return None,
     };
     Some(DataType::Decimal128(digits, 0))

@@ -14,7 +14,8 @@ mod interval;
 mod names;
 
 pub use coercion::{
-    DECIMAL_DIGITS_MAX, DECIMAL_SCALE_KEPT, adjusted_decimal, decimal_of_whole, wider, wider_of,
+    BIGINT_DIGITS, DECIMAL_DIGITS_MAX, DECIMAL_SCALE_KEPT, INT_DIGITS, adjusted_decimal,
+    decimal_of_whole, wider, wider_of,
 };
 pub use ddl::{
     DdlError, parse_columns, parse_schema, parse_schema_or_type, parse_type, parse_type_with_fields,

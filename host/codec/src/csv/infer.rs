@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Schema};
+use tidemill_types::{BIGINT_DIGITS, INT_DIGITS};
 
 use super::options::{Infers, ValueRules};
 use super::record::{self, Cells, LineEnd};
@@ -19,9 +20,6 @@ use crate::malformed::RowError;
 
 /// Rows that are looked at together.
 const ROWS: usize = 1_024;
-/// Digits of an INT and of a BIGINT that are made decimals.
-const INT_DIGITS: u8 = 10;
-const BIGINT_DIGITS: u8 = 20;
 
 /// What the values of a column may be, from the narrowest to the widest of a kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

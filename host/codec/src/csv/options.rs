@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use tidemill_time::{UTC, Zone};
 
 use super::record::LineEnd;
-use crate::decode::{ParseMode, boolean, is_english, is_utf8, only, parse_mode, sampling};
+use crate::decode::{
+    EMPTY_SEPARATOR, ParseMode, boolean, is_english, is_utf8, only, parse_mode, sampling,
+};
 use crate::times::ReadTimes;
 
 /// Cells of one record in Spark's default, `maxColumns`. Also what bounds the memory of a record.
-const COLUMNS_MAX: usize = 20_480;
+const CELLS_MAX: usize = 20_480;
 
 /// Patterns of dates that `CAST` reads as well.
 const CAST_DATES: [&str; 7] =
@@ -133,7 +135,7 @@ impl CsvOptions {
                 times: ReadTimes::in_zone(session),
             },
             prunes: true,
-            columns_max: COLUMNS_MAX,
+            columns_max: CELLS_MAX,
             cell_chars_max: None,
             infers: Infers { types: false, dates: true, dates_are_times: true },
         }
@@ -258,9 +260,9 @@ impl CsvOptions {
             "enabledatetimeparsingfallback" => values.times.falls_back = Some(boolean(value)?),
             "columnpruning" => self.prunes = boolean(value)?,
             "maxcolumns" => {
-                let most = value.parse().ok().filter(|most| (1..=COLUMNS_MAX).contains(most));
+                let most = value.parse().ok().filter(|most| (1..=CELLS_MAX).contains(most));
                 self.columns_max =
-                    most.ok_or_else(|| format!("give a whole number from 1 to {COLUMNS_MAX}"))?;
+                    most.ok_or_else(|| format!("give a whole number from 1 to {CELLS_MAX}"))?;
             }
             "maxcharspercolumn" => match value.parse::<i64>() {
                 Ok(-1) => self.cell_chars_max = None,
@@ -301,7 +303,7 @@ fn line_separator(value: &str) -> Result<LineEnd, String> {
     match value.as_bytes() {
         b"\r\n" => Ok(LineEnd::Pair),
         [byte] => Ok(LineEnd::Byte(*byte)),
-        b"" => Err("[INVALID_LINE_SEPARATOR.EMPTY] it has to have a character".to_owned()),
+        b"" => Err(format!("[INVALID_LINE_SEPARATOR.EMPTY] {EMPTY_SEPARATOR}")),
         _ => Err("it has to be one ASCII character, or \\r\\n".to_owned()),
     }
 }

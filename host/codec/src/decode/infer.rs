@@ -15,7 +15,7 @@ use super::{DecodeError, ParseMode, shown};
 use crate::digits::{DIGITS_MAX, Digits};
 
 /// Digits of a BIGINT that is made a decimal.
-const BIGINT_DIGITS: i64 = 20;
+const BIGINT_DIGITS: i64 = tidemill_types::BIGINT_DIGITS as i64;
 
 /// How types are inferred. The default is Spark's.
 #[derive(Clone, Copy, Debug, Default)]

@@ -29,7 +29,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 pub use infer::{JsonInference, json_type};
 pub use number::parse_decimal;
-pub use options::{JsonOptionError, JsonOptions, ParseMode};
+pub use options::{EMPTY_SEPARATOR, JsonOptionError, JsonOptions, ParseMode};
 pub(crate) use options::{boolean, is_english, is_utf8, only, parse_mode, sampling};
 
 use crate::malformed::{Malformed, RowError};

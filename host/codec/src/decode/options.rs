@@ -9,6 +9,9 @@ use tidemill_time::{UTC, Zone};
 use super::infer::Inferring;
 use crate::times::ReadTimes;
 
+/// What is wrong with a `lineSep` that is empty.
+pub const EMPTY_SEPARATOR: &str = "it has to have a character";
+
 /// What happens to malformed text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ParseMode {
@@ -163,7 +166,7 @@ impl JsonOptions {
             "multiline" => {
                 boolean(value)?;
             }
-            "linesep" => only(!value.is_empty(), "it has to have a character")?,
+            "linesep" => only(!value.is_empty(), EMPTY_SEPARATOR)?,
             "encoding" | "charset" => only(is_utf8(value), "only UTF-8 is read")?,
             "locale" => only(
                 is_english(value),

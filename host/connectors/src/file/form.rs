@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use memchr::memmem;
-use tidemill_codec::Encoding;
+use tidemill_codec::{EMPTY_SEPARATOR, Encoding};
 
 use crate::ConfigError;
 use crate::options::Options;
@@ -119,7 +119,7 @@ impl Separator {
     pub(super) fn of(options: &Options) -> Result<Separator, ConfigError> {
         match options.text(LINE_SEPARATOR) {
             None => Ok(Separator::Newlines),
-            Some("") => Err(options.bad(LINE_SEPARATOR, "it has to have a character")),
+            Some("") => Err(options.bad(LINE_SEPARATOR, EMPTY_SEPARATOR)),
             Some(text) => Ok(Separator::Text(text.as_bytes().into())),
         }
     }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
-use datafusion::logical_expr::{AggregateUDF, Expr, Operator, lit, when};
-use tidemill_functions::{
-    Function, Shape, cast_to, check_aggregate, coerced_aggregate, extreme_of, find,
-};
+use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, Operator, lit, when};
+use tidemill_functions::{Function, Reads, as_condition, cast_to, extreme_of};
 
 use super::calls::in_order;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::grouping::check_grouped;
 use super::items::written_out;
@@ -22,6 +21,7 @@ use crate::spec::{Call, Expression, Literal, SortOrder};
 /// A call of an aggregate whose arguments are resolved.
 pub(super) struct Folded {
     pub(super) function: Arc<AggregateUDF>,
+    reads: Reads,
     pub(super) arguments: Vec<Expr>,
     pub(super) filter: Option<Expr>,
     pub(super) nulls: Option<NullTreatment>,
@@ -30,19 +30,19 @@ pub(super) struct Folded {
 /// The same aggregate, or one for the largest and smallest of values that DataFusion compares
 /// otherwise than Spark.
 pub(super) fn as_spark_compares(folded: Folded, context: &Context<'_>) -> Result<Folded> {
-    let name = folded.function.name();
-    let [argument] = folded.arguments.as_slice() else { return Ok(folded) };
-    if !["min", "max"].contains(&name) {
+    let (Reads::Extreme { is_max }, [argument]) = (folded.reads, folded.arguments.as_slice())
+    else {
         return Ok(folded);
-    }
+    };
     let kind = context.type_of(argument)?;
     if tidemill_functions::contains_map(&kind) {
         refuse!(
-            "[DATATYPE_MISMATCH.INVALID_ORDERING_TYPE] Cannot resolve {name}(): it does not support ordering on type \"{}\"",
+            "[DATATYPE_MISMATCH.INVALID_ORDERING_TYPE] Cannot resolve {}(): it does not support ordering on type \"{}\"",
+            folded.function.name(),
             coercion::spelled(&kind)
         );
     }
-    Ok(match extreme_of(name == "max", argument, &kind) {
+    Ok(match extreme_of(is_max, argument, &kind) {
         Some((function, arguments)) => Folded { function, arguments, ..folded },
         None => folded,
     })
@@ -57,11 +57,11 @@ impl Resolver<'_> {
         context: &mut Context<'_>,
     ) -> Result<Expr> {
         check_place(call, context)?;
-        if matches!(function.name, "grouping" | "grouping_id") {
+        if matches!(function.reads, Reads::Grouping | Reads::GroupingId) {
             return self.grouping(call, function, context);
         }
         let folded = self.folded(call, function, context, true)?;
-        let Folded { function: folded, arguments, filter, nulls } =
+        let Folded { function: folded, arguments, filter, nulls, .. } =
             as_spark_compares(folded, context)?;
         Ok(Expr::AggregateFunction(AggregateFunction::new_udf(
             folded,
@@ -97,51 +97,74 @@ impl Resolver<'_> {
         function: &'static Function,
         context: &mut Context<'_>,
     ) -> Result<Folded> {
+        let Function { name, reads, .. } = *function;
         let mut nulls = null_treatment(call);
         let filter = match &call.filter {
             None => None,
-            Some(filter) => {
-                let resolved = self.expression(filter, context)?;
-                let kind = context.type_of(&resolved)?;
-                let Some(condition) = operators::as_condition(resolved, &kind) else {
-                    refuse!(
-                        "[INVALID_AGGREGATE_FILTER.NOT_BOOLEAN] The FILTER expression \"{}\" in an aggregate function is invalid. Expected the FILTER expression to be a boolean, and it has the type \"{}\"",
-                        naming::text(filter),
-                        coercion::spelled(&kind)
-                    );
-                };
-                Some(condition)
-            }
+            Some(filter) => Some(self.filter_of(filter, context)?),
         };
         let mut values = in_order(call, function)?;
-        let mut name = function.name;
-        if matches!(name, "first_value" | "last_value")
-            && let [_, ignores] = values.as_slice()
-        {
-            match ignores {
-                Expression::Literal(Literal::Boolean(ignores)) => {
-                    if *ignores {
-                        nulls = Some(NullTreatment::IgnoreNulls);
-                    }
+        match (reads, values.as_slice()) {
+            (Reads::NullTreatment, [_, Expression::Literal(Literal::Boolean(ignores))]) => {
+                if *ignores {
+                    nulls = Some(NullTreatment::IgnoreNulls);
                 }
-                _ => refuse!("The second argument in {name} should be a boolean literal."),
+                values.truncate(1);
             }
-            values.truncate(1);
-        }
-        // Of the most frequent values, the smallest: which is what `true` asks for.
-        if name == "mode"
-            && matches!(values.as_slice(), [_, Expression::Literal(Literal::Boolean(_))])
-        {
-            values.truncate(1);
+            (Reads::NullTreatment, [_, _]) => {
+                refuse!("The second argument in {name} should be a boolean literal.")
+            }
+            // Of the most frequent values, the smallest: which is what `true` asks for.
+            (Reads::MostFrequent, [_, Expression::Literal(Literal::Boolean(_))]) => {
+                values.truncate(1);
+            }
+            (Reads::Grouping | Reads::GroupingId, _) => refuse!("{name}() is no aggregate"),
+            _ => {}
         }
         let has_star = values.iter().any(|value| matches!(value, Expression::Star { .. }));
-        if has_star && name != "count" {
+        if has_star && reads != Reads::Rows {
             refuse!(
                 "[INVALID_USAGE_OF_STAR_OR_REGEX] Invalid usage of '*' in {name}(); count(*) counts rows"
             );
         }
+        let mut arguments = self.counted(&values, context)?;
+        if !call.within_group.is_empty() {
+            arguments = self.within_group(function, arguments, &call.within_group, context)?;
+        }
+        if reads == Reads::Rows {
+            arguments = match arguments.len() {
+                0 => refuse!(
+                    "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{name}` requires >= 1 parameters; write {name}(*)"
+                ),
+                1 => arguments,
+                _ => vec![all_present(arguments, call.is_distinct)?],
+            };
+        }
+        let typed = arguments.into_iter().map(|argument| context.typed(argument));
+        let typed = typed.collect::<Result<_>>()?;
+        let type_of = |value: &Expr| value.get_type(&context.schema);
+        let (function, arguments) = tidemill_functions::aggregate(function, typed, type_of)?;
+        Ok(Folded { function, reads, arguments, filter, nulls })
+    }
+
+    /// The condition of FILTER.
+    fn filter_of(&mut self, filter: &Expression, context: &mut Context<'_>) -> Result<Expr> {
+        let resolved = self.expression(filter, context)?;
+        let kind = context.type_of(&resolved)?;
+        match as_condition(resolved, &kind) {
+            Some(condition) => Ok(condition),
+            None => refuse!(
+                "[INVALID_AGGREGATE_FILTER.NOT_BOOLEAN] The FILTER expression \"{}\" in an aggregate function is invalid. Expected the FILTER expression to be a boolean, and it has the type \"{}\"",
+                naming::text(filter),
+                coercion::spelled(&kind)
+            ),
+        }
+    }
+
+    /// The arguments of an aggregate; a star counts rows.
+    fn counted(&mut self, values: &[&Expression], context: &mut Context<'_>) -> Result<Vec<Expr>> {
         let mut arguments = Vec::with_capacity(values.len());
-        for value in &values {
+        for value in values {
             match value {
                 Expression::Star { qualifier, .. } if qualifier.is_empty() => {
                     // The number of rows, as DataFusion counts them.
@@ -162,57 +185,19 @@ impl Resolver<'_> {
                 other => arguments.push(self.expression(other, context)?),
             }
         }
-        if !call.within_group.is_empty() {
-            arguments = self.within_group(name, arguments, &call.within_group, context)?;
-        }
-        (name, arguments) = match (name, arguments.len()) {
-            ("count", 0) => refuse!(
-                "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `count` requires >= 1 parameters; write count(*)"
-            ),
-            ("count", 2..) => ("count", vec![all_present(arguments, call.is_distinct)?]),
-            ("count_if", 1) => {
-                let condition = arguments.remove(0);
-                let kind = context.type_of(&condition)?;
-                let Some(condition) = operators::as_condition(condition, &kind) else {
-                    refuse!(
-                        "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] count_if(): the first parameter requires the \"BOOLEAN\" type, and has the type \"{}\"; write a comparison",
-                        coercion::spelled(&kind)
-                    );
-                };
-                ("count", vec![when(condition, lit(1_i32)).end()?])
-            }
-            ("regr_count", 2) => ("count", vec![all_present(arguments, false)?]),
-            ("regr_avgx", 2) => {
-                let (other, value) = (arguments.remove(0), arguments.remove(0));
-                ("avg", vec![when(other.is_not_null(), value).end()?])
-            }
-            ("regr_avgy", 2) => {
-                let (value, other) = (arguments.remove(0), arguments.remove(0));
-                ("avg", vec![when(other.is_not_null(), value).end()?])
-            }
-            (name, _) => (name, arguments),
-        };
-        check_aggregate(name, &arguments)?;
-        let typed = arguments.iter().map(|argument| context.typed(argument.clone()));
-        let typed: Vec<(Expr, DataType)> = typed.collect::<Result<_>>()?;
-        if let Some(cast) = coerced_aggregate(name, typed)? {
-            arguments = cast;
-        }
-        let Some(Function { shape: Shape::Aggregate(make), .. }) = find(name) else {
-            refuse!("{name}() is no aggregate");
-        };
-        Ok(Folded { function: make(), arguments, filter, nulls })
+        Ok(arguments)
     }
 
     /// `WITHIN GROUP (ORDER BY …)` as arguments. Nulls are first, or last where the order descends.
     fn within_group(
         &mut self,
-        name: &str,
+        function: &Function,
         mut arguments: Vec<Expr>,
         order: &[SortOrder],
         context: &mut Context<'_>,
     ) -> Result<Vec<Expr>> {
-        if !["mode", "percentile_cont", "percentile_disc", "listagg"].contains(&name) {
+        let Function { name, reads, .. } = *function;
+        if !matches!(reads, Reads::Ordered | Reads::MostFrequent | Reads::Listed) {
             refuse!(
                 "[INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX] The function `{name}` does not support WITHIN GROUP"
             );
@@ -227,7 +212,7 @@ impl Resolver<'_> {
             );
         }
         let value = self.expression(&order.value, context)?;
-        if name != "listagg" {
+        if reads != Reads::Listed {
             arguments.insert(0, value);
             arguments.push(lit(descends));
             return Ok(arguments);
@@ -252,9 +237,10 @@ impl Resolver<'_> {
                 "[UNSUPPORTED_GROUPING_EXPRESSION] grouping()/grouping_id() can only be used with GroupingSets/Cube/Rollup"
             );
         };
+        let is_of_all = function.reads == Reads::GroupingId;
         let values = in_order(call, function)?;
         let arguments = match values.as_slice() {
-            [] if function.name == "grouping_id" => groups.clone(),
+            [] if is_of_all => groups.clone(),
             values => {
                 let read = self.expressions(values.iter().copied(), context)?.into_iter();
                 let items = context.aliases.items();
@@ -262,13 +248,13 @@ impl Resolver<'_> {
                     .collect::<Result<_>>()?
             }
         };
-        if function.name == "grouping_id" && arguments != groups {
+        if is_of_all && arguments != groups {
             refuse!(
                 "[GROUPING_ID_COLUMN_MISMATCH] Columns of grouping_id() do not match grouping columns; name all that is grouped by, in order, or none"
             );
         }
         check_grouped(&arguments, &groups, function.name)?;
-        let kind = if function.name == "grouping" { DataType::Int8 } else { DataType::Int64 };
+        let kind = if is_of_all { DataType::Int64 } else { DataType::Int8 };
         let grouping = datafusion::functions_aggregate::grouping::grouping_udaf();
         let call = AggregateFunction::new_udf(grouping, arguments, false, None, Vec::new(), None);
         Ok(cast_to(Expr::AggregateFunction(call), &kind))
@@ -294,10 +280,10 @@ fn check_place(call: &Call, context: &Context<'_>) -> Result<()> {
         return Ok(());
     }
     match context.clause {
-        "WHERE" => refuse!(
+        Clause::Where => refuse!(
             "[INVALID_WHERE_CONDITION] The WHERE condition contains the aggregate function {name}(): it chooses rows, before there are groups; write HAVING"
         ),
-        "GROUP BY" => refuse!(
+        Clause::GroupBy => refuse!(
             "[GROUP_BY_AGGREGATE] Aggregate functions are not allowed in GROUP BY, but found {name}()"
         ),
         clause => refuse!(

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use super::Resolver;
+use super::clause::Clause;
 use super::grouping::Groups;
 use super::items::{Item, written_out};
 use super::operators::joined;
@@ -282,7 +283,7 @@ pub(super) fn check_generated(values: &Expr) -> Result<()> {
 }
 
 /// Refuses IN and EXISTS where Spark knows no join for them.
-pub(super) fn unsupported_place<T>(place: &str) -> Result<T> {
+pub(super) fn unsupported_place<T>(place: impl std::fmt::Display) -> Result<T> {
     refuse!(
         "[UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.UNSUPPORTED_IN_EXISTS_SUBQUERY] Unsupported subquery expression: IN/EXISTS predicate subqueries can only be used in filters, joins, aggregations, window functions, projections, and UPDATE/MERGE/DELETE commands, and it stands in {place}; compute it in a SELECT before"
     )
@@ -293,7 +294,7 @@ pub(super) fn beside_queries(items: &mut [Item]) -> Result<()> {
     for place in 0..items.len() {
         if items[place].level > 0 && holds_query(&items[place].value) {
             let value = std::mem::replace(&mut items[place].value, lit(false));
-            items[place].value = written_out(value, items, "SELECT")?;
+            items[place].value = written_out(value, items, Clause::Select)?;
             items[place].level = 0;
         }
     }

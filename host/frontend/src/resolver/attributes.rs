@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
 use super::Resolver;
+use super::clause::Clause;
 use super::expressions::{Aliases, Context, field};
 use super::items::{alias_named, check_alias, item_column, with_item};
 use super::scope::{Scope, Visible, quoted, same};
@@ -141,7 +142,7 @@ fn alias(name: &[String], context: &mut Context<'_>) -> Result<Option<Expr>> {
     if given_alone {
         check_alias(context.aliases.items(), first)?;
     } else if context.aliases.items().iter().filter(|item| same(&item.name, first)).count() > 1 {
-        if context.clause == "QUALIFY" {
+        if context.clause == Clause::Qualify {
             refuse!(
                 "[AMBIGUOUS_REFERENCE] Reference {} is ambiguous: several items of the SELECT are called so",
                 quoted(name)
@@ -178,8 +179,8 @@ fn unresolved<'s>(name: &[String], scope: &Scope, outer: impl Iterator<Item = &'
     Error::new(reason, None)
 }
 
-/// A schema of two, beside each other.
-pub(super) fn beside(
+/// The schema of both, one beside the other.
+pub(super) fn of_both(
     left: &Arc<datafusion::common::DFSchema>,
     right: &Arc<datafusion::common::DFSchema>,
 ) -> Result<Arc<datafusion::common::DFSchema>> {

@@ -1,13 +1,16 @@
 //! Calls of functions: a plugin's, and Spark's by their descriptors.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::{Expr, lit};
-use tidemill_functions::{Function, SORTED_BY, Shape, find};
+use tidemill_functions::{Chooses, Function, MAP, Shape, Written, find};
 use tidemill_types::Interval;
 
 use super::Resolver;
+use super::clause::Clause;
 use super::expressions::Context;
 use crate::catalog::{CatalogFunction, CatalogKind};
 use crate::error::{Error, Result, refuse};
@@ -32,45 +35,17 @@ impl Resolver<'_> {
         }
         self.check_plain(call)?;
         match function.shape {
-            Shape::Scalar(_) => {
-                let mut arguments = in_order(call, function)?;
-                if call.name.eq_ignore_ascii_case("array_sort")
-                    && matches!(arguments.as_slice(), [_, Expression::Lambda { .. }])
-                {
-                    return self.higher_order(SORTED_BY, &arguments, context);
-                }
-                let unit = unit(function, &arguments);
-                if let Some(unit) = &unit {
-                    arguments[0] = unit;
-                }
-                let arguments = with_options(function, arguments);
-                let mut typed = Vec::with_capacity(arguments.len());
-                for argument in &arguments {
-                    if let Expression::Star { qualifier, except, .. } = argument {
-                        for column in self.star(qualifier, except, context)? {
-                            typed.push(context.typed(column.value)?);
-                        }
-                        continue;
-                    }
-                    let value = self.argument(argument, context)?;
-                    typed.push(context.typed(value)?);
-                }
-                if let [left, right] = arguments.as_slice() {
-                    self.learn_intervals([left, right], &typed);
-                }
-                built(function, typed, context)
+            Shape::Scalar(_) => self.scalar(call, function, context),
+            Shape::HigherOrder(make) => {
+                self.higher_order(make, &in_order(call, function)?, context)
             }
-            Shape::HigherOrder(_) => {
-                let arguments = in_order(call, function)?;
-                self.higher_order(function.name, &arguments, context)
-            }
-            Shape::Syntax if function.name == "struct" => {
+            Shape::Struct => {
                 self.structure(call.arguments.iter().map(|argument| &argument.value), context)
             }
-            Shape::Syntax | Shape::Aggregate(_) | Shape::LeftOut(_) => {
+            Shape::Aggregate(_) | Shape::Rewritten(_) | Shape::LeftOut(_) => {
                 refuse!("{}() stands where it has no meaning", call.name)
             }
-            Shape::Window(_) => refuse!(
+            Shape::Window(..) => refuse!(
                 "[WINDOW_FUNCTION_WITHOUT_OVER_CLAUSE] Window function {}() requires an OVER clause; write {}() OVER (…)",
                 function.name,
                 function.name
@@ -80,7 +55,7 @@ impl Resolver<'_> {
                 "[NOT_A_SCALAR_FUNCTION] {}() appears as a scalar expression, but the function was defined as a table function; write it in FROM",
                 function.name
             ),
-            Shape::Streaming => match self.catalog.function(function.name) {
+            Shape::Streaming { .. } => match self.catalog.function(function.name) {
                 Some(known) => self.catalog_call(call, &known, context),
                 None => refuse!(
                     "{}() is for streaming queries, and this is none; group by date_trunc(…) of the time",
@@ -88,6 +63,40 @@ impl Resolver<'_> {
                 ),
             },
         }
+    }
+
+    /// A value of each row.
+    fn scalar(
+        &mut self,
+        call: &Call,
+        function: &'static Function,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let arguments = in_order(call, function)?;
+        if let Some(make) = function.with_lambda
+            && matches!(arguments.as_slice(), [_, Expression::Lambda { .. }])
+        {
+            return self.higher_order(make, &arguments, context);
+        }
+        let arguments = as_written(function, arguments);
+        let mut typed = Vec::with_capacity(arguments.len());
+        for argument in &arguments {
+            match argument.as_ref() {
+                Expression::Star { qualifier, except, .. } => {
+                    for column in self.star(qualifier, except, context)? {
+                        typed.push(context.typed(column.value)?);
+                    }
+                }
+                argument => {
+                    let value = self.argument(argument, context)?;
+                    typed.push(context.typed(value)?);
+                }
+            }
+        }
+        if let [left, right] = arguments.as_slice() {
+            self.learn_intervals([left, right], &typed);
+        }
+        built(function, typed, context)
     }
 
     /// Refuses what aggregates alone have.
@@ -248,11 +257,10 @@ pub(super) fn built(
             false => TreeNodeRecursion::Continue,
         })
     })?;
-    // DataFusion looks at what a CASE tests again for what it gives.
-    let is_looked_at_again = match function.name {
-        "nvl2" => true,
-        "if" => context.type_of(&built)? == DataType::Boolean,
-        _ => false,
+    let is_looked_at_again = match function.chooses {
+        Chooses::Never => false,
+        Chooses::Conditions => context.type_of(&built)? == DataType::Boolean,
+        Chooses::Always => true,
     };
     if is_looked_at_again {
         super::operators::check_choices(function.name, &built)?;
@@ -280,9 +288,9 @@ pub(super) fn missing(name: &str, found: Option<&Function>) -> Error {
 }
 
 /// Why a generator cannot stand where it does.
-pub(super) fn misplaced_generator(clause: &str) -> Error {
+pub(super) fn misplaced_generator(clause: Clause) -> Error {
     let reason = match clause {
-        "SELECT" | "LATERAL VIEW" => {
+        Clause::Select | Clause::LateralView => {
             "[UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS] a generator such as explode() is within another expression; call it alone, and use its column in the next step"
         }
         _ => {
@@ -336,34 +344,27 @@ pub(super) fn in_order<'c>(call: &'c Call, function: &Function) -> Result<Vec<&'
     Ok(values)
 }
 
-/// `timestampadd(DAY, …)`: a unit is a word and no column.
-fn unit(function: &Function, arguments: &[&Expression]) -> Option<Expression> {
-    const NAMES: [&str; 4] = ["timestampadd", "timestampdiff", "date_add", "date_diff"];
-    match arguments {
-        [Expression::Attribute { name, .. }, _, _] if NAMES.contains(&function.name) => {
-            match name.as_slice() {
-                [unit] => Some(Expression::Literal(Literal::String(unit.clone()))),
-                _ => None,
+/// The arguments of a call, with what is no value as the values that it stands for: a unit as in
+/// `timestampadd(DAY, …)`, options as in `from_json(…, map('key', 'value'))`.
+fn as_written<'e>(function: &Function, arguments: Vec<&'e Expression>) -> Vec<Cow<'e, Expression>> {
+    let (count, parameters) = (arguments.len(), function.parameters);
+    let mut values = Vec::with_capacity(count);
+    for (place, argument) in arguments.into_iter().enumerate() {
+        let is_whole = count == parameters.len();
+        let written = parameters.get(place).map(|parameter| parameter.written);
+        match (written.filter(|_| is_whole), argument) {
+            (Some(Written::Word), Expression::Attribute { name, .. }) if name.len() == 1 => {
+                let word = Literal::String(name.concat());
+                values.push(Cow::Owned(Expression::Literal(word)));
             }
+            (Some(Written::Options), Expression::Call(map)) if find(&map.name) == Some(&MAP) => {
+                let options = map.arguments.iter().map(|option| &option.value);
+                values.extend(options.map(Cow::Borrowed));
+            }
+            (_, argument) => values.push(Cow::Borrowed(argument)),
         }
-        _ => None,
     }
-}
-
-/// The options of from_json(), `map('key', 'value', …)`, are its further arguments.
-fn with_options<'e>(
-    function: &Function,
-    mut arguments: Vec<&'e Expression>,
-) -> Vec<&'e Expression> {
-    if function.name == "from_json"
-        && let [_, _, Expression::Call(map)] = arguments.as_slice()
-        && map.name.eq_ignore_ascii_case("map")
-    {
-        let options: Vec<&Expression> = map.arguments.iter().map(|a| &a.value).collect();
-        arguments.truncate(2);
-        arguments.extend(options);
-    }
-    arguments
+    values
 }
 
 /// The durations of a window in one spelling, so that `60 seconds` and `1 minute` are the same

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan, LogicalPlanBuilder,
     Operator, SkipType, SortExpr, Window, lit, when,
 };
-use tidemill_functions::{Function, Shape, cast_to, find};
+use tidemill_functions::{cast_to, first_value};
 
 use super::Resolver;
 use super::operators::joined;
@@ -58,12 +58,12 @@ impl Resolver<'_> {
         values.push(counted.alias_qualified(Some(qualifier), "number"));
         let numbered =
             LogicalPlanBuilder::from(around).window([count])?.project(values)?.build()?;
-        let dependent = self.beside(numbered, query)?;
+        let dependent = self.dependent_below(numbered, query)?;
         debug_assert_eq!(dependent.around.last(), Some(&number));
         Ok(dependent)
     }
 
-    fn beside(&mut self, around: LogicalPlan, query: &LogicalPlan) -> Result<Dependent> {
+    fn dependent_below(&mut self, around: LogicalPlan, query: &LogicalPlan) -> Result<Dependent> {
         if let Some(peeled) = self.peeled(query)? {
             let columns = around.schema().columns();
             let on = joined(peeled.conditions, Operator::And);
@@ -82,26 +82,26 @@ impl Resolver<'_> {
         }
         match query {
             LogicalPlan::SubqueryAlias(alias) => {
-                let mut below = self.beside(around, &alias.input)?;
+                let mut below = self.dependent_below(around, &alias.input)?;
                 below.places = renamed(&below.places, alias.input.schema(), &alias.schema)?;
                 Ok(below)
             }
             LogicalPlan::Projection(projection) => {
-                let mut below = self.beside(around, &projection.input)?;
+                let mut below = self.dependent_below(around, &projection.input)?;
                 let values = below.over(&projection.expr)?;
                 below.places = projection.schema.columns().into_iter().zip(values).collect();
                 self.compute(&mut below, query)?;
                 Ok(below)
             }
             LogicalPlan::Filter(filter) => {
-                let mut below = self.beside(around, &filter.input)?;
+                let mut below = self.dependent_below(around, &filter.input)?;
                 let condition = below.one_over(&filter.predicate)?;
                 below.unmeet(condition)?;
                 self.compute(&mut below, query)?;
                 Ok(below)
             }
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
-                let mut below = self.beside(around, &sort.input)?;
+                let mut below = self.dependent_below(around, &sort.input)?;
                 below.order = below.order_over(&sort.expr)?;
                 Ok(below)
             }
@@ -162,7 +162,7 @@ impl Resolver<'_> {
         limit: &Limit,
         query: &LogicalPlan,
     ) -> Result<Dependent> {
-        let mut below = self.beside(around, &limit.input)?;
+        let mut below = self.dependent_below(around, &limit.input)?;
         let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
             (limit.get_skip_type()?, limit.get_fetch_type()?)
         else {
@@ -189,7 +189,7 @@ impl Resolver<'_> {
         around: LogicalPlan,
         aggregate: &Aggregate,
     ) -> Result<Dependent> {
-        let below = self.beside(around, &aggregate.input)?;
+        let below = self.dependent_below(around, &aggregate.input)?;
         let all = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
         for value in all {
             if matches!(value, Expr::GroupingSet(_)) {
@@ -215,7 +215,7 @@ impl Resolver<'_> {
         around: LogicalPlan,
         input: &LogicalPlan,
     ) -> Result<Dependent> {
-        let below = self.beside(around, input)?;
+        let below = self.dependent_below(around, input)?;
         let columns = input.schema().columns();
         let groups: Vec<Expr> = columns.iter().cloned().map(Expr::Column).collect();
         let groups = below.over(&groups)?;
@@ -231,9 +231,6 @@ impl Resolver<'_> {
         groups: Vec<Expr>,
         aggregates: Vec<Expr>,
     ) -> Result<(Dependent, Vec<Expr>)> {
-        let Some(Function { shape: Shape::Aggregate(first), .. }) = find("first_value") else {
-            refuse!("first_value() is no aggregate");
-        };
         let qualifier = self.qualifier();
         let of = |name: String| Expr::Column(Column::new(Some(qualifier.clone()), name));
         let is_one_group = groups.is_empty();
@@ -260,7 +257,7 @@ impl Resolver<'_> {
                 continue;
             }
             let name = format!("f{place}");
-            folded.push(first().call(vec![Expr::Column(column.clone())]).alias(&name));
+            folded.push(first_value().call(vec![Expr::Column(column.clone())]).alias(&name));
             let value = Expr::Column(Column::new_unqualified(&name));
             kept.push(value.alias_qualified(column.relation.clone(), &column.name));
         }
@@ -287,7 +284,7 @@ impl Resolver<'_> {
     }
 
     fn windows_by_number(&mut self, around: LogicalPlan, window: &Window) -> Result<Dependent> {
-        let mut below = self.beside(around, &window.input)?;
+        let mut below = self.dependent_below(around, &window.input)?;
         let own = window.input.schema().columns().len();
         let mut over = below.over(&window.window_expr)?;
         let by = [below.number(), below.met.clone()];
@@ -323,7 +320,7 @@ impl Resolver<'_> {
         generate: &Generate,
         query: &LogicalPlan,
     ) -> Result<Dependent> {
-        let mut below = self.beside(around, &generate.input)?;
+        let mut below = self.dependent_below(around, &generate.input)?;
         let values = guarded(below.one_over(&generate.values)?, &below.met)?;
         // A row that gives none stays, as one that is not of the query.
         below.plan = Generate::over(below.plan, values, true, true)?;

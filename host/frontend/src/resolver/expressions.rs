@@ -8,11 +8,12 @@ use datafusion::functions::core::named_struct;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, lit};
 use tidemill_functions::{Access, cast_by, element, struct_field};
 
+use super::clause::Clause;
 use super::items::Item;
 use super::scope::{Scope, same};
 use super::{Resolver, coercion, literals, naming, operators, position};
 use crate::error::{Result, refuse};
-use crate::spec::{Branch, Expression, Literal};
+use crate::spec::{Branch, Expression, Literal, Sign};
 use crate::types;
 
 /// What an expression is looked at in.
@@ -28,7 +29,7 @@ pub(super) struct Context<'s> {
     /// What is grouped by, where that is sets.
     pub(super) sets: Option<Vec<Expr>>,
     /// Where this is, in errors.
-    pub(super) clause: &'static str,
+    pub(super) clause: Clause,
     /// Whether there are groups that a value can be computed for.
     pub(super) allows_aggregates: bool,
     /// Whether rows can be looked at in windows.
@@ -69,11 +70,7 @@ impl Aliases {
 }
 
 impl<'s> Context<'s> {
-    pub(super) fn new(
-        scope: &'s Scope,
-        schema: Arc<DFSchema>,
-        clause: &'static str,
-    ) -> Context<'s> {
+    pub(super) fn new(scope: &'s Scope, schema: Arc<DFSchema>, clause: Clause) -> Context<'s> {
         Context {
             scope,
             schema,
@@ -136,7 +133,8 @@ impl Resolver<'_> {
                 context.clause
             ),
             Expression::Call(call) => {
-                context.is_conjunct = is_conjunct && matches!(call.name.as_str(), "and" | "not");
+                context.is_conjunct =
+                    is_conjunct && matches!(call.sign(), Some(Sign::And | Sign::Not));
                 let resolved = self.call(call, context);
                 context.is_conjunct = false;
                 resolved
@@ -220,7 +218,7 @@ impl Resolver<'_> {
             let mut resolved = self.expression(condition, context)?;
             if operand.is_none() {
                 let kind = context.type_of(&resolved)?;
-                let Some(condition) = operators::as_condition(resolved, &kind) else {
+                let Some(condition) = tidemill_functions::as_condition(resolved, &kind) else {
                     refuse!(
                         "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] \"{}\" is a condition of CASE and has to be a BOOLEAN; write a comparison",
                         naming::text(condition)

@@ -9,6 +9,7 @@ use tidemill_functions::{Function, Generated, Shape, find, struct_field};
 
 use super::Resolver;
 use super::calls::in_order;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::items::items_in;
 use super::scope::Scope;
@@ -114,7 +115,7 @@ impl Resolver<'_> {
         input: &LogicalPlan,
         scope: &Scope,
     ) -> Result<Generated> {
-        let mut context = Context::new(scope, Arc::clone(input.schema()), "LATERAL VIEW");
+        let mut context = Context::new(scope, Arc::clone(input.schema()), Clause::LateralView);
         let written = match &view.generator {
             Expression::Call(call) => call,
             _ => refuse!("LATERAL VIEW {} needs a generator, such as explode()", view.name),
@@ -130,16 +131,9 @@ impl Resolver<'_> {
                 written.name
             );
         };
-        let function = match view.is_outer && !found.name.ends_with("_outer") {
-            false => found,
-            true => match find(&format!("{}_outer", found.name)) {
-                Some(outer) => outer,
-                // It gives a row whatever the text is.
-                None if found.name == "json_tuple" => found,
-                None => refuse!("LATERAL VIEW OUTER of {}() is not supported yet", found.name),
-            },
-        };
-        self.generated(written, function, &mut context)
+        let mut generated = self.generated(written, found, &mut context)?;
+        generated.is_outer |= view.is_outer;
+        Ok(generated)
     }
 }
 

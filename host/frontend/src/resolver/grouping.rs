@@ -9,6 +9,7 @@ use datafusion::logical_expr::utils::{enumerate_grouping_sets, grouping_set_to_e
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, lit};
 
 use super::Resolver;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::items::{by_place, item_place, written_out};
 use super::scope::quoted;
@@ -180,7 +181,7 @@ impl Resolver<'_> {
         self.items(select, items)?;
         let mut by: Vec<Expr> = Vec::new();
         for item in &select.items {
-            let value = written_out(item.value.clone(), &select.items, "GROUP BY")?;
+            let value = written_out(item.value.clone(), &select.items, Clause::GroupBy)?;
             let is_constant = value.column_refs().is_empty();
             if !holds_aggregate(&value) && !is_constant && !by.contains(&value) {
                 by.push(value);
@@ -251,7 +252,7 @@ impl Resolver<'_> {
     }
 
     fn group(&mut self, select: &Select, by: &Expression, items: &[Expression]) -> Result<Expr> {
-        if let Some(place) = by_place(by, items.len(), "GROUP BY")? {
+        if let Some(place) = by_place(by, items.len(), Clause::GroupBy)? {
             if let Some(Expression::Star { .. }) =
                 items[..=place].iter().find(|item| matches!(item, Expression::Star { .. }))
             {
@@ -286,7 +287,7 @@ impl Resolver<'_> {
 
     fn group_value(&mut self, select: &Select, by: &Expression) -> Result<Expr> {
         let mut context =
-            Context::new(&select.scope, Arc::clone(select.input.schema()), "GROUP BY");
+            Context::new(&select.scope, Arc::clone(select.input.schema()), Clause::GroupBy);
         let value = self.expression(by, &mut context)?;
         if let Expr::Literal(..) = &value {
             // What is the same for all rows makes no groups, and has no column.
@@ -314,7 +315,7 @@ impl Resolver<'_> {
 }
 
 /// Expressions of all grouping sets together.
-const SETS_MAX: usize = 50_000;
+const GROUPED_MAX: usize = 50_000;
 
 /// Expressions that sets are of.
 const SET_WIDTH_MAX: usize = 64;
@@ -325,10 +326,10 @@ fn check_sets(clause: &str, width: usize, size: usize) -> Result<()> {
             "[GROUPING_SIZE_LIMIT_EXCEEDED] Grouping sets size cannot be greater than {SET_WIDTH_MAX}: {clause} has {width} expressions"
         );
     }
-    match size > SETS_MAX {
+    match size > GROUPED_MAX {
         false => Ok(()),
         true => refuse!(
-            "{clause} comes to {size} expressions in all its sets, and may come to {SETS_MAX}; write the GROUPING SETS that are needed"
+            "{clause} comes to {size} expressions in all its sets, and may come to {GROUPED_MAX}; write the GROUPING SETS that are needed"
         ),
     }
 }

@@ -7,9 +7,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
+use super::clause::Clause;
 use super::scope::{Visible, same};
 use crate::error::{Error, Result, refuse};
-use crate::spec::{Argument, Expression, Literal};
+use crate::spec::{Argument, Expression, Literal, Sign};
 
 /// Expressions that an item comes to, with those of the items that it reads, where it has to be
 /// written out.
@@ -48,19 +49,17 @@ pub(super) fn item_of(column: &Visible) -> Item {
 ///
 /// # Errors
 /// There is no such item.
-pub(super) fn by_place(
-    by: &Expression,
-    count: usize,
-    clause: &'static str,
-) -> Result<Option<usize>> {
+pub(super) fn by_place(by: &Expression, count: usize, clause: Clause) -> Result<Option<usize>> {
     let number = match by {
         Expression::Literal(Literal::Number(digits)) => digits.parse::<i32>().ok(),
-        Expression::Call(call) if call.name == "-" => match call.arguments.as_slice() {
-            [Argument { value: Expression::Literal(Literal::Number(digits)), .. }] => {
-                digits.parse::<i32>().ok().map(|number| -number)
+        Expression::Call(call) if call.sign() == Some(Sign::Minus) => {
+            match call.arguments.as_slice() {
+                [Argument { value: Expression::Literal(Literal::Number(digits)), .. }] => {
+                    digits.parse::<i32>().ok().map(|number| -number)
+                }
+                _ => None,
             }
-            _ => None,
-        },
+        }
         _ => None,
     };
     // A BIGINT is a value.
@@ -70,7 +69,7 @@ pub(super) fn by_place(
         Some(place) => Ok(Some(place)),
         None => refuse!(
             "[{}_POS_OUT_OF_RANGE] {clause} position {number} is not in the select list (valid range is [1, {count}])",
-            clause.replace(' ', "_")
+            clause.to_string().replace(' ', "_")
         ),
     }
 }
@@ -107,7 +106,7 @@ pub(super) fn as_columns(value: Expr, columns: &[Column]) -> Result<Expr> {
 ///
 /// # Errors
 /// It comes to more than can be meant: each item may read the one before it twice.
-pub(super) fn written_out(value: Expr, items: &[Item], clause: &str) -> Result<Expr> {
+pub(super) fn written_out(value: Expr, items: &[Item], clause: Clause) -> Result<Expr> {
     let mut value = value;
     // What an item is may read items before it.
     loop {

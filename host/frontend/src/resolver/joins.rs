@@ -7,10 +7,11 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
-use tidemill_functions::find;
+use tidemill_functions::COALESCE;
 
 use super::attached::Which;
-use super::attributes::beside;
+use super::attributes::of_both;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::operators::joined;
 use super::peeled::{holds_query, is_by_equality, query_of, reads_around};
@@ -35,7 +36,7 @@ impl Resolver<'_> {
                 "[COLUMN_ALREADY_EXISTS] The column `{key}` already exists: USING names it twice"
             );
         }
-        let schema = beside(left.plan.schema(), right.plan.schema())?;
+        let schema = of_both(left.plan.schema(), right.plan.schema())?;
         let mut both = left.scope.clone();
         both.columns.extend(right.scope.columns.iter().cloned());
         let mut conditions = Vec::new();
@@ -44,7 +45,7 @@ impl Resolver<'_> {
             let (of_left, of_right) = (key_of(&left, key, "left")?, key_of(&right, key, "right")?);
             let (mut one, mut other) = (of_left.clone(), of_right.clone());
             coercion::meet(&mut [&mut one, &mut other], &schema)?;
-            let context = Context::new(&both, Arc::clone(&schema), "USING");
+            let context = Context::new(&both, Arc::clone(&schema), Clause::Using);
             conditions.push(datafusion::logical_expr::binary_expr(one, Operator::Eq, other));
             let value = match join.kind {
                 JoinKind::RightOuter => of_right,
@@ -57,7 +58,7 @@ impl Resolver<'_> {
             merged.push(Visible { relation: None, name, value, is_hidden: false });
         }
         if let Some(condition) = &join.condition {
-            let mut context = Context::new(&both, Arc::clone(&schema), "ON");
+            let mut context = Context::new(&both, Arc::clone(&schema), Clause::On);
             let condition = self.condition(condition, &mut context)?;
             let sides = (&mut left.plan, &mut right.plan);
             conditions.push(self.asked_by_side(condition, join.kind, sides)?);
@@ -187,11 +188,8 @@ fn key_of(side: &Resolved, key: &str, which: &str) -> Result<Expr> {
 
 /// The key of whichever side is there.
 fn either(left: Expr, right: Expr, context: &Context<'_>) -> Result<Expr> {
-    let Some(coalesce) = find("coalesce") else {
-        refuse!("coalesce() is not there");
-    };
     let arguments = vec![context.typed(left)?, context.typed(right)?];
-    Ok(tidemill_functions::build(coalesce, arguments)?)
+    Ok(tidemill_functions::build(&COALESCE, arguments)?)
 }
 
 /// The keys first, then all other columns; the sides' own keys are found by the table's name.

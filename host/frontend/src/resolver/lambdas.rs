@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::logical_expr::expr::{HigherOrderFunction, Lambda, LambdaVariable};
 use datafusion::logical_expr::{Expr, LambdaParametersProgress, ValueOrLambda};
+use tidemill_functions::MakeHigherOrder;
 
 use tidemill_functions::with_interval_fields;
 use tidemill_types::IntervalFields;
@@ -65,13 +66,12 @@ impl Resolver<'_> {
     /// A call with lambdas: what their variables are follows from the values that it is given.
     pub(super) fn higher_order(
         &mut self,
-        name: &str,
+        make: MakeHigherOrder,
         arguments: &[&Expression],
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let Some(function) = tidemill_functions::higher_order_named(name) else {
-            refuse!("{name}() takes no lambda");
-        };
+        let function = make();
+        let name = function.name();
         let mut values: Vec<Option<(Expr, DataType)>> = Vec::with_capacity(arguments.len());
         for argument in arguments {
             values.push(match argument {

@@ -7,7 +7,8 @@ use arrow::datatypes::Field;
 use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, when};
 
-use super::attributes::beside;
+use super::attributes::of_both;
+use super::clause::Clause;
 use super::expressions::Context;
 use super::operators::joined;
 use super::peeled::{Peeled, Places, holds_query, placed};
@@ -39,7 +40,7 @@ impl Resolver<'_> {
         check_reads(&query)?;
         let qualifier = self.qualifier();
         let own = left.plan.schema().columns();
-        let schema = beside(left.plan.schema(), &named(&query, &qualifier)?)?;
+        let schema = of_both(left.plan.schema(), &named(&query, &qualifier)?)?;
         let mut both = left.scope;
         let place = |place: usize| Column::new(Some(qualifier.clone()), format!("c{place}"));
         both.columns.extend(
@@ -51,7 +52,7 @@ impl Resolver<'_> {
         );
         let condition = match &join.condition {
             Some(condition) => {
-                let mut context = Context::new(&both, schema, "ON");
+                let mut context = Context::new(&both, schema, Clause::On);
                 Some(self.condition(condition, &mut context)?)
             }
             None => None,

@@ -12,6 +12,7 @@ mod aggregates;
 mod attached;
 mod attributes;
 mod calls;
+mod clause;
 mod coercion;
 mod dependent;
 mod expressions;
@@ -50,10 +51,13 @@ use crate::error::{Error, Result, refuse};
 use crate::generate::Generate;
 use crate::qualifier::qualifier;
 use crate::spec::{Expression, LateralView, Literal, Position, Relation, With};
+use clause::Clause;
 use expressions::Context;
 use lambdas::Variables;
 use scope::{Scope, Visible, same, twice};
 use select::Select;
+
+pub use peeled::{holds_query, query_of};
 
 /// Resolves a query.
 ///
@@ -289,7 +293,7 @@ impl<'c> Resolver<'c> {
 
     fn values(&mut self, rows: &[Vec<Expression>]) -> Result<Resolved> {
         let scope = Scope::default();
-        let mut context = Context::new(&scope, Arc::new(DFSchema::empty()), "VALUES");
+        let mut context = Context::new(&scope, Arc::new(DFSchema::empty()), Clause::Values);
         let mut resolved = Vec::with_capacity(rows.len());
         let count = rows.first().map_or(0, Vec::len);
         for row in rows {
@@ -312,7 +316,7 @@ impl<'c> Resolver<'c> {
 
     fn filter(&mut self, input: &Relation, condition: &Expression) -> Result<Resolved> {
         let Resolved { plan, scope } = self.relation(input)?;
-        let mut context = Context::new(&scope, Arc::clone(plan.schema()), "WHERE");
+        let mut context = Context::new(&scope, Arc::clone(plan.schema()), Clause::Where);
         let condition = self.condition(condition, &mut context)?;
         let plan = self.filtered(plan, condition)?;
         Ok(Resolved { plan, scope })
@@ -324,9 +328,9 @@ impl<'c> Resolver<'c> {
         let resolved = self.expression(condition, context)?;
         let kind = resolved.get_type(&context.schema)?;
         let is_null = matches!(condition, Expression::Literal(Literal::Null));
-        match operators::as_condition(resolved, &kind).filter(|_| !is_null) {
+        match tidemill_functions::as_condition(resolved, &kind).filter(|_| !is_null) {
             Some(condition) => Ok(condition),
-            None if context.clause == "ON" => refuse!(
+            None if context.clause == Clause::On => refuse!(
                 "[JOIN_CONDITION_IS_NOT_BOOLEAN_TYPE] The join condition \"{}\" has the invalid type \"{}\", expected \"BOOLEAN\".",
                 naming::text(condition),
                 coercion::spelled(&kind)
@@ -347,14 +351,14 @@ impl<'c> Resolver<'c> {
         count: Option<&Expression>,
     ) -> Result<Resolved> {
         let Resolved { plan, scope } = self.relation(input)?;
-        let skipped = skipped.map(|count| self.count(count, "OFFSET")).transpose()?;
-        let count = count.map(|count| self.count(count, "LIMIT")).transpose()?;
+        let skipped = skipped.map(|count| self.count(count, Clause::Offset)).transpose()?;
+        let count = count.map(|count| self.count(count, Clause::Limit)).transpose()?;
         let plan = LogicalPlanBuilder::from(plan).limit(skipped.unwrap_or(0), count)?.build()?;
         Ok(Resolved { plan, scope })
     }
 
     /// How many rows a LIMIT or OFFSET says.
-    fn count(&mut self, count: &Expression, clause: &'static str) -> Result<usize> {
+    fn count(&mut self, count: &Expression, clause: Clause) -> Result<usize> {
         let wrong = |class: &str, said: String| {
             Error::new(
                 format!(

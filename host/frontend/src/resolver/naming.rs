@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Date32Array, TimestampMicrosecondArray};
+use datafusion::functions::core::get_field;
 use datafusion::logical_expr::Expr;
 use tidemill_codec::format_cell;
-use tidemill_functions::find;
+use tidemill_functions::{Function, Reads, Rows, Shape, find};
 use tidemill_time::{UTC, parse_date, parse_timestamp_ntz};
 use tidemill_types::WrittenInterval;
 
@@ -14,15 +15,12 @@ use super::calls::in_order;
 use super::items::Item;
 use super::scope::{Scope, same};
 use crate::spec::{
-    Branch, Call, Expression, Frame, FrameBound, FrameUnits, Literal, Relation, SortOrder,
+    Branch, Call, Expression, Frame, FrameBound, FrameUnits, Literal, Relation, Sign, SortOrder,
     Subquery, WindowSpec,
 };
 
 /// How Spark spells a variable of a lambda.
 const VARIABLE: &str = "namedlambdavariable()";
-
-/// The windows over event time, whose columns have the function's name.
-const WINDOWS: [&str; 2] = ["window", "session_window"];
 
 /// What is learnt of parts of a query, by where these are, while their names mean something.
 #[derive(Default)]
@@ -71,7 +69,7 @@ pub(super) fn text(expression: &Expression) -> String {
 /// An expression of the plan, without the qualifiers that it has there.
 pub(super) fn resolved(value: &Expr) -> String {
     match value {
-        Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
+        Expr::ScalarFunction(call) if call.func.name() == get_field().name() => {
             let parts: Vec<String> = call.args.iter().map(resolved).collect();
             parts.join(".")
         }
@@ -92,12 +90,13 @@ fn starts_with(text: &str, upper: &str) -> bool {
     text.get(..upper.len()).is_some_and(|start| start.eq_ignore_ascii_case(upper))
 }
 
+/// The name of a window over event time, which its column has, too.
 fn window(name: &str) -> Option<&'static str> {
-    WINDOWS.into_iter().find(|window| name.eq_ignore_ascii_case(window))
+    match find(name) {
+        Some(Function { name, shape: Shape::Streaming { is_window: true }, .. }) => Some(name),
+        _ => None,
+    }
 }
-
-/// What is compared with many patterns, which the name does not have.
-const PATTERNS: [&str; 4] = ["likeany", "likeall", "ilikeany", "ilikeall"];
 
 struct Names<'s> {
     scope: Option<&'s Scope>,
@@ -243,22 +242,25 @@ impl<'s> Names<'s> {
             return window.to_owned();
         }
         let values: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
-        if let Some(operator) = self.operator(&name, &values) {
+        let sign = Sign::named(&name);
+        if let Some(operator) = sign.and_then(|sign| self.operator(sign, &values)) {
             return operator;
         }
         let found = find(&name);
+        let counts_rows = found.is_some_and(|function| function.reads == Reads::Rows);
         let in_order = found.and_then(|function| in_order(call, function).ok());
         let values = in_order.unwrap_or(values);
         let mut arguments = Vec::with_capacity(values.len());
         for value in values {
             arguments.push(match value {
                 // That is what `count(*)` counts.
-                Expression::Star { .. } if name == "count" => "1".to_owned(),
+                Expression::Star { .. } if counts_rows => "1".to_owned(),
                 Expression::Star { qualifier, except, .. } => self.star(qualifier, except),
                 other => self.text(other),
             });
         }
-        if PATTERNS.contains(&name.as_str()) {
+        if let Some(Sign::LikeAny | Sign::LikeAll | Sign::ILikeAny | Sign::ILikeAll) = sign {
+            // The patterns do not show.
             arguments.truncate(1);
         }
         if let (true, Some(first)) = (call.is_distinct, arguments.first_mut()) {
@@ -295,19 +297,21 @@ impl<'s> Names<'s> {
 
     /// The frame that a function has, whatever is written.
     fn fixed_frame(&mut self, call: &Call) -> Option<String> {
-        let name = call.name.to_ascii_lowercase();
-        let offset = match name.as_str() {
-            "rank" | "dense_rank" | "percent_rank" | "row_number" | "ntile" => {
+        let Some(Function { shape: Shape::Window(rows, _), .. }) = find(&call.name) else {
+            return None;
+        };
+        let offset = match rows {
+            Rows::Frame | Rows::Peers => return None,
+            Rows::UpToThis => {
                 return Some("ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW".to_owned());
             }
-            "lag" | "lead" => match call.arguments.get(1) {
+            Rows::Before | Rows::After => match call.arguments.get(1) {
                 Some(offset) => self.text(&offset.value),
                 None => "1".to_owned(),
             },
-            _ => return None,
         };
-        let offset = match (name.as_str(), offset.strip_prefix('-')) {
-            ("lead", _) => offset,
+        let offset = match (rows, offset.strip_prefix('-')) {
+            (Rows::After, _) => offset,
             (_, Some(positive)) => positive.to_owned(),
             (_, None) => format!("-{offset}"),
         };
@@ -315,12 +319,12 @@ impl<'s> Names<'s> {
     }
 
     /// A time and what it is moved by: a DATE by whole days is another function to Spark.
-    fn moved(&mut self, time: &Expression, name: &str, interval: &Expression) -> String {
+    fn moved(&mut self, time: &Expression, sign: Sign, interval: &Expression) -> String {
         let is_days = self.learnt.is_some_and(|l| l.days.contains(&std::ptr::from_ref(interval)));
         let (time, interval) = (self.text(time), self.text(interval));
-        match (is_days, name) {
-            (false, _) => format!("{time} {name} {interval}"),
-            (true, "+") => format!("date_add({time}, extractansiintervaldays({interval}))"),
+        match (is_days, sign) {
+            (false, _) => format!("{time} {} {interval}", sign.name()),
+            (true, Sign::Plus) => format!("date_add({time}, extractansiintervaldays({interval}))"),
             (true, _) => format!("date_add({time}, (- extractansiintervaldays({interval})))"),
         }
     }
@@ -337,9 +341,10 @@ impl<'s> Names<'s> {
             || matches!(expression, Expression::Literal(Literal::Interval(_)))
     }
 
-    fn operator(&mut self, name: &str, values: &[&Expression]) -> Option<String> {
-        Some(match (name, values) {
-            ("and" | "or", [first, rest @ ..]) => {
+    fn operator(&mut self, sign: Sign, values: &[&Expression]) -> Option<String> {
+        let name = sign.name();
+        Some(match (sign, values) {
+            (Sign::And | Sign::Or, [first, rest @ ..]) => {
                 let word = name.to_uppercase();
                 let mut text = self.text(first);
                 for operand in rest {
@@ -347,25 +352,45 @@ impl<'s> Names<'s> {
                 }
                 text
             }
-            ("not", [operand]) => format!("(NOT {})", self.text(operand)),
-            ("<>", [left, right]) => {
+            (Sign::Not, [operand]) => format!("(NOT {})", self.text(operand)),
+            (Sign::NotEqual, [left, right]) => {
                 format!("(NOT ({} = {}))", self.text(left), self.text(right))
             }
             // A time and an interval.
-            ("+" | "-", [time, interval]) if self.is_interval(interval) && self.is_other(time) => {
-                self.moved(time, name, interval)
+            (Sign::Plus | Sign::Minus, [time, interval])
+                if self.is_interval(interval) && self.is_other(time) =>
+            {
+                self.moved(time, sign, interval)
             }
-            ("+", [interval, time]) if self.is_interval(interval) && self.is_other(time) => {
-                self.moved(time, name, interval)
+            (Sign::Plus, [interval, time]) if self.is_interval(interval) && self.is_other(time) => {
+                self.moved(time, sign, interval)
             }
-            ("||", [left, right]) => format!("concat({}, {})", self.text(left), self.text(right)),
+            (Sign::Concat, [left, right]) => {
+                format!("concat({}, {})", self.text(left), self.text(right))
+            }
             (
-                "=" | "<" | "<=" | ">" | ">=" | "<=>" | "+" | "-" | "*" | "/" | "div" | "%" | "&"
-                | "|" | "^" | "<<" | ">>" | ">>>",
+                Sign::Equal
+                | Sign::Less
+                | Sign::LessOrEqual
+                | Sign::Greater
+                | Sign::GreaterOrEqual
+                | Sign::Same
+                | Sign::Plus
+                | Sign::Minus
+                | Sign::Times
+                | Sign::Divide
+                | Sign::DivideWhole
+                | Sign::Remainder
+                | Sign::BitAnd
+                | Sign::BitOr
+                | Sign::BitXor
+                | Sign::ShiftLeft
+                | Sign::ShiftRight
+                | Sign::ShiftRightUnsigned,
                 [left, right],
             ) => format!("({} {name} {})", self.text(left), self.text(right)),
             (
-                "-",
+                Sign::Minus,
                 [operand @ Expression::Literal(Literal::Number(_) | Literal::TypedNumber { .. })],
             ) => {
                 let number = self.text(operand);
@@ -376,14 +401,11 @@ impl<'s> Names<'s> {
                     false => format!("-{number}"),
                 }
             }
-            ("-" | "+", [operand]) => format!("({name} {})", self.text(operand)),
-            ("~", [operand]) => format!("~{}", self.text(operand)),
-            ("in", [value, list @ ..]) => {
+            (Sign::Minus | Sign::Plus, [operand]) => format!("({name} {})", self.text(operand)),
+            (Sign::BitNot, [operand]) => format!("~{}", self.text(operand)),
+            (Sign::In, [value, list @ ..]) => {
                 let value = self.text(value);
                 format!("({value} IN ({}))", self.all(list.iter().copied()).join(", "))
-            }
-            ("rlike", [value, pattern]) => {
-                format!("RLIKE({}, {})", self.text(value), self.text(pattern))
             }
             _ => return None,
         })

@@ -6,13 +6,13 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, Expr, Like, Operator, binary_expr};
-use tidemill_functions::{cast_to, find};
+use tidemill_functions::{CONCAT, Function, NEGATIVE, POSITIVE, as_condition, cast_to};
 
 use super::calls::built;
 use super::expressions::{Context, tuple};
 use super::{Resolver, coercion, literals, naming};
 use crate::error::{Result, refuse};
-use crate::spec::{Call, Expression, Literal, Subquery};
+use crate::spec::{Call, Expression, Literal, Sign, Subquery};
 
 impl Resolver<'_> {
     /// A call of an operator; nothing, if it is a call of a function.
@@ -22,86 +22,89 @@ impl Resolver<'_> {
         context: &mut Context<'_>,
     ) -> Result<Option<Expr>> {
         let operands: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
-        let resolved = match (call.name.as_str(), operands.as_slice()) {
-            ("and", _) => self.connected(&operands, Operator::And, context)?,
-            ("or", _) => self.connected(&operands, Operator::Or, context)?,
-            ("not", [operand]) if asks_in(operand) => self.denied(operand, context)?,
-            ("=" | "<>", [operand, Expression::Literal(Literal::Boolean(truth))])
-            | ("=" | "<>", [Expression::Literal(Literal::Boolean(truth)), operand])
-                if asks_in(operand) =>
-            {
+        let Some(sign) = call.sign() else { return Ok(None) };
+        let resolved = match (sign, operands.as_slice()) {
+            (Sign::And, _) => self.connected(&operands, Operator::And, context)?,
+            (Sign::Or, _) => self.connected(&operands, Operator::Or, context)?,
+            (Sign::Not, [operand]) if asks_in(operand) => self.denied(operand, context)?,
+            (
+                Sign::Equal | Sign::NotEqual,
+                [operand, Expression::Literal(Literal::Boolean(truth))],
+            )
+            | (
+                Sign::Equal | Sign::NotEqual,
+                [Expression::Literal(Literal::Boolean(truth)), operand],
+            ) if asks_in(operand) => {
                 // What Spark makes of it, before it looks at nulls.
-                match *truth == (call.name == "=") {
+                match *truth == (sign == Sign::Equal) {
                     true => self.expression(operand, context)?,
                     false => self.denied(operand, context)?,
                 }
             }
-            ("not", [operand]) => !self.connective_operand(operand, "NOT", context)?,
-            ("=", [left, right]) => self.compared(left, Operator::Eq, right, context)?,
-            ("<>", [left, right]) => self.compared(left, Operator::NotEq, right, context)?,
-            ("<", [left, right]) => self.compared(left, Operator::Lt, right, context)?,
-            ("<=", [left, right]) => self.compared(left, Operator::LtEq, right, context)?,
-            (">", [left, right]) => self.compared(left, Operator::Gt, right, context)?,
-            (">=", [left, right]) => self.compared(left, Operator::GtEq, right, context)?,
-            ("<=>", [left, right]) => {
-                self.compared(left, Operator::IsNotDistinctFrom, right, context)?
+            (Sign::Not, [operand]) => !self.connective_operand(operand, "NOT", context)?,
+            (sign, [left, right]) if let Some(operator) = between_two(sign) => {
+                self.compared(left, operator, right, context)?
             }
-            ("&", [left, right]) => self.compared(left, Operator::BitwiseAnd, right, context)?,
-            ("|", [left, right]) => self.compared(left, Operator::BitwiseOr, right, context)?,
-            ("^", [left, right]) => self.compared(left, Operator::BitwiseXor, right, context)?,
-            ("in", [value, list @ ..]) => self.within(value, list, context)?,
-            ("between", [value, low, high]) => {
-                let mut expr = self.expression(value, context)?;
-                let mut low = self.expression(low, context)?;
-                let mut high = self.expression(high, context)?;
-                check_choices("BETWEEN", &expr)?;
-                if context.type_of(&low)? != context.type_of(&high)? {
-                    // Each bound meets the value on its own.
-                    let mut upper = expr.clone();
-                    coercion::meet(&mut [&mut expr, &mut low], &context.schema)?;
-                    coercion::meet(&mut [&mut upper, &mut high], &context.schema)?;
-                    return Ok(Some(expr.gt_eq(low).and(upper.lt_eq(high))));
-                }
-                coercion::meet(&mut [&mut expr, &mut low, &mut high], &context.schema)?;
-                Expr::Between(Between {
-                    expr: Box::new(expr),
-                    negated: false,
-                    low: Box::new(low),
-                    high: Box::new(high),
-                })
-            }
-            (name @ ("like" | "ilike"), [value, pattern]) => {
+            (Sign::In, [value, list @ ..]) => self.within(value, list, context)?,
+            (Sign::Between, [value, low, high]) => self.between(value, low, high, context)?,
+            (Sign::Like | Sign::ILike, [value, pattern]) => {
                 let value = self.text(value, context)?;
                 let pattern = self.text(pattern, context)?;
-                like(value, pattern, name == "ilike")
+                like(value, pattern, sign == Sign::ILike)
             }
-            (name @ ("likeany" | "likeall" | "ilikeany" | "ilikeall"), [value, patterns @ ..]) => {
-                let by = if name.ends_with("any") { Operator::Or } else { Operator::And };
-                self.like_each(value, patterns, (by, name.starts_with('i')), context)?
+            (Sign::LikeAny | Sign::ILikeAny, [value, patterns @ ..]) => {
+                let by = (Operator::Or, sign == Sign::ILikeAny);
+                self.like_each(value, patterns, by, context)?
             }
-            ("-", [Expression::Literal(literal)]) if literals::negative(literal)?.is_some() => {
+            (Sign::LikeAll | Sign::ILikeAll, [value, patterns @ ..]) => {
+                let by = (Operator::And, sign == Sign::ILikeAll);
+                self.like_each(value, patterns, by, context)?
+            }
+            (Sign::Minus, [Expression::Literal(literal)])
+                if literals::negative(literal)?.is_some() =>
+            {
                 return literals::negative(literal);
             }
-            ("-", [_]) => self.of_descriptor("negative", &operands, context)?,
-            ("+", [_]) => self.of_descriptor("positive", &operands, context)?,
-            ("||", _) => {
+            (Sign::Minus, [_]) => self.of_descriptor(&NEGATIVE, &operands, context)?,
+            (Sign::Plus, [_]) => self.of_descriptor(&POSITIVE, &operands, context)?,
+            (Sign::Concat, _) => {
                 let all = concatenated(call);
-                self.of_descriptor("concat", &all, context)?
+                self.of_descriptor(&CONCAT, &all, context)?
             }
             _ => return Ok(None),
         };
         Ok(Some(resolved))
     }
 
+    fn between(
+        &mut self,
+        value: &Expression,
+        low: &Expression,
+        high: &Expression,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let mut expr = self.expression(value, context)?;
+        let mut low = self.expression(low, context)?;
+        let mut high = self.expression(high, context)?;
+        check_choices("BETWEEN", &expr)?;
+        if context.type_of(&low)? != context.type_of(&high)? {
+            // Each bound meets the value on its own.
+            let mut upper = expr.clone();
+            coercion::meet(&mut [&mut expr, &mut low], &context.schema)?;
+            coercion::meet(&mut [&mut upper, &mut high], &context.schema)?;
+            return Ok(expr.gt_eq(low).and(upper.lt_eq(high)));
+        }
+        coercion::meet(&mut [&mut expr, &mut low, &mut high], &context.schema)?;
+        let (expr, low, high) = (Box::new(expr), Box::new(low), Box::new(high));
+        Ok(Expr::Between(Between { expr, negated: false, low, high }))
+    }
+
     fn of_descriptor(
         &mut self,
-        name: &str,
+        function: &'static Function,
         operands: &[&Expression],
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        let Some(function) = find(name) else {
-            refuse!("{name}() is not supported yet");
-        };
         let mut arguments = Vec::with_capacity(operands.len());
         for operand in operands {
             let value = self.argument(operand, context)?;
@@ -136,10 +139,12 @@ impl Resolver<'_> {
             }
             Expression::Call(call) => {
                 let operands: Vec<&Expression> = call.arguments.iter().map(|a| &a.value).collect();
-                match (call.name.as_str(), operands.as_slice()) {
-                    ("not", [inner]) => return self.connective_operand(inner, "NOT", context),
-                    (name @ ("and" | "or"), _) => {
-                        context.is_conjunct &= name == "or";
+                match (call.sign(), operands.as_slice()) {
+                    (Some(Sign::Not), [inner]) => {
+                        return self.connective_operand(inner, "NOT", context);
+                    }
+                    (Some(sign @ (Sign::And | Sign::Or)), _) => {
+                        context.is_conjunct &= sign == Sign::Or;
                         let is_conjunct = context.is_conjunct;
                         let mut level = Vec::with_capacity(operands.len());
                         for operand in operands {
@@ -149,12 +154,18 @@ impl Resolver<'_> {
                                 false => !self.connective_operand(operand, "NOT", context)?,
                             });
                         }
-                        let other = if name == "and" { Operator::Or } else { Operator::And };
+                        let other = if sign == Sign::And { Operator::Or } else { Operator::And };
                         return Ok(joined(level, other));
                     }
-                    ("=" | "<>", [inner, Expression::Literal(Literal::Boolean(truth))])
-                    | ("=" | "<>", [Expression::Literal(Literal::Boolean(truth)), inner]) => {
-                        return match *truth == (call.name == "=") {
+                    (
+                        Some(Sign::Equal | Sign::NotEqual),
+                        [inner, Expression::Literal(Literal::Boolean(truth))],
+                    )
+                    | (
+                        Some(Sign::Equal | Sign::NotEqual),
+                        [Expression::Literal(Literal::Boolean(truth)), inner],
+                    ) => {
+                        return match *truth == (call.sign() == Some(Sign::Equal)) {
                             true => self.denied(inner, context),
                             false => self.connective_operand(inner, "NOT", context),
                         };
@@ -258,15 +269,32 @@ impl Resolver<'_> {
     }
 }
 
+/// What compares two values, or puts their bits together, in DataFusion.
+fn between_two(sign: Sign) -> Option<Operator> {
+    Some(match sign {
+        Sign::Equal => Operator::Eq,
+        Sign::NotEqual => Operator::NotEq,
+        Sign::Same => Operator::IsNotDistinctFrom,
+        Sign::Less => Operator::Lt,
+        Sign::LessOrEqual => Operator::LtEq,
+        Sign::Greater => Operator::Gt,
+        Sign::GreaterOrEqual => Operator::GtEq,
+        Sign::BitAnd => Operator::BitwiseAnd,
+        Sign::BitOr => Operator::BitwiseOr,
+        Sign::BitXor => Operator::BitwiseXor,
+        _ => return None,
+    })
+}
+
 /// Whether IN of a query is in an expression, with nothing around it that NOT does not pass.
 fn asks_in(expression: &Expression) -> bool {
     match expression {
         Expression::Subquery { kind: Subquery::In(_), .. } => true,
         Expression::Call(call) => {
             let mut operands = call.arguments.iter().map(|argument| &argument.value);
-            match call.name.as_str() {
-                "not" | "and" | "or" => operands.any(asks_in),
-                "=" | "<>" => {
+            match call.sign() {
+                Some(Sign::Not | Sign::And | Sign::Or) => operands.any(asks_in),
+                Some(Sign::Equal | Sign::NotEqual) => {
                     let is_truth = |operand: &Expression| {
                         matches!(operand, Expression::Literal(Literal::Boolean(_)))
                     };
@@ -309,7 +337,7 @@ fn concatenated(call: &Call) -> Vec<&Expression> {
         let mut own: Vec<&Expression> = rest.arguments.iter().map(|a| &a.value).collect();
         own.reverse();
         match own.pop() {
-            Some(Expression::Call(left)) if left.name == "||" => {
+            Some(Expression::Call(left)) if left.sign() == Some(Sign::Concat) => {
                 operands.extend(own);
                 rest = left.as_ref();
             }
@@ -342,16 +370,4 @@ pub(super) fn joined(operands: Vec<Expr>, operator: Operator) -> Expr {
     // Of nothing, what changes no other condition.
     let neutral = ScalarValue::Boolean(Some(operator == Operator::And));
     level.pop().unwrap_or(Expr::Literal(neutral, None))
-}
-
-/// A value as a condition; nothing, if its type is none of a condition.
-pub(super) fn as_condition(value: Expr, kind: &DataType) -> Option<Expr> {
-    match kind {
-        DataType::Boolean => Some(value),
-        DataType::Null => Some(match value {
-            Expr::Literal(..) => Expr::Literal(ScalarValue::Boolean(None), None),
-            other => cast_to(other, &DataType::Boolean),
-        }),
-        _ => None,
-    }
 }

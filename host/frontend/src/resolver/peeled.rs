@@ -121,13 +121,15 @@ fn is_simple(values: &[Expr]) -> bool {
 }
 
 /// Whether a query is in an expression.
-pub(super) fn holds_query(value: &Expr) -> bool {
+#[must_use]
+pub fn holds_query(value: &Expr) -> bool {
     // The closure never fails.
     value.exists(|e| Ok(query_of(e).is_some())).unwrap_or(true)
 }
 
 /// The query that an expression asks.
-pub(super) fn query_of(value: &Expr) -> Option<&Subquery> {
+#[must_use]
+pub fn query_of(value: &Expr) -> Option<&Subquery> {
     match value {
         Expr::Exists(exists) => Some(&exists.subquery),
         Expr::InSubquery(within) => Some(&within.subquery),

@@ -8,21 +8,20 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, Operator, binary_expr, lit, when};
-use tidemill_functions::{Generated, cast_to, find};
+use tidemill_functions::{Generated, STACK, cast_to};
 
+use super::clause::Clause;
 use super::expressions::Context;
 use super::grouping::Groups;
 use super::items::{Item, item_of};
 use super::operators::joined;
 use super::scope::{Scope, Visible, twice};
+use super::select::COLUMNS_MAX;
 use super::select::{Select, holds_aggregate};
 use super::{Resolved, Resolver, coercion, literals, naming};
 use crate::error::{Error, Result, refuse};
 use crate::generate::Generate;
 use crate::spec::{Expression, Pivot, PivotValue, Unpivot};
-
-/// Columns that PIVOT may come to.
-const COLUMNS_MAX: usize = 10_000;
 
 impl Resolver<'_> {
     pub(super) fn pivot(&mut self, pivot: &Pivot) -> Result<Resolved> {
@@ -34,7 +33,7 @@ impl Resolver<'_> {
         let input = self.relation(&pivot.input)?;
         let mut select = Select::over(input);
         let scope = select.scope.clone();
-        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "PIVOT");
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), Clause::Pivot);
         let columns = self.expressions(&pivot.columns, &mut context)?;
         context.allows_aggregates = true;
         let mut aggregates = Vec::with_capacity(pivot.aggregates.len());
@@ -123,7 +122,7 @@ impl Resolver<'_> {
 
     pub(super) fn unpivot(&mut self, unpivot: &Unpivot) -> Result<Resolved> {
         let Resolved { plan, scope } = self.relation(&unpivot.input)?;
-        let mut context = Context::new(&scope, Arc::clone(plan.schema()), "UNPIVOT");
+        let mut context = Context::new(&scope, Arc::clone(plan.schema()), Clause::Unpivot);
         let mut rows: Vec<Vec<Expr>> = Vec::with_capacity(unpivot.rows.len());
         for row in &unpivot.rows {
             rows.push(self.expressions(&row.columns, &mut context)?);
@@ -150,11 +149,8 @@ impl Resolver<'_> {
             arguments.push(lit(name));
             arguments.extend(row);
         }
-        let Some(stack) = find("stack") else {
-            refuse!("stack() is not there");
-        };
         let typed = arguments.into_iter().map(|argument| context.typed(argument));
-        let generated = tidemill_functions::generate(stack, typed.collect::<Result<_>>()?)?;
+        let generated = tidemill_functions::generate(&STACK, typed.collect::<Result<_>>()?)?;
         let columns = self.generated_columns(&generated, &[], &context.schema)?;
         let Generated { values, is_outer, has_position, .. } = generated;
         let node = Generate::over(plan, values, is_outer, has_position)?;

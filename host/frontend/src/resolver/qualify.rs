@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
 
+use super::clause::Clause;
 use super::expressions::{Aliases, Context};
 use super::items::{item_of, written_out};
 use super::scope::{quoted, same};
@@ -34,7 +35,7 @@ impl Resolver<'_> {
             false => select,
         };
         let scope = select.scope.clone();
-        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "QUALIFY");
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), Clause::Qualify);
         context.allows_windows = true;
         if let Some(generated) = select.generated() {
             context.schema = generators::seen(&context.schema, generated)?;
@@ -50,7 +51,7 @@ impl Resolver<'_> {
             if !matches!(e, Expr::WindowFunction(_)) {
                 return Ok(Transformed::no(e));
             }
-            let e = match written_out(e.clone(), items, "QUALIFY") {
+            let e = match written_out(e.clone(), items, Clause::Qualify) {
                 Ok(written) => written,
                 Err(error) => {
                     wrong.get_or_insert(error);
@@ -91,7 +92,7 @@ impl Resolver<'_> {
     pub(super) fn distributed(&mut self, input: &Relation, by: &[Expression]) -> Result<Select> {
         let mut select = self.select(input)?;
         let scope = select.scope.clone();
-        let clause = "DISTRIBUTE BY";
+        let clause = Clause::DistributeBy;
         let mut context = Context::new(&scope, Arc::clone(select.input.schema()), clause);
         if let Some(generated) = select.generated() {
             context.schema = generators::seen(&context.schema, generated)?;
@@ -121,7 +122,7 @@ impl Resolver<'_> {
                 scope.like(&name).join(", ")
             );
         }
-        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "SELECT");
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), Clause::Select);
         context.allows_windows = true;
         let value = Expression::Alias { value: Box::new(value.clone()), names: name.to_vec() };
         // What is learnt of a part is known by where the part is, and this one goes when it is done.

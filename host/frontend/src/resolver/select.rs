@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use tidemill_functions::Generated;
 
 use super::attached::{Which, beside_queries, check_generated};
+use super::clause::Clause;
 use super::expressions::{Aliases, Context};
 use super::grouping::Groups;
 use super::items::{
@@ -23,8 +24,8 @@ use crate::error::{Result, refuse};
 use crate::generate::Generate;
 use crate::spec::{Expression, Relation, SortOrder};
 
-/// Columns of one SELECT, with those that its stars stand for.
-const COLUMNS_MAX: usize = 10_000;
+/// Columns of one SELECT, with those that its stars stand for, or of a PIVOT.
+pub(super) const COLUMNS_MAX: usize = 10_000;
 /// Fields that the type of a column has, with those within them.
 const FIELDS_MAX: usize = 10_000;
 
@@ -170,7 +171,7 @@ impl Resolver<'_> {
     /// Resolves the items; each sees the names of those before it.
     pub(super) fn items(&mut self, select: &mut Select, items: &[Expression]) -> Result<()> {
         let scope = select.scope.clone();
-        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "SELECT");
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), Clause::Select);
         // Without a GROUP BY, aggregates make one group of all rows.
         context.allows_aggregates = true;
         context.allows_windows = true;
@@ -264,7 +265,7 @@ impl Resolver<'_> {
 
     fn having(&mut self, select: &mut Select, condition: &Expression) -> Result<()> {
         let scope = select.scope.clone();
-        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "HAVING");
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), Clause::Having);
         context.allows_aggregates = true;
         context.window = select.groups.as_ref().and_then(Groups::window);
         context.sets = select.sets()?;
@@ -290,7 +291,7 @@ impl Resolver<'_> {
             select.filter = Some(select.hide(condition));
             return Ok(());
         }
-        select.having = Some(written_out(condition, &select.items, "HAVING")?);
+        select.having = Some(written_out(condition, &select.items, Clause::Having)?);
         Ok(())
     }
 
@@ -302,7 +303,7 @@ impl Resolver<'_> {
             return Ok(());
         }
         let scope = select.scope.clone();
-        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), "ORDER BY");
+        let mut context = Context::new(&scope, Arc::clone(select.input.schema()), Clause::OrderBy);
         context.allows_aggregates = select.groups.is_some();
         context.window = select.groups.as_ref().and_then(Groups::window);
         context.sets = select.sets()?;
@@ -310,7 +311,7 @@ impl Resolver<'_> {
             context.schema = generators::seen(&context.schema, generated)?;
         }
         for by in order {
-            let value = match by_place(&by.value, select.items.len(), "ORDER BY")? {
+            let value = match by_place(&by.value, select.items.len(), Clause::OrderBy)? {
                 Some(place) => {
                     context.schema = with_item(&context.schema, &select.items, place)?;
                     Expr::Column(item_column(place))

@@ -10,9 +10,10 @@ use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery as Node, col, lit,
 };
-use tidemill_functions::{Function, Shape, find, only_row};
+use tidemill_functions::{first_value, only_row};
 
 use super::attached::unsupported_place;
+use super::clause::Clause;
 use super::expressions::{Context, tuple};
 use super::peeled::reads_around;
 use super::scope::Scope;
@@ -66,7 +67,7 @@ impl Resolver<'_> {
         query: &Relation,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        if values.len() > 1 && ["WHERE", "ON"].contains(&context.clause) {
+        if values.len() > 1 && [Clause::Where, Clause::On].contains(&context.clause) {
             return self.tuple_in(values, query, false, context);
         }
         self.row_in(values, query, context)
@@ -80,10 +81,10 @@ impl Resolver<'_> {
         context: &mut Context<'_>,
     ) -> Result<Expr> {
         let is_conjunct = std::mem::take(&mut context.is_conjunct);
-        if context.clause == "ON" && (values.len() > 1 || !is_conjunct) {
+        if context.clause == Clause::On && (values.len() > 1 || !is_conjunct) {
             return Ok(!self.tuple_in(values, query, true, context)?);
         }
-        if context.clause == "WHERE" && is_conjunct && values.len() > 1 {
+        if context.clause == Clause::Where && is_conjunct && values.len() > 1 {
             return Ok(!self.tuple_in(values, query, true, context)?);
         }
         let within = self.row_in(values, query, context)?;
@@ -129,13 +130,13 @@ impl Resolver<'_> {
 
 /// Where rows are chosen.
 fn filters(context: &Context<'_>) -> bool {
-    ["WHERE", "HAVING", "ON"].contains(&context.clause)
+    [Clause::Where, Clause::Having, Clause::On].contains(&context.clause)
 }
 
 /// Refuses IN and EXISTS where Spark knows no join for them.
 fn check_place(context: &Context<'_>) -> Result<()> {
     match context.clause {
-        clause @ ("ORDER BY" | "LATERAL VIEW" | "DISTRIBUTE BY" | "FROM") => {
+        clause @ (Clause::OrderBy | Clause::LateralView | Clause::DistributeBy | Clause::From) => {
             unsupported_place(clause)
         }
         _ => Ok(()),
@@ -152,7 +153,7 @@ impl Resolver<'_> {
         }
         let around = match context.clause {
             // As in Spark, what orders rows reads none of their columns in a query.
-            "ORDER BY" => (Scope::default(), Arc::new(DFSchema::empty())),
+            Clause::OrderBy => (Scope::default(), Arc::new(DFSchema::empty())),
             _ => (context.scope.clone(), Arc::clone(&context.schema)),
         };
         self.outer.push(around);
@@ -225,12 +226,9 @@ fn one_row(plan: LogicalPlan) -> Result<Expr> {
     if has_one {
         return Ok(Expr::ScalarSubquery(node(plan)));
     }
-    let Some(Function { shape: Shape::Aggregate(first), .. }) = find("first_value") else {
-        refuse!("first_value() is no aggregate");
-    };
     let value = Expr::Column(Column::from(plan.schema().qualified_field(0)));
     let aggregates =
-        vec![first().call(vec![value]).alias("value"), count(lit(1_i64)).alias("rows")];
+        vec![first_value().call(vec![value]).alias("value"), count(lit(1_i64)).alias("rows")];
     let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), aggregates)?;
     let fields = vec![lit("value"), col("value"), lit("rows"), col("rows")];
     let plan = plan.project([named_struct().call(fields).alias("value")])?.build()?;

@@ -7,8 +7,9 @@ use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{
     EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Projection, lit, when,
 };
-use tidemill_functions::{Function, Generated, Shape, cast_to, find, suggestion};
+use tidemill_functions::{Function, Generated, SEQUENCE, Shape, cast_to, find, suggestion};
 
+use super::clause::Clause;
 use super::expressions::Context;
 use super::scope::{Scope, Visible};
 use super::{Resolved, Resolver, coercion, literals};
@@ -32,7 +33,7 @@ impl Resolver<'_> {
             );
         };
         let scope = Scope::default();
-        let mut context = Context::new(&scope, Arc::new(DFSchema::empty()), "FROM");
+        let mut context = Context::new(&scope, Arc::new(DFSchema::empty()), Clause::From);
         let schema = Arc::new(DFSchema::empty());
         let mut row = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema });
         let generated = match function.shape {
@@ -164,11 +165,8 @@ const BLOCK: u64 = 8_000;
 const BLOCKS_MAX: u64 = 8_000;
 
 fn sequence(first: Expr, last: Expr, step: i64) -> Result<Expr> {
-    let Some(sequence) = find("sequence") else {
-        refuse!("sequence() is not there");
-    };
     let bounds = [first, last, lit(step)].map(|bound| (bound, DataType::Int64));
-    Ok(tidemill_functions::build(sequence, bounds.to_vec())?)
+    Ok(tidemill_functions::build(&SEQUENCE, bounds.to_vec())?)
 }
 
 /// An argument as a BIGINT.

@@ -274,3 +274,13 @@ fn a_query_of_many_tables_is_read_as_it_is_written() {
     let text = format!("SELECT * FROM {}", tables.join(", "));
     assert_eq!(columns(&text).len(), 20);
 }
+
+#[test]
+fn lateral_view_outer_takes_any_generator() {
+    for generator in
+        ["stack(2, o.id, o.price)", "explode_outer(array(o.id))", "json_tuple(o.item, 'a')"]
+    {
+        let text = format!("SELECT v.* FROM orders o LATERAL VIEW OUTER {generator} v AS x");
+        assert_eq!(columns(&text), ["x"], "{generator}");
+    }
+}

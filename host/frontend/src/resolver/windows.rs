@@ -4,13 +4,13 @@ use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
 use datafusion::common::Column;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::expr::{NullTreatment, Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::find_window_exprs;
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, TypeSignature, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition, cast,
+    WindowFrameUnits, WindowFunctionDefinition, WindowUDF, cast,
 };
-use tidemill_functions::{Function, Shape, cast_to, find, with_interval_fields};
+use tidemill_functions::{Function, Rows, Shape, cast_to, find, with_interval_fields};
 use tidemill_types::{IntervalField, IntervalFields};
 
 use super::aggregates::{Folded, as_spark_compares, null_treatment};
@@ -62,57 +62,74 @@ impl Resolver<'_> {
                 call.name
             );
         };
-        let (fun, args, filter, nulls) = match function.shape {
-            Shape::Window(make) => {
-                if call.filter.is_some() || !call.within_group.is_empty() {
-                    refuse!(
-                        "[INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX] The function `{}` does not support DISTINCT, FILTER and WITHIN GROUP: it is no aggregate",
-                        call.name
-                    );
-                }
-                if window.order.is_empty() && function.name != "nth_value" {
-                    refuse!(
-                        "[WINDOW_FUNCTION_FRAME_NOT_ORDERED] Window function {0} requires the window to be ordered. You need to add an ORDER BY clause. For example: {0}() OVER (PARTITION BY … ORDER BY …)",
-                        function.name
-                    );
-                }
-                let over = make();
-                let mut arguments = self.expressions(in_order(call, function)?, context)?;
-                if function.parameters.is_empty() && !arguments.is_empty() {
-                    refuse!(
-                        "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{}` requires 0 parameters but the actual number is {}",
-                        function.name,
-                        arguments.len()
-                    );
-                }
-                let place = arguments.get(1).and_then(|place| match place {
-                    Expr::Literal(ScalarValue::Int32(place), _) => place.map(i64::from),
-                    Expr::Literal(ScalarValue::Int64(place), _) => *place,
-                    _ => None,
-                });
-                if let Some(place @ ..=0) = place.filter(|_| function.name == "nth_value") {
-                    refuse!(
-                        "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] nth_value(): The offset must be between (0, 9223372036854775807] (current value = {place})"
-                    );
-                }
-                if matches!(over.signature().type_signature, TypeSignature::Nullary) {
-                    // Ranks go by the order of the window, whatever they are called with.
-                    arguments.clear();
-                }
-                let ignores = null_treatment(call);
-                (WindowFunctionDefinition::WindowUDF(over), arguments, None, ignores)
+        let called = match function.shape {
+            Shape::Window(rows, make) => {
+                let has_order = !window.order.is_empty() || rows == Rows::Frame;
+                check_form(call, function, has_order)?;
+                let fun = make();
+                let args = self.window_arguments(call, function, rows, &fun, context)?;
+                let fun = WindowFunctionDefinition::WindowUDF(fun);
+                Called { fun, args, filter: None, nulls: null_treatment(call) }
             }
             _ if function.is_aggregate() => {
                 let folded = self.folded(call, function, context, false)?;
-                let Folded { function, arguments, filter, nulls } =
+                let Folded { function, arguments: args, filter, nulls, .. } =
                     as_spark_compares(folded, context)?;
-                (WindowFunctionDefinition::AggregateUDF(function), arguments, filter, nulls)
+                let fun = WindowFunctionDefinition::AggregateUDF(function);
+                Called { fun, args, filter, nulls }
             }
             _ => refuse!(
                 "[UNSUPPORTED_EXPR_FOR_WINDOW] {}() is no function of windows of rows",
                 call.name
             ),
         };
+        self.windowed(called, call.is_distinct, window, context)
+    }
+
+    /// The arguments of a function that is of windows alone.
+    fn window_arguments(
+        &mut self,
+        call: &Call,
+        function: &Function,
+        rows: Rows,
+        over: &WindowUDF,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Expr>> {
+        let mut arguments = self.expressions(in_order(call, function)?, context)?;
+        if function.parameters.is_empty() && !arguments.is_empty() {
+            refuse!(
+                "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{}` requires 0 parameters but the actual number is {}",
+                function.name,
+                arguments.len()
+            );
+        }
+        let place = arguments.get(1).and_then(|place| match place {
+            Expr::Literal(ScalarValue::Int32(place), _) => place.map(i64::from),
+            Expr::Literal(ScalarValue::Int64(place), _) => *place,
+            _ => None,
+        });
+        if let Some(place @ ..=0) = place.filter(|_| rows == Rows::Frame) {
+            refuse!(
+                "[DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE] {}(): The offset must be between (0, 9223372036854775807] (current value = {place})",
+                function.name
+            );
+        }
+        if matches!(over.signature().type_signature, TypeSignature::Nullary) {
+            // Ranks go by the order of the window, whatever they are called with.
+            arguments.clear();
+        }
+        Ok(arguments)
+    }
+
+    /// A call over its window.
+    fn windowed(
+        &mut self,
+        called: Called,
+        is_distinct: bool,
+        window: &WindowSpec,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        let Called { fun, args, filter, nulls } = called;
         let partition_by = self.expressions(&window.partition, context)?;
         let mut order_by = Vec::with_capacity(window.order.len());
         for by in &window.order {
@@ -142,7 +159,7 @@ impl Resolver<'_> {
             window_frame,
             filter: filter.map(Box::new),
             null_treatment: nulls,
-            distinct: call.is_distinct,
+            distinct: is_distinct,
         };
         let over = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
         // Spark's ranks are signed.
@@ -236,6 +253,31 @@ fn days_and_nanos(micros: i64) -> IntervalMonthDayNano {
     let day = IntervalField::Day.size();
     // As many days as 64 bits of microseconds have fit, and so do the nanoseconds of one.
     IntervalMonthDayNano::new(0, (micros / day) as i32, micros % day * 1_000)
+}
+
+/// A function over a window, with its arguments.
+struct Called {
+    fun: WindowFunctionDefinition,
+    args: Vec<Expr>,
+    filter: Option<Expr>,
+    nulls: Option<NullTreatment>,
+}
+
+/// Refuses what a function of windows alone has not, and a window without the order that it takes.
+fn check_form(call: &Call, function: &Function, has_order: bool) -> Result<()> {
+    if call.filter.is_some() || !call.within_group.is_empty() {
+        refuse!(
+            "[INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX] The function `{}` does not support DISTINCT, FILTER and WITHIN GROUP: it is no aggregate",
+            call.name
+        );
+    }
+    if !has_order {
+        refuse!(
+            "[WINDOW_FUNCTION_FRAME_NOT_ORDERED] Window function {0} requires the window to be ordered. You need to add an ORDER BY clause. For example: {0}() OVER (PARTITION BY … ORDER BY …)",
+            function.name
+        );
+    }
+    Ok(())
 }
 
 /// A plan that has what values read of windows of rows; the values read its columns then.

@@ -5,6 +5,7 @@
 
 mod expression;
 mod relation;
+mod sign;
 
 pub use expression::{
     Argument, Branch, Call, Expression, Frame, FrameBound, FrameUnits, Literal, SortOrder,
@@ -14,6 +15,7 @@ pub use relation::{
     Cte, Deduplicate, Grouping, Join, JoinKind, LateralView, Pivot, PivotValue, Relation, SetKind,
     SetOperation, Unpivot, UnpivotRow, With, WithWatermark,
 };
+pub use sign::Sign;
 
 use serde::{Deserialize, Serialize};
 

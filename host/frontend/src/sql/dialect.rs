@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, Word};
 
 use super::intervals;
+use crate::spec::Sign;
 
 /// As [`SparkSqlDialect`], but the right sides of `DIV` and `IS DISTINCT FROM` end where those of
 /// `*` and `=` do, and intervals are Spark's.
@@ -262,11 +263,13 @@ fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
     })
 }
 
-/// `[NOT] LIKE SOME` and `[NOT] LIKE ALL`, of which the parser knows ANY alone: the function, and
+/// `[NOT] LIKE SOME` and `[NOT] LIKE ALL`, of which the parser knows ANY alone: the operator, and
 /// whether it is to be negated. Not to be like any is to be unlike one of them, as in Spark.
-fn like_each(parser: &mut Parser<'_>) -> Option<(&'static str, bool)> {
+fn like_each(parser: &mut Parser<'_>) -> Option<(Sign, bool)> {
     use Keyword::{ALL, ANY, ILIKE, LIKE, NOT, SOME};
-    for (like, any, all) in [(LIKE, "likeany", "likeall"), (ILIKE, "ilikeany", "ilikeall")] {
+    let of_case = (LIKE, Sign::LikeAny, Sign::LikeAll);
+    let of_any_case = (ILIKE, Sign::ILikeAny, Sign::ILikeAll);
+    for (like, any, all) in [of_case, of_any_case] {
         for (which, plain, negated) in [(ANY, any, all), (SOME, any, all), (ALL, all, any)] {
             if parser.parse_keywords(&[like, which]) {
                 return Some((plain, false));
@@ -288,9 +291,9 @@ fn patterns(parser: &mut Parser<'_>) -> Result<Vec<Expr>, ParserError> {
 }
 
 /// The operator that a shift is, if there is one: `<<`, `>>` or `>>>`.
-fn shift(parser: &mut Parser<'_>) -> Option<&'static str> {
+fn shift(parser: &mut Parser<'_>) -> Option<Sign> {
     if parser.consume_token(&Token::ShiftLeft) {
-        return Some("<<");
+        return Some(Sign::ShiftLeft);
     }
     if !parser.consume_token(&Token::ShiftRight) {
         return None;
@@ -299,9 +302,9 @@ fn shift(parser: &mut Parser<'_>) -> Option<&'static str> {
     match parser.peek_token_no_skip().token {
         Token::Gt => {
             parser.next_token();
-            Some(">>>")
+            Some(Sign::ShiftRightUnsigned)
         }
-        _ => Some(">>"),
+        _ => Some(Sign::ShiftRight),
     }
 }
 

@@ -11,7 +11,7 @@ use super::literal;
 use super::parse::ALL_COLUMNS;
 use super::position::{all_plain, of_expression, of_name, of_query, of_span, parts, plain};
 use crate::error::refuse;
-use crate::spec::{Branch, Call, Expression, Literal, Subquery};
+use crate::spec::{Branch, Call, Expression, Literal, Sign, Subquery};
 use crate::{Error, Result};
 
 impl Conversion {
@@ -118,28 +118,28 @@ impl Conversion {
         op: BinaryOperator,
         right: Box<Expr>,
     ) -> Result<Expression> {
-        let name = match op {
+        let sign = match op {
             BinaryOperator::And | BinaryOperator::Or => return self.chain(left, op, right),
-            BinaryOperator::Plus => "+",
-            BinaryOperator::Minus => "-",
-            BinaryOperator::Multiply => "*",
-            BinaryOperator::Divide => "/",
-            BinaryOperator::MyIntegerDivide => "div",
-            BinaryOperator::Modulo => "%",
-            BinaryOperator::StringConcat => "||",
-            BinaryOperator::Eq => "=",
-            BinaryOperator::NotEq => "<>",
-            BinaryOperator::Lt => "<",
-            BinaryOperator::LtEq => "<=",
-            BinaryOperator::Gt => ">",
-            BinaryOperator::GtEq => ">=",
-            BinaryOperator::Spaceship => "<=>",
-            BinaryOperator::BitwiseAnd => "&",
-            BinaryOperator::BitwiseOr => "|",
-            BinaryOperator::BitwiseXor => "^",
+            BinaryOperator::Plus => Sign::Plus,
+            BinaryOperator::Minus => Sign::Minus,
+            BinaryOperator::Multiply => Sign::Times,
+            BinaryOperator::Divide => Sign::Divide,
+            BinaryOperator::MyIntegerDivide => Sign::DivideWhole,
+            BinaryOperator::Modulo => Sign::Remainder,
+            BinaryOperator::StringConcat => Sign::Concat,
+            BinaryOperator::Eq => Sign::Equal,
+            BinaryOperator::NotEq => Sign::NotEqual,
+            BinaryOperator::Lt => Sign::Less,
+            BinaryOperator::LtEq => Sign::LessOrEqual,
+            BinaryOperator::Gt => Sign::Greater,
+            BinaryOperator::GtEq => Sign::GreaterOrEqual,
+            BinaryOperator::Spaceship => Sign::Same,
+            BinaryOperator::BitwiseAnd => Sign::BitAnd,
+            BinaryOperator::BitwiseOr => Sign::BitOr,
+            BinaryOperator::BitwiseXor => Sign::BitXor,
             other => refuse!("the operator {other} is not supported"),
         };
-        self.call_of(name, vec![*left, *right])
+        self.call_of(sign.name(), vec![*left, *right])
     }
 
     /// `a AND b AND c` is one call. The parser's tree goes deep on its left side, along which this
@@ -150,7 +150,7 @@ impl Conversion {
         op: BinaryOperator,
         right: Box<Expr>,
     ) -> Result<Expression> {
-        let name = if op == BinaryOperator::And { "and" } else { "or" };
+        let sign = if op == BinaryOperator::And { Sign::And } else { Sign::Or };
         let mut terms = vec![*right];
         let mut rest = *left;
         loop {
@@ -167,18 +167,18 @@ impl Conversion {
             }
         }
         terms.reverse();
-        self.call_of(name, terms)
+        self.call_of(sign.name(), terms)
     }
 
     fn unary(&mut self, op: UnaryOperator, operand: Expr) -> Result<Expression> {
-        let name = match op {
-            UnaryOperator::Minus => "-",
-            UnaryOperator::Plus => "+",
-            UnaryOperator::BitwiseNot => "~",
-            UnaryOperator::Not | UnaryOperator::BangNot => "not",
+        let sign = match op {
+            UnaryOperator::Minus => Sign::Minus,
+            UnaryOperator::Plus => Sign::Plus,
+            UnaryOperator::BitwiseNot => Sign::BitNot,
+            UnaryOperator::Not | UnaryOperator::BangNot => Sign::Not,
             other => refuse!("the operator {other} is not supported"),
         };
-        self.call_of(name, vec![operand])
+        self.call_of(sign.name(), vec![operand])
     }
 
     /// IS and its words.
@@ -189,12 +189,12 @@ impl Conversion {
             Expr::IsNotNull(value) | Expr::IsNotUnknown(value) => {
                 ("isnotnull", vec![*value], false)
             }
-            Expr::IsTrue(value) => ("<=>", vec![*value, truth(true)], false),
-            Expr::IsNotTrue(value) => ("<=>", vec![*value, truth(true)], true),
-            Expr::IsFalse(value) => ("<=>", vec![*value, truth(false)], false),
-            Expr::IsNotFalse(value) => ("<=>", vec![*value, truth(false)], true),
-            Expr::IsDistinctFrom(left, right) => ("<=>", vec![*left, *right], true),
-            Expr::IsNotDistinctFrom(left, right) => ("<=>", vec![*left, *right], false),
+            Expr::IsTrue(value) => (Sign::Same.name(), vec![*value, truth(true)], false),
+            Expr::IsNotTrue(value) => (Sign::Same.name(), vec![*value, truth(true)], true),
+            Expr::IsFalse(value) => (Sign::Same.name(), vec![*value, truth(false)], false),
+            Expr::IsNotFalse(value) => (Sign::Same.name(), vec![*value, truth(false)], true),
+            Expr::IsDistinctFrom(left, right) => (Sign::Same.name(), vec![*left, *right], true),
+            Expr::IsNotDistinctFrom(left, right) => (Sign::Same.name(), vec![*left, *right], false),
             other => return unknown(&other),
         };
         Ok(negated(is_negated, self.call_of(name, operands)?))
@@ -204,17 +204,17 @@ impl Conversion {
     fn predicate(&mut self, expr: Expr) -> Result<Expression> {
         let (name, operands, is_negated) = match expr {
             Expr::InList { expr, list, negated } => {
-                ("in", std::iter::once(*expr).chain(list).collect(), negated)
+                (Sign::In.name(), std::iter::once(*expr).chain(list).collect(), negated)
             }
             Expr::Between { expr, negated, low, high } => {
-                ("between", vec![*expr, *low, *high], negated)
+                (Sign::Between.name(), vec![*expr, *low, *high], negated)
             }
             Expr::RLike { negated, expr, pattern, .. } => ("rlike", vec![*expr, *pattern], negated),
             Expr::Like { any: false, negated, expr, pattern, escape_char } => {
-                ("like", like(*expr, *pattern, escape_char), negated)
+                (Sign::Like.name(), like(*expr, *pattern, escape_char), negated)
             }
             Expr::ILike { any: false, negated, expr, pattern, escape_char } => {
-                ("ilike", like(*expr, *pattern, escape_char), negated)
+                (Sign::ILike.name(), like(*expr, *pattern, escape_char), negated)
             }
             other => return unknown(&other),
         };
@@ -360,7 +360,7 @@ fn negated(is_negated: bool, expression: Expression) -> Expression {
         Expression::Subquery { at, .. } => *at,
         _ => None,
     };
-    Expression::Call(Box::new(Call::new("not", vec![expression], at)))
+    Expression::Call(Box::new(Call::new(Sign::Not, vec![expression], at)))
 }
 
 fn like(value: Expr, pattern: Expr, escape: Option<ValueWithSpan>) -> Vec<Expr> {

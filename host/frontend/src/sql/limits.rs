@@ -32,7 +32,7 @@ const COPYING_MAX: usize = 1_000;
 /// Terms of one AND or OR, which are laid flat.
 const TERMS_MAX: usize = 5_000;
 /// Columns that one SELECT names.
-const COLUMNS_MAX: usize = 5_000;
+const NAMES_MAX: usize = 5_000;
 /// Tables that one SELECT joins, with its lateral views: each join holds those before it.
 const JOINED_MAX: usize = 250;
 /// SELECTs of a query, with those of the tables that it reads, each as often as it reads it.
@@ -381,9 +381,9 @@ impl Visitor for Measure<'_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
         let columns = select.projection.len();
-        if columns > COLUMNS_MAX {
+        if columns > NAMES_MAX {
             return refused(format!(
-                "a SELECT names {columns} columns, and may name {COLUMNS_MAX}; make an array or a map of what belongs together"
+                "a SELECT names {columns} columns, and may name {NAMES_MAX}; make an array or a map of what belongs together"
             ));
         }
         let joins = select.from.iter().map(|table| 1 + table.joins.len()).sum::<usize>();

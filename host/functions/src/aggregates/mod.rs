@@ -37,6 +37,8 @@ use self::extreme::Extreme;
 use self::fold::made;
 use self::pick::Pick;
 pub use self::types::contains_map;
+use crate::function::Function;
+use crate::parameters::{Parameter, Takes};
 
 /// `max` or `min` of values that DataFusion compares otherwise than Spark, or not by groups; none
 /// for others.
@@ -59,11 +61,12 @@ pub fn extreme_of(
 ///
 /// # Errors
 /// A share of a percentile is written out, and is not from 0 to 1.
-pub fn check(name: &str, arguments: &[Expr]) -> Result<()> {
-    const NAMES: [&str; 4] =
-        ["approx_percentile", "percentile", "percentile_cont", "percentile_disc"];
-    let Some(Expr::Literal(share, _)) = arguments.get(1).filter(|_| NAMES.contains(&name)) else {
+pub(crate) fn check(function: &Function, arguments: &[Expr]) -> Result<()> {
+    let is_share = |parameter: &Parameter| parameter.takes == Takes::Share;
+    let place = function.parameters.iter().position(is_share);
+    let Some(Expr::Literal(share, _)) = place.and_then(|place| arguments.get(place)) else {
         return Ok(());
     };
-    bag::shares(name, share.cast_to(&DataType::Float64).ok().as_ref()).map(drop)
+    let share = share.cast_to(&DataType::Float64).ok();
+    bag::shares(function.name, share.as_ref()).map(drop)
 }

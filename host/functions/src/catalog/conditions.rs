@@ -6,21 +6,24 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit, when};
 
 use super::{repeated, required};
-use crate::function::Function;
+use crate::function::{Chooses, Function};
 use crate::kernels::coalesce::Coalesce;
 use crate::parameters::Takes::{Any, Boolean, Double, Number};
 
+/// What a join USING a column shows of both sides.
+pub const COALESCE: Function = Function::scalar(
+    "coalesce",
+    "The first of its arguments that is not null.",
+    &[required("expr", Any), repeated("exprs", Any)],
+    |call| {
+        call.unite(0)?;
+        Ok(first_present(call.arguments()))
+    },
+)
+.example("SELECT coalesce(NULL, 1, NULL)", "1");
+
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::scalar(
-        "coalesce",
-        "The first of its arguments that is not null.",
-        &[required("expr", Any), repeated("exprs", Any)],
-        |call| {
-            call.unite(0)?;
-            Ok(first_present(call.arguments()))
-        },
-    )
-    .example("SELECT coalesce(NULL, 1, NULL)", "1"),
+    COALESCE,
     Function::scalar(
         "if",
         "The second argument where the first is true, else the third.",
@@ -30,6 +33,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             when(call.argument(0), call.argument(1)).otherwise(call.argument(2))
         },
     )
+    .choosing(Chooses::Conditions)
     .spelled(|_, arguments| format!("(IF({}))", arguments.join(", ")))
     .example("SELECT if(1 < 2, 'a', 'b')", "a"),
     Function::scalar(
@@ -85,6 +89,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             when(call.argument(0).is_not_null(), call.argument(1)).otherwise(call.argument(2))
         },
     )
+    .choosing(Chooses::Always)
     .example("SELECT nvl2(NULL, 2, 1)", "1"),
     Function::scalar(
         "zeroifnull",

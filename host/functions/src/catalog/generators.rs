@@ -14,6 +14,14 @@ use crate::kernels::json_tuple::{fields, json_tuple};
 use crate::kernels::lists::maps::map_entries;
 use crate::parameters::Takes::{Any, Array};
 
+/// What UNPIVOT becomes.
+pub const STACK: Function = Function::generator(
+    "stack",
+    "So many rows of all other arguments, one after the other: `col0`, `col1` and so on.",
+    &[required("n", Any), repeated("exprs", Any)],
+    stacked,
+);
+
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::generator(
         "explode",
@@ -67,12 +75,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             optional("numSlices", Any),
         ],
     ),
-    Function::generator(
-        "stack",
-        "So many rows of all other arguments, one after the other: `col0`, `col1` and so on.",
-        &[required("n", Any), repeated("exprs", Any)],
-        stacked,
-    ),
+    STACK,
 ];
 
 fn exploded(call: &mut Call, is_outer: bool, has_position: bool) -> Result<Generated> {

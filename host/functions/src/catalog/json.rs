@@ -19,7 +19,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "from_json",
         "A value of a schema, which is written out as DDL, from a text in JSON. Options are a map of texts that are written out.",
-        &[required("jsonStr", Text), required("schema", Text), repeated("options", Text)],
+        &[required("jsonStr", Text), required("schema", Text), repeated("options", Text).as_options()],
         |call| Ok(call.of(&Arc::new(ScalarUDF::new_from_impl(FromJson::default())))),
     )
     .spelled(|name, mut arguments| {

@@ -14,14 +14,17 @@ use crate::kernels::lists::{find, item, list_of, maps, text_maps};
 use crate::parameters::Takes::{Any, Array, Map, Text};
 use crate::parameters::tightest;
 
+/// What options are written with.
+pub const MAP: Function = Function::scalar(
+    "map",
+    "A map of keys and values in turn.",
+    &[repeated("key, value", Any)],
+    map,
+)
+.example("SELECT map('a', 1, 'b', 2)['b']", "2");
+
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::scalar(
-        "map",
-        "A map of keys and values in turn.",
-        &[repeated("key, value", Any)],
-        map,
-    )
-    .example("SELECT map('a', 1, 'b', 2)['b']", "2"),
+    MAP,
     Function::scalar(
         "map_concat",
         "The entries of all maps, whose keys differ.",

@@ -30,7 +30,15 @@ mod windows;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+pub use self::aggregates::first_value;
+pub use self::arrays::SEQUENCE;
+pub use self::conditions::COALESCE;
+pub use self::generators::STACK;
 pub use self::left_out::{LeftOut, left_out};
+pub use self::maps::MAP;
+pub use self::math::{NEGATIVE, POSITIVE};
+pub use self::strings::CONCAT;
+pub use self::windows::{SESSION_WINDOW, WINDOW, WINDOW_TIME};
 use crate::function::Function;
 use crate::parameters::{Parameter, Takes};
 

@@ -137,6 +137,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         },
     )
     .called(&["regexp", "regexp_like"])
+    .spelled(|name, arguments| match name {
+        // As an operator.
+        "rlike" => format!("RLIKE({})", arguments.join(", ")),
+        _ => format!("{name}({})", arguments.join(", ")),
+    })
     .null_intolerant()
     .example("SELECT rlike('Tidemill', 'm.l+')", "true"),
     Function::scalar(

@@ -15,6 +15,15 @@ use crate::kernels::cast::cast_to;
 use crate::kernels::{substrings, words};
 use crate::parameters::Takes::{Any, Int, Long, Text, TextOrBytes};
 
+/// The operator `||`.
+pub const CONCAT: Function = Function::scalar(
+    "concat",
+    "Texts, bytes or arrays one after the other; null if one is.",
+    &[repeated("exprs", Any)],
+    concatenated,
+)
+.example("SELECT concat('Spark', 'SQL')", "SparkSQL");
+
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "ascii",
@@ -79,13 +88,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |_| Ok(lit("SYSTEM.BUILTIN.UTF8_BINARY")),
     )
     .example("SELECT collation('Spark SQL')", "SYSTEM.BUILTIN.UTF8_BINARY"),
-    Function::scalar(
-        "concat",
-        "Texts, bytes or arrays one after the other; null if one is.",
-        &[repeated("exprs", Any)],
-        concatenated,
-    )
-    .example("SELECT concat('Spark', 'SQL')", "SparkSQL"),
+    CONCAT,
     Function::scalar(
         "concat_ws",
         "Texts, and arrays of texts, with a text between them; nulls are left out.",

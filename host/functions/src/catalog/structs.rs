@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         named_struct,
     )
     .example("SELECT named_struct('a', 1, 'b', 2).b", "2"),
-    Function::syntax(
+    Function::structure(
         "struct",
         "A struct of values: its fields have the names of the columns, else col1, col2 and so on.",
         &[repeated("exprs", Any)],

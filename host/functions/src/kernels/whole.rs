@@ -12,17 +12,20 @@ use datafusion::logical_expr::ScalarUDF;
 use super::kernel::{as_first, kernel, long};
 use super::rows::numbers;
 
+/// All values at once, without a branch for each: the least number stays below zero, and is looked
+/// for where there is one, as what is behind a null may be.
 fn of<T: ArrowPrimitiveType>(columns: &[ArrayRef]) -> Result<ArrayRef> {
-    let zero = T::Native::default();
-    numbers::<T>(columns, |row| {
-        let value = columns[0].as_primitive::<T>().value(row);
-        match if value.is_lt(zero) { value.neg_checked() } else { Ok(value) } {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => exec_err!(
-                "[ARITHMETIC_OVERFLOW] overflow: the least number of its type has no positive counterpart"
-            ),
-        }
-    })
+    let is_negative = |value: T::Native| value.is_lt(T::Native::ZERO);
+    let absolute = columns[0]
+        .as_primitive::<T>()
+        .unary::<_, T>(|value| if is_negative(value) { value.neg_wrapping() } else { value });
+    let least = absolute.values().iter().fold(false, |least, value| least | is_negative(*value));
+    if least && absolute.iter().flatten().any(is_negative) {
+        return exec_err!(
+            "[ARITHMETIC_OVERFLOW] overflow: the least number of its type has no positive counterpart"
+        );
+    }
+    Ok(Arc::new(absolute))
 }
 
 /// `abs(whole number)`.
@@ -57,4 +60,27 @@ pub(crate) fn width_bucket() -> Arc<ScalarUDF> {
             }))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use arrow::array::Int32Array;
+    use arrow::buffer::NullBuffer;
+
+    use super::*;
+
+    #[test]
+    fn the_least_number_is_refused_where_it_is_there_and_not_behind_a_null() {
+        let values = |nulls| {
+            let values = vec![-3, i32::MIN, 4].into();
+            [Arc::new(Int32Array::new(values, nulls)) as ArrayRef]
+        };
+        let absolute = of::<Int32Type>(&values(Some(NullBuffer::from(vec![true, false, true]))));
+        let expected = Int32Array::from(vec![Some(3), None, Some(4)]);
+        assert_eq!(absolute.unwrap().as_primitive::<Int32Type>(), &expected);
+        let refused = of::<Int32Type>(&values(None)).unwrap_err();
+        assert!(refused.to_string().contains("ARITHMETIC_OVERFLOW"));
+    }
 }

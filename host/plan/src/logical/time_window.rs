@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogi
 use tidemill_types::Interval;
 
 use super::windows::literal_interval;
-use super::{tagged_field, with_event_time_of};
+use super::{WINDOW, tagged_field, with_event_time_of};
 
 /// Name of the column that holds the starts.
 pub(super) const START: &str = "__window_start";
@@ -39,7 +39,7 @@ impl WindowShape {
     pub(super) fn from_arguments(arguments: &[Expr]) -> Result<WindowShape> {
         let mut intervals = Vec::new();
         for argument in arguments {
-            intervals.push(literal_interval("window", argument)?.micros);
+            intervals.push(literal_interval(WINDOW, argument)?.micros);
         }
         let (size, slide, start) = match intervals[..] {
             [size] => (size, size, 0),

@@ -20,12 +20,12 @@ use super::{
     without_event_time,
 };
 
-/// Spark's name of the function of tumbling and sliding windows.
-pub(crate) const WINDOW: &str = "window";
-/// Spark's name of the function of a window's last microsecond.
-pub(crate) const WINDOW_TIME: &str = "window_time";
-/// Spark's name of the function of sessions.
-pub(crate) const SESSION_WINDOW: &str = "session_window";
+/// The function of tumbling and sliding windows.
+pub(crate) const WINDOW: &str = tidemill_functions::WINDOW.name;
+/// The function of a window's last microsecond.
+pub(crate) const WINDOW_TIME: &str = tidemill_functions::WINDOW_TIME.name;
+/// The function of sessions.
+pub(crate) const SESSION_WINDOW: &str = tidemill_functions::SESSION_WINDOW.name;
 
 /// The functions, as a query calls them.
 pub(crate) fn window_functions() -> [(CatalogKind, ScalarUDF); 3] {

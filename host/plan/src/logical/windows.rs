@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ExprSchema, Result, ScalarValue, plan_err};
+use datafusion::functions_aggregate::grouping::grouping_udaf;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Extension, Filter, GroupingSet, LogicalPlan,
@@ -23,9 +24,6 @@ use tidemill_functions::{cast_to, timestamp_type};
 use super::{
     SESSION_WINDOW, WINDOW, bounds_struct, plain_time, session_bound, window_struct, window_time,
 };
-
-/// DataFusion's function that tells grouping sets apart.
-const GROUPING: &str = "grouping";
 
 /// What rows are cut into.
 enum Windows {
@@ -305,7 +303,7 @@ impl WindowCall {
     /// What an aggregate becomes: only `grouping(…)` may ask for the window.
     fn aggregated(&self, aggregate: Expr) -> Result<Expr> {
         match aggregate {
-            Expr::AggregateFunction(call) if call.func.name() == GROUPING => {
+            Expr::AggregateFunction(call) if call.func == grouping_udaf() => {
                 let start = self.columns().swap_remove(0);
                 let asked = Expr::AggregateFunction(call).transform_up(|e| {
                     Ok(if e == self.call {

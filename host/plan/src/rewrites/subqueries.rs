@@ -14,6 +14,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Distinct, Expr, Extension, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union,
 };
+use tidemill_frontend::{holds_query, query_of};
 
 use super::constraints::{has_grouping_sets, inferred};
 use crate::logical::{EventTimeWatermark, SessionWindow, TimeWindow};
@@ -26,7 +27,7 @@ pub(crate) fn sink_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
             return Ok(Transformed::no(node));
         };
         let conjuncts = split_conjunction_owned(filter.predicate.clone());
-        let (sink, stay): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(has_subquery);
+        let (sink, stay): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(holds_query);
         if sink.is_empty() {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         }
@@ -44,8 +45,8 @@ pub(crate) fn sink_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
             return Ok(Transformed::no(node));
         };
         let (mut left, mut right) = inferred(&join)?;
-        left.retain(has_subquery);
-        right.retain(has_subquery);
+        left.retain(holds_query);
+        right.retain(holds_query);
         let left = sink_all(left, Arc::unwrap_or_clone(join.left))?.into();
         let right = sink_all(right, Arc::unwrap_or_clone(join.right))?.into();
         Ok(Transformed::yes(LogicalPlan::Join(Join { left, right, ..join })))
@@ -151,21 +152,6 @@ fn passes(kind: JoinType) -> (bool, bool) {
     }
 }
 
-/// The subquery that an expression is about.
-fn subquery_of(expression: &Expr) -> Option<&Subquery> {
-    match expression {
-        Expr::InSubquery(within) => Some(&within.subquery),
-        Expr::ScalarSubquery(scalar) => Some(scalar),
-        Expr::Exists(exists) => Some(&exists.subquery),
-        _ => None,
-    }
-}
-
-fn has_subquery(predicate: &Expr) -> bool {
-    // The closure never fails.
-    predicate.exists(|expression| Ok(subquery_of(expression).is_some())).unwrap_or(false)
-}
-
 /// Whether a subquery reads columns of the rows that the predicate filters.
 pub(crate) fn is_correlated(predicate: &Expr) -> bool {
     !outer_columns(predicate).is_empty()
@@ -183,7 +169,7 @@ fn outer_columns(predicate: &Expr) -> Vec<Column> {
     let mut columns = Vec::new();
     // The closure never fails.
     let _ = predicate.apply(|expression| {
-        let outer = subquery_of(expression).map_or(&[][..], |s| &s.outer_ref_columns);
+        let outer = query_of(expression).map_or(&[][..], |s| &s.outer_ref_columns);
         columns.extend(outer.iter().filter_map(|column| match column {
             Expr::OuterReferenceColumn(_, column) => Some(column.clone()),
             _ => None,
@@ -203,7 +189,7 @@ fn replaced(
 ) -> Result<Option<Expr>> {
     let value_of = |column: &Column| {
         let place = schema.maybe_index_of_column(column)?;
-        values.get(place).map(|value| value.clone().unalias()).filter(|value| !has_subquery(value))
+        values.get(place).map(|value| value.clone().unalias()).filter(|value| !holds_query(value))
     };
     if columns_of(predicate).iter().any(|column| value_of(column).is_none()) {
         return Ok(None);

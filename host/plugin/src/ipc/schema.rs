@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::{self as fb, Message, MessageHeader};
 
 use super::message::framed;
-use crate::limits::{COLUMNS_MAX, SCHEMA_BYTES_MAX};
+use crate::limits::{SCHEMA_BYTES_MAX, SCHEMA_COLUMNS_MAX};
 use crate::text::shortened;
 
 /// A schema of a message of its own.
@@ -38,7 +38,7 @@ pub(super) fn schema_of(message: &Message<'_>, bytes: usize) -> Result<SchemaRef
     if schema.endianness() != fb::Endianness::Little {
         return Err("columns of big-endian numbers; only little-endian ones cross".to_owned());
     }
-    let mut columns = Columns { left: COLUMNS_MAX };
+    let mut columns = Columns { left: SCHEMA_COLUMNS_MAX };
     let fields = schema.fields().into_iter().flatten().map(|field| columns.field(field));
     Ok(Arc::new(Schema::new(fields.collect::<Result<Fields, String>>()?)))
 }
@@ -53,7 +53,7 @@ impl Columns {
     /// which is 64.
     fn field(&mut self, field: fb::Field<'_>) -> Result<Field, String> {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
-            format!("more columns than the limit, which is {COLUMNS_MAX} with those inside others")
+            format!("more columns than the limit, which is {SCHEMA_COLUMNS_MAX} with those inside others")
         })?;
         let name = field.name().unwrap_or_default();
         let data_type = match field.dictionary() {

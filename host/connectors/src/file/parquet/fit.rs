@@ -13,7 +13,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit, TimestampMicrosecondType};
 use tidemill_core::ConnectorError;
-use tidemill_types::format_type;
+use tidemill_types::{BIGINT_DIGITS, INT_DIGITS, format_type};
 
 use super::super::parts::FilePart;
 use crate::malformed::{Place, Tally};
@@ -188,9 +188,6 @@ fn may_be_read(found: &DataType, wanted: &DataType) -> bool {
         Binary, Date32, Decimal128, FixedSizeBinary, Float16, Float32, Float64, Int8, Int16, Int32,
         Int64, Null, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8,
     };
-    // Digits that hold any INT, and any BIGINT.
-    const INT_DIGITS: i16 = 10;
-    const BIGINT_DIGITS: i16 = 20;
     let whole_digits = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
     match (found, wanted) {
         (Null, _) => !wanted.is_nested(),
@@ -201,9 +198,11 @@ fn may_be_read(found: &DataType, wanted: &DataType) -> bool {
         (UInt32, Int64 | Float64) | (Float16 | Float32, Float32 | Float64) => true,
         (UInt64, Decimal128(20, 0)) => true,
         (Int8 | Int16 | Int32, Decimal128(precision, scale)) => {
-            whole_digits(*precision, *scale) >= INT_DIGITS
+            whole_digits(*precision, *scale) >= i16::from(INT_DIGITS)
         }
-        (Int64, Decimal128(precision, scale)) => whole_digits(*precision, *scale) >= BIGINT_DIGITS,
+        (Int64, Decimal128(precision, scale)) => {
+            whole_digits(*precision, *scale) >= i16::from(BIGINT_DIGITS)
+        }
         (Decimal128(of_file, its_scale), Decimal128(precision, scale)) => {
             let more_scale = i16::from(*scale) - i16::from(*its_scale);
             let more_digits = i16::from(*precision) - i16::from(*of_file);

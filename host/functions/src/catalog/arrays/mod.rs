@@ -7,8 +7,18 @@ use datafusion_spark::function::array as spark;
 use super::{of, optional, repeated, required};
 use crate::function::{Determinism, Function};
 use crate::kernels::elements::{Access, element};
+use crate::kernels::lambdas::sorted_by;
 use crate::kernels::lists::{edit, find, join, sets, sort};
 use crate::parameters::Takes::{Any, Array, Int};
+
+/// What `range(…)` in FROM counts with.
+pub const SEQUENCE: Function = Function::scalar(
+    "sequence",
+    "The numbers or times from one to another, a step apart.",
+    &[required("start", Any), required("stop", Any), optional("step", Any)],
+    build::sequence,
+)
+.example("SELECT array_join(sequence(1, 5, 2), ',')", "1,3,5");
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
@@ -143,6 +153,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[required("array", Array)],
         |call| build::array_sort(call, sort::array_sort),
     )
+    .with_lambda(sorted_by)
     .null_intolerant()
     .example("SELECT array_join(array_sort(array(3, 1, 2)), ',')", "1,2,3"),
     Function::scalar(
@@ -199,13 +210,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |call| Ok(element(Access::Get, call.argument(0), call.argument(1))),
     )
     .example("SELECT get(array(1, 2, 3), 0)", "1"),
-    Function::scalar(
-        "sequence",
-        "The numbers or times from one to another, a step apart.",
-        &[required("start", Any), required("stop", Any), optional("step", Any)],
-        build::sequence,
-    )
-    .example("SELECT array_join(sequence(1, 5, 2), ',')", "1,3,5"),
+    SEQUENCE,
     Function::scalar(
         "shuffle",
         "An array in an order by chance.",

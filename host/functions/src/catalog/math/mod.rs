@@ -53,6 +53,25 @@ macro_rules! of_two {
     };
 }
 
+/// The operator `-` of one operand.
+pub const NEGATIVE: Function = Function::scalar(
+    "negative",
+    "A number with the other sign.",
+    &[required("expr", NumberOrInterval)],
+    negative,
+)
+.null_intolerant()
+.example("SELECT negative(1)", "-1");
+
+/// The operator `+` of one operand.
+pub const POSITIVE: Function =
+    Function::scalar("positive", "A number as it is.", &[required("expr", Number)], |call| {
+        Ok(call.argument(0))
+    })
+    .null_intolerant()
+    .spelled(|_, arguments| format!("(+ {})", arguments.join(", ")))
+    .example("SELECT positive(1)", "1");
+
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "abs",
@@ -253,14 +272,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .example("SELECT log2(2)", "1.0"),
     of_two!("mod", "The remainder of a division; its sign is the dividend's.", Operation::Remainder, false)
         .example("SELECT mod(7, 4)", "3"),
-    Function::scalar(
-        "negative",
-        "A number with the other sign.",
-        &[required("expr", NumberOrInterval)],
-        negative,
-    )
-    .null_intolerant()
-    .example("SELECT negative(1)", "-1"),
+    NEGATIVE,
     Function::scalar("pi", "The ratio of a circle's circumference to its diameter.", &[], |_| {
         Ok(lit(std::f64::consts::PI))
     })
@@ -268,15 +280,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .example("SELECT pi()", "3.141592653589793"),
     of_two!("pmod", "The remainder of a division, which is not negative where the divisor is not.", Operation::PositiveRemainder, false)
         .example("SELECT pmod(-10, 3)", "2"),
-    Function::scalar(
-        "positive",
-        "A number as it is.",
-        &[required("expr", Number)],
-        |call| Ok(call.argument(0)),
-    )
-    .null_intolerant()
-    .spelled(|_, arguments| format!("(+ {})", arguments.join(", ")))
-    .example("SELECT positive(1)", "1"),
+    POSITIVE,
     Function::scalar(
         "power",
         "A number to a power, a DOUBLE.",

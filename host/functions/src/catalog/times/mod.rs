@@ -74,7 +74,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "date_add",
         "The date that is so many days later; or by a unit, as timestampadd().",
-        &[required("start_date or unit", Any), required("num_days", Any), optional("timestamp", Any)],
+        &[required("start_date or unit", Any).or_word(), required("num_days", Any), optional("timestamp", Any)],
         build::dateadd,
     )
     .called(&["dateadd"])
@@ -87,7 +87,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "date_diff",
         "How many days are between two dates; or by a unit, as timestampdiff().",
-        &[required("endDate or unit", Any), required("startDate", Any), optional("end", Any)],
+        &[required("endDate or unit", Any).or_word(), required("startDate", Any), optional("end", Any)],
         build::datediff,
     )
     .called(&["datediff"])
@@ -307,14 +307,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::scalar(
         "timestampadd",
         "The time that is so many units later: of YEAR, MONTH, DAY, HOUR and so on.",
-        &[required("unit", Text), required("quantity", Any), required("timestamp", Any)],
+        &[required("unit", Text).or_word(), required("quantity", Any), required("timestamp", Any)],
         build::timestampadd,
     )
     .null_intolerant(),
     Function::scalar(
         "timestampdiff",
         "How many whole units are between two times: of YEAR, MONTH, DAY, HOUR and so on.",
-        &[required("unit", Text), required("start", Any), required("end", Any)],
+        &[required("unit", Text).or_word(), required("start", Any), required("end", Any)],
         build::timestampdiff,
     )
     .null_intolerant(),

@@ -75,12 +75,9 @@ pub(crate) fn higher_order(
     }))
 }
 
-/// Name of `array_sort` with a comparison: without one it is a function like any other.
-pub const SORTED_BY: &str = "array_sort_by";
-
-/// `array_sort(array, (x, y) -> …)`.
+/// `array_sort(array, (x, y) -> …)`: without a comparison it is a function like any other.
 pub(crate) fn sorted_by() -> Arc<HigherOrderUDF> {
-    higher_order(Kind::Sort, SORTED_BY, &[])
+    higher_order(Kind::Sort, "array_sort_by", &[])
 }
 
 /// An argument of a call that runs.

@@ -30,7 +30,7 @@ fn has_floats(kind: &DataType) -> bool {
 }
 
 /// Values of which the equal ones have the same bits.
-fn normal(column: &ArrayRef) -> Result<ArrayRef> {
+pub(crate) fn normal(column: &ArrayRef) -> Result<ArrayRef> {
     if !has_floats(column.data_type()) {
         return Ok(Arc::clone(column));
     }

@@ -1,5 +1,7 @@
 //! Functions of groups.
 
+mod rewrite;
+
 use std::sync::Arc;
 
 use datafusion::functions_aggregate as df;
@@ -20,10 +22,10 @@ use crate::aggregates::pick::Pick;
 use crate::aggregates::quantiles::ApproxPercentile;
 use crate::aggregates::sum::Sum;
 use crate::aggregates::vectors::VectorSum;
-use crate::function::Function;
+use crate::function::{Function, Reads};
 use crate::parameters::Parameter;
 use crate::parameters::Takes::{
-    Any, Boolean, Double, DoubleOrInterval, Int, Long, NumberOrInterval, Whole,
+    Any, Boolean, Double, DoubleOrInterval, Int, Long, NumberOrInterval, Share, Whole,
 };
 
 const NUMBER: &[Parameter] = &[required("expr", Double)];
@@ -39,6 +41,25 @@ fn ours(aggregate: impl Aggregate) -> Arc<AggregateUDF> {
     Arc::new(made(aggregate))
 }
 
+/// What counts are by.
+const COUNT: Function = Function::aggregate(
+    "count",
+    "How many rows there are whose arguments are not null; `count(*)` counts all.",
+    &[repeated("expr", Any)],
+    df::count::count_udaf,
+)
+.reading(Reads::Rows);
+
+/// What means of pairs are by.
+const AVG: Function = Function::aggregate(
+    "avg",
+    "The mean of numbers or intervals.",
+    &[required("expr", NumberOrInterval)],
+    ours!(Sum { mean: true, tolerant: false }),
+)
+.with_all_interval_fields()
+.called(&["mean"]);
+
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::aggregate(
         "approx_count_distinct",
@@ -50,7 +71,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::aggregate(
         "approx_percentile",
         "About the value below which a share of all values is, or an array for an array of shares.",
-        &[required("col", Any), required("percentage", Any), optional("accuracy", Any)],
+        &[required("col", Any), required("percentage", Share), optional("accuracy", Any)],
         ours!(ApproxPercentile),
     )
     .called(&["percentile_approx"])
@@ -62,14 +83,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ours!(TopK),
     )
     .spelled(|name, arguments| with(name, with_one(arguments, "5"), 2, "10000")),
-    Function::aggregate(
-        "avg",
-        "The mean of numbers or intervals.",
-        &[required("expr", NumberOrInterval)],
-        ours!(Sum { mean: true, tolerant: false }),
-    )
-    .with_all_interval_fields()
-    .called(&["mean"]),
+    AVG,
     Function::aggregate(
         "bit_and",
         "The bits that are set in all whole numbers.",
@@ -141,18 +155,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ours!(Bag::Union),
     ),
     Function::aggregate("corr", "The correlation of pairs.", PAIR, ours!(Pairs::Corr)),
-    Function::aggregate(
-        "count",
-        "How many rows there are whose arguments are not null; `count(*)` counts all.",
-        &[repeated("expr", Any)],
-        df::count::count_udaf,
-    ),
-    Function::syntax(
+    COUNT,
+    Function::rewritten(
         "count_if",
         "How many rows there are for which a condition is true.",
         &[required("expr", Boolean)],
-    )
-    .of_group(),
+        rewrite::count_if,
+    ),
     Function::aggregate(
         "count_min_sketch",
         "A sketch of how often each value is there, in the bytes of Spark's CountMinSketch.",
@@ -180,22 +189,25 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "first_value",
         "The first value, or the first one that is not null.",
         &[required("expr", Any), optional("isIgnoreNull", Boolean)],
-        ours!(Pick::First),
+        first_value,
     )
     .called(&["first", "any_value"])
+    .reading(Reads::NullTreatment)
     .spelled(first_alone),
     Function::aggregate(
         "grouping",
         "Whether a grouping set leaves a column out: 1, or 0.",
         &[required("col", Any), repeated("cols", Any)],
         df::grouping::grouping_udaf,
-    ),
-    Function::syntax(
+    )
+    .reading(Reads::Grouping),
+    Function::aggregate(
         "grouping_id",
         "Which columns a grouping set leaves out, a bit for each.",
         &[repeated("cols", Any)],
+        df::grouping::grouping_udaf,
     )
-    .of_group(),
+    .reading(Reads::GroupingId),
     Function::aggregate(
         "histogram_numeric",
         "A histogram of at most so many bins, which follow the values: where each is, and how many values it has.",
@@ -215,6 +227,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ours!(Pick::Last),
     )
     .called(&["last"])
+    .reading(Reads::NullTreatment)
     .spelled(first_alone),
     Function::aggregate(
         "listagg",
@@ -228,13 +241,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ours!(Items::Text),
     )
     .called(&["string_agg"])
+    .reading(Reads::Listed)
     .spelled(|_, arguments| with("listagg", arguments, 1, "NULL")),
     Function::aggregate(
         "max",
         "The largest value.",
         &[required("expr", Any)],
         df::min_max::max_udaf,
-    ),
+    )
+    .reading(Reads::Extreme { is_max: true }),
     Function::aggregate(
         "max_by",
         "The value of the row in which another is largest, or an array of those of so many rows.",
@@ -253,7 +268,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The smallest value.",
         &[required("expr", Any)],
         df::min_max::min_udaf,
-    ),
+    )
+    .reading(Reads::Extreme { is_max: false }),
     Function::aggregate(
         "min_by",
         "The value of the row in which another is smallest, or an array of those of so many rows.",
@@ -265,11 +281,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The value that is there most often.",
         &[required("col", Any), optional("deterministic", Any)],
         ours!(Bag::Mode),
-    ),
+    )
+    .reading(Reads::MostFrequent),
     Function::aggregate(
         "percentile",
         "The value below which a share of all values is, between two of them where it has to be.",
-        &[required("col", DoubleOrInterval), required("percentage", Any), optional("frequency", Any)],
+        &[required("col", DoubleOrInterval), required("percentage", Share), optional("frequency", Any)],
         ours!(Bag::Percentile),
     )
     .with_all_interval_fields()
@@ -277,20 +294,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::aggregate(
         "percentile_cont",
         "The value below which a share of all values is, between two of them where it has to be.",
-        &[required("col", DoubleOrInterval), required("percentage", Any), optional("descends", Any)],
+        &[required("col", DoubleOrInterval), required("percentage", Share), optional("descends", Any)],
         ours!(Bag::Continuous),
     )
-    .with_all_interval_fields(),
+    .with_all_interval_fields()
+    .reading(Reads::Ordered),
     Function::aggregate(
         "percentile_disc",
         "The first value that a share of all values is not above.",
-        &[required("col", DoubleOrInterval), required("percentage", Any), optional("descends", Any)],
+        &[required("col", DoubleOrInterval), required("percentage", Share), optional("descends", Any)],
         ours!(Bag::Discrete),
     )
-    .with_all_interval_fields(),
-    Function::syntax("regr_avgx", "The mean of the second values of pairs.", PAIR).of_group(),
-    Function::syntax("regr_avgy", "The mean of the first values of pairs.", PAIR).of_group(),
-    Function::syntax("regr_count", "How many pairs have no null.", PAIR).of_group(),
+    .with_all_interval_fields()
+    .reading(Reads::Ordered),
+    Function::rewritten("regr_avgx", "The mean of the second values of pairs.", PAIR, rewrite::regr_avgx),
+    Function::rewritten("regr_avgy", "The mean of the first values of pairs.", PAIR, rewrite::regr_avgy),
+    Function::rewritten("regr_count", "How many pairs have no null.", PAIR, rewrite::regr_count),
     Function::aggregate(
         "regr_intercept",
         "Where the line through pairs cuts the y-axis.",
@@ -376,6 +395,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ours!(VectorSum { mean: false }),
     ),
 ];
+
+/// The value of the first row.
+#[must_use]
+pub fn first_value() -> Arc<AggregateUDF> {
+    ours(Pick::First)
+}
 
 /// What is behind the first argument does not show.
 fn first_alone(name: &str, mut arguments: Vec<String>) -> String {

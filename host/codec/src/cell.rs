@@ -12,7 +12,7 @@ use arrow::datatypes::{
 use arrow::util::display::array_value_to_string;
 
 use crate::text::{
-    Fraction, format_f32, format_f64, write_calendar, write_date, write_decimal, write_time,
+    Fraction, write_calendar, write_date, write_decimal, write_f32, write_f64, write_time,
 };
 use tidemill_time::Zone;
 use tidemill_types::{IntervalFields, UTC};
@@ -52,12 +52,8 @@ pub fn write_cell(array: &dyn Array, row: usize, shown: Shown, out: &mut Vec<u8>
     }
     match array.data_type() {
         DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
-        DataType::Float64 => out.extend_from_slice(
-            format_f64(array.as_primitive::<Float64Type>().value(row)).as_bytes(),
-        ),
-        DataType::Float32 => out.extend_from_slice(
-            format_f32(array.as_primitive::<Float32Type>().value(row)).as_bytes(),
-        ),
+        DataType::Float64 => write_f64(array.as_primitive::<Float64Type>().value(row), out),
+        DataType::Float32 => write_f32(array.as_primitive::<Float32Type>().value(row), out),
         DataType::Decimal128(_, scale) => {
             let value = array.as_primitive::<Decimal128Type>().value(row);
             write_decimal(value, *scale, out);

@@ -333,10 +333,21 @@ impl Writer {
             if i > 0 {
                 out.push(b',');
             }
-            if keys.array.data_type() == &DataType::Utf8 {
-                keys.write(entry, out);
-            } else {
-                write_json_string(&crate::cell::format_cell(&keys.array, entry, keys.zone), out);
+            match keys.array.data_type() {
+                DataType::Utf8 => keys.write(entry, out),
+                // The number that it is.
+                DataType::Duration(_) => {
+                    let micros = keys.array.as_primitive::<DurationMicrosecondType>().value(entry);
+                    write_json_string(&micros.to_string(), out);
+                }
+                DataType::Interval(IntervalUnit::YearMonth) => {
+                    let months = keys.array.as_primitive::<IntervalYearMonthType>().value(entry);
+                    write_json_string(&months.to_string(), out);
+                }
+                _ => {
+                    let text = crate::cell::format_cell(&keys.array, entry, keys.zone);
+                    write_json_string(&text, out);
+                }
             }
             out.push(b':');
             values.write(entry, out);

@@ -1,6 +1,6 @@
 //! Text of single values, as Java writes it.
 
-use std::fmt::{Display, LowerExp, Write as _};
+use std::fmt::{Display, LowerExp};
 use std::io::Write as _;
 
 use arrow::datatypes::IntervalMonthDayNano;
@@ -27,26 +27,27 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
 
 /// `Double.toString` of Java 17: `1.5`, `100.0`, `1.0E10`, `NaN`. These are the fewest digits that read
 /// back, but for large whole numbers.
-pub(crate) fn format_f64(value: f64) -> String {
-    format_float(value, value.abs(), f64::MANTISSA_DIGITS)
+pub(crate) fn write_f64(value: f64, out: &mut Vec<u8>) {
+    write_float(value, value.abs(), f64::MANTISSA_DIGITS, out);
 }
 
 /// `Float.toString`, likewise.
-pub(crate) fn format_f32(value: f32) -> String {
-    format_float(value, f64::from(value.abs()), f32::MANTISSA_DIGITS)
+pub(crate) fn write_f32(value: f32, out: &mut Vec<u8>) {
+    write_float(value, f64::from(value.abs()), f32::MANTISSA_DIGITS, out);
 }
 
-fn format_float<F>(value: F, size: f64, mantissa_bits: u32) -> String
+fn write_float<F>(value: F, size: f64, mantissa_bits: u32, text: &mut Vec<u8>)
 where
-    F: Display + LowerExp + std::fmt::Debug,
+    F: Display + LowerExp + zmij::Float,
 {
     if size.is_nan() {
-        return "NaN".to_owned();
+        return text.extend_from_slice(b"NaN");
     }
-    let mut text = String::new();
-    // Writing to a String cannot fail.
+    // Writing to a Vec cannot fail.
     let _ = if size == 0.0 || (1e-3..1e7).contains(&size) {
-        write!(text, "{value:?}")
+        // Without an exponent, as Java has it in this range.
+        text.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+        Ok(())
     } else if size.is_infinite() {
         write!(text, "{}Infinity", if format!("{value}").starts_with('-') { "-" } else { "" })
     } else if let Some((digits, exponent)) = whole_digits(size, mantissa_bits) {
@@ -59,7 +60,6 @@ where
         let point = if digits.contains('.') { "" } else { ".0" };
         write!(text, "{digits}{point}E{exponent}")
     };
-    text
 }
 
 /// The digits of a whole number that has more bits than a mantissa and fits a BIGINT, and its decimal
@@ -83,18 +83,18 @@ fn whole_digits(size: f64, mantissa_bits: u32) -> Option<(String, usize)> {
 
 /// A number, or a string for what is none.
 pub(crate) fn write_json_f64(value: f64, out: &mut Vec<u8>) {
-    write_float_text(&format_f64(value), value.is_finite(), out);
+    write_quoted_unless(value.is_finite(), out, |out| write_f64(value, out));
 }
 
 /// As [`write_json_f64`], with the digits that a float has.
 pub(crate) fn write_json_f32(value: f32, out: &mut Vec<u8>) {
-    write_float_text(&format_f32(value), value.is_finite(), out);
+    write_quoted_unless(value.is_finite(), out, |out| write_f32(value, out));
 }
 
-fn write_float_text(text: &str, is_number: bool, out: &mut Vec<u8>) {
+fn write_quoted_unless(is_number: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let quote: &[u8] = if is_number { b"" } else { b"\"" };
     out.extend_from_slice(quote);
-    out.extend_from_slice(text.as_bytes());
+    write(out);
     out.extend_from_slice(quote);
 }
 
@@ -263,6 +263,29 @@ fn write_time_of_day(of_day: i64, fraction: Fraction, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut text = Vec::new();
+        write(&mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn plain_numbers_are_written_as_rust_writes_them() {
+        for exponent in -3..7 {
+            for digits in [1.0, 1.5, 9.999_999_999_999_999, 3.3, 1.0 / 3.0] {
+                let number = digits * 10_f64.powi(exponent);
+                if (1e-3..1e7).contains(&number) {
+                    assert_eq!(written(|out| write_f64(number, out)), format!("{number:?}"));
+                }
+                let number = number as f32;
+                if (1e-3..1e7).contains(&number) {
+                    assert_eq!(written(|out| write_f32(number, out)), format!("{number:?}"));
+                }
+            }
+        }
+        assert_eq!(written(|out| write_f64(-0.0, out)), "-0.0");
+    }
+
     #[test]
     fn numbers_are_written_as_java_17_writes_them() {
         for (number, text) in [
@@ -274,8 +297,8 @@ mod tests {
             (9.223_372e18, "9.223372E18"),
             (0.1, "0.1"),
         ] {
-            assert_eq!(format_f32(number), text);
-            assert_eq!(format_f32(-number), format!("-{text}"));
+            assert_eq!(written(|out| write_f32(number, out)), text);
+            assert_eq!(written(|out| write_f32(-number, out)), format!("-{text}"));
         }
         for (number, text) in [
             (9_007_199_254_740_994.0, "9.007199254740994E15"),
@@ -288,8 +311,8 @@ mod tests {
             (1.0e18, "1.0E18"),
             (1.5, "1.5"),
         ] {
-            assert_eq!(format_f64(number), text);
-            assert_eq!(format_f64(-number), format!("-{text}"));
+            assert_eq!(written(|out| write_f64(number, out)), text);
+            assert_eq!(written(|out| write_f64(-number, out)), format!("-{text}"));
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The fields of an expression's intervals: INTERVAL DAY and INTERVAL DAY TO SECOND are the same
-//! numbers, and a type of Arrow does not tell them apart. A literal, a column and a cast say them in
-//! their metadata; what is made of these has the fields of all of them.
+//! numbers, and a type of Arrow does not tell them apart. A literal, a column say them in
+//! their metadata, and any other expression by a function that computes nothing; what is made of these
+//! has the fields of all of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::{Case, Cast, Expr, ExprSchemable};
+use datafusion::common::{ExprSchema, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{Case, Expr, ExprSchemable, ScalarUDF};
 use tidemill_types::{FieldRange, IntervalFields, WrittenInterval};
 
 use crate::find;
 use crate::kernels::cast::CAST;
+use crate::kernels::saying::Saying;
 
 /// An interval that is written out; none where it is of months and of days, or does not fit.
 #[must_use]
@@ -29,21 +30,34 @@ pub fn interval_literal(written: &WrittenInterval) -> Option<Expr> {
 
 /// A value of a type, whose intervals have these fields.
 #[must_use]
-pub fn with_interval_fields(value: Expr, kind: &DataType, fields: IntervalFields) -> Expr {
-    let field = fields.said_by(Field::new("", kind.clone(), true));
-    Expr::Cast(Cast { expr: Box::new(value), field: Arc::new(field) })
+pub fn with_interval_fields(value: Expr, fields: IntervalFields) -> Expr {
+    ScalarUDF::new_from_impl(Saying::new(fields)).call(vec![value])
+}
+
+/// The value whose fields an expression says; the expression itself, where it is none that says some.
+#[must_use]
+pub fn without_interval_fields(value: &Expr) -> &Expr {
+    match value {
+        Expr::ScalarFunction(call) if call.func.inner().is::<Saying>() => {
+            call.args.first().map_or(value, without_interval_fields)
+        }
+        _ => value,
+    }
 }
 
 /// The fields that an expression says itself; none where it says nothing.
 #[must_use]
 pub fn interval_fields_said(value: &Expr) -> Option<IntervalFields> {
-    let text = match value {
-        Expr::Literal(_, Some(metadata)) => metadata.inner().get(IntervalFields::KEY)?.as_str(),
-        Expr::Cast(cast) => cast.field.metadata().get(IntervalFields::KEY)?,
-        Expr::Alias(alias) => return interval_fields_said(&alias.expr),
-        _ => return None,
-    };
-    IntervalFields::named(text)
+    match value {
+        Expr::Literal(_, Some(metadata)) => {
+            IntervalFields::named(metadata.inner().get(IntervalFields::KEY)?)
+        }
+        Expr::ScalarFunction(call) => {
+            call.func.inner().downcast_ref::<Saying>().map(|saying| saying.fields)
+        }
+        Expr::Alias(alias) => interval_fields_said(&alias.expr),
+        _ => None,
+    }
 }
 
 /// The fields of a value that has no column in it, or of a column that says them itself.
@@ -81,13 +95,19 @@ pub fn interval_fields_of(value: &Expr, schema: &dyn ExprSchema) -> Result<Inter
         Expr::Case(case) => of_each(results(case), schema)?,
         Expr::ScalarFunction(call) if has_all(call.func.name()) => IntervalFields::default(),
         Expr::AggregateFunction(call) if has_all(call.func.name()) => IntervalFields::default(),
-        Expr::AggregateFunction(call) => of_each(&call.params.args, schema)?,
+        // The others say which value it is, and are none.
+        Expr::AggregateFunction(call) => of_each(call.params.args.first(), schema)?,
         Expr::WindowFunction(call) if has_all(call.fun.name()) => IntervalFields::default(),
-        Expr::WindowFunction(call) => of_each(&call.params.args, schema)?,
+        Expr::WindowFunction(call) => of_each(call.params.args.first(), schema)?,
         other => {
+            // Values that meet have the fields of all; in a struct and in a map each keeps its own, and
+            // what a lambda gives may be one or the other.
+            let keeps_own = matches!(other, Expr::HigherOrderFunction(_))
+                || kind.as_ref().is_some_and(has_several);
             let mut fields = IntervalFields::default();
             other.apply_children(|child| {
-                fields = fields.and(interval_fields_of(child, schema)?);
+                let more = interval_fields_of(child, schema)?;
+                fields = if keeps_own { fields.beside(more) } else { fields.and(more) };
                 Ok(TreeNodeRecursion::Continue)
             })?;
             fields
@@ -95,9 +115,32 @@ pub fn interval_fields_of(value: &Expr, schema: &dyn ExprSchema) -> Result<Inter
     };
     let (all, fields) = (all.unwrap_or(fields), fields);
     Ok(IntervalFields {
+        is_mixed: fields.is_mixed,
         months: all.months.map(|all| fields.months.unwrap_or(all)),
         micros: all.micros.map(|all| fields.micros.unwrap_or(all)),
     })
+}
+
+/// Whether values of a type may hold several intervals that are not of one type.
+fn has_several(kind: &DataType) -> bool {
+    match kind {
+        DataType::Struct(_) | DataType::Map(..) => true,
+        DataType::List(item) => has_several(item.data_type()),
+        _ => false,
+    }
+}
+
+/// Refuses a value whose intervals have other fields each, where it matters which.
+///
+/// # Errors
+/// They have.
+pub(crate) fn check_alike(fields: IntervalFields) -> Result<()> {
+    match fields.is_mixed {
+        false => Ok(()),
+        true => plan_err!(
+            "[UNSUPPORTED_FEATURE] the intervals of a struct or a map have other fields each, from the first of {fields} to the last, and which of them are this one's is not kept; cast them to one type, such as INTERVAL DAY TO SECOND, before they go into it"
+        ),
+    }
 }
 
 fn is_null(value: Option<&Expr>) -> bool {

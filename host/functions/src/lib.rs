@@ -42,7 +42,7 @@ pub use function::{
 pub use generator::Generated;
 pub use interval_fields::{
     interval_fields_of, interval_fields_said, interval_literal, interval_range,
-    with_interval_fields,
+    with_interval_fields, without_interval_fields,
 };
 pub use kernels::asserting::only_row;
 pub use kernels::batch_time::BatchTime;
@@ -70,6 +70,7 @@ pub fn timestamp_type() -> DataType {
 pub fn is_null_intolerant_kernel(name: &str) -> bool {
     matches!(name, CAST | TIMESTAMP_PLUS | TIMESTAMP_MINUS)
         || kernels::interval_arithmetic::NAMES.contains(&name)
+        || name.starts_with(kernels::saying::SAYS)
 }
 
 /// Whether a function of that name, whatever its case, is an aggregate.

@@ -277,7 +277,11 @@ impl<'a> Parser<'a> {
                 "fields of an INTERVAL before this: YEAR, MONTH, YEAR TO MONTH, or two of DAY, HOUR, MINUTE and SECOND",
             ));
         };
-        self.intervals = self.intervals.map(|others| others.and(fields.into()));
+        let all = self.intervals.unwrap_or_default().beside(fields.into());
+        if all.is_mixed {
+            return Err(self.error("intervals of the same fields as those before in the type"));
+        }
+        self.intervals = self.intervals.map(|_| all);
         Ok(fields.data_type())
     }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use tidemill_codec::{EncodeOptions, to_json};
 use tidemill_core::ConnectorError;
+use tidemill_types::IntervalFields;
 
 /// One column, in one of the types that SQLite has.
 pub(super) enum Values {
@@ -28,7 +29,7 @@ impl Values {
             .iter()
             .zip(rows.schema().fields())
             .map(|(column, field)| {
-                Values::of_column(column).map_err(|error| {
+                Values::of_column(column, IntervalFields::of_column(field)).map_err(|error| {
                     ConnectorError::fatal(format!(
                         "column \"{}\" of type {} cannot be written to SQLite; cast it to STRING",
                         field.name(),
@@ -42,8 +43,9 @@ impl Values {
 
     fn of_column(
         column: &arrow::array::ArrayRef,
+        intervals: IntervalFields,
     ) -> Result<Values, Box<dyn std::error::Error + Send + Sync>> {
-        let keep_nulls = EncodeOptions::default();
+        let keep_nulls = EncodeOptions { intervals, ..EncodeOptions::default() };
         Ok(match column.data_type() {
             DataType::Boolean => Values::integer(column)?,
             other if other.is_integer() => Values::integer(column)?,
@@ -61,11 +63,13 @@ impl Values {
             | DataType::FixedSizeBinary(_) => {
                 Values::Blob(cast(column, &DataType::Binary)?.as_binary::<i32>().clone())
             }
-            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => {
-                Values::Quoted(to_json(column, &keep_nulls)?)
-            }
+            DataType::Date32
+            | DataType::Date64
+            | DataType::Timestamp(..)
+            | DataType::Interval(_)
+            | DataType::Duration(_) => Values::Quoted(to_json(column, &keep_nulls)?),
             DataType::Dictionary(_, value) => {
-                return Values::of_column(&cast(column, value)?);
+                return Values::of_column(&cast(column, value)?, intervals);
             }
             _ => Values::Text(to_json(column, &keep_nulls)?),
         })

@@ -153,10 +153,7 @@ impl Resolver<'_> {
                     });
                 }
                 let cast = cast_by(value, &kind, fields, *is_try);
-                if let Expr::Cast(saying) = &cast {
-                    // It says its own type, whether there is such a cast or not.
-                    context.type_of(&saying.expr)?;
-                }
+                context.type_of(&cast)?;
                 Ok(cast)
             }
             Expression::Extract { value, key, .. } => {

@@ -89,7 +89,7 @@ impl Resolver<'_> {
         let all = IntervalFields::all_of(&kind);
         Ok(match all.is_empty() || fields == all {
             true => column,
-            false => with_interval_fields(column, &kind, fields),
+            false => with_interval_fields(column, fields),
         })
     }
 
@@ -127,7 +127,7 @@ impl Resolver<'_> {
         let fields = interval_fields_of(&value, context.schema.as_ref())?;
         Ok(match fields == IntervalFields::all_of(&kind) {
             true => value,
-            false => with_interval_fields(value, &kind, fields),
+            false => with_interval_fields(value, fields),
         })
     }
 }
@@ -147,10 +147,10 @@ pub(super) fn with_fields_of_all(inputs: Vec<LogicalPlan>) -> Result<Vec<Logical
         }
         let columns = input.schema().columns().into_iter().zip(&commons).enumerate();
         let columns = columns.map(|(place, (column, fields))| {
-            let (name, kind) = (column.name.clone(), input.schema().field(place).data_type());
+            let name = column.name.clone();
             match of(&input, place) == *fields {
                 true => Expr::Column(column),
-                false => with_interval_fields(Expr::Column(column), kind, *fields).alias(name),
+                false => with_interval_fields(Expr::Column(column), *fields).alias(name),
             }
         });
         let columns: Vec<Expr> = columns.collect();

@@ -49,9 +49,9 @@ impl Variables {
             let unique = format!("λ{depth}_{place}");
             let own = field.as_ref().clone().with_name(&unique).with_metadata(HashMap::new());
             let variable = LambdaVariable::new(unique.clone(), Some(Arc::new(own)));
-            let (variable, kind) = (Expr::LambdaVariable(variable), field.data_type());
+            let variable = Expr::LambdaVariable(variable);
             let variable = match field.metadata().contains_key(IntervalFields::KEY) {
-                true => with_interval_fields(variable, kind, IntervalFields::of_column(field)),
+                true => with_interval_fields(variable, IntervalFields::of_column(field)),
                 false => variable,
             };
             scope.push((name.clone(), variable));

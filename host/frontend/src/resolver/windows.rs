@@ -138,7 +138,7 @@ impl Resolver<'_> {
             let value = match context.type_of(&value)? {
                 DataType::Duration(_) => cast(value, DataType::Int64),
                 kind @ DataType::Interval(IntervalUnit::YearMonth) => {
-                    let months = with_interval_fields(value, &kind, IntervalFields::all_of(&kind));
+                    let months = with_interval_fields(value, IntervalFields::all_of(&kind));
                     cast_to(months, &DataType::Int64)
                 }
                 _ => value,

@@ -33,7 +33,7 @@ use tidemill_types::{
 use super::bytes;
 use super::interval_casts::{cut, is_interval, of_number, of_texts, to_number};
 use super::session::session_zone;
-use crate::interval_fields::{interval_fields_said, with_interval_fields};
+use crate::interval_fields::{check_alike, interval_fields_said, with_interval_fields};
 
 /// Name of the function that `CAST` is.
 pub const CAST: &str = "cast_as";
@@ -77,7 +77,7 @@ pub fn cast_by(value: Expr, to: &DataType, fields: IntervalFields, tolerant: boo
     let cast = ScalarUDF::new_from_impl(Cast::new(tolerant)).call(arguments);
     match fields.is_empty() {
         true => cast,
-        false => with_interval_fields(cast, to, fields),
+        false => with_interval_fields(cast, fields),
     }
 }
 
@@ -102,6 +102,12 @@ impl ScalarUDFImpl for Cast {
         let from = arguments.arg_fields[0].data_type();
         let (to, _) = parse_type_with_fields(text)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let said = arguments.scalar_arguments.get(2).copied().flatten();
+        if let Some(Some(said)) = said.map(|said| said.try_as_str().flatten())
+            && to != DataType::Utf8
+        {
+            check_alike(IntervalFields::named(said).unwrap_or_default())?;
+        }
         if !can_cast(from, &to) {
             return plan_err!(
                 "[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] Cannot resolve a cast: cannot cast \"{}\" to \"{}\"",

@@ -1,8 +1,8 @@
 //! Sums and differences of dates, times and intervals. Day-time intervals are a number of
 //! microseconds, year-month intervals a number of months.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
-use datafusion::common::{Result, ScalarValue};
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
+use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use tidemill_time::calendar::MICROS_PER_DAY;
 use tidemill_types::{IntervalField, IntervalFields};
@@ -11,7 +11,7 @@ use super::cast::cast_to;
 use super::times::patterned::ntz_type;
 use super::times::{parts, shift, sums};
 use crate::call::called;
-use crate::interval_fields::{fields_here, with_interval_fields};
+use crate::interval_fields::{check_alike, fields_here, with_interval_fields};
 use crate::timestamp_type;
 
 /// The days and the shorter units of an interval, in microseconds; none where they are too many.
@@ -45,11 +45,7 @@ pub(crate) fn calculated(
             return Ok(Some(match (one, other) {
                 (DataType::Date32, DataType::Date32) => {
                     let day = IntervalFields::of(IntervalField::Day);
-                    with_interval_fields(
-                        difference,
-                        &DataType::Duration(TimeUnit::Microsecond),
-                        day,
-                    )
+                    with_interval_fields(difference, day)
                 }
                 _ => difference,
             }));
@@ -71,6 +67,7 @@ pub(crate) fn calculated(
         _ => return Ok(None),
     };
     let interval = if is_first { &right } else { &left };
+    check_alike(fields_here(interval, other))?;
     let has_time = match other {
         // Of whole days, as far as its type tells.
         DataType::Duration(_) => !fields_here(interval, other).of_micros().is_days(),
@@ -89,12 +86,6 @@ pub(crate) fn calculated(
 fn days(date: Expr, operator: Operator, interval: Expr, kind: &DataType) -> Option<Expr> {
     if !matches!(kind, DataType::Duration(_)) {
         return None;
-    }
-    if let Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _) = &interval {
-        let days = i32::try_from(micros / MICROS_PER_DAY).ok()?;
-        let days = IntervalMonthDayNano::new(0, days, 0);
-        let days = Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(days)), None);
-        return Some(binary_expr(date, operator, days));
     }
     let days = called(&parts::days_of_interval(), vec![interval]);
     Some(match operator {

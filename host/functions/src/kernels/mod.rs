@@ -40,6 +40,7 @@ pub(crate) mod patterns;
 pub(crate) mod regexes;
 pub(crate) mod rounding;
 pub(crate) mod rows;
+pub(crate) mod saying;
 pub(crate) mod session;
 pub(crate) mod substrings;
 pub(crate) mod times;

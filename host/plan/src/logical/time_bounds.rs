@@ -7,7 +7,9 @@
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator};
-use tidemill_functions::{TIMESTAMP_MINUS, TIMESTAMP_PLUS, day_time_micros};
+use tidemill_functions::{
+    TIMESTAMP_MINUS, TIMESTAMP_PLUS, day_time_micros, without_interval_fields,
+};
 
 /// Spark counts in milliseconds, and lets rows at an inclusive bound stay for one more.
 const MILLISECOND: i64 = 1_000;
@@ -126,7 +128,7 @@ fn comparisons(condition: &Expr) -> Vec<(&Expr, &Expr, bool)> {
 }
 
 fn linear(expression: &Expr, schema: &DFSchema) -> Option<Linear> {
-    match expression {
+    match without_interval_fields(expression) {
         Expr::Column(column) => {
             Some(Linear { times: vec![(place(column, schema)?, 1)], constant: 0 })
         }

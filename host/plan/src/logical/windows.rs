@@ -363,6 +363,18 @@ pub(super) fn literal_interval(function: &str, argument: &Expr) -> Result<Interv
     match text.map(|text| text.parse::<Interval>()) {
         Some(Ok(interval)) => Ok(interval),
         Some(Err(error)) => plan_err!("{function}(): {error}"),
+        None if matches!(
+            argument,
+            Expr::Literal(
+                ScalarValue::DurationMicrosecond(_) | ScalarValue::IntervalYearMonth(_),
+                _
+            )
+        ) =>
+        {
+            plan_err!(
+                "{function}(): sizes are texts like '5 minutes', found an INTERVAL; write it in quotes, without INTERVAL before it"
+            )
+        }
         None => plan_err!("{function}(): sizes are texts like '5 minutes', found {argument}"),
     }
 }

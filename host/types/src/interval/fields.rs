@@ -322,6 +322,9 @@ impl fmt::Display for FieldRange {
     }
 }
 
+/// What stands before fields that are mixed.
+const MIXED: &str = "mixed ";
+
 /// The fields of the intervals in a column, in lists and structs, too. All of one kind have the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct IntervalFields {
@@ -329,6 +332,8 @@ pub struct IntervalFields {
     pub months: Option<FieldRange>,
     /// Those of intervals of microseconds.
     pub micros: Option<FieldRange>,
+    /// Whether intervals of one kind have other fields each, of which these are the first and the last.
+    pub is_mixed: bool,
 }
 
 impl IntervalFields {
@@ -379,7 +384,7 @@ impl IntervalFields {
     /// Whether there is an interval at all.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self == IntervalFields::default()
+        self.months.is_none() && self.micros.is_none()
     }
 
     /// The fields of both, and those between.
@@ -392,7 +397,18 @@ impl IntervalFields {
         IntervalFields {
             months: both(self.months, other.months),
             micros: both(self.micros, other.micros),
+            is_mixed: self.is_mixed || other.is_mixed,
         }
+    }
+
+    /// The fields of both, where each interval keeps its own.
+    #[must_use]
+    pub fn beside(self, other: IntervalFields) -> IntervalFields {
+        let differ = |one: Option<FieldRange>, other: Option<FieldRange>| {
+            one.is_some() && other.is_some() && one != other
+        };
+        let differ = differ(self.months, other.months) || differ(self.micros, other.micros);
+        IntervalFields { is_mixed: self.is_mixed || other.is_mixed || differ, ..self.and(other) }
     }
 
     /// The fields of intervals of months.
@@ -410,7 +426,11 @@ impl IntervalFields {
     /// Those that a text names: `DAY TO HOUR`, or `MONTH, DAY TO HOUR`.
     #[must_use]
     pub fn named(text: &str) -> Option<IntervalFields> {
-        let mut fields = IntervalFields::default();
+        let (is_mixed, text) = match text.strip_prefix(MIXED) {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        let mut fields = IntervalFields { is_mixed, ..IntervalFields::default() };
         for range in text.split(", ") {
             fields = fields.and(FieldRange::named(range.split_whitespace())?.into());
         }
@@ -421,8 +441,8 @@ impl IntervalFields {
 impl From<FieldRange> for IntervalFields {
     fn from(range: FieldRange) -> IntervalFields {
         match range.is_of_months() {
-            true => IntervalFields { months: Some(range), micros: None },
-            false => IntervalFields { months: None, micros: Some(range) },
+            true => IntervalFields { months: Some(range), ..IntervalFields::default() },
+            false => IntervalFields { micros: Some(range), ..IntervalFields::default() },
         }
     }
 }
@@ -430,6 +450,7 @@ impl From<FieldRange> for IntervalFields {
 impl fmt::Display for IntervalFields {
     /// What [`IntervalFields::named`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_mixed { MIXED } else { "" })?;
         match (self.months, self.micros) {
             (Some(months), Some(micros)) => write!(f, "{months}, {micros}"),
             (Some(range), None) | (None, Some(range)) => write!(f, "{range}"),

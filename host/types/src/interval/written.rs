@@ -72,7 +72,7 @@ impl FromStr for WrittenInterval {
                 .add(&count, &unit)
                 .ok_or_else(|| error("ARITHMETIC_EXCEPTION", "it is too long".to_owned()))?;
         }
-        match written.fields == IntervalFields::default() {
+        match written.fields.is_empty() {
             true => Err(error("INPUT_IS_EMPTY", "it is empty".to_owned())),
             false => Ok(written),
         }

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use tidemill_types::{IntervalField, format_type_with};
 
 use crate::call::{Call, called};
-use crate::interval_fields::{fields_here, range_of};
+use crate::interval_fields::{check_alike, fields_here, range_of};
 use crate::kernels::batch_time::batch_time;
 use crate::kernels::cast::{cast_to, try_cast_to};
 use crate::kernels::session::current_timezone;
@@ -104,6 +104,7 @@ pub(super) fn date_part(call: &mut Call) -> Result<Expr> {
                 _ => return no_field(&field, "an interval"),
             };
             let fields = fields_here(&call.argument(1), kind);
+            check_alike(fields)?;
             // One of months, days and microseconds has them all.
             if !fields.is_empty() && !range_of(fields, kind).has(part) {
                 return no_field(&field, &format!("an {}", format_type_with(kind, fields)));

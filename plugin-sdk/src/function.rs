@@ -31,6 +31,8 @@ pub struct Function {
     pub input: Option<Schema>,
     /// Columns that it gives, if it says so.
     pub output: Option<Schema>,
+    /// Whether it gives the same value for the same arguments.
+    pub deterministic: bool,
     /// The function itself.
     pub body: Body,
 }
@@ -65,8 +67,7 @@ impl Function {
             input: self.input.as_ref().map(encode),
             output: self.output.as_ref().map(encode),
             state: None,
-            // A plugin has no clock and no source of chance.
-            deterministic: true,
+            deterministic: self.deterministic,
             documentation: self.documentation.to_owned(),
         }
     }
@@ -183,10 +184,11 @@ pub fn nulls<'a, T: FromColumn<'a>>(
     index: usize,
     others: Option<NullBuffer>,
 ) -> Option<NullBuffer> {
-    if T::NULLABLE {
+    let column = arguments.column(index);
+    if T::NULLABLE || column.null_count() == 0 {
         return others;
     }
-    NullBuffer::union(others.as_ref(), arguments.column(index).nulls())
+    NullBuffer::union(others.as_ref(), column.nulls())
 }
 
 /// Calls a function for every row but those with a null that it has no place for: they give null.
@@ -195,6 +197,11 @@ pub fn evaluate<R: ScalarResult>(
     skip: Option<&NullBuffer>,
     mut call: impl FnMut(usize) -> R,
 ) -> Result<Evaluated> {
+    if skip.is_none()
+        && let Some(column) = R::column(rows, &mut call)
+    {
+        return Ok((column, Vec::new()));
+    }
     let mut builder = R::Value::builder(rows);
     let mut refused = Vec::new();
     for row in 0..rows {

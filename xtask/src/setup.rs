@@ -85,8 +85,27 @@ impl Guest {
         };
         // Flags for the developer's own processor and linker mean nothing to this target.
         command.current_dir(&workspace.root).env_remove("RUSTFLAGS");
+        command.arg("--config").arg(without_places(&workspace.root));
         command
     }
+}
+
+/// Flags by which a module says nothing of where it was built: messages of panics name the files that
+/// code comes from. The same source gives the same module in any folder.
+fn without_places(workspace: &Path) -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let places = home.map(|home| (home, "/cargo"));
+    let places = places.into_iter().chain([(workspace.to_owned(), "/workspace")]);
+    let flags =
+        places.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
+    let flags: Vec<String> = flags.map(|flag| toml_text(&flag)).collect();
+    format!("target.{WASM}.rustflags=[{}]", flags.join(", "))
+}
+
+/// A text in TOML.
+fn toml_text(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Makes plugins and host buildable, or says what is missing.

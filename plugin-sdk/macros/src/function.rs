@@ -4,13 +4,40 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Pat, Result};
+use syn::{
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitBool, LitStr, Meta, Pat, Result,
+};
 use syn::{ReturnType, Token, Type};
 
 use crate::ddl;
 
-pub(crate) fn scalar(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream> {
-    no_arguments(arguments, "scalar")?;
+/// `deterministic = false`.
+pub(crate) struct Scalar {
+    is_deterministic: bool,
+}
+
+impl Parse for Scalar {
+    fn parse(tokens: ParseStream<'_>) -> Result<Scalar> {
+        if tokens.is_empty() {
+            return Ok(Scalar { is_deterministic: true });
+        }
+        let key: Ident = tokens.parse()?;
+        if key != "deterministic" {
+            let message =
+                format!("there is no `{key}` here; a scalar takes `deterministic = false`");
+            return Err(Error::new_spanned(key, message));
+        }
+        tokens.parse::<Token![=]>()?;
+        let value: LitBool = tokens.parse()?;
+        tokens.parse::<Option<Token![,]>>()?;
+        match tokens.is_empty() {
+            true => Ok(Scalar { is_deterministic: value.value }),
+            false => Err(tokens.error("a scalar takes `deterministic = false` alone")),
+        }
+    }
+}
+
+pub(crate) fn scalar(arguments: &Scalar, function: &ItemFn) -> Result<TokenStream> {
     plain(function)?;
     let mut parameters = parameters(function)?;
     let takes_context = parameters.last().is_some_and(|(_, ty)| is_context(ty));
@@ -64,7 +91,8 @@ pub(crate) fn scalar(arguments: &TokenStream, function: &ItemFn) -> Result<Token
             ::std::vec::Vec::<private::arrow::datatypes::Field>::from([#(#fields),*])
         ))
     };
-    Ok(exported(function, &input, &quote!(::std::option::Option::Some(#result)), &body))
+    let output = quote!(::std::option::Option::Some(#result));
+    Ok(exported(function, arguments.is_deterministic, &input, &output, &body))
 }
 
 /// `input = "…", output = "…"`.
@@ -111,7 +139,7 @@ pub(crate) fn transform(schemas: Schemas, function: &ItemFn) -> Result<TokenStre
         Some(ddl) => ddl::schema(&ddl).map(|schema| quote!(::std::option::Option::Some(#schema))),
         None => Ok(quote!(::std::option::Option::None)),
     };
-    Ok(exported(function, &schema(schemas.input)?, &schema(schemas.output)?, &body))
+    Ok(exported(function, true, &schema(schemas.input)?, &schema(schemas.output)?, &body))
 }
 
 pub(crate) fn foreach_batch(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream> {
@@ -130,12 +158,13 @@ pub(crate) fn foreach_batch(arguments: &TokenStream, function: &ItemFn) -> Resul
         })
     };
     let none = quote!(::std::option::Option::None);
-    Ok(exported(function, &none, &none, &body))
+    Ok(exported(function, true, &none, &none, &body))
 }
 
 /// The function, and the type of the same name that describes it.
 fn exported(
     function: &ItemFn,
+    is_deterministic: bool,
     input: &TokenStream,
     output: &TokenStream,
     body: &TokenStream,
@@ -161,6 +190,7 @@ fn exported(
                         documentation: #documentation,
                         input: #input,
                         output: #output,
+                        deterministic: #is_deterministic,
                         body: #body,
                     }
                 }
@@ -268,7 +298,8 @@ mod tests {
     use super::*;
 
     fn scalar_error(function: ItemFn) -> String {
-        scalar(&TokenStream::new(), &function).err().map_or_else(String::new, |e| e.to_string())
+        let arguments = Scalar { is_deterministic: true };
+        scalar(&arguments, &function).err().map_or_else(String::new, |e| e.to_string())
     }
 
     #[test]
@@ -282,6 +313,20 @@ mod tests {
         let told = scalar_error(parse_quote! { fn f((a, b): (f64, f64)) -> f64 { a } });
         assert_eq!(told, "give the argument a name: SQL shows it");
         assert_eq!(scalar_error(parse_quote! { fn f<'a>(x: &'a str) -> &'a str { x } }), "");
+    }
+
+    #[test]
+    fn a_scalar_says_that_it_is_not_deterministic() {
+        let read = |text: &str| {
+            let scalar = syn::parse_str::<Scalar>(text).map_err(|error| error.to_string());
+            scalar.map(|scalar| scalar.is_deterministic)
+        };
+        assert_eq!(read(""), Ok(true));
+        assert_eq!(read("deterministic = false"), Ok(false));
+        let told = "there is no `pure` here; a scalar takes `deterministic = false`";
+        assert_eq!(read("pure = true"), Err(told.to_owned()));
+        let told = "a scalar takes `deterministic = false` alone";
+        assert_eq!(read("deterministic = false, deterministic = true"), Err(told.to_owned()));
     }
 
     #[test]

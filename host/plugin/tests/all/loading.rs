@@ -240,3 +240,29 @@ fn modules_of_one_host_do_not_share_their_counters() {
     assert_eq!((first.usage().calls, second.usage().calls), (1, 0));
     assert_eq!(first.digest(), second.digest());
 }
+
+/// Whether bytes are somewhere in others.
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a_module_does_not_say_where_it_was_built() {
+    let home = std::env::var("CARGO_HOME").or_else(|_| Ok(std::env::var("HOME")? + "/.cargo"));
+    let home: Result<String, std::env::VarError> = home;
+    let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    for name in ["orders", "faulty"] {
+        let module = guest(name);
+        assert!(!holds(&module, workspace.to_str().unwrap().as_bytes()), "{name}");
+        assert!(
+            !holds(&module, format!("{}/registry", home.as_ref().unwrap()).as_bytes()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn plugins_are_built_for_vector_instructions() {
+    // As the linker writes it into the section `target_features`.
+    assert!(holds(&guest("orders"), b"+\x07simd128"));
+}

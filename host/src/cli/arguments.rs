@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   tidemill run job.toml                           run it until Ctrl-C
   tidemill run job.toml --trigger available-now   process what is there, then end
   tidemill functions                              what SQL can call
+  tidemill inspect plugins/orders.wasm            what a plugin has
 
 Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
 Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
@@ -53,6 +54,23 @@ one ends at once (the batch is replayed at the next start).")]
   tidemill functions
   tidemill functions regexp_replace")]
     Functions(FunctionsArguments),
+    /// Says what is in a plugin: its functions with their columns, and what it calls in the host.
+    #[command(after_help = "Examples:
+  tidemill inspect plugins/orders.wasm
+  tidemill inspect plugins/orders.wasm --json
+
+The file is loaded and checked as `tidemill run` does it, but for what the job grants.")]
+    Inspect(InspectArguments),
+}
+
+#[derive(Args)]
+pub(super) struct InspectArguments {
+    /// The plugin.
+    #[arg(value_name = "FILE.wasm")]
+    pub(super) file: PathBuf,
+    /// Prints JSON for programs.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod functions;
+mod inspect;
 mod logging;
 mod report;
 mod run;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Functions(arguments) => functions::functions(&arguments),
+        Verb::Inspect(arguments) => inspect::inspect(&arguments),
     })
 }
 

@@ -1,6 +1,7 @@
 //! From a job to a query: everything is checked and planned first ([`Prepared`]), and only then is
 //! anything created ([`Prepared::start`]).
 
+mod alone;
 mod compiled_in;
 mod error;
 mod late;
@@ -13,6 +14,7 @@ mod prepare;
 mod statics;
 mod targets;
 
+pub use alone::{load_plugin, plugin_name};
 pub use error::PrepareError;
 pub use memory::ProcessMemory;
 pub use prepare::{Prepared, Shared, StartError};

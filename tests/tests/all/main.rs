@@ -16,6 +16,7 @@ mod faults;
 mod functions;
 mod fuzz;
 mod idle;
+mod inspect;
 mod kafka;
 mod left_batches;
 mod malformed;

@@ -1,6 +1,7 @@
 //! The `tidemill` command.
 
 mod arguments;
+mod call;
 mod check;
 mod functions;
 mod inspect;
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Functions(arguments) => functions::functions(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
+        Verb::Call(arguments) => call::call(&arguments),
     })
 }
 

@@ -2,6 +2,7 @@
 //! anything created ([`Prepared::start`]).
 
 mod alone;
+mod call;
 mod compiled_in;
 mod error;
 mod late;
@@ -15,6 +16,7 @@ mod statics;
 mod targets;
 
 pub use alone::{load_plugin, plugin_name};
+pub use call::{Call, CallError, CallOutput, RefusedInput};
 pub use error::PrepareError;
 pub use memory::ProcessMemory;
 pub use prepare::{Prepared, Shared, StartError};

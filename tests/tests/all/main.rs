@@ -5,6 +5,7 @@
 mod ansi;
 mod backups;
 mod bounds;
+mod call;
 mod chain;
 mod changed;
 mod columns;

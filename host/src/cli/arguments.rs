@@ -18,6 +18,7 @@ pub(super) struct Arguments {
 }
 
 const EXAMPLES: &str = "Examples:
+  tidemill new plugin till                        a plugin to begin with, and a job
   tidemill check job.toml                         is the job right?
   tidemill run job.toml                           run it until Ctrl-C
   tidemill run job.toml --trigger available-now   process what is there, then end
@@ -76,6 +77,50 @@ types that the rows show. Rows that the function refuses are listed on standard 
 
 Exit status: 0 it gave its rows, 1 it failed, 2 the plugin, the function or the rows are wrong.")]
     Call(CallArguments),
+    /// Makes a directory with a plugin or a job to begin with, which builds and runs at once.
+    #[command(after_help = "Examples:
+  tidemill new plugin till                # ./till: a crate with two functions, and a job
+  tidemill new job revenue                # ./revenue: a job with some input
+  tidemill new plugin till --path x/y     # in the directory x/y
+
+What is there already is never overwritten.")]
+    New(NewArguments),
+}
+
+#[derive(Args)]
+pub(super) struct NewArguments {
+    #[command(subcommand)]
+    pub(super) kind: NewKind,
+}
+
+#[derive(Subcommand)]
+pub(super) enum NewKind {
+    /// A Rust crate with a scalar, a transform, their tests, and a job that calls them.
+    ///
+    /// It has the sources of the SDK in it, so that it builds without a checkout of Tidemill.
+    #[command(after_help = "Example:
+  tidemill new plugin till
+  cd till
+  cargo test
+  cargo plugin
+  tidemill run job.toml --trigger available-now")]
+    Plugin(Named),
+    /// A job that sums the rows of a few files by hour and shows them.
+    #[command(after_help = "Example:
+  tidemill new job revenue
+  cd revenue
+  tidemill run job.toml --trigger available-now")]
+    Job(Named),
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// Its name: letters from a to z, digits, - and _.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The directory to make; NAME, where this is not said.
+    #[arg(long, value_name = "DIR")]
+    pub(super) path: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -6,6 +6,7 @@ mod check;
 mod functions;
 mod inspect;
 mod logging;
+mod new;
 mod report;
 mod run;
 mod signals;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Verb::Functions(arguments) => functions::functions(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
         Verb::Call(arguments) => call::call(&arguments),
+        Verb::New(arguments) => new::new(&arguments),
     })
 }
 

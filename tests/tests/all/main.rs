@@ -23,6 +23,7 @@ mod left_batches;
 mod malformed;
 mod memory;
 mod native;
+mod new;
 mod observe;
 mod orders;
 mod queries;

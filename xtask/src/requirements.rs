@@ -93,7 +93,7 @@ fn built_plugins(workspace: &Workspace) -> Result<Availability<'_>> {
     };
     // A plugin that does not compile is an error of the change under test.
     plugins::build_and_publish(workspace, &guest, Profile::Reload)?;
-    Ok(Availability::Ready(Provided::default()))
+    Ok(Availability::Ready(Provided { variables: guest.variables(), server: None }))
 }
 
 fn broker(workspace: &Workspace) -> Result<Availability<'_>> {

@@ -4,6 +4,7 @@
 //!
 //! What is there is looked at each time (some 0.1 s), so there is no record that could be stale.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -87,6 +88,17 @@ impl Guest {
         command.current_dir(&workspace.root).env_remove("RUSTFLAGS");
         command.arg("--config").arg(without_places(&workspace.root));
         command
+    }
+
+    /// What tells a test that builds a plugin which compiler to take.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        match self {
+            Guest::Same => Vec::new(),
+            Guest::Debian => vec![
+                ("TIDEMILL_PLUGIN_TOOLCHAIN", DEBIAN_TOOLCHAIN.into()),
+                (LINKER_VARIABLE, DEBIAN_LINKER.into()),
+            ],
+        }
     }
 }
 

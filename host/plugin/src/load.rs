@@ -36,6 +36,17 @@ pub struct PluginConfig {
     pub targets: BTreeSet<String>,
 }
 
+/// Something of the host that a plugin can call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Import {
+    /// The interface, with its version.
+    pub interface: String,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// The key of `[plugin.NAME]` that grants it; none: every plugin has it.
+    pub grant: Option<&'static str>,
+}
+
 impl PluginHost {
     /// Checks, compiles and links the file at `path`.
     pub fn load_file(
@@ -85,10 +96,11 @@ impl PluginHost {
             }
         };
         let prepared = guarded(|| {
-            check_imports(name, &component, &config)?;
-            self.link(&component)
+            let imports = check_imports(name, &component, &config)?;
+            Ok((imports, self.link(&component)?))
         });
-        let prepared = prepared.unwrap_or_else(|ended| Err(unreadable(ended, COMPILE_TIME_MAX)))?;
+        let (imports, prepared) =
+            prepared.unwrap_or_else(|ended| Err(unreadable(ended, COMPILE_TIME_MAX)))?;
         let functions = describe(name, &prepared, config.limits)?;
         Ok(Arc::new(Module {
             inner: Arc::new(Inner {
@@ -97,6 +109,7 @@ impl PluginHost {
                 bytes: Arc::from(bytes),
                 usage: functions.iter().map(|_| UsageCounters::default()).collect(),
                 functions,
+                imports,
                 config_json: config.config_json,
                 limits: config.limits,
                 targets: Arc::new(config.targets),
@@ -210,22 +223,28 @@ fn check_imports(
     name: &str,
     component: &Component,
     config: &PluginConfig,
-) -> Result<(), LoadProblem> {
+) -> Result<Vec<Import>, LoadProblem> {
     let engine = component.engine();
-    for (import, _) in component.component_type().imports(engine) {
-        match import {
-            LOG | TYPES | DATAFRAME | LEDGER => {}
+    let mut imports = Vec::new();
+    for (interface, _) in component.component_type().imports(engine) {
+        let (purpose, grant) = match interface {
+            // Types alone, nothing to call.
+            TYPES => continue,
+            LOG => ("lines in the log", None),
+            DATAFRAME => ("the tables of a handler", None),
+            LEDGER => ("the marks of a handler", None),
             TARGET if config.targets.is_empty() => {
                 return Err(LoadProblem::Import(format!(
                     "it calls targets directly, and the job grants none; list them in `targets` of \
                      [plugin.{name}]"
                 )));
             }
-            TARGET => {}
+            TARGET => ("statements on a target", Some("targets")),
             other => return Err(not_granted(other)),
-        }
+        };
+        imports.push(Import { interface: interface.to_owned(), purpose, grant });
     }
-    Ok(())
+    Ok(imports)
 }
 
 fn not_granted(import: &str) -> LoadProblem {

@@ -15,6 +15,7 @@ use crate::guest::Prepared;
 use crate::handler;
 use crate::instance::Opened;
 use crate::limits::Limits;
+use crate::load::Import;
 use crate::schema::Input;
 use crate::text::shortened_failure;
 
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) digest: Digest,
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) functions: Vec<FunctionSignature>,
+    pub(crate) imports: Vec<Import>,
     pub(crate) config_json: String,
     pub(crate) limits: Limits,
     pub(crate) targets: Arc<BTreeSet<String>>,
@@ -41,6 +43,12 @@ impl Module {
     #[must_use]
     pub fn bytes(&self) -> Arc<[u8]> {
         Arc::clone(&self.inner.bytes)
+    }
+
+    /// What it can call in the host.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        &self.inner.imports
     }
 }
 

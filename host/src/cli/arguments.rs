@@ -18,10 +18,13 @@ pub(super) struct Arguments {
 }
 
 const EXAMPLES: &str = "Examples:
+  tidemill new plugin till                        a plugin to begin with, and a job
   tidemill check job.toml                         is the job right?
   tidemill run job.toml                           run it until Ctrl-C
   tidemill run job.toml --trigger available-now   process what is there, then end
   tidemill functions                              what SQL can call
+  tidemill inspect plugins/orders.wasm            what a plugin has
+  tidemill call orders.wasm with_tax --input -    what one of its functions gives
 
 Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
 Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
@@ -53,6 +56,111 @@ one ends at once (the batch is replayed at the next start).")]
   tidemill functions
   tidemill functions regexp_replace")]
     Functions(FunctionsArguments),
+    /// Says what is in a plugin: its functions with their columns, and what it calls in the host.
+    #[command(after_help = "Examples:
+  tidemill inspect plugins/orders.wasm
+  tidemill inspect plugins/orders.wasm --json
+
+The file is loaded and checked as `tidemill run` does it, but for what the job grants.")]
+    Inspect(InspectArguments),
+    /// Calls one scalar or transform of a plugin with the rows of a file, and prints what it gives.
+    #[command(after_help = "Examples:
+  tidemill call orders.wasm with_tax --input rows.jsonl
+  tidemill call orders.wasm normalise --input rows.jsonl --format json
+  echo '{\"amount\":2.5}' | tidemill call orders.wasm with_tax --input -
+  tidemill call till.wasm sales --input rows.jsonl --config tax_rate=0.1 --batch-id 7
+
+The rows are JSON, an object a line. A scalar takes the columns that its parameters are named after,
+and for other parameters the next columns of the first row. Columns have the types that the function
+declares; a value that is none of its type is an error. Columns that it does not declare have the
+types that the rows show. Rows that the function refuses are listed on standard error.
+
+Exit status: 0 it gave its rows, 1 it failed, 2 the plugin, the function or the rows are wrong.")]
+    Call(CallArguments),
+    /// Makes a directory with a plugin or a job to begin with, which builds and runs at once.
+    #[command(after_help = "Examples:
+  tidemill new plugin till                # ./till: a crate with two functions, and a job
+  tidemill new job revenue                # ./revenue: a job with some input
+  tidemill new plugin till --path x/y     # in the directory x/y
+
+What is there already is never overwritten.")]
+    New(NewArguments),
+}
+
+#[derive(Args)]
+pub(super) struct NewArguments {
+    #[command(subcommand)]
+    pub(super) kind: NewKind,
+}
+
+#[derive(Subcommand)]
+pub(super) enum NewKind {
+    /// A Rust crate with a scalar, a transform, their tests, and a job that calls them.
+    ///
+    /// It has the sources of the SDK in it, so that it builds without a checkout of Tidemill.
+    #[command(after_help = "Example:
+  tidemill new plugin till
+  cd till
+  cargo test
+  cargo plugin
+  tidemill run job.toml --trigger available-now")]
+    Plugin(Named),
+    /// A job that sums the rows of a few files by hour and shows them.
+    #[command(after_help = "Example:
+  tidemill new job revenue
+  cd revenue
+  tidemill run job.toml --trigger available-now")]
+    Job(Named),
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// Its name: letters from a to z, digits, - and _.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The directory to make; NAME, where this is not said.
+    #[arg(long, value_name = "DIR")]
+    pub(super) path: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct CallArguments {
+    /// The plugin.
+    #[arg(value_name = "FILE.wasm")]
+    pub(super) file: PathBuf,
+    /// The function.
+    #[arg(value_name = "FUNCTION")]
+    pub(super) function: String,
+    /// Its rows, as JSON lines; `-` is standard input.
+    #[arg(long, value_name = "ROWS.jsonl")]
+    pub(super) input: PathBuf,
+    /// A setting of the plugin, as in the `config` of a job; can be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) config: Vec<String>,
+    /// The number of the batch that the function is told.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) batch_id: u64,
+    /// How the rows are printed.
+    #[arg(long, value_enum, default_value_t = CallFormat::Table)]
+    pub(super) format: CallFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CallFormat {
+    /// A table, with all rows and nothing cut.
+    Table,
+    /// A line of JSON a row.
+    Json,
+}
+
+#[derive(Args)]
+pub(super) struct InspectArguments {
+    /// The plugin.
+    #[arg(value_name = "FILE.wasm")]
+    pub(super) file: PathBuf,
+    /// Prints JSON for programs.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

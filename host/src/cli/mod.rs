@@ -1,9 +1,12 @@
 //! The `tidemill` command.
 
 mod arguments;
+mod call;
 mod check;
 mod functions;
+mod inspect;
 mod logging;
+mod new;
 mod report;
 mod run;
 mod signals;
@@ -35,6 +38,9 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Functions(arguments) => functions::functions(&arguments),
+        Verb::Inspect(arguments) => inspect::inspect(&arguments),
+        Verb::Call(arguments) => call::call(&arguments),
+        Verb::New(arguments) => new::new(&arguments),
     })
 }
 

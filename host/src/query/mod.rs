@@ -1,6 +1,8 @@
 //! From a job to a query: everything is checked and planned first ([`Prepared`]), and only then is
 //! anything created ([`Prepared::start`]).
 
+mod alone;
+mod call;
 mod compiled_in;
 mod error;
 mod late;
@@ -13,6 +15,8 @@ mod prepare;
 mod statics;
 mod targets;
 
+pub use alone::{load_plugin, plugin_name};
+pub use call::{Call, CallError, CallOutput, RefusedInput};
 pub use error::PrepareError;
 pub use memory::ProcessMemory;
 pub use prepare::{Prepared, Shared, StartError};

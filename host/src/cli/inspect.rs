@@ -1,0 +1,138 @@
+//! `tidemill inspect`: what is in a plugin.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema};
+use serde_json::{Value, json};
+use tidemill_core::{FunctionKind, FunctionSignature, PluginModule, Secrets};
+use tidemill_plugin_host::{Import, Module};
+use tidemill_types::{format_column_type, format_schema};
+
+use super::arguments::InspectArguments;
+use super::check::code_of;
+use super::report::grouped;
+use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
+use crate::print::print;
+use crate::query::{Shared, load_plugin};
+
+/// Prints what the plugin has, as text or JSON.
+pub(super) fn inspect(arguments: &InspectArguments) -> u8 {
+    let nothing = Secrets::default();
+    match logging::filter() {
+        Ok(filter) => logging::start(filter, None, &nothing),
+        Err(error) => {
+            complain(&nothing, &error);
+            return REFUSED;
+        }
+    }
+    let module = match load_plugin(&Shared::new(false), &arguments.file, String::new()) {
+        Ok(module) => module,
+        Err(error) => {
+            complain(&nothing, &error);
+            return code_of(error.is_retryable());
+        }
+    };
+    let file = arguments.file.display().to_string();
+    let text = if arguments.json {
+        format!("{:#}\n", as_json(&file, &module))
+    } else {
+        as_text(&file, &module)
+    };
+    match print(&text) {
+        Ok(()) => ENDED_WELL,
+        Err(error) => {
+            complain(&nothing, &format!("the answer cannot be printed: {error}"));
+            FAILED
+        }
+    }
+}
+
+fn as_text(file: &str, module: &Module) -> String {
+    let count = module.functions().len();
+    let mut text = format!(
+        "{file}: {count} function{}\n  digest   {}\n  size     {} bytes\n",
+        if count == 1 { "" } else { "s" },
+        module.digest(),
+        grouped(module.bytes().len() as u64)
+    );
+    let width = module.imports().iter().map(|import| import.interface.len()).max().unwrap_or(0);
+    for (place, import) in module.imports().iter().enumerate() {
+        let label = if place == 0 { "imports" } else { "" };
+        let grant = match import.grant {
+            Some(key) => format!("; only with `{key}` in [plugin.{}]", module.name()),
+            None => String::new(),
+        };
+        let _ =
+            writeln!(text, "  {label:<7}  {:<width$}  {}{grant}", import.interface, import.purpose);
+    }
+    for function in module.functions() {
+        text.push('\n');
+        describe(&mut text, function);
+    }
+    text
+}
+
+/// A paragraph for a function.
+fn describe(text: &mut String, function: &FunctionSignature) {
+    let kind = format!(
+        "{}, {}deterministic",
+        function.kind.name(),
+        if function.deterministic { "" } else { "not " }
+    );
+    let name = &function.name;
+    let (input, output) = (function.input.as_deref(), function.output.as_deref());
+    let _ = match function.kind {
+        FunctionKind::Scalar => {
+            let arguments = input.map_or_else(|| "…".to_owned(), ddl);
+            let given = output.and_then(|output| output.fields().first());
+            let given = given.map_or_else(|| "…".to_owned(), |column| format_column_type(column));
+            writeln!(text, "{name}({arguments}) → {given}\n  {kind}")
+        }
+        FunctionKind::ForeachBatch => writeln!(text, "{name}\n  {kind}"),
+        FunctionKind::Transform | FunctionKind::Aggregate | FunctionKind::Stateful => {
+            let taken = input.map_or_else(|| "any rows".to_owned(), ddl);
+            let given = output.map_or_else(|| "what follows from the rows".to_owned(), ddl);
+            writeln!(text, "{name}\n  {kind}\n  takes  {taken}\n  gives  {given}")
+        }
+    };
+    for line in function.documentation.trim().lines() {
+        let _ = writeln!(text, "  {}", format!("| {}", line.trim()).trim_end());
+    }
+}
+
+/// Columns in Spark's DDL: `id string not null, tags array<string>`.
+fn ddl(schema: &Schema) -> String {
+    let column = |field: &FieldRef| {
+        let not_null = if field.is_nullable() { "" } else { " not null" };
+        format!("{}{not_null}", format_schema(&Schema::new(vec![Arc::clone(field)])))
+    };
+    schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+fn as_json(file: &str, module: &Module) -> Value {
+    let import = |import: &Import| {
+        json!({
+            "interface": import.interface,
+            "purpose": import.purpose,
+            "grant": import.grant,
+        })
+    };
+    let function = |function: &FunctionSignature| {
+        json!({
+            "name": function.name,
+            "kind": function.kind.name(),
+            "input": function.input.as_deref().map(ddl),
+            "output": function.output.as_deref().map(ddl),
+            "deterministic": function.deterministic,
+            "documentation": function.documentation,
+        })
+    };
+    json!({
+        "file": file,
+        "digest": module.digest().to_string(),
+        "bytes": module.bytes().len(),
+        "imports": module.imports().iter().map(import).collect::<Vec<_>>(),
+        "functions": module.functions().iter().map(function).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,150 @@
+//! `tidemill new`: what it makes builds and runs, and what is there stays.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tidemill_tests::{Workbench, plugin, repository};
+
+/// The plugin that is written, in this package: its own tests run with ours.
+#[path = "../../../host/src/cli/new/plugin/lib.rs"]
+mod written;
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// Rows that a job printed as tables, without the lines around them.
+fn cells(printed: &str) -> Vec<String> {
+    let rows = printed.lines().filter(|line| line.starts_with('|'));
+    rows.map(|row| row.split_whitespace().collect()).collect()
+}
+
+#[test]
+fn a_new_job_is_right_and_runs() {
+    let bench = Workbench::new();
+    let said = bench.run(&["new", "job", "revenue"]).expect_success().stdout;
+    assert!(said.contains("cd revenue\n  tidemill check job.toml\n"), "{said}");
+    assert_eq!(bench.names("revenue"), [".gitignore", "README.md", "input", "job.toml"]);
+    bench.run(&["check", "revenue/job.toml"]).expect_success();
+    let run = ["run", "revenue/job.toml", "--trigger", "available-now"];
+    let printed = cells(&bench.run(&run).expect_success().stdout);
+    assert_eq!(printed[0], "|hour|item|revenue|");
+    for row in ["|2026-01-0109:00:00|books|20.0|", "|2026-01-0110:00:00|games|30.0|"] {
+        assert!(printed.iter().any(|printed| printed == row), "{printed:?}");
+    }
+}
+
+#[test]
+fn what_is_there_is_never_overwritten() {
+    let bench = Workbench::new();
+    bench.write("till/notes.txt", "mine");
+    for kind in ["plugin", "job"] {
+        bench.run(&["new", kind, "till"]).expect_failure(2, &["till is there already", "--path"]);
+    }
+    bench.run(&["new", "job", "other", "--path", "till"]).expect_failure(2, &["there already"]);
+    bench.run(&["new", "job", "j", "--path", "till/notes.txt"]).expect_failure(2, &["already"]);
+    assert_eq!(bench.names("till"), ["notes.txt"]);
+    bench.run(&["new", "job", "till", "--path", "a/b"]).expect_success();
+    assert!(bench.path("a/b/job.toml").exists());
+}
+
+#[test]
+fn a_name_that_is_none_says_what_names_are() {
+    let bench = Workbench::new();
+    for name in ["a b", "../a", "2nd", "täglich", ""] {
+        bench.run(&["new", "plugin", name]).expect_failure(2, &["begins with a letter", "--path"]);
+    }
+    bench.run(&["new", "plugin", "serde"]).expect_failure(2, &["a crate that it needs"]);
+    assert_eq!(bench.names(""), [""; 0]);
+}
+
+/// Cargo in a project, with what is on this machine already.
+fn cargo(project: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = match std::env::var("TIDEMILL_PLUGIN_TOOLCHAIN") {
+        Ok(toolchain) => {
+            let mut command = Command::new("cargo");
+            command.arg(format!("+{toolchain}"));
+            command
+        }
+        Err(_) => Command::new(std::env::var_os("CARGO").expect("cargo runs the tests")),
+    };
+    command.current_dir(project).args(arguments).arg("--offline");
+    command.env_remove("RUSTFLAGS").output().unwrap()
+}
+
+#[test]
+fn a_new_plugin_has_the_sdk_in_it_and_the_versions_that_it_was_tested_with() {
+    let bench = Workbench::new();
+    bench.run(&["new", "plugin", "till-2"]).expect_success();
+    let output = cargo(&bench.path("till-2"), &["metadata", "--format-version", "1"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let root = std::fs::canonicalize(bench.path("till-2")).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let of_project = |package: &&Value| package["source"].is_null();
+    let mut places: Vec<_> = packages.iter().filter(of_project).collect();
+    places.sort_by_key(|package| package["name"].as_str());
+    let names: Vec<&Value> = places.iter().map(|package| &package["name"]).collect();
+    assert_eq!(names, ["tidemill-plugin", "tidemill-plugin-macros", "tidemill-types", "till-2"]);
+    for package in places {
+        let place = Path::new(package["manifest_path"].as_str().unwrap());
+        assert!(place.starts_with(&root), "{}", place.display());
+    }
+    // Cargo took from the lock file what it needs, and changed none of it.
+    let tested = std::fs::read_to_string(repository().join("Cargo.lock")).unwrap();
+    let tested: BTreeSet<_> = locked(&tested).collect();
+    let written = std::fs::read_to_string(bench.path("till-2/Cargo.lock")).unwrap();
+    let of_project = [("till-2", "0.1.0")];
+    let other: Vec<_> = locked(&written).filter(|found| !tested.contains(found)).collect();
+    assert_eq!(other, of_project);
+    assert!(locked(&written).count() < tested.len() / 2);
+
+    bench.run(&["check", "till-2/job.toml"]).expect_failure(2, &["till_2.wasm", "No such file"]);
+}
+
+/// The packages in a lock file, with their versions.
+fn locked(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("[[package]]\n").skip(1).filter_map(|package| {
+        let mut values = package.lines().filter_map(|line| line.split('"').nth(1));
+        Some((values.next()?, values.next()?))
+    })
+}
+
+/// Builds where the plugins of this repository were built: what it needs is there already.
+#[test]
+fn a_new_plugin_builds_and_its_job_runs() {
+    let bench = Workbench::new();
+    bench.run(&["new", "plugin", "till-2"]).expect_success();
+    let project = bench.path("till-2");
+    let plugins = plugin("orders");
+    let target = plugins.ancestors().nth(2).and_then(Path::to_str).unwrap();
+    // The settings of the repository's plugins, so that what was built for them is taken.
+    let settings = [
+        "inherits=\"release\"",
+        "incremental=true",
+        "debug=\"line-tables-only\"",
+        "package.\"*\".debug=false",
+    ];
+    let settings = settings.map(|setting| format!("profile.plugin-dev.{setting}"));
+    let mut arguments = vec!["build", "--target", WASM, "--profile", "plugin-dev"];
+    arguments.extend(["--target-dir", target]);
+    arguments.extend(settings.iter().flat_map(|setting| ["--config", setting.as_str()]));
+    let output = cargo(&project, &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Where `cargo plugin` would have put it.
+    let built = Path::new(target).join(WASM).join("plugin-dev/till_2.wasm");
+    let place = format!("till-2/target/{WASM}/release/till_2.wasm");
+    bench.write(&place, std::fs::read(built).unwrap());
+
+    let inspected = bench.run(&["inspect", &place]).expect_success().stdout;
+    assert!(inspected.contains("size_class(amount double) → string"), "{inspected}");
+    let rows = "till-2/input/0001.json";
+    let called = bench.run(&["call", &place, "size_class", "--input", rows]).expect_success();
+    assert_eq!(cells(&called.stdout)[1], "|Books|12.5|large|");
+    bench.run(&["check", "till-2/job.toml"]).expect_success();
+    let run = ["run", "till-2/job.toml", "--trigger", "available-now"];
+    let printed = cells(&bench.run(&run).expect_success().stdout);
+    let wanted =
+        ["|item|amount|class|", "|books|12.5|large|", "|toys|3.0|small|", "|games|NULL|unknown|"];
+    assert_eq!(printed, wanted);
+}

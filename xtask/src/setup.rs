@@ -86,31 +86,29 @@ impl Guest {
         };
         // Flags for the developer's own processor and linker mean nothing to this target.
         command.current_dir(&workspace.root).env_remove("RUSTFLAGS");
-        command.arg("--config").arg(without_places(&workspace.root));
+        command.arg("--config").arg(flags());
         command
     }
 
-    /// What tells a test that builds a plugin which compiler to take.
+    /// What tells a test that builds a plugin which compiler to take, and its flags.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        match self {
-            Guest::Same => Vec::new(),
-            Guest::Debian => vec![
-                ("TIDEMILL_PLUGIN_TOOLCHAIN", DEBIAN_TOOLCHAIN.into()),
-                (LINKER_VARIABLE, DEBIAN_LINKER.into()),
-            ],
+        let mut variables = vec![("TIDEMILL_PLUGIN_FLAGS", flags().into())];
+        if let Guest::Debian = self {
+            variables.push(("TIDEMILL_PLUGIN_TOOLCHAIN", DEBIAN_TOOLCHAIN.into()));
+            variables.push((LINKER_VARIABLE, DEBIAN_LINKER.into()));
         }
+        variables
     }
 }
 
-/// Flags by which a module says nothing of where it was built: messages of panics name the files that
-/// code comes from. The same source gives the same module in any folder.
-fn without_places(workspace: &Path) -> String {
+/// How plugins are compiled, as a setting of cargo: for vector instructions, which are part of
+/// WebAssembly since its version 2, and so that a module does not say where it was built. Messages of
+/// panics name the files that code comes from; those of a workspace are relative to it.
+fn flags() -> String {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let places = home.map(|home| (home, "/cargo"));
-    let places = places.into_iter().chain([(workspace.to_owned(), "/workspace")]);
-    let flags =
-        places.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
+    let without_home = home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display()));
+    let flags = std::iter::once("-Ctarget-feature=+simd128".to_owned()).chain(without_home);
     let flags: Vec<String> = flags.map(|flag| toml_text(&flag)).collect();
     format!("target.{WASM}.rustflags=[{}]", flags.join(", "))
 }

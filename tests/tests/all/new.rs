@@ -126,6 +126,8 @@ fn a_new_plugin_builds_and_its_job_runs() {
         "package.\"*\".debug=false",
     ];
     let settings = settings.map(|setting| format!("profile.plugin-dev.{setting}"));
+    let settings = settings.into_iter().chain(std::env::var("TIDEMILL_PLUGIN_FLAGS"));
+    let settings: Vec<String> = settings.collect();
     let mut arguments = vec!["build", "--target", WASM, "--profile", "plugin-dev"];
     arguments.extend(["--target-dir", target]);
     arguments.extend(settings.iter().flat_map(|setting| ["--config", setting.as_str()]));

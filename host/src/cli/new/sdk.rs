@@ -34,8 +34,12 @@ fn workspace() -> DocumentMut {
     let mut used = BTreeSet::new();
     for (_, manifest) in manifests() {
         let manifest = parsed(manifest);
-        let dependencies = manifest.get("dependencies").and_then(Item::as_table_like);
-        let names = dependencies.into_iter().flat_map(TableLike::iter);
+        // Those for one target stand in a table of its own.
+        let targets = manifest.get("target").and_then(Item::as_table_like);
+        let targets = targets.into_iter().flat_map(TableLike::iter);
+        let tables = targets.filter_map(|(_, target)| target.get("dependencies"));
+        let tables = tables.chain(manifest.get("dependencies"));
+        let names = tables.filter_map(Item::as_table_like).flat_map(TableLike::iter);
         used.extend(names.map(|(name, _)| name.to_owned()));
     }
     let mut document = parsed(embedded(MANIFEST));

@@ -109,13 +109,8 @@ fn flags() -> String {
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let without_home = home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display()));
     let flags = std::iter::once("-Ctarget-feature=+simd128".to_owned()).chain(without_home);
-    let flags: Vec<String> = flags.map(|flag| toml_text(&flag)).collect();
-    format!("target.{WASM}.rustflags=[{}]", flags.join(", "))
-}
-
-/// A text in TOML.
-fn toml_text(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    // A list of texts is the same in JSON and TOML.
+    format!("target.{WASM}.rustflags={}", flags.collect::<serde_json::Value>())
 }
 
 /// Makes plugins and host buildable, or says what is missing.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Field, Float32Type, Float64Type,
     IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
@@ -24,6 +24,14 @@ pub struct Shown {
     pub zone: Zone,
     /// The fields that intervals are written by.
     pub intervals: IntervalFields,
+}
+
+impl Shown {
+    /// What the texts of a column's values depend on.
+    #[must_use]
+    pub fn of_column(column: &Field, zone: Zone) -> Shown {
+        Shown { zone, intervals: IntervalFields::of_column(column) }
+    }
 }
 
 impl From<Zone> for Shown {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ExprSchema, Result, ScalarValue, plan_err};
@@ -14,15 +14,16 @@ use tidemill_types::{FieldRange, IntervalFields, WrittenInterval};
 
 use crate::find;
 use crate::kernels::cast::CAST;
+use crate::kernels::interval_arithmetic::is_of_one_kind;
 use crate::kernels::saying::Saying;
 
 /// An interval that is written out; none where it is of months and of days, or does not fit.
 #[must_use]
 pub fn interval_literal(written: &WrittenInterval) -> Option<Expr> {
-    let value = match (written.fields.months, written.fields.micros) {
-        (Some(_), None) => ScalarValue::IntervalYearMonth(Some(written.months)),
-        (None, Some(_)) => ScalarValue::DurationMicrosecond(Some(written.day_time_micros()?)),
-        _ => return None,
+    let (range, count) = written.count()?;
+    let value = match range.is_of_months() {
+        true => ScalarValue::IntervalYearMonth(Some(i32::try_from(count).ok()?)),
+        false => ScalarValue::DurationMicrosecond(Some(count)),
     };
     let said = BTreeMap::from([(IntervalFields::KEY.to_owned(), written.fields.to_string())]);
     Some(Expr::Literal(value, Some(FieldMetadata::new(said))))
@@ -172,11 +173,7 @@ fn has_all(name: &str) -> bool {
 /// The fields of a value that is an interval itself; none of another.
 #[must_use]
 pub fn interval_range(value: &Expr, kind: &DataType) -> Option<FieldRange> {
-    let is_interval = matches!(
-        kind,
-        DataType::Interval(IntervalUnit::YearMonth) | DataType::Duration(TimeUnit::Microsecond)
-    );
-    is_interval.then(|| range_of(fields_here(value, kind), kind))
+    is_of_one_kind(kind).then(|| range_of(fields_here(value, kind), kind))
 }
 
 /// The one kind of intervals that a plain value is.

@@ -21,7 +21,7 @@ use tidemill_core::MemoryBudget;
 use tidemill_plan::{FrameRows, FrameTable, Frames, QueryMemory};
 use tidemill_tests::repository;
 use tidemill_time::{Zone, parse_timestamp_ntz};
-use tidemill_types::{IntervalFields, format_column_type};
+use tidemill_types::format_column_type;
 
 struct OneBlock(RecordBatch);
 
@@ -172,10 +172,8 @@ async fn answer(
         let block = block.map_err(said)?;
         for row in 0..block.num_rows() {
             let cells = block.columns().iter().zip(block.schema_ref().fields());
-            let cells = cells.map(|(column, field)| {
-                let shown = Shown { zone, intervals: IntervalFields::of_column(field) };
-                format_cell(column, row, shown)
-            });
+            let cells = cells
+                .map(|(column, field)| format_cell(column, row, Shown::of_column(field, zone)));
             rows.push(cells.collect());
         }
     }

@@ -18,7 +18,6 @@ use arrow::datatypes::SchemaRef;
 use tidemill_codec::{Shown, format_cell};
 use tidemill_core::BatchId;
 use tidemill_time::Zone;
-use tidemill_types::IntervalFields;
 
 /// Spark's `show` cuts cells to this many characters.
 const CELL_CHARS_MAX: usize = 20;
@@ -50,8 +49,7 @@ impl Table {
             }
             let columns = batch.columns().iter().zip(batch.schema_ref().fields());
             let cells = columns.map(|(column, field)| {
-                let shown = Shown { zone, intervals: IntervalFields::of_column(field) };
-                self.cell(&format_cell(column, row, shown))
+                self.cell(&format_cell(column, row, Shown::of_column(field, zone)))
             });
             self.rows.push(cells.collect());
         }

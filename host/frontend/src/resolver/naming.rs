@@ -525,12 +525,8 @@ fn spelled(literal: &Literal) -> String {
 
 /// `INTERVAL '1 02' DAY TO HOUR`; none where the text is of months and of days, or no interval.
 fn spelled_interval(text: &str) -> Option<String> {
-    let written: WrittenInterval = text.parse().ok()?;
+    let (range, count) = text.parse::<WrittenInterval>().ok()?.count()?;
     let mut spelled = Vec::new();
-    match (written.fields.months, written.fields.micros) {
-        (Some(months), None) => months.write(written.months.into(), &mut spelled),
-        (None, Some(micros)) => micros.write(written.day_time_micros()?, &mut spelled),
-        _ => return None,
-    }
+    range.write(count, &mut spelled);
     String::from_utf8(spelled).ok()
 }

@@ -31,7 +31,8 @@ use tidemill_types::{
 };
 
 use super::bytes;
-use super::interval_casts::{cut, is_interval, of_number, of_texts, to_number};
+use super::interval_arithmetic::is_of_one_kind;
+use super::interval_casts::{cut, of_number, of_texts, to_number};
 use super::session::session_zone;
 use crate::interval_fields::{check_alike, interval_fields_said, with_interval_fields};
 
@@ -100,7 +101,7 @@ impl ScalarUDFImpl for Cast {
             return plan_err!("a cast needs the name of a type");
         };
         let from = arguments.arg_fields[0].data_type();
-        let (to, _) = parse_type_with_fields(text)
+        let (to, fields) = parse_type_with_fields(text)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let said = arguments.scalar_arguments.get(2).copied().flatten();
         if let Some(Some(said)) = said.map(|said| said.try_as_str().flatten())
@@ -116,7 +117,8 @@ impl ScalarUDFImpl for Cast {
             );
         }
         let nullable = self.tolerant || arguments.arg_fields[0].is_nullable();
-        Ok(Arc::new(Field::new(self.name(), to, nullable)))
+        let field = Field::new(self.name(), to, nullable);
+        Ok(Arc::new(if fields.is_empty() { field } else { fields.said_by(field) }))
     }
 
     fn simplify(&self, mut args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
@@ -142,17 +144,15 @@ impl ScalarUDFImpl for Cast {
         let to = arguments.return_field.data_type();
         let from = arguments.args[0].data_type();
         let zone = zone_for([&from, to], &arguments.config_options)?;
-        let said = |place: usize| match arguments.args.get(place) {
+        let from_fields = match arguments.args.get(2) {
             Some(ColumnarValue::Scalar(text)) => text.try_as_str().flatten(),
             _ => None,
         };
         let by = Casting {
             tolerant: self.tolerant,
             zone,
-            from: said(2).and_then(IntervalFields::named).unwrap_or_default(),
-            to: said(1)
-                .and_then(|text| parse_type_with_fields(text).ok())
-                .map_or_else(IntervalFields::default, |(_, fields)| fields),
+            from: from_fields.and_then(IntervalFields::named).unwrap_or_default(),
+            to: IntervalFields::of_column(&arguments.return_field),
         };
         match &arguments.args[0] {
             ColumnarValue::Array(values) => Ok(ColumnarValue::Array(converted(values, to, by)?)),
@@ -177,8 +177,8 @@ fn can_cast(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (Null, _) | (_, Utf8) => true,
         (from, to) if from == to => *from != Interval(IntervalUnit::MonthDayNano),
-        (interval, number) if is_interval(interval) => is_whole(number),
-        (number, interval) if is_interval(interval) => is_whole(number) || *number == Utf8,
+        (interval, number) if is_of_one_kind(interval) => is_whole(number),
+        (number, interval) if is_of_one_kind(interval) => is_whole(number) || *number == Utf8,
         (from, Interval(_)) => *from == Utf8,
         (Interval(_), _) => false,
         (List(from), List(to)) => can_cast(from.data_type(), to.data_type()),
@@ -253,13 +253,13 @@ pub(crate) fn converted(values: &ArrayRef, to: &DataType, by: Casting) -> Result
     }
     let result = match (from, to) {
         (from, to) if from == to && !from.is_nested() => {
-            return if is_interval(to) { cut(values, by) } else { Ok(Arc::clone(values)) };
+            return if is_of_one_kind(to) { cut(values, by) } else { Ok(Arc::clone(values)) };
         }
-        (interval, number) if is_interval(interval) && number.is_numeric() => {
-            return to_number(values, to, by);
+        (interval, number) if is_of_one_kind(interval) && number.is_numeric() => {
+            Some(to_number(values, to, by)?)
         }
-        (number, interval) if number.is_numeric() && is_interval(interval) => {
-            return of_number(values, to, by);
+        (number, interval) if number.is_numeric() && is_of_one_kind(interval) => {
+            Some(of_number(values, to, by)?)
         }
         (DataType::Utf8, DataType::Interval(_) | DataType::Duration(_)) => {
             return of_texts(values.as_string::<i32>(), to, by);
@@ -385,7 +385,7 @@ fn members(values: &StructArray, fields: &Fields, by: Casting) -> Result<ArrayRe
 }
 
 /// Spark's words for a value that cannot be cast.
-pub(super) fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, by: Casting) -> Result<T> {
+fn refused<T>(values: &ArrayRef, row: usize, to: &DataType, by: Casting) -> Result<T> {
     let (value, from) = (format_cell(values, row, by.shown()), values.data_type());
     let name = |kind: &DataType, fields| format_type_with(kind, fields).to_uppercase();
     match (from, to) {

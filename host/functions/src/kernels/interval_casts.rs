@@ -12,13 +12,8 @@ use arrow::datatypes::{
 use datafusion::common::{Result, exec_err};
 use tidemill_types::{FieldRange, IntervalField, Unread, WrittenInterval};
 
-use super::cast::{Casting, converted, refused};
+use super::cast::{Casting, converted};
 use crate::interval_fields::range_of;
-
-/// Whether values of a type are an interval, of months or of days.
-pub(super) fn is_interval(kind: &DataType) -> bool {
-    matches!(kind, DataType::Interval(IntervalUnit::YearMonth) | DataType::Duration(_))
-}
 
 /// Months or microseconds.
 fn counts(values: &ArrayRef) -> Result<PrimitiveArray<Int64Type>> {
@@ -48,7 +43,7 @@ pub(super) fn cut(values: &ArrayRef, by: Casting) -> Result<ArrayRef> {
 }
 
 /// The number of an interval's last field: cut, where it is a whole number, and seconds with their
-/// fraction, where it is a DECIMAL.
+/// fraction, where it is a DECIMAL. What does not fit is null.
 pub(super) fn to_number(values: &ArrayRef, to: &DataType, by: Casting) -> Result<ArrayRef> {
     let last = range_of(by.from, values.data_type()).last();
     let counts = counts(values)?;
@@ -59,16 +54,11 @@ pub(super) fn to_number(values: &ArrayRef, to: &DataType, by: Casting) -> Result
         }
         _ => Arc::new(counts.unary::<_, Int64Type>(|count| count / last.size())),
     };
-    let result = converted(&number, to, Casting { tolerant: true, ..by })?;
-    let is_lost = |row: &usize| result.is_null(*row) && !values.is_null(*row);
-    match (0..values.len()).find(is_lost).filter(|_| !by.tolerant) {
-        Some(row) => refused(values, row, to, by),
-        None => Ok(result),
-    }
+    converted(&number, to, Casting { tolerant: true, ..by })
 }
 
-/// So many of an interval's last field. The fraction of a number of seconds or months is rounded half up, that
-/// of another is cut.
+/// So many of an interval's last field. The fraction of a number of seconds or months is rounded half
+/// up, that of another is cut. What does not fit is null.
 pub(super) fn of_number(values: &ArrayRef, to: &DataType, by: Casting) -> Result<ArrayRef> {
     let range = range_of(by.to, to);
     let size = range.last().size();
@@ -89,12 +79,7 @@ pub(super) fn of_number(values: &ArrayRef, to: &DataType, by: Casting) -> Result
             numbers.as_primitive::<Int64Type>().unary_opt(|number| number.checked_mul(size))
         }
     };
-    let result = of_counts(counts, range);
-    let is_lost = |row: &usize| result.is_null(*row) && !values.is_null(*row);
-    match (0..values.len()).find(is_lost).filter(|_| !by.tolerant) {
-        Some(row) => refused(values, row, to, by),
-        None => Ok(result),
-    }
+    Ok(of_counts(counts, range))
 }
 
 /// A quotient rounded half away from zero.

@@ -87,7 +87,8 @@ impl IntervalField {
     /// The most digits of a number of it, where it is the first field.
     fn digits_max(self) -> usize {
         match self {
-            IntervalField::Year | IntervalField::Month | IntervalField::Day => 9,
+            // As many as a number has, whose size is looked at.
+            IntervalField::Year | IntervalField::Month | IntervalField::Day => 18,
             IntervalField::Hour => 10,
             IntervalField::Minute | IntervalField::Second => 13,
         }
@@ -150,6 +151,10 @@ impl FieldRange {
         self.first <= field && field <= self.last
     }
 
+    fn fields(self) -> impl Iterator<Item = IntervalField> {
+        IntervalField::ALL.into_iter().filter(move |field| self.has(*field))
+    }
+
     /// The fields of both, and those between.
     fn and(self, other: FieldRange) -> FieldRange {
         FieldRange { first: self.first.min(other.first), last: self.last.max(other.last) }
@@ -180,7 +185,7 @@ impl FieldRange {
         let mut rest = i128::from(value).unsigned_abs();
         // Writing to a Vec cannot fail.
         let _ = write!(out, "INTERVAL '{sign}");
-        for field in IntervalField::ALL.into_iter().filter(|field| self.has(*field)) {
+        for field in self.fields() {
             if field != self.first {
                 let _ = write!(out, "{}", field.separator());
             }
@@ -226,23 +231,14 @@ impl FieldRange {
     /// # Errors
     /// The text has not the form of these fields, or too much for one of them.
     pub fn parts(self, digits: &str) -> Result<Vec<(IntervalField, &str)>, Unread> {
-        let fields = IntervalField::ALL.into_iter().filter(|field| self.has(*field));
+        let mut fields = self.fields().peekable();
         let mut parts = Vec::new();
         let mut rest = Some(digits);
-        for field in fields {
+        while let Some(field) = fields.next() {
             let text = rest.ok_or(Unread::Form)?;
-            let next = IntervalField::ALL.into_iter().find(|next| *next > field);
-            let next = next.filter(|next| self.has(*next));
-            let part = match next.and_then(|next| text.split_once(next.separator())) {
-                Some((part, after)) => {
-                    rest = Some(after);
-                    part
-                }
-                None => {
-                    rest = None;
-                    text
-                }
-            };
+            let split = fields.peek().and_then(|next| text.split_once(next.separator()));
+            let part = split.map_or(text, |(part, _)| part);
+            rest = split.map(|(_, after)| after);
             self.check(field, part)?;
             parts.push((field, part));
         }
@@ -259,10 +255,8 @@ impl FieldRange {
             (1..=most).contains(&length) && text.bytes().all(|byte| byte.is_ascii_digit())
         };
         let most = match field {
-            // As many as a number has, whose size is looked at.
-            first if first == self.first && first <= IntervalField::Day => 18,
-            first if first == self.first => first.digits_max(),
-            IntervalField::Month => 18,
+            IntervalField::Month => field.digits_max(),
+            _ if field == self.first => field.digits_max(),
             _ => 2,
         };
         if !are_digits(whole, most) || fraction.is_some_and(|digits| !are_digits(digits, 9)) {

@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use super::{IntervalError, IntervalField, IntervalFields};
+use super::{FieldRange, IntervalError, IntervalField, IntervalFields};
 
 /// What a text of numbers and units comes to.
 ///
@@ -21,6 +21,16 @@ pub struct WrittenInterval {
 }
 
 impl WrittenInterval {
+    /// The fields and the number of months or microseconds; none where it is of both, or does not fit.
+    #[must_use]
+    pub fn count(&self) -> Option<(FieldRange, i64)> {
+        match (self.fields.months, self.fields.micros) {
+            (Some(range), None) => Some((range, self.months.into())),
+            (None, Some(range)) => Some((range, self.day_time_micros()?)),
+            _ => None,
+        }
+    }
+
     /// The days and what is below them, in microseconds; none where it does not fit.
     #[must_use]
     pub fn day_time_micros(&self) -> Option<i64> {

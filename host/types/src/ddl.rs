@@ -86,6 +86,26 @@ pub fn parse_type_with_fields(text: &str) -> Result<(DataType, IntervalFields), 
     })
 }
 
+/// Parses a list of columns as a plan may have them: beside what [`parse_columns`] takes, of the type VOID
+/// and of intervals, whose fields the column's metadata say.
+///
+/// # Errors
+/// As [`parse_columns`].
+pub fn parse_plan_columns(text: &str) -> Result<Fields, DdlError> {
+    let parser = Parser { keeps_not_null: true, is_of_plan: true, ..Parser::new(text) };
+    parser.all(|parser| parser.columns(None, 0))
+}
+
+/// Parses one type of a column of [`parse_plan_columns`].
+///
+/// # Errors
+/// As [`parse_type`].
+pub fn parse_plan_type(text: &str) -> Result<DataType, DdlError> {
+    let intervals = Some(IntervalFields::default());
+    let parser = Parser { is_of_plan: true, intervals, ..Parser::new(text) };
+    parser.all(|parser| parser.data_type(0))
+}
+
 /// Parses what `from_json` takes: a list of columns (a struct) or one type of any kind.
 ///
 /// # Errors
@@ -109,11 +129,13 @@ struct Parser<'a> {
     /// The fields of intervals that were read; none where there may be no intervals: no place that is
     /// read has them.
     intervals: Option<IntervalFields>,
+    /// A column may be whatever a plan has: intervals, and nothing but nulls.
+    is_of_plan: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parser<'a> {
-        Parser { text, at: 0, fields: 0, keeps_not_null: false, intervals: None }
+        Parser { text, at: 0, fields: 0, keeps_not_null: false, intervals: None, is_of_plan: false }
     }
 
     /// Parses the whole text.
@@ -138,9 +160,16 @@ impl<'a> Parser<'a> {
             }
             let name = self.name()?;
             self.take(':');
+            if self.is_of_plan && depth == 0 {
+                self.intervals = Some(IntervalFields::default());
+            }
             let data_type = self.data_type(depth)?;
             let is_nullable = self.attributes()? || !self.keeps_not_null;
-            fields.push(Field::new(name, data_type, is_nullable));
+            let column = Field::new(name, data_type, is_nullable);
+            fields.push(match self.intervals {
+                Some(said) if depth == 0 && !said.is_empty() => said.said_by(column),
+                _ => column,
+            });
             if self.peek() == end {
                 return Ok(fields.into());
             }
@@ -202,6 +231,7 @@ impl<'a> Parser<'a> {
             }
             "TIMESTAMP_NTZ" => DataType::Timestamp(TimeUnit::Microsecond, None),
             "DECIMAL" | "DEC" | "NUMERIC" => self.decimal()?,
+            "VOID" if self.is_of_plan => DataType::Null,
             "INTERVAL" if self.intervals.is_some() => self.interval()?,
             "ARRAY" => {
                 self.expect('<')?;

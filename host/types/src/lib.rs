@@ -18,9 +18,12 @@ pub use coercion::{
     decimal_of_whole, wider, wider_of,
 };
 pub use ddl::{
-    DdlError, parse_columns, parse_schema, parse_schema_or_type, parse_type, parse_type_with_fields,
+    DdlError, parse_columns, parse_plan_columns, parse_plan_type, parse_schema,
+    parse_schema_or_type, parse_type, parse_type_with_fields,
 };
 pub use interval::{
     FieldRange, Interval, IntervalError, IntervalField, IntervalFields, Unread, WrittenInterval,
 };
-pub use names::{UTC, format_column_type, format_schema, format_type, format_type_with, sql_name};
+pub use names::{
+    UTC, column_name, format_column_type, format_schema, format_type, format_type_with, sql_name,
+};

@@ -20,7 +20,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         }
         T::Struct(fields) => {
             let member = |field: &arrow_schema::FieldRef| {
-                format!("{}: {}", format_name(field.name()), sql_name(field.data_type()))
+                format!("{}: {}", column_name(field.name()), sql_name(field.data_type()))
             };
             format!("STRUCT<{}>", fields.iter().map(member).collect::<Vec<_>>().join(", "))
         }
@@ -44,7 +44,7 @@ pub fn format_schema(schema: &Schema) -> String {
     let columns = schema
         .fields()
         .iter()
-        .map(|field| format!("{} {}", format_name(field.name()), format_column_type(field)));
+        .map(|field| format!("{} {}", column_name(field.name()), format_column_type(field)));
     columns.collect::<Vec<_>>().join(", ")
 }
 
@@ -113,14 +113,16 @@ fn format_members(fields: &Fields, intervals: IntervalFields) -> String {
     for field in fields {
         let comma = if text.is_empty() { "" } else { "," };
         let (name, of) =
-            (format_name(field.name()), format_type_with(field.data_type(), intervals));
+            (column_name(field.name()), format_type_with(field.data_type(), intervals));
         // Writing to a String cannot fail.
         let _ = write!(text, "{comma}{name}:{of}");
     }
     text
 }
 
-fn format_name(name: &str) -> String {
+/// The name of a column in DDL: between backticks where it needs them.
+#[must_use]
+pub fn column_name(name: &str) -> String {
     if !name.is_empty() && name.chars().all(is_name_char) {
         name.to_owned()
     } else {

@@ -36,6 +36,7 @@ impl Body for Scalar {
             input: Some(Arc::new(Schema::new(self.input.clone()))),
             output: Some(Arc::new(Schema::new(vec![self.output.clone()]))),
             passes_others: false,
+            state: Vec::new(),
         }
     }
 

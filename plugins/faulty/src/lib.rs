@@ -92,6 +92,61 @@ fn counted(rows: RecordBatch, _ctx: &BatchContext, out: &mut Output<'_>) -> Resu
     Ok(())
 }
 
+/// The state of `mean_of`.
+#[derive(Row, Default)]
+struct Mean {
+    sum: f64,
+    count: i64,
+}
+
+/// An aggregate whose state is numbers.
+#[aggregate(name = "mean_of")]
+impl Mean {
+    fn update(&mut self, x: f64) {
+        self.sum += x;
+        self.count += 1;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+    }
+
+    fn finish(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+/// The state of `longest`.
+#[derive(Row, Default)]
+struct Longest {
+    text: Option<String>,
+}
+
+/// An aggregate whose state is a text, the first in the alphabet of those that are the longest. It
+/// refuses one that does not end.
+#[aggregate]
+impl Longest {
+    fn update(&mut self, text: &str) -> Result<()> {
+        if text.ends_with('…') {
+            return Err(Error::bad_row(format!("\"{text}\" does not end")));
+        }
+        let is_longer = |held: &String| (text.len(), held.as_str()) > (held.len(), text);
+        if self.text.as_ref().is_none_or(is_longer) {
+            self.text = Some(text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) -> Result<()> {
+        other.text.iter().try_for_each(|text| self.update(text))
+    }
+
+    fn finish(&self) -> Option<String> {
+        self.text.clone()
+    }
+}
+
 /// Panics on a negative number.
 #[scalar]
 fn panics(n: i64) -> i64 {
@@ -237,6 +292,6 @@ macro_rules! list {
 // Not `plugin!`: the exports are made by hand.
 list! {
     echo, describe_all, first_of, parsed, only_even, panics, spins, hoards, recurses,
-    turned, every_second, counted, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
+    turned, every_second, counted, Mean, Longest, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
     spoilt_scalar,
 }

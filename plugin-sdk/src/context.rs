@@ -9,7 +9,7 @@ use crate::{Error, Result, Timestamp};
 ///
 /// Whatever has to differ from batch to batch should come from here, and not from a counter of the
 /// plugin's own: each batch gets a fresh instance, which remembers nothing.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BatchContext {
     /// Name of the query.
@@ -27,6 +27,25 @@ pub struct BatchContext {
     /// The query's watermark, if it has one.
     pub watermark: Option<Timestamp>,
     refused: RefCell<Vec<types::RowError>>,
+}
+
+/// Of no batch: for the author's own tests.
+impl Default for BatchContext {
+    fn default() -> BatchContext {
+        // There is no host that starts it, and what the function logs should be seen.
+        #[cfg(not(target_arch = "wasm32"))]
+        crate::logging::start();
+        BatchContext {
+            query: String::new(),
+            query_id: String::new(),
+            batch_id: 0,
+            attempt: 0,
+            partition: 0,
+            batch_time: Timestamp(0),
+            watermark: None,
+            refused: RefCell::default(),
+        }
+    }
 }
 
 impl BatchContext {

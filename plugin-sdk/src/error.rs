@@ -12,8 +12,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Every error of the standard library and of other crates turns into [`Error::Fatal`] with `?`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// The input cannot be processed. In a [`#[scalar]`](crate::scalar) it refuses the one row,
-    /// elsewhere the whole call.
+    /// The row cannot be processed: it is refused, and the others go on. Where a function gets many rows
+    /// at once, as a transform does, it is the whole call that fails.
+    BadRow(String),
+    /// The whole input cannot be processed. The host's and the SDK's word; a function of yours says
+    /// [`bad_row`](Error::bad_row) or [`fatal`](Error::fatal).
     BadInput(String),
     /// The same call may succeed later: the host waits and tries the batch again.
     Retryable(String),
@@ -22,9 +25,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// The input cannot be processed.
-    pub fn bad_input(reason: impl fmt::Display) -> Error {
-        Error::BadInput(reason.to_string())
+    /// The row cannot be processed.
+    pub fn bad_row(reason: impl fmt::Display) -> Error {
+        Error::BadRow(reason.to_string())
     }
 
     /// The same call may succeed later.
@@ -41,9 +44,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::BadInput(reason) | Error::Retryable(reason) | Error::Fatal(reason) => {
-                f.write_str(reason)
-            }
+            Error::BadRow(reason)
+            | Error::BadInput(reason)
+            | Error::Retryable(reason)
+            | Error::Fatal(reason) => f.write_str(reason),
         }
     }
 }
@@ -64,6 +68,10 @@ impl<E: std::error::Error> From<E> for Error {
 
 // Not `From`: that would overlap with the blanket implementation, as failures are errors too.
 impl Error {
+    pub(crate) fn bad_input(reason: impl fmt::Display) -> Error {
+        Error::BadInput(reason.to_string())
+    }
+
     pub(crate) fn from_host(failure: Failure) -> Error {
         match failure {
             Failure::BadInput(reason) => Error::BadInput(reason),
@@ -74,7 +82,7 @@ impl Error {
 
     pub(crate) fn into_host(self) -> Failure {
         match self {
-            Error::BadInput(reason) => Failure::BadInput(reason),
+            Error::BadRow(reason) | Error::BadInput(reason) => Failure::BadInput(reason),
             Error::Retryable(reason) => Failure::Retryable(reason),
             Error::Fatal(reason) => Failure::Fatal(reason),
         }

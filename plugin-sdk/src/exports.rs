@@ -1,121 +1,106 @@
-//! The plugin as the host sees it: the exports of the contract, over the author's functions.
+//! The plugin as the host sees it: its functions, told, opened, and found again for a call. The calls
+//! themselves are in the file of each kind.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::panic;
 
-use crate::bindings::exports::tidemill::plugin::functions::{Guest, StatefulOutput};
-use crate::bindings::tidemill::plugin::log as host;
-use crate::bindings::tidemill::plugin::types;
-use crate::bindings::tidemill::plugin::types::{
-    BatchContext as HostContext, Failure, Opened as HostOpened, Rows,
-};
-use crate::function::{Function, Opened};
-use crate::{BatchContext, Error, Result, config, ipc};
+use crate::bindings::exports::tidemill::plugin::functions::{Failure, Guest};
+use crate::bindings::tidemill::plugin::{log as host, types};
+use crate::kinds::{Called, Exported, Function};
+use crate::{BatchContext, Error, Result, config, logging};
 
 /// The functions that [`plugin!`](crate::plugin) was given.
 pub trait Functions {
     /// All of them, in the plugin's order.
-    fn functions() -> Vec<Function>;
+    const FUNCTIONS: &'static [Entry];
+}
+
+/// A function by name. It is made when it is asked for.
+pub struct Entry {
+    name: &'static str,
+    function: fn() -> Function,
+}
+
+impl Entry {
+    /// The entry of a function with one of the attributes.
+    #[must_use]
+    pub const fn of<F: Exported>() -> Entry {
+        Entry { name: F::NAME, function: F::function }
+    }
 }
 
 /// Exports what `P` lists.
 pub struct Exports<P>(PhantomData<P>);
 
-/// Target of the log line that tells the host of a panic: the place, a line break, the message.
-const PANIC_TARGET: &str = "tidemill::panic";
+/// A function of the plugin by its name, and what is called of it.
+type Opened = (&'static str, Box<dyn Any>);
 
 thread_local! {
-    /// Indexed by the number that `open` gave.
-    static INSTANCES: RefCell<Vec<Opened>> = const { RefCell::new(Vec::new()) };
+    /// By the number that `open` gave.
+    static OPENED: RefCell<Vec<Opened>> = const { RefCell::new(Vec::new()) };
+    static CONTEXT: RefCell<BatchContext> = RefCell::default();
 }
 
 impl<P: Functions> Guest for Exports<P> {
     fn describe() -> Vec<types::Function> {
-        report_panics();
-        P::functions().iter().map(Function::describe).collect()
+        start();
+        P::FUNCTIONS.iter().map(|entry| (entry.function)().describe(entry.name)).collect()
     }
 
-    fn open(function: String, config: String, input: Vec<u8>) -> Result<HostOpened, Failure> {
-        report_panics();
+    fn open(function: String, config: String, input: String) -> Result<types::Opened, Failure> {
+        start();
         config::set(config);
-        open(P::functions(), &function, &input).map_err(Error::into_host)
+        open(P::FUNCTIONS, &function, &input).map_err(Error::into_host)
     }
 
-    fn scalar(instance: u32, context: HostContext, arguments: Vec<u8>) -> Result<Rows, Failure> {
-        let context = BatchContext::from_host(context);
-        with(instance, |opened| opened.scalar(&context, arguments))
-    }
-
-    fn transform(instance: u32, context: HostContext, input: Vec<u8>) -> Result<Rows, Failure> {
-        let context = BatchContext::from_host(context);
-        with(instance, |opened| opened.transform(&context, input))
-    }
-
-    fn aggregate_update(_: u32, _: Vec<u32>, _: Vec<u8>, _: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        Err(no_such_kind("aggregate"))
-    }
-
-    fn aggregate_merge(_: u32, _: Vec<u32>, _: Vec<u8>, _: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        Err(no_such_kind("aggregate"))
-    }
-
-    fn aggregate_finish(_: u32, _: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        Err(no_such_kind("aggregate"))
-    }
-
-    fn stateful(
-        _: u32,
-        _: HostContext,
-        _: Vec<u8>,
-        _: Vec<u32>,
-        _: Vec<u8>,
-        _: Vec<u8>,
-        _: Vec<Vec<i64>>,
-    ) -> Result<StatefulOutput, Failure> {
-        Err(no_such_kind("stateful"))
-    }
-
-    fn foreach_batch(instance: u32, context: HostContext, batch: u64) -> Result<(), Failure> {
-        let context = BatchContext::from_host(context);
-        with(instance, |opened| opened.foreach_batch(&context, batch))
+    fn begin(context: types::BatchContext) {
+        CONTEXT.replace(BatchContext::from_host(context));
     }
 }
 
-fn open(functions: Vec<Function>, name: &str, input: &[u8]) -> Result<HostOpened> {
-    let function = functions
-        .into_iter()
-        .find(|function| function.name == name)
+fn open(functions: &[Entry], name: &str, input: &str) -> Result<types::Opened> {
+    let entry = functions
+        .iter()
+        .find(|entry| entry.name == name)
         .ok_or_else(|| Error::bad_input(format!("there is no function \"{name}\"")))?;
-    let opened = Opened::new(function, ipc::decode_schema(input)?)?;
-    let output = opened.output();
-    let instance = INSTANCES.with_borrow_mut(|instances| {
-        instances.push(opened);
-        instances.len() - 1
+    let opened = (entry.function)().body.open(&tidemill_block::read_schema(input)?)?;
+    let output = tidemill_block::write_schema(&opened.output)?;
+    let id = OPENED.with_borrow_mut(|all| {
+        all.push((entry.name, opened.call));
+        all.len() - 1
     });
-    Ok(HostOpened { instance: u32::try_from(instance)?, output })
+    let (reads, origins) = (opened.reads, opened.origins);
+    Ok(types::Opened { id: u32::try_from(id)?, output, reads, origins })
 }
 
-fn with<T>(instance: u32, call: impl FnOnce(&mut Opened) -> Result<T>) -> Result<T, Failure> {
-    INSTANCES.with_borrow_mut(|instances| match instances.get_mut(instance as usize) {
-        Some(opened) => call(opened).map_err(Error::into_host),
-        None => Err(Failure::BadInput(format!("there is no instance {instance}"))),
+/// Calls an opened function of a kind.
+pub(crate) fn with<T: Called, R>(
+    opened: u32,
+    call: impl FnOnce(&mut T, &BatchContext) -> Result<R>,
+) -> Result<R, Failure> {
+    OPENED.with_borrow_mut(|all| {
+        let Some((name, function)) = all.get_mut(opened as usize) else {
+            return Err(Failure::BadInput(format!("no function was opened as number {opened}")));
+        };
+        let Some(function) = function.downcast_mut() else {
+            return Err(Failure::BadInput(format!("\"{name}\" is not {}", T::KIND)));
+        };
+        CONTEXT.with_borrow(|context| call(function, context)).map_err(Error::into_host)
     })
 }
 
-fn no_such_kind(kind: &str) -> Failure {
-    Failure::BadInput(format!("this plugin has no {kind} function"))
-}
-
-/// Tells the host what a panic said and where, before the trap that says neither.
-fn report_panics() {
+/// What comes before all else in an instance.
+fn start() {
+    logging::start();
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, ToString::to_string);
         let payload = panic.payload();
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let message = text.unwrap_or("(a value that is no text)");
-        host::write(host::Level::Error, PANIC_TARGET, &format!("{place}\n{message}"));
+        // The trap that follows says neither.
+        host::panicked(&place, text.unwrap_or("(a value that is no text)"));
     }));
 }
 
@@ -140,9 +125,8 @@ macro_rules! plugin {
             struct Plugin;
 
             impl $crate::__private::Functions for Plugin {
-                fn functions() -> ::std::vec::Vec<$crate::__private::Function> {
-                    ::std::vec![$(<$function as $crate::__private::Exported>::function()),*]
-                }
+                const FUNCTIONS: &'static [$crate::__private::Entry] =
+                    &[$($crate::__private::Entry::of::<$function>()),*];
             }
 
             // Elsewhere, in the author's unit tests, nothing calls the exports.

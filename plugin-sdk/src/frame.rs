@@ -1,10 +1,11 @@
 //! The batch of a `foreach_batch` handler, and tables made of it.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::bindings::tidemill::plugin::dataframe as host;
-use crate::{Error, Result, Row, ipc};
+use crate::bindings::tidemill::plugin::types::BlockParam;
+use crate::{Error, Result, Row, crossing};
 
 /// Bytes of rows that one call fetches from the host: a few record batches, so that collecting a
 /// large table needs little more memory than the table itself.
@@ -26,10 +27,22 @@ impl DataFrame {
 
     /// A table of record batches, all of them of `schema`.
     pub fn from_batches(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<DataFrame> {
-        let mut encoder = ipc::Encoder::new(schema)?;
-        let messages =
-            batches.iter().map(|batch| encoder.encode(batch)).collect::<Result<Vec<_>>>()?;
-        DataFrame::made(host::from_rows(&encoder.schema_message(), &messages))
+        let width = schema.fields().len();
+        let schema = tidemill_block::write_schema(schema)?;
+        let mut columns: Vec<&ArrayRef> = Vec::with_capacity(width * batches.len());
+        for batch in batches {
+            check_width(batch, width)?;
+            columns.extend(batch.columns());
+        }
+        let made = crossing::lend(columns, |columns| {
+            let blocks = batches.iter().enumerate().map(|(number, batch)| BlockParam {
+                // Fewer than 2^32: they are in 32-bit memory.
+                rows: batch.num_rows() as u32,
+                columns: &columns[number * width..(number + 1) * width],
+            });
+            host::from_rows(&schema, &blocks.collect::<Vec<_>>())
+        });
+        DataFrame::made(made?)
     }
 
     /// The result of a query over this table, which it calls `batch`.
@@ -39,8 +52,8 @@ impl DataFrame {
 
     /// As [`sql`](Self::sql), with further tables by name. The query sees nothing else.
     pub fn sql_with(&self, query: &str, tables: &[(&str, &DataFrame)]) -> Result<DataFrame> {
-        let mut named = vec![("batch".to_owned(), self.handle)];
-        named.extend(tables.iter().map(|(name, table)| ((*name).to_owned(), table.handle)));
+        let mut named = vec![("batch", self.handle)];
+        named.extend(tables.iter().map(|(name, table)| (*name, table.handle)));
         DataFrame::made(host::sql(query, &named))
     }
 
@@ -59,13 +72,13 @@ impl DataFrame {
         let mut batches = Vec::new();
         loop {
             let first = u32::try_from(batches.len()).map_err(Error::fatal)?;
-            let messages =
+            let blocks =
                 host::collect(self.handle, first, COLLECT_BYTES).map_err(Error::from_host)?;
-            if messages.is_empty() {
+            if blocks.is_empty() {
                 return Ok(batches);
             }
-            for message in messages {
-                batches.push(ipc::decode(&schema, message)?);
+            for block in blocks {
+                batches.push(crossing::arrived(&schema, block)?);
             }
         }
     }
@@ -77,7 +90,8 @@ impl DataFrame {
 
     /// The columns.
     pub fn schema(&self) -> Result<SchemaRef> {
-        ipc::decode_schema(&host::schema(self.handle).map_err(Error::from_host)?)
+        let schema = host::schema_of(self.handle).map_err(Error::from_host)?;
+        Ok(tidemill_block::read_schema(&schema)?)
     }
 
     /// Writes all rows to the target that the job names `target`, and gives the number of rows
@@ -101,6 +115,15 @@ impl DataFrame {
     fn made(handle: Result<host::Handle, host::Failure>) -> Result<DataFrame> {
         let handle = handle.map_err(Error::from_host)?;
         Ok(DataFrame { handle, made_here: true })
+    }
+}
+
+fn check_width(batch: &RecordBatch, wanted: usize) -> Result<()> {
+    match batch.num_columns() {
+        found if found == wanted => Ok(()),
+        found => Err(Error::fatal(format!(
+            "a record batch has {found} columns, and the schema of the table {wanted}"
+        ))),
     }
 }
 

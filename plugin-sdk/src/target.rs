@@ -1,9 +1,8 @@
 //! Direct use of the places that a job grants to the plugin.
 
-use arrow::ipc::writer::StreamWriter;
-
 use crate::bindings::tidemill::plugin::target as host;
-use crate::{Error, Result, Row};
+use crate::bindings::tidemill::plugin::types::BlockParam;
+use crate::{Error, Result, Row, crossing};
 
 /// The target that the job names `name`, for what [`DataFrame::write`](crate::DataFrame::write)
 /// has no words for.
@@ -42,15 +41,20 @@ impl Target {
     /// Runs a statement once for each of `rows`, whose fields are the statement's parameters in
     /// their order.
     pub fn execute_with<T: Row>(&self, statement: &str, rows: &[T]) -> Result<u64> {
-        let mut writer = StreamWriter::try_new(Vec::new(), &T::schema())?;
-        writer.write(&T::to_batch(rows)?)?;
-        let parameters = writer.into_inner()?;
-        host::execute(&self.name, statement, Some(&parameters)).map_err(Error::from_host)
+        let rows = T::to_batch(rows)?;
+        let schema = tidemill_block::write_schema(&rows.schema())?;
+        let executed = crossing::lend(rows.columns(), |columns| {
+            // Fewer than 2^32: they are in 32-bit memory.
+            let rows = BlockParam { rows: rows.num_rows() as u32, columns };
+            let parameters = host::Parameters { schema: &schema, rows };
+            host::execute(&self.name, statement, Some(parameters))
+        });
+        executed?.map_err(Error::from_host)
     }
 
     /// Runs one command on a Redis target, and gives its reply as JSON.
     pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<String> {
-        let arguments: Vec<Vec<u8>> = arguments.iter().map(|a| a.as_ref().to_vec()).collect();
+        let arguments: Vec<&[u8]> = arguments.iter().map(AsRef::as_ref).collect();
         host::command(&self.name, &arguments).map_err(Error::from_host)
     }
 
@@ -62,10 +66,8 @@ impl Target {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        let headers: Vec<_> =
-            headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let response =
-            host::request(&self.name, method, path, &headers, body).map_err(Error::from_host)?;
+            host::request(&self.name, method, path, headers, body).map_err(Error::from_host)?;
         Ok(Response { status: response.status, headers: response.headers, body: response.body })
     }
 }

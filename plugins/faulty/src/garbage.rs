@@ -1,110 +1,155 @@
-//! Answers that no plugin of the SDK would give: the exports by hand, which spoil what the sound
-//! ones answer as the config's `garbage` says.
+//! Answers that no plugin of the SDK would give: the exports by hand. Where the config names a kind of
+//! `garbage`, a call gives back the columns that it got, spoilt so; else it is the SDK's.
 
 use std::collections::HashMap;
 
-use arrow::ipc::writer::StreamWriter;
 use tidemill_plugin::__private::Exports;
-use tidemill_plugin::__private::bindings::exports::tidemill::plugin::functions::{
-    BatchContext, Failure, Function, Guest, Opened, Rows, StatefulOutput,
+use tidemill_plugin::__private::bindings::exports::tidemill::plugin::{
+    aggregates, functions, handlers, scalars, transforms,
 };
-use tidemill_plugin::__private::bindings::tidemill::plugin::types::RowError;
-use tidemill_plugin::prelude::{Schema, arrow, config};
+use tidemill_plugin::__private::bindings::tidemill::plugin::rows::{Selection, give};
+use tidemill_plugin::__private::bindings::tidemill::plugin::types::{
+    BatchContext, BlockResult, ColumnParam, ColumnResult, Failure, Function, Node, Opened, RowError,
+};
+use tidemill_plugin::prelude::config;
 
 use crate::Listed;
 
 type Sound = Exports<Listed>;
-type Bytes = Vec<u8>;
+type Rows = Result<Vec<RowError>, Failure>;
 
 pub(crate) struct Faulty;
 
-impl Guest for Faulty {
+impl functions::Guest for Faulty {
     fn describe() -> Vec<Function> {
-        Sound::describe()
+        <Sound as functions::Guest>::describe()
     }
 
-    fn open(function: String, config: String, input: Bytes) -> Result<Opened, Failure> {
-        Sound::open(function, config, input)
+    fn open(function: String, config: String, input: String) -> Result<Opened, Failure> {
+        <Sound as functions::Guest>::open(function, config, input)
     }
 
-    fn scalar(instance: u32, context: BatchContext, input: Bytes) -> Result<Rows, Failure> {
-        Sound::scalar(instance, context, input).map(spoil)
-    }
-
-    fn transform(instance: u32, context: BatchContext, input: Bytes) -> Result<Rows, Failure> {
-        Sound::transform(instance, context, input).map(spoil)
-    }
-
-    fn aggregate_update(
-        instance: u32,
-        groups: Vec<u32>,
-        state: Bytes,
-        input: Bytes,
-    ) -> Result<Bytes, Failure> {
-        Sound::aggregate_update(instance, groups, state, input)
-    }
-
-    fn aggregate_merge(
-        instance: u32,
-        groups: Vec<u32>,
-        state: Bytes,
-        partial: Bytes,
-    ) -> Result<Bytes, Failure> {
-        Sound::aggregate_merge(instance, groups, state, partial)
-    }
-
-    fn aggregate_finish(instance: u32, state: Bytes) -> Result<Bytes, Failure> {
-        Sound::aggregate_finish(instance, state)
-    }
-
-    fn stateful(
-        instance: u32,
-        context: BatchContext,
-        keys: Bytes,
-        offsets: Vec<u32>,
-        input: Bytes,
-        state: Bytes,
-        due: Vec<Vec<i64>>,
-    ) -> Result<StatefulOutput, Failure> {
-        Sound::stateful(instance, context, keys, offsets, input, state, due)
-    }
-
-    fn foreach_batch(instance: u32, context: BatchContext, batch: u64) -> Result<(), Failure> {
-        Sound::foreach_batch(instance, context, batch)
+    fn begin(context: BatchContext) {
+        <Sound as functions::Guest>::begin(context);
     }
 }
 
-fn spoil(mut rows: Rows) -> Rows {
-    let garbage = config::<HashMap<String, String>>().ok();
-    let garbage = garbage.and_then(|mut config| config.remove("garbage")).unwrap_or_default();
-    let Some(message) = rows.batches.first_mut() else {
-        return rows;
-    };
-    match garbage.as_str() {
-        "noise" => message.fill(0x5a),
-        "nothing" => message.clear(),
-        "half" => message.truncate(message.len() / 2),
-        // The texts "aaa" and "a": invalid UTF-8, and an offset far outside.
-        "text" => replace(message, b"aaaa", b"\xff\xff\xff\xff"),
-        "offsets" => replace(message, &[3, 0, 0, 0, 4, 0, 0, 0], &[255, 255, 255, 127, 4, 0, 0, 0]),
-        // Two rows of which there are a million million.
-        "many" => replace(message, &2_i64.to_le_bytes(), &(1_i64 << 40).to_le_bytes()),
-        "schema" => {
-            let writer = StreamWriter::try_new(Vec::new(), &Schema::empty());
-            *message = writer.map(|writer| writer.get_ref().clone()).unwrap_or_default();
+impl scalars::Guest for Faulty {
+    fn call(opened: u32, arguments: BlockResult) -> Rows {
+        match garbage() {
+            Some(garbage) => Ok(give_spoilt(&garbage, Selection::All, arguments)),
+            None => <Sound as scalars::Guest>::call(opened, arguments),
         }
-        "beyond" => rows.refused.push(RowError { row: 99, reason: String::new() }),
-        "twice" => rows.batches.push(rows.batches[0].clone()),
+    }
+}
+
+impl transforms::Guest for Faulty {
+    fn call(opened: u32, input: BlockResult) -> Rows {
+        match garbage() {
+            Some(garbage) => Ok(give_spoilt(&garbage, Selection::Fresh(input.rows), input)),
+            None => <Sound as transforms::Guest>::call(opened, input),
+        }
+    }
+}
+
+impl aggregates::Guest for Faulty {
+    fn update(opened: u32, groups: Vec<u32>, total: u32, arguments: BlockResult) -> Rows {
+        <Sound as aggregates::Guest>::update(opened, groups, total, arguments)
+    }
+
+    fn merge(
+        opened: u32,
+        groups: Vec<u32>,
+        total: u32,
+        states: BlockResult,
+    ) -> Result<(), Failure> {
+        <Sound as aggregates::Guest>::merge(opened, groups, total, states)
+    }
+
+    fn states(opened: u32, count: u32) -> Result<(), Failure> {
+        <Sound as aggregates::Guest>::states(opened, count)
+    }
+
+    fn results(opened: u32, count: u32) -> Result<(), Failure> {
+        <Sound as aggregates::Guest>::results(opened, count)
+    }
+}
+
+impl handlers::Guest for Faulty {
+    fn call(opened: u32, batch: u64) -> Result<(), Failure> {
+        <Sound as handlers::Guest>::call(opened, batch)
+    }
+}
+
+fn garbage() -> Option<String> {
+    config::<HashMap<String, String>>().ok()?.remove("garbage")
+}
+
+/// Gives the columns that came, spoilt. What came is one column: texts to a transform, numbers to a
+/// scalar.
+fn give_spoilt(garbage: &str, sound: Selection<'_>, rows: BlockResult) -> Vec<RowError> {
+    let BlockResult { rows, mut columns } = rows;
+    let column = &mut columns[0];
+    spoil_column(garbage, column);
+    let mut selection = sound;
+    match garbage {
+        "columns" => columns.push(columns[0].clone()),
+        "no columns" => columns.clear(),
+        "rows" => selection = Selection::Fresh(rows + 1),
+        "many" => selection = Selection::Fresh(u32::MAX),
+        "fresh" => selection = Selection::Fresh(rows),
+        "kept" => selection = Selection::Kept(&[]),
+        "taken" => selection = Selection::Taken(&[0, 99]),
         _ => {}
     }
-    rows
+    let times = match garbage {
+        "never" => 0,
+        "twice" => 2,
+        _ => 1,
+    };
+    let buffers: Vec<Vec<&[u8]>> =
+        columns.iter().map(|column| column.buffers.iter().map(Vec::as_slice).collect()).collect();
+    let columns: Vec<ColumnParam<'_>> = columns
+        .iter()
+        .zip(&buffers)
+        .map(|(column, buffers)| ColumnParam { nodes: &column.nodes, buffers })
+        .collect();
+    for _ in 0..times {
+        give(selection.clone(), &columns);
+    }
+    match garbage {
+        "beyond" => vec![RowError { row: 99, reason: String::new() }],
+        _ => Vec::new(),
+    }
 }
 
-fn replace(message: &mut [u8], old: &[u8], new: &[u8]) {
-    for at in 0..=message.len() - old.len() {
-        if message[at..].starts_with(old) {
-            message[at..at + new.len()].copy_from_slice(new);
+/// A column of texts has three buffers (nulls, offsets, bytes), one of numbers two (nulls, values).
+fn spoil_column(garbage: &str, column: &mut ColumnResult) {
+    let ColumnResult { nodes, buffers } = column;
+    match garbage {
+        "noise" => buffers.iter_mut().for_each(|buffer| buffer.fill(0x5a)),
+        "nothing" => buffers.iter_mut().for_each(Vec::clear),
+        "half" => buffers.iter_mut().for_each(|buffer| buffer.truncate(buffer.len() / 2)),
+        // Invalid UTF-8, and an offset far outside.
+        "text" => buffers[2].fill(0xff),
+        "offsets" => buffers[1][4..8].copy_from_slice(&i32::MAX.to_le_bytes()),
+        // A column of numbers where texts are declared.
+        "schema" => {
+            let values = vec![0; 8 * nodes[0].length as usize];
+            *buffers = vec![Vec::new(), values];
         }
+        "many" => nodes[0].length = u32::MAX,
+        "node" => nodes[0].length += 1,
+        "nodes" => nodes.push(Node { length: 0, nulls: 0 }),
+        "no node" => nodes.clear(),
+        "nulls" => nodes[0].nulls = nodes[0].length + 1,
+        "bitmap" => {
+            nodes[0].nulls = 1;
+            buffers[0].clear();
+        }
+        "buffer" => drop(buffers.pop()),
+        "buffers" => buffers.push(Vec::new()),
+        _ => {}
     }
 }
 

@@ -6,9 +6,10 @@ mod garbage;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::Int64Array;
+use arrow::array::{Int64Array, UInt32Array};
+use arrow::datatypes::Float64Type;
 use serde::Deserialize;
-use tidemill_plugin::__private::{Exported, Function, Functions};
+use tidemill_plugin::__private::{Entry, Functions};
 use tidemill_plugin::prelude::*;
 
 /// All column types there and back, with the nulls that each passes on.
@@ -48,7 +49,7 @@ fn first_of(left: Option<String>, right: Option<String>) -> Option<String> {
 /// Fails a row.
 #[scalar]
 fn parsed(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| Error::bad_input(format!("\"{text}\" is not a number")))
+    text.parse().map_err(|_| Error::bad_row(format!("\"{text}\" is not a number")))
 }
 
 /// Sends rows to the dead letters.
@@ -60,6 +61,35 @@ fn only_even(rows: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
         if n % 2 == 0 { even.push(*n) } else { ctx.refuse(row, format!("{n} is odd")) }
     }
     Ok(RecordBatch::try_new(rows.schema(), vec![Arc::new(Int64Array::from(even))])?)
+}
+
+/// The rows from the last to the first, with columns that are set in another order than they stand in:
+/// the columns beside `n` go by it.
+#[transform(reads = "n BIGINT", sets = "half DOUBLE, n BIGINT")]
+fn turned(rows: RecordBatch, _ctx: &BatchContext) -> Result<Selected> {
+    let numbers: &Int64Array = rows["n"].as_primitive();
+    let last_first = || (0..rows.num_rows() as u32).rev();
+    let turned: Int64Array = last_first().map(|row| numbers.value(row as usize)).collect();
+    let half = turned.unary::<_, Float64Type>(|n| n as f64 / 2.0);
+    let taken = UInt32Array::from_iter_values(last_first());
+    Ok(Selected::taken(taken).set(Arc::new(half)).set(Arc::new(turned)))
+}
+
+/// Reads nothing, and keeps every second row.
+#[transform(reads = "")]
+fn every_second(rows: RecordBatch, _ctx: &BatchContext) -> Result<Selected> {
+    Ok(Selected::kept((0..rows.num_rows()).map(|row| Some(row % 2 == 0)).collect()))
+}
+
+/// The numbers below each number, a batch of rows for each.
+#[transform(input = "n BIGINT", output = "n BIGINT")]
+fn counted(rows: RecordBatch, _ctx: &BatchContext, out: &mut Output<'_>) -> Result<()> {
+    let numbers: &Int64Array = rows["n"].as_primitive();
+    for n in numbers.values() {
+        let below = Int64Array::from_iter_values(0..*n);
+        out.give(RecordBatch::try_new(rows.schema(), vec![Arc::new(below)])?)?;
+    }
+    Ok(())
 }
 
 /// Panics on a negative number.
@@ -108,7 +138,7 @@ fn breaks_its_word(rows: RecordBatch, _ctx: &BatchContext) -> Result<RecordBatch
 #[scalar]
 fn chatters(n: i64) -> i64 {
     for line in 0..n {
-        log::info!("line {line}");
+        log::info!(line, of = n; "line {line}");
     }
     n
 }
@@ -182,7 +212,7 @@ fn handles(batch: DataFrame, ctx: &BatchContext) -> Result<()> {
     Ok(())
 }
 
-/// Rows whose bytes are spoilt on their way out; see the module `garbage`.
+/// Rows that are spoilt on their way out; see the module `garbage`.
 #[transform]
 fn spoilt(rows: RecordBatch, _ctx: &BatchContext) -> Result<RecordBatch> {
     Ok(rows)
@@ -199,9 +229,7 @@ struct Listed;
 macro_rules! list {
     ($($function:ident),* $(,)?) => {
         impl Functions for Listed {
-            fn functions() -> Vec<Function> {
-                vec![$(<$function as Exported>::function()),*]
-            }
+            const FUNCTIONS: &'static [Entry] = &[$(Entry::of::<$function>()),*];
         }
     };
 }
@@ -209,6 +237,6 @@ macro_rules! list {
 // Not `plugin!`: the exports are made by hand.
 list! {
     echo, describe_all, first_of, parsed, only_even, panics, spins, hoards, recurses,
-    breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
+    turned, every_second, counted, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
     spoilt_scalar,
 }

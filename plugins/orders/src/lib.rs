@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{BooleanArray, Float64Array, StringBuilder};
 use serde::Deserialize;
 use tidemill_plugin::prelude::*;
 
@@ -21,26 +20,38 @@ fn with_tax(amount: f64) -> f64 {
     amount * 1.1
 }
 
-/// Drops the orders that have no usable amount, and writes the categories in one way.
-#[transform(
-    input = "order_id STRING, user_id STRING, amount DOUBLE, category STRING, order_time TIMESTAMP",
-    output = "order_id STRING, user_id STRING, amount DOUBLE, category STRING, order_time TIMESTAMP"
-)]
-fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
+/// Drops the orders that have no usable amount, and writes the categories in one way. The other columns
+/// go by it.
+#[transform(reads = "amount DOUBLE, category STRING", sets = "category STRING")]
+fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
     let amounts: &Float64Array = orders["amount"].as_primitive();
     let usable = amounts.iter().map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0)));
-    let cleaned = filter_record_batch(&orders, &usable.collect())?;
-    let dropped = orders.num_rows() - cleaned.num_rows();
+    let usable: BooleanArray = usable.collect();
+    let dropped = usable.false_count();
     if dropped > 0 {
-        log::debug!("dropped {dropped} orders of batch {}", ctx.batch_id);
+        log::debug!(dropped; "dropped {dropped} orders of batch {}", ctx.batch_id);
     }
 
-    let categories = cleaned["category"].as_string::<i32>().iter();
-    let categories: StringArray =
-        categories.map(|category| Some(category?.trim().to_lowercase())).collect();
-    let mut columns = cleaned.columns().to_vec();
-    columns[cleaned.schema().index_of("category")?] = Arc::new(categories);
-    Ok(RecordBatch::try_new(cleaned.schema(), columns)?)
+    let categories = orders["category"].as_string::<i32>();
+    let mut written =
+        StringBuilder::with_capacity(orders.num_rows(), categories.value_data().len());
+    let mut text = String::new();
+    for row in usable.values().set_indices() {
+        if categories.is_null(row) {
+            written.append_null();
+            continue;
+        }
+        // One text for all rows: its memory is asked for once.
+        text.clear();
+        text.push_str(categories.value(row).trim());
+        if text.is_ascii() {
+            text.make_ascii_lowercase()
+        } else {
+            text = text.to_lowercase()
+        }
+        written.append_value(&text);
+    }
+    Ok(Selected::kept(usable).set(Arc::new(written.finish())))
 }
 
 /// Spark's `foreachBatch(process_batch)`. `batch` is a handle: the rows stay in the host.
@@ -61,6 +72,8 @@ plugin! { with_tax, normalise, deliver }
 
 #[cfg(test)]
 mod tests {
+    use tidemill_plugin::testing;
+
     use super::*;
 
     #[derive(Row, Debug, PartialEq)]
@@ -90,7 +103,7 @@ mod tests {
             order("c", None, Some("books")),
             order("d", Some(0.0), None),
         ])?;
-        let cleaned = normalise(orders, &BatchContext::default())?;
+        let cleaned = testing::transform::<normalise>(&orders, &BatchContext::default())?;
         let expected = [order("a", Some(2.5), Some("books")), order("d", Some(0.0), None)];
         assert_eq!(Order::from_batch(&cleaned)?, expected);
         Ok(())

@@ -18,8 +18,8 @@ use crate::print::print;
 const NAME_BYTES_MAX: usize = 64;
 
 /// Names of crates that a plugin is built with, or that every crate has.
-const TAKEN: [&str; 8] =
-    ["alloc", "arrow", "core", "proc_macro", "serde", "std", "test", "tidemill_plugin"];
+const TAKEN: [&str; 9] =
+    ["alloc", "arrow", "core", "log", "proc_macro", "serde", "std", "test", "tidemill_plugin"];
 
 /// A file of a new project: where it is, and what is in it.
 type NewFile = (PathBuf, String);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
 
 use crate::error::{Error, Result};
 use crate::spec::{Deduplicate, SetOperation, WithWatermark};
@@ -68,23 +68,18 @@ fn no_stream<T>(what: &str) -> Result<T> {
 
 /// A function that a [`Catalog`] has.
 #[derive(Clone)]
-pub struct CatalogFunction {
-    /// What is called.
-    pub function: Arc<ScalarUDF>,
-    /// What kind of function it is.
-    pub kind: CatalogKind,
-}
-
-/// What a catalog's function is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CatalogKind {
-    /// A plugin's; two calls of one that varies may give two values.
-    Plugin {
-        /// Whether equal arguments may give other results.
+pub enum CatalogFunction {
+    /// A plugin's scalar.
+    Scalar {
+        /// What is called, with the types of its arguments.
+        function: Arc<ScalarUDF>,
+        /// Whether two calls with equal arguments may give two values.
         varies: bool,
     },
+    /// A plugin's aggregate, with the types of its arguments.
+    Aggregate(Arc<AggregateUDF>),
     /// It cuts time into windows, which are grouped by, and its arguments are durations.
-    Window,
+    Window(Arc<ScalarUDF>),
     /// Any other that the plan knows.
-    Plain,
+    Plain(Arc<ScalarUDF>),
 }

@@ -15,9 +15,9 @@ pub mod spec;
 mod sql;
 mod types;
 
-pub use catalog::{Catalog, CatalogFunction, CatalogKind};
+pub use catalog::{Catalog, CatalogFunction};
 pub use error::{Error, Result};
 pub use generate::{Generate, VALUES};
 pub use qualifier::without_qualifiers;
 pub use resolver::{holds_query, query_of, resolve};
-pub use sql::{Parsed, QuerySize, parse_query};
+pub use sql::{Names, Parsed, QuerySize, parse_query};

@@ -12,10 +12,10 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Distinct, Expr, Extension, Join, LogicalPlan, Volatility};
 use tidemill_core::{OutputMode, WatermarkPolicy};
 
-use crate::logical::PluginScalar;
 use crate::logical::{
     Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name, unbounded,
 };
+use crate::plugins::PluginScalar;
 use crate::{PlanError, QueryDefinition};
 use tidemill_functions::BatchTime;
 

@@ -32,7 +32,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tidemill_frontend::{
-    Catalog, CatalogFunction, QuerySize, parse_query, resolve, without_qualifiers,
+    Catalog, CatalogFunction, Names, QuerySize, parse_query, resolve, without_qualifiers,
 };
 
 use crate::error::of_queries_within;
@@ -184,13 +184,18 @@ fn logical_plan(
 ) -> tidemill_frontend::Result<(SessionContext, LogicalPlan)> {
     counters::count_parsed();
     let catalog = FrameCatalog(tables);
-    let size_of = |name: &str| catalog.find(name).map(|_| QuerySize::TABLE);
-    let parsed = parse_query(text, &size_of)?;
+    let parsed = parse_query(text, &catalog)?;
     Ok((setup::batch_sql(time_zone), resolve(&parsed.relation, &catalog)?))
 }
 
 /// The tables that batch SQL may read.
 pub(crate) struct FrameCatalog<'t>(pub(crate) &'t [FrameTable]);
+
+impl Names for FrameCatalog<'_> {
+    fn size_of(&self, table: &str) -> Option<QuerySize> {
+        self.find(table).map(|_| QuerySize::TABLE)
+    }
+}
 
 impl FrameCatalog<'_> {
     fn find(&self, name: &str) -> Option<&FrameTable> {

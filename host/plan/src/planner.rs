@@ -18,7 +18,9 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionContext;
 use tidemill_core::OutputMode;
 use tidemill_frontend::spec::{self, Relation};
-use tidemill_frontend::{Error, Parsed, QuerySize, parse_query, resolve, without_qualifiers};
+use tidemill_frontend::{
+    Error, Names, Parsed, QuerySize, parse_query, resolve, without_qualifiers,
+};
 
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::logical::{
@@ -180,7 +182,7 @@ impl<'d> Planner<'d> {
         match &step.kind {
             StepKind::Sql(text) => {
                 counters::count_parsed();
-                parse_query(text, &|name| self.tables.size_of(name))
+                parse_query(text, &self.tables)
             }
             StepKind::Same { from: name } => Ok(Parsed { relation: read(name), size: from(name)? }),
             StepKind::Transform { from: name, plugin, function } => Ok(Parsed {

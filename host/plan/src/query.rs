@@ -18,8 +18,8 @@ use tidemill_core::{BatchId, MemoryBudget, SourceRange};
 use tidemill_types::IntervalFields;
 
 use crate::definition::WatermarkSpec;
-use crate::logical::{PluginUse, plugin_uses};
 use crate::physical::{ReadAhead, StreamScanExec};
+use crate::plugins::{PluginUse, plugin_uses};
 use crate::{BatchRun, PlanError, RunningBatch, StatefulOperator};
 
 /// A query, ready to run any number of micro-batches.

@@ -98,7 +98,7 @@ mod tests {
 
     /// What batch SQL gives, a row a line.
     fn answer(select: &str) -> Vec<String> {
-        let parsed = parse_query(&format!("SELECT {select} {ROWS}"), &|_| None).unwrap();
+        let parsed = parse_query(&format!("SELECT {select} {ROWS}"), &()).unwrap();
         let plan = resolve(&parsed.relation, &FrameCatalog(&[])).unwrap();
         let rows = futures::executor::block_on(async {
             let frame = batch_sql(UTC).execute_logical_plan(plan).await.unwrap();

@@ -5,17 +5,16 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::logical_expr::{Extension, LogicalPlan, ScalarUDF};
-use tidemill_core::PluginModule;
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use tidemill_core::{FunctionSignature, PluginModule};
 use tidemill_frontend::spec::{self, SetKind, SetOperation};
-use tidemill_frontend::{Catalog, CatalogFunction, CatalogKind, Error, QuerySize, Result};
+use tidemill_frontend::{Catalog, CatalogFunction, Error, Names, QuerySize, Result};
 use tidemill_types::Interval;
 
 use crate::analysis::Streams;
 use crate::definition::WatermarkSpec;
-use crate::logical::{
-    Deduplicate, EventTimeWatermark, PluginTransform, plugin_functions, window_functions,
-};
+use crate::logical::{Deduplicate, EventTimeWatermark, window_functions};
+use crate::plugins::{PluginTransform, callables};
 use crate::{PlanError, QueryDefinition};
 
 /// What steps can name. A name is found whatever its case.
@@ -44,14 +43,12 @@ impl Tables {
             streams: Streams::of(definition),
             watermarks: Cell::new(0),
         };
-        for (kind, function) in window_functions() {
-            let name = function.name().to_owned();
-            let function = CatalogFunction { function: Arc::new(function), kind };
-            tables.functions.insert(name, function);
+        for (name, function) in window_functions() {
+            tables.functions.insert(name.to_owned(), function);
         }
         for module in &definition.plugins {
-            for function in plugin_functions(module)? {
-                tables.add_function(module, function)?;
+            for (signature, function) in callables(module)? {
+                tables.add_function(module, signature, function)?;
             }
         }
         Ok(tables)
@@ -60,34 +57,27 @@ impl Tables {
     fn add_function(
         &mut self,
         module: &Arc<dyn PluginModule>,
-        function: ScalarUDF,
+        signature: &FunctionSignature,
+        function: CatalogFunction,
     ) -> std::result::Result<(), PlanError> {
-        let name = function.name().to_lowercase();
+        let name = signature.name.to_lowercase();
         if self.functions.contains_key(&name)
             || tidemill_functions::find(&name).is_some_and(|known| !known.is_left_out())
         {
             return Err(PlanError::Invalid(format!(
-                "plugin \"{}\": there is a function {}() already, built in or of another plugin; give the scalar another name",
+                "plugin \"{}\": there is a function {}() already, built in or of another plugin; give the {} another name",
                 module.name(),
-                function.name()
+                signature.name,
+                signature.kind.name()
             )));
         }
-        let mut functions = module.functions().iter();
-        let known = functions.find(|known| known.name == function.name());
-        let varies = known.is_some_and(|known| !known.deterministic);
-        let kind = CatalogKind::Plugin { varies };
-        self.functions.insert(name, CatalogFunction { function: Arc::new(function), kind });
+        self.functions.insert(name, function);
         Ok(())
     }
 
     /// Adds a table, or puts it in the place of the one that has its name.
     pub(crate) fn add(&mut self, name: &str, plan: LogicalPlan, size: QuerySize) {
         self.tables.insert(name.to_lowercase(), (name.to_owned(), plan, size));
-    }
-
-    /// What a table brings into the plan of who reads it.
-    pub(crate) fn size_of(&self, name: &str) -> Option<QuerySize> {
-        self.tables.get(&name.to_lowercase()).map(|(_, _, size)| *size)
     }
 
     /// Which tables stream.
@@ -98,6 +88,16 @@ impl Tables {
 
 fn in_words(error: &datafusion::error::DataFusionError) -> Error {
     Error::new(error.strip_backtrace(), None)
+}
+
+impl Names for Tables {
+    fn size_of(&self, table: &str) -> Option<QuerySize> {
+        self.tables.get(&table.to_lowercase()).map(|(_, _, size)| *size)
+    }
+
+    fn is_aggregate(&self, function: &str) -> bool {
+        matches!(self.function(function), Some(CatalogFunction::Aggregate(_)))
+    }
 }
 
 impl Catalog for Tables {

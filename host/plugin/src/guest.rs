@@ -1,15 +1,14 @@
 //! One instance of a plugin, and the calls of its exports.
 
-use std::sync::Arc;
-
-use tidemill_core::PluginFailure;
+use tidemill_core::{BatchContext, FunctionKind, PluginFailure};
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower,
-    TypedFunc,
+    Component, ComponentExportIndex, ComponentNamedList, Func, Instance, InstancePre, Lift, Lower,
 };
 use wasmtime::{Engine, Store};
 
-use crate::abi::{Context, FUNCTIONS, Failure, Function, Opened, Rows};
+use crate::abi::{Context, FUNCTIONS, Failure, Function, Opened};
+use crate::giving::Giving;
+use crate::kinds::{Kind, kinds};
 use crate::limits::{Limits, ticks};
 use crate::state::{CallState, GuestLog, failure, start_failure, store};
 
@@ -25,31 +24,42 @@ pub(crate) struct Prepared {
 pub(crate) struct Exports {
     pub(crate) describe: ComponentExportIndex,
     pub(crate) open: ComponentExportIndex,
-    pub(crate) scalar: ComponentExportIndex,
-    pub(crate) transform: ComponentExportIndex,
-    pub(crate) foreach_batch: ComponentExportIndex,
+    pub(crate) begin: ComponentExportIndex,
+    /// Those of each kind whose interface is exported, in the kind's order.
+    of_kinds: Vec<(FunctionKind, Vec<ComponentExportIndex>)>,
 }
 
 impl Exports {
     /// Finds the exports, or the name of the one that is missing.
     pub(crate) fn of(component: &Component) -> Result<Exports, String> {
         let missing = |name: &str| format!("it exports no `{name}`");
-        let functions = component.get_export_index(None, FUNCTIONS);
-        let functions = functions.ok_or_else(|| missing(FUNCTIONS))?;
-        let find =
-            |name| component.get_export_index(Some(&functions), name).ok_or_else(|| missing(name));
+        let interface = |name: &str| component.get_export_index(None, name);
+        let find = |interface: &ComponentExportIndex, name: &str| {
+            let found = component.get_export_index(Some(interface), name);
+            found.ok_or_else(|| missing(name))
+        };
+        let functions = interface(FUNCTIONS).ok_or_else(|| missing(FUNCTIONS))?;
+        let mut of_kinds = Vec::new();
+        for kind in kinds() {
+            if let Some(exported) = interface(kind.interface) {
+                let exports = kind.exports.iter().map(|name| find(&exported, name));
+                of_kinds.push((kind.kind, exports.collect::<Result<_, _>>()?));
+            }
+        }
         Ok(Exports {
-            describe: find("describe")?,
-            open: find("open")?,
-            scalar: find("scalar")?,
-            transform: find("transform")?,
-            foreach_batch: find("foreach-batch")?,
+            describe: find(&functions, "describe")?,
+            open: find(&functions, "open")?,
+            begin: find(&functions, "begin")?,
+            of_kinds,
         })
     }
-}
 
-/// A call that takes rows and gives rows.
-pub(crate) type RowsCall = TypedFunc<(u32, Arc<Context>, Vec<u8>), (Result<Rows, Failure>,)>;
+    /// Those of a kind, if the plugin has its interface.
+    pub(crate) fn of_kind(&self, kind: FunctionKind) -> Option<&[ComponentExportIndex]> {
+        let found = self.of_kinds.iter().find(|(known, _)| *known == kind);
+        found.map(|(_, exports)| exports.as_slice())
+    }
+}
 
 /// An instance on a store of its own, called from the thread that it is on.
 pub(crate) struct Guest {
@@ -75,8 +85,8 @@ impl Guest {
     }
 
     pub(crate) fn describe(&mut self, exports: &Exports) -> Result<Vec<Function>, PluginFailure> {
-        let describe = self.export::<(), (Vec<Function>,)>(&exports.describe)?;
-        self.call(&describe, ()).map(|(functions,)| functions)
+        let describe = self.export(&exports.describe)?;
+        self.call::<(), (Vec<Function>,)>(describe, ()).map(|(functions,)| functions)
     }
 
     pub(crate) fn open(
@@ -84,45 +94,71 @@ impl Guest {
         exports: &Exports,
         function: &str,
         config: &str,
-        schema: Vec<u8>,
+        schema: String,
     ) -> Result<Opened, PluginFailure> {
-        type Open = (String, String, Vec<u8>);
-        let open = self.export::<Open, (Result<Opened, Failure>,)>(&exports.open)?;
-        let (opened,) = self.call(&open, (function.to_owned(), config.to_owned(), schema))?;
+        let open = self.export(&exports.open)?;
+        let (opened,): (Result<Opened, Failure>,) = self.call(open, (function, config, schema))?;
         Ok(opened?)
     }
 
-    pub(crate) fn rows_call(
+    pub(crate) fn begin(
         &mut self,
-        export: &ComponentExportIndex,
-    ) -> Result<RowsCall, PluginFailure> {
-        self.export(export)
+        exports: &Exports,
+        context: &BatchContext,
+    ) -> Result<(), PluginFailure> {
+        let begin = self.export(&exports.begin)?;
+        self.call(begin, (Context::from(context),))
     }
 
-    pub(crate) fn call<P, R>(
+    pub(crate) fn exports(
         &mut self,
-        function: &TypedFunc<P, R>,
+        exports: &Exports,
+        kind: &Kind,
+    ) -> Result<Vec<Func>, PluginFailure> {
+        let exports = exports.of_kind(kind.kind).unwrap_or_default();
+        exports.iter().map(|export| self.export(export)).collect()
+    }
+
+    /// Calls a function that may give rows.
+    pub(crate) fn call_giving<P, R>(
+        &mut self,
+        function: Func,
         parameters: P,
-    ) -> Result<R, PluginFailure>
+        giving: Giving,
+    ) -> Result<(R, Giving), PluginFailure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.store.data_mut().giving = Some(giving);
+        let result = self.call(function, parameters);
+        let giving = self.store.data_mut().giving.take();
+        // It lies there since before the call.
+        let lost = || PluginFailure::Host("the rows of the call are lost".to_owned());
+        Ok((result?, giving.ok_or_else(lost)?))
+    }
+
+    fn call<P, R>(&mut self, function: Func, parameters: P) -> Result<R, PluginFailure>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
         self.store.set_epoch_deadline(self.deadline_ticks);
         self.store.data_mut().log.restart();
-        let result = function.call(&mut self.store, parameters);
+        // The types are compared for each call: parameters that lie in the caller's columns have a life
+        // of their own.
+        let typed = function.typed::<P, R>(&self.store).map_err(unfit)?;
+        let result = typed.call(&mut self.store, parameters);
         result.map_err(|error| failure(&mut self.store, &error))
     }
 
-    fn export<P, R>(
-        &mut self,
-        export: &ComponentExportIndex,
-    ) -> Result<TypedFunc<P, R>, PluginFailure>
-    where
-        P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift,
-    {
-        let function = self.instance.get_typed_func(&mut self.store, export);
-        function.map_err(|error| PluginFailure::Host(error.to_string()))
+    fn export(&mut self, export: &ComponentExportIndex) -> Result<Func, PluginFailure> {
+        let function = self.instance.get_func(&mut self.store, export);
+        function.ok_or_else(|| PluginFailure::Signature("it lacks an export".to_owned()))
     }
+}
+
+/// The module exports something else than what the contract says.
+pub(crate) fn unfit(error: wasmtime::Error) -> PluginFailure {
+    PluginFailure::Signature(error.to_string())
 }

@@ -6,12 +6,16 @@
 
 use std::sync::Arc;
 
+use tidemill_block::write_schema;
 use tidemill_core::{BatchHost, FrameHandle};
 use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{Engine, StoreContextMut};
 
-use crate::abi::{DATAFRAME, Failure, LEDGER, LOG, Level, Response, TARGET};
-use crate::ipc;
+use crate::abi::{
+    Block, Column, DATAFRAME, Failure, LEDGER, LOG, Level, Parameters, ROWS, Response, Selection,
+    TARGET,
+};
+use crate::frames::{blocks, parameters, rows_of};
 use crate::limits::{COLLECT_BYTES_MAX, FRAMES_MAX};
 use crate::schema::Input;
 use crate::state::{Bridge, CallState, check_sql};
@@ -19,6 +23,8 @@ use crate::state::{Bridge, CallState, check_sql};
 type Store<'a> = StoreContextMut<'a, CallState>;
 type Answer<T> = Result<T, Failure>;
 type Headers = Vec<(String, String)>;
+/// Rows that the host owns, or has just taken over.
+type Rows = Block<Vec<u8>>;
 
 /// The imports of a scalar or a transform.
 pub(crate) fn for_rows(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
@@ -31,18 +37,19 @@ pub(crate) fn for_rows(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     }
     let mut linker = Linker::new(engine);
     log(linker.instance(LOG)?)?;
+    rows(linker.instance(ROWS)?)?;
 
     let mut dataframe = linker.instance(DATAFRAME)?;
-    stub!(dataframe, "schema", (u64) -> Vec<u8>);
+    stub!(dataframe, "schema-of", (u64) -> String);
     stub!(dataframe, "count", (u64) -> u64);
     stub!(dataframe, "sql", (String, Vec<(String, u64)>) -> u64);
-    stub!(dataframe, "from-rows", (Vec<u8>, Vec<Vec<u8>>) -> u64);
-    stub!(dataframe, "collect", (u64, u32, u64) -> Vec<Vec<u8>>);
+    stub!(dataframe, "from-rows", (String, Vec<Rows>) -> u64);
+    stub!(dataframe, "collect", (u64, u32, u64) -> Vec<Rows>);
     stub!(dataframe, "write", (u64, String) -> u64);
     dataframe.func_wrap("release", |_: Store<'_>, _: (u64,)| Ok(()))?;
 
     let mut target = linker.instance(TARGET)?;
-    stub!(target, "execute", (String, String, Option<Vec<u8>>) -> u64);
+    stub!(target, "execute", (String, String, Option<Parameters>) -> u64);
     stub!(target, "command", (String, Vec<Vec<u8>>) -> String);
     stub!(target, "request", (String, String, String, Headers, Vec<u8>) -> Response);
 
@@ -63,10 +70,11 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState
     }
     let mut linker = Linker::new(engine);
     log(linker.instance(LOG)?)?;
+    rows(linker.instance(ROWS)?)?;
 
     let mut dataframe = linker.instance(DATAFRAME)?;
     dataframe
-        .func_wrap("schema", |store: Store<'_>, parameters| Ok((schema(&store, parameters),)))?;
+        .func_wrap("schema-of", |store: Store<'_>, parameters| Ok((schema(&store, parameters),)))?;
     bridge!(dataframe, "count", count);
     bridge!(dataframe, "sql", sql);
     dataframe.func_wrap("from-rows", |mut store: Store<'_>, parameters| {
@@ -106,14 +114,30 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState
 }
 
 fn log(mut log: LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
-    log.func_wrap(
-        "write",
-        |mut store: Store<'_>, (level, target, message): (Level, String, String)| {
-            store.data_mut().log.write(level, &target, &message);
-            Ok(())
-        },
-    )
+    type Line = (Level, String, String, Vec<(String, String)>);
+    log.func_wrap("write", |mut store: Store<'_>, (level, target, message, fields): Line| {
+        store.data_mut().log.write(level, &target, &message, &fields);
+        Ok(())
+    })?;
+    log.func_wrap("panicked", |mut store: Store<'_>, (place, message): (String, String)| {
+        store.data_mut().log.panicked(&place, &message);
+        Ok(())
+    })
 }
+
+fn rows(mut rows: LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
+    type Given = (Selection, Vec<Column<Vec<u8>>>);
+    rows.func_wrap("give", |mut store: Store<'_>, (selection, columns): Given| {
+        let giving = store.data_mut().giving.as_mut();
+        let giving = giving.ok_or_else(|| Unusable("it gave rows where none are taken".into()))?;
+        Ok(giving.take(selection, columns).map_err(Unusable)?)
+    })
+}
+
+/// The guest gave something that the host cannot take: the call ends here.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unusable(String);
 
 fn not_here() -> Failure {
     Failure::Fatal("only a foreach_batch handler has tables, targets and marks".to_owned())
@@ -134,18 +158,14 @@ fn host_of(store: &Store<'_>, frame: FrameHandle) -> Answer<Arc<dyn BatchHost>> 
     Ok(Arc::clone(&bridge.host))
 }
 
-fn schema(store: &Store<'_>, (of,): (u64,)) -> Answer<Vec<u8>> {
+fn schema(store: &Store<'_>, (of,): (u64,)) -> Answer<String> {
     let input = shown(&*host_of(store, of)?, of)?;
-    Ok(encoder(&input)?.schema_message())
+    write_schema(&input.schema).map_err(|error| Failure::Fatal(error.to_string()))
 }
 
 /// The table as the handler is shown it.
 fn shown(host: &dyn BatchHost, of: FrameHandle) -> Answer<Input> {
     Input::any(&*host.schema(of)?).map_err(Failure::BadInput)
-}
-
-fn encoder(input: &Input) -> Answer<ipc::Encoder> {
-    ipc::Encoder::new(&input.schema).map_err(|error| Failure::Fatal(error.to_string()))
 }
 
 async fn count(store: Store<'_>, (of,): (u64,)) -> Answer<u64> {
@@ -173,31 +193,19 @@ async fn sql(
     Ok(bridge_mut(&mut store)?.made(frame))
 }
 
-fn from_rows(
-    store: &mut Store<'_>,
-    (schema, messages): (Vec<u8>, Vec<Vec<u8>>),
-) -> Answer<FrameHandle> {
+fn from_rows(store: &mut Store<'_>, (schema, blocks): (String, Vec<Rows>)) -> Answer<FrameHandle> {
     let bridge = bridge_mut(store)?;
     bridge.check_room()?;
-    let schema = ipc::decode_schema(&schema).map_err(Failure::BadInput)?;
-    let batches = ipc::Decoder::new(&schema).blocks(messages).map_err(Failure::BadInput)?;
+    let (schema, batches) = rows_of(&schema, blocks).map_err(Failure::BadInput)?;
     let frame = bridge.host.add_frame(schema, batches)?;
     Ok(bridge.made(frame))
 }
 
-async fn collect(
-    store: Store<'_>,
-    (of, first, max_bytes): (u64, u32, u64),
-) -> Answer<Vec<Vec<u8>>> {
+async fn collect(store: Store<'_>, (of, first, max_bytes): (u64, u32, u64)) -> Answer<Vec<Rows>> {
     let host = host_of(&store, of)?;
     let input = shown(&*host, of)?;
-    let mut encoder = encoder(&input)?;
     let batches = host.collect(of, first, max_bytes.min(COLLECT_BYTES_MAX)).await?;
-    let encode = |batch| {
-        let rows = input.rows(batch).map_err(Failure::Fatal)?;
-        encoder.encode(&rows).map_err(|error| Failure::Fatal(error.to_string()))
-    };
-    batches.iter().map(encode).collect()
+    blocks(&input.schema, &batches).map_err(Failure::Fatal)
 }
 
 async fn write(store: Store<'_>, (of, target): (u64, String)) -> Answer<u64> {
@@ -208,14 +216,13 @@ async fn write(store: Store<'_>, (of, target): (u64, String)) -> Answer<u64> {
 
 async fn execute(
     store: Store<'_>,
-    (target, statement, parameters): (String, String, Option<Vec<u8>>),
+    (target, statement, given): (String, String, Option<Parameters>),
 ) -> Answer<u64> {
     let bridge = bridge(&store)?;
     bridge.check_target(&target)?;
     check_sql(&statement)?;
     let host = Arc::clone(&bridge.host);
-    let parameters = parameters.map(ipc::decode_stream).transpose();
-    let parameters = parameters.map_err(Failure::BadInput)?;
+    let parameters = given.map(parameters).transpose().map_err(Failure::BadInput)?;
     Ok(host.execute(target, statement, parameters).await?)
 }
 

@@ -96,16 +96,13 @@ pub(crate) const BLOCK_ROWS: usize = 8_192;
 
 /// Arrays that one call may make in the host: a record batch of four columns is four. Each takes
 /// some two hundred bytes, however few the guest sent for it.
-pub(crate) const ARRAYS_MAX: usize = 1 << 20;
-
-/// Bytes of a message with a schema: a hundred for each of ten thousand columns.
-pub(crate) const SCHEMA_BYTES_MAX: usize = 1 << 20;
-
-/// Columns of a schema, with those inside of others.
-pub(crate) const SCHEMA_COLUMNS_MAX: usize = 10_000;
+pub(crate) const ARRAYS_MAX: u64 = 1 << 20;
 
 /// Lines that one call may log: enough to debug with, too few to fill a disk.
 pub(crate) const LOG_LINES_MAX: u32 = 1_000;
+
+/// Bytes of all that one call may log.
+pub(crate) const LOG_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of one text of a guest that the host keeps or shows: a logged line, an error, a panic and
 /// its place, the reason for a refused row, a doc comment. Longer ones are cut.

@@ -7,23 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidemill_core::{Digest, FunctionSignature};
+use tidemill_core::Digest;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
-use crate::abi::{DATAFRAME, Function, LEDGER, LOG, TARGET, TYPES};
+use crate::abi::{DATAFRAME, LEDGER, LOG, ROWS, TARGET, TYPES, VERSION};
+use crate::describe::describe;
 use crate::error::{LoadError, LoadProblem};
 use crate::guarded::{Ended, guarded, guarded_until};
-use crate::guest::{Exports, Guest, Prepared};
+use crate::guest::{Exports, Prepared};
 use crate::host::PluginHost;
 use crate::inspect::{check_parts, check_size};
-use crate::ipc;
-use crate::limits::{
-    COMPILE_TIME_MAX, LISTED_FUNCTIONS_MAX, Limits, MODULE_BYTES_MAX, NAME_BYTES_MAX,
-};
+use crate::limits::{COMPILE_TIME_MAX, Limits, MODULE_BYTES_MAX};
 use crate::module::{Inner, Module, UsageCounters};
-use crate::state::GuestLog;
-use crate::text::{shortened, shortened_problem};
+use crate::text::shortened_problem;
 
 /// What a job says of a plugin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -231,6 +228,7 @@ fn check_imports(
             // Types alone, nothing to call.
             TYPES => continue,
             LOG => ("lines in the log", None),
+            ROWS => ("the rows that it gives", None),
             DATAFRAME => ("the tables of a handler", None),
             LEDGER => ("the marks of a handler", None),
             TARGET if config.targets.is_empty() => {
@@ -248,62 +246,16 @@ fn check_imports(
 }
 
 fn not_granted(import: &str) -> LoadProblem {
+    if let Some(own) = import.strip_prefix("tidemill:plugin/") {
+        return LoadProblem::Import(format!(
+            "it is made for another version of the contract (it imports `{own}`, and this host has \
+             {VERSION}); build it with the tidemill-plugin crate of this version"
+        ));
+    }
     LoadProblem::Import(format!(
         "it imports `{import}`, which no plugin gets: there are no files, no clock, no network and \
          no JavaScript; find the dependency that wants it with `cargo tree`, or turn off the feature"
     ))
-}
-
-fn describe(
-    name: &Arc<str>,
-    prepared: &Prepared,
-    limits: Limits,
-) -> Result<Vec<FunctionSignature>, LoadProblem> {
-    let log = GuestLog::new(name, "describe", None);
-    let functions = Guest::start(prepared, limits, log)
-        .and_then(|mut guest| guest.describe(&prepared.exports))
-        .map_err(LoadProblem::Describe)?;
-    if functions.len() > LISTED_FUNCTIONS_MAX {
-        return Err(LoadProblem::TooLarge(format!(
-            "it lists {} functions, and the limit is {LISTED_FUNCTIONS_MAX}; make several plugins \
-             of it",
-            functions.len()
-        )));
-    }
-    let mut names = BTreeSet::new();
-    for function in &functions {
-        let name = &function.name;
-        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            let name = shortened(name).escape_debug().to_string();
-            let reason = format!(
-                "it has a function with the name \"{name}\"; a name has at most {NAME_BYTES_MAX} \
-                 bytes, and no control characters"
-            );
-            return Err(LoadProblem::NoPlugin { reason });
-        }
-        if !names.insert(name.as_str()) {
-            let reason = format!("it has two functions with the name \"{name}\"");
-            return Err(LoadProblem::NoPlugin { reason });
-        }
-    }
-    functions.into_iter().map(signature).collect()
-}
-
-fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
-    let schema = |message: Option<Vec<u8>>| {
-        let schema = message.map(|message| ipc::decode_schema(&message)).transpose();
-        schema.map_err(|reason| LoadProblem::NoPlugin {
-            reason: format!("the schema of \"{}\": {reason}", function.name),
-        })
-    };
-    Ok(FunctionSignature {
-        input: schema(function.input)?,
-        output: schema(function.output)?,
-        name: function.name.clone(),
-        kind: function.kind.into(),
-        deterministic: function.deterministic,
-        documentation: shortened(function.documentation),
-    })
 }
 
 #[cfg(test)]

@@ -8,15 +8,14 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{
     BatchContext, BatchHost, BatchId, BoxFuture, Digest, FrameHandle, FunctionInstance,
-    FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage,
+    FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage, Shape,
 };
 
 use crate::guest::Prepared;
-use crate::handler;
-use crate::instance::Opened;
+use crate::instance::Instance;
+use crate::kinds::{self, Kind, handler};
 use crate::limits::Limits;
 use crate::load::Import;
-use crate::schema::Input;
 use crate::text::shortened_failure;
 
 /// A plugin's bytes, checked, compiled and linked. Made by [`PluginHost::load`](crate::PluginHost::load).
@@ -60,12 +59,12 @@ impl Inner {
         }
     }
 
-    /// The function, if it is there and of one of these kinds.
-    pub(crate) fn function(
+    /// The function, if it is there and of a kind that will do.
+    pub(crate) fn function_where(
         &self,
         name: &str,
-        kinds: &[FunctionKind],
-    ) -> Result<&FunctionSignature, PluginFailure> {
+        is_wanted: impl Fn(FunctionKind) -> bool,
+    ) -> Result<(&'static Kind, &FunctionSignature), PluginFailure> {
         let function = self.functions.iter().find(|function| function.name == name);
         let function = function.ok_or_else(|| {
             let names: Vec<&str> = self.functions.iter().map(|f| f.name.as_str()).collect();
@@ -74,10 +73,11 @@ impl Inner {
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             ))
         })?;
-        if kinds.contains(&function.kind) {
-            return Ok(function);
+        if let Some(kind) = kinds::of(function.kind).filter(|kind| is_wanted(kind.kind)) {
+            return Ok((kind, function));
         }
-        let wanted: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let wanted = kinds::kinds().map(|kind| kind.kind).filter(|kind| is_wanted(*kind));
+        let wanted: Vec<&str> = wanted.map(FunctionKind::name).collect();
         Err(PluginFailure::Signature(format!(
             "it is a {} and is used as a {}",
             function.kind.name(),
@@ -96,7 +96,10 @@ impl Inner {
     }
 }
 
-const FOR_ROWS: &[FunctionKind] = &[FunctionKind::Scalar, FunctionKind::Transform];
+/// Whether a kind is called with rows and gives rows.
+fn is_for_rows(kind: FunctionKind) -> bool {
+    kinds::of(kind).is_some_and(|kind| kind.for_rows.is_some())
+}
 
 impl PluginModule for Module {
     fn name(&self) -> &str {
@@ -111,16 +114,13 @@ impl PluginModule for Module {
         &self.inner.functions
     }
 
-    fn output_schema(&self, function: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-        let schema = || {
-            let signature = self.inner.function(function, FOR_ROWS)?;
-            let input = Input::new(signature, &input).map_err(PluginFailure::Signature)?;
-            match &signature.output {
-                Some(output) => Ok(Arc::clone(output)),
-                None => Ok(Opened::open(&self.inner, signature, None, input)?.output()),
-            }
+    fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError> {
+        let shape = || {
+            let (kind, signature) = self.inner.function_where(function, is_for_rows)?;
+            let opened = Instance::open(&self.inner, kind, signature, None, &input)?;
+            Ok(opened.shape().clone())
         };
-        schema().map_err(|failure| self.inner.error(function, None, failure))
+        shape().map_err(|failure| self.inner.error(function, None, failure))
     }
 
     fn open(
@@ -128,16 +128,18 @@ impl PluginModule for Module {
         function: &str,
         context: &BatchContext,
         input: SchemaRef,
+        shape: &Shape,
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
         let open = || {
-            let signature = self.inner.function(function, FOR_ROWS)?;
-            let input = Input::new(signature, &input).map_err(PluginFailure::Signature)?;
-            Opened::open(&self.inner, signature, Some(context), input)
+            let (kind, signature) = self.inner.function_where(function, is_for_rows)?;
+            let opened = Instance::open(&self.inner, kind, signature, Some(context), &input)?;
+            opened.check_shape(shape)?;
+            match kind.for_rows {
+                Some(for_rows) => Ok(for_rows(opened)),
+                None => Err(PluginFailure::Host("it is not called with rows".to_owned())),
+            }
         };
-        match open() {
-            Ok(opened) => Ok(Box::new(opened)),
-            Err(failure) => Err(self.inner.error(function, Some(context.batch), failure)),
-        }
+        open().map_err(|failure| self.inner.error(function, Some(context.batch), failure))
     }
 
     fn foreach_batch<'a>(

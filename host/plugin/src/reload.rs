@@ -232,15 +232,23 @@ impl Worker {
 fn check_uses(module: &Module, uses: &[UsedFunction]) -> Result<(), String> {
     for used in uses {
         let name = &used.name;
-        module.inner.function(name, &[used.kind]).map_err(|failure| {
+        let unfit = |failure: &dyn std::fmt::Display| {
             format!("the new version does not fit the query's use of \"{name}\": {failure}")
-        })?;
-        let Some(expected) = &used.output else {
-            continue;
         };
-        let output = module.output_schema(name, Arc::clone(&used.input)).map_err(|error| {
-            format!("the new version does not fit the query's use of \"{name}\": {}", error.failure)
-        })?;
+        let (_, now) = module
+            .inner
+            .function_where(name, |kind| kind == used.kind)
+            .map_err(|failure| unfit(&failure))?;
+        let output = match (&used.output, used.kind) {
+            (None, _) => continue,
+            // It declares its one column, and its arguments are looked at when it is planned anew.
+            (Some(_), FunctionKind::Aggregate) => now.output.clone(),
+            (Some(_), _) => {
+                let shape = module.shape(name, Arc::clone(&used.input));
+                Some(shape.map_err(|error| unfit(&error.failure))?.output)
+            }
+        };
+        let (Some(expected), Some(output)) = (&used.output, output) else { continue };
         if !same_columns(expected, &output) {
             return Err(format!(
                 "\"{name}\" of the new version gives the columns ({}), and the query was planned \

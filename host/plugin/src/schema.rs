@@ -2,84 +2,90 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use tidemill_core::{FunctionKind, FunctionSignature};
-use tidemill_types::sql_name;
+use tidemill_block::{plain_type, same_layout};
+use tidemill_core::{FunctionSignature, Origin};
+use tidemill_types::{IntervalFields, sql_name};
 
-use crate::ipc;
+/// How the columns that a function declares are found among the plan's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arguments {
+    /// The first is the first.
+    ByPosition,
+    /// By their names, whatever their order.
+    ByName,
+}
 
-/// The way from the plan's rows to a function's.
+/// The way from the plan's columns to a function's.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    /// What the function is shown.
+    /// What the function is opened with.
     pub(crate) schema: SchemaRef,
     /// For each of its columns, the plan's.
-    columns: Vec<usize>,
-    /// The plan's rows are the function's as they are.
-    unchanged: bool,
+    pub(crate) columns: Vec<usize>,
 }
 
 impl Input {
-    /// Finds the columns that `signature` wants in `given`: by position for a scalar, by name
-    /// elsewhere, all of them where it takes any.
-    pub(crate) fn new(signature: &FunctionSignature, given: &Schema) -> Result<Input, String> {
-        let (columns, fields) = match (&signature.input, signature.kind) {
-            (None, _) => {
-                ((0..given.fields().len()).collect(), given.fields().iter().map(plain).collect())
-            }
-            (Some(wanted), FunctionKind::Scalar) => (by_position(wanted, given)?, fields(wanted)),
-            (Some(wanted), _) => (by_name(wanted, given)?, fields(wanted)),
+    /// Finds the columns that `signature` wants in `given`; all of them where it takes any, or lets
+    /// those that it does not need through.
+    pub(crate) fn new(
+        arguments: Arguments,
+        signature: &FunctionSignature,
+        given: &Schema,
+    ) -> Result<Input, String> {
+        let wanted = match (&signature.input, arguments) {
+            (None, _) => return Input::any(given),
+            (Some(wanted), Arguments::ByPosition) => (by_position(wanted, given)?, wanted),
+            (Some(wanted), Arguments::ByName) => (by_name(wanted, given)?, wanted),
         };
-        let fields: Vec<FieldRef> = fields;
-        let nested = Schema::new(fields.clone());
-        let encoded =
-            nested.flattened_fields().into_iter().find(|f| ipc::is_encoded(f.data_type()));
-        if let Some(field) = encoded {
-            return Err(format!(
-                "column \"{}\" is {}; cast it to a plain type before the plugin",
-                field.name(),
-                field.data_type()
-            ));
+        if signature.passes_others {
+            return Input::any(given);
         }
-        let unchanged = columns.iter().copied().eq(0..given.fields().len())
-            && fields.iter().zip(given.fields()).all(|(f, g)| f.data_type() == g.data_type());
-        Ok(Input { schema: Arc::new(nested), columns, unchanged })
+        let (columns, schema) = wanted;
+        Ok(Input { schema: Arc::clone(schema), columns })
     }
 
-    /// All columns as they are, for a table that a handler sees.
+    /// All columns.
     pub(crate) fn any(given: &Schema) -> Result<Input, String> {
-        let any = FunctionSignature {
-            name: String::new(),
-            kind: FunctionKind::ForeachBatch,
-            input: None,
-            output: None,
-            deterministic: true,
-            documentation: String::new(),
-        };
-        Input::new(&any, given)
+        let fields = given.fields().iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+        let columns = (0..fields.len()).collect();
+        Ok(Input { schema: Arc::new(Schema::new(fields)), columns })
     }
 
-    /// The function's rows of the plan's.
-    pub(crate) fn rows(&self, given: &RecordBatch) -> Result<RecordBatch, String> {
-        let column = |(&index, field): (&usize, &FieldRef)| -> Result<ArrayRef, String> {
-            let column =
-                given.columns().get(index).ok_or("rows with fewer columns than planned")?;
-            if column.data_type() == field.data_type() {
-                return Ok(Arc::clone(column));
+    /// What the function gives, where columns that are passed are the plan's own.
+    pub(crate) fn output(
+        &self,
+        told: &Schema,
+        origins: &[Origin],
+        given: &Schema,
+    ) -> Result<SchemaRef, String> {
+        let columns = told.fields().iter().zip(origins).map(|(told, origin)| {
+            let Origin::Passed(place) = origin else { return Ok(Arc::clone(told)) };
+            let passed = given.field(*place);
+            let found = plain_type(passed.data_type()).map_err(|error| error.to_string())?;
+            if !same_layout(&found, told.data_type()) {
+                return Err(format!(
+                    "it gives column \"{}\" as {}, and what it lets through there is {}",
+                    told.name(),
+                    sql_name(told.data_type()),
+                    sql_name(&found)
+                ));
             }
-            cast(column, field.data_type()).map_err(|error| error.to_string())
-        };
-        let columns = if self.unchanged {
-            given.columns().to_vec()
-        } else {
-            self.columns.iter().zip(self.schema.fields()).map(column).collect::<Result<_, _>>()?
-        };
-        let options = RecordBatchOptions::new().with_row_count(Some(given.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|error| error.to_string())
+            Ok(Arc::new(without_notes(passed, passed.data_type().clone()).with_name(told.name())))
+        });
+        let columns = columns.collect::<Result<Vec<FieldRef>, String>>()?;
+        Ok(Arc::new(Schema::new(columns)))
     }
+}
+
+/// The column in the layout in which it crosses.
+pub(crate) fn as_plain(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
+    if same_layout(column.data_type(), wanted) {
+        return Ok(Arc::clone(column));
+    }
+    cast(column, wanted).map_err(|error| error.to_string())
 }
 
 /// Spark's DDL of a schema.
@@ -117,7 +123,7 @@ fn by_position(wanted: &Schema, given: &Schema) -> Result<Vec<usize>, String> {
 
 fn by_name(wanted: &Schema, given: &Schema) -> Result<Vec<usize>, String> {
     let column = |wanted: &FieldRef| {
-        let (index, found) = given.column_with_name(wanted.name()).ok_or_else(|| {
+        let (index, found) = column_named(given, wanted.name()).ok_or_else(|| {
             let (name, given) = (wanted.name(), ddl(given));
             format!("wants a column \"{name}\", and the rows have ({given})")
         })?;
@@ -134,30 +140,43 @@ fn by_name(wanted: &Schema, given: &Schema) -> Result<Vec<usize>, String> {
     wanted.fields().iter().map(column).collect()
 }
 
+/// The column of this name, as it is written or in another case.
+fn column_named<'a>(given: &'a Schema, name: &str) -> Option<(usize, &'a Field)> {
+    given.column_with_name(name).or_else(|| {
+        let fields = given.fields().iter().map(|field| field.as_ref()).enumerate();
+        let mut named = fields.filter(|(_, field)| field.name().eq_ignore_ascii_case(name));
+        named.next().filter(|_| named.next().is_none())
+    })
+}
+
 /// Whether a column can be handed over as `wanted` without changing a value.
 fn fits(wanted: &DataType, given: &DataType) -> bool {
-    match (wanted, &plain_type(given)) {
-        (DataType::Timestamp(wanted, a), DataType::Timestamp(given, b)) => {
-            wanted == given && a.is_some() == b.is_some()
+    match (wanted, given) {
+        (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) if a.is_some() != b.is_some() => {
+            false
         }
-        (wanted, given) => wanted == given,
+        (wanted, given) => plain_type(given).is_ok_and(|given| same_layout(wanted, &given)),
     }
 }
 
-fn fields(schema: &Schema) -> Vec<FieldRef> {
-    schema.fields().iter().cloned().collect()
+/// The column as it crosses.
+fn plain(field: &FieldRef) -> Result<FieldRef, String> {
+    let crosses = plain_type(field.data_type());
+    let crosses = crosses.map_err(|_| {
+        format!(
+            "column \"{}\" is {}, which does not cross; cast it before the plugin",
+            field.name(),
+            field.data_type()
+        )
+    })?;
+    Ok(Arc::new(without_notes(field, crosses)))
 }
 
-/// The column without notes, and without the layouts that the contract does not have.
-fn plain(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()))
-}
-
-/// Views become plain strings: their buffers would be shared, and cross whole.
-fn plain_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View => DataType::Utf8,
-        DataType::BinaryView => DataType::Binary,
-        other => other.clone(),
+/// The column without what the plan notes on it, but for the fields of its intervals.
+fn without_notes(field: &Field, data_type: DataType) -> Field {
+    let bare = Field::new(field.name(), data_type, field.is_nullable());
+    match field.metadata().get(IntervalFields::KEY) {
+        Some(_) => IntervalFields::of_column(field).said_by(bare),
+        None => bare,
     }
 }

@@ -7,14 +7,12 @@ use tidemill_core::{BatchHost, BatchId, FrameHandle, PluginFailure};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::abi::{Failure, Level};
+use crate::giving::Giving;
 use crate::limits::{
-    FRAMES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, MemoryLimit, NAME_BYTES_MAX, OUTPUT_BYTES_MAX,
-    OutOfMemory, STATEMENT_BYTES_MAX,
+    FRAMES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, MemoryLimit, NAME_BYTES_MAX,
+    OUTPUT_BYTES_MAX, OutOfMemory, STATEMENT_BYTES_MAX,
 };
 use crate::text::shortened;
-
-/// Target of the log line by which the SDK tells of a panic: the place, a line break, the message.
-const PANIC_TARGET: &str = "tidemill::panic";
 
 /// Data of a store.
 pub(crate) struct CallState {
@@ -22,11 +20,13 @@ pub(crate) struct CallState {
     limits: Limits,
     pub(crate) log: GuestLog,
     pub(crate) bridge: Option<Bridge>,
+    /// While a call runs that may give rows.
+    pub(crate) giving: Option<Giving>,
 }
 
 impl CallState {
     pub(crate) fn new(limits: Limits, log: GuestLog, bridge: Option<Bridge>) -> CallState {
-        CallState { memory: MemoryLimit::new(limits.memory), limits, log, bridge }
+        CallState { memory: MemoryLimit::new(limits.memory), limits, log, bridge, giving: None }
     }
 }
 
@@ -85,46 +85,67 @@ pub(crate) struct GuestLog {
     function: String,
     batch: Option<BatchId>,
     lines: u32,
+    bytes_left: usize,
     panic: Option<(String, String)>,
 }
 
 impl GuestLog {
     pub(crate) fn new(plugin: &Arc<str>, function: &str, batch: Option<BatchId>) -> GuestLog {
         let (plugin, function) = (Arc::clone(plugin), function.to_owned());
-        GuestLog { plugin, function, batch, lines: 0, panic: None }
+        GuestLog { plugin, function, batch, lines: 0, bytes_left: LOG_BYTES_MAX, panic: None }
     }
 
     /// Counts from the beginning again: a call begins.
     pub(crate) fn restart(&mut self) {
         self.lines = 0;
+        self.bytes_left = LOG_BYTES_MAX;
     }
 
-    pub(crate) fn write(&mut self, level: Level, target: &str, message: &str) {
-        if target == PANIC_TARGET {
-            let (place, message) = message.split_once('\n').unwrap_or(("", message));
-            self.panic = Some((shortened(place), shortened(message)));
+    /// Keeps the reason for the trap that follows.
+    pub(crate) fn panicked(&mut self, place: &str, message: &str) {
+        self.panic = Some((shortened(place), shortened(message)));
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        level: Level,
+        target: &str,
+        message: &str,
+        fields: &[(String, String)],
+    ) {
+        self.lines = self.lines.saturating_add(1);
+        let more = "the others are dropped";
+        if self.lines > LOG_LINES_MAX {
+            if self.lines == LOG_LINES_MAX + 1 {
+                let told = format!("more than {LOG_LINES_MAX} lines in one call; {more}");
+                self.emit(Level::Warn, &shortened(target), &told, "");
+            }
             return;
         }
-        self.lines = self.lines.saturating_add(1);
-        match self.lines.cmp(&(LOG_LINES_MAX + 1)) {
-            std::cmp::Ordering::Less => {
-                self.emit(level, &shortened(target), &shortened(message));
+        let bytes = fields.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = bytes.fold(target.len().saturating_add(message.len()), usize::saturating_add);
+        let left = self.bytes_left;
+        self.bytes_left = left.saturating_sub(bytes);
+        if bytes > left {
+            if left > 0 {
+                let told = format!("more than {LOG_BYTES_MAX} bytes in one call; {more}");
+                self.emit(Level::Warn, &shortened(target), &told, "");
             }
-            std::cmp::Ordering::Equal => self.emit(
-                Level::Warn,
-                &shortened(target),
-                &format!("more than {LOG_LINES_MAX} lines in one call; the others are dropped"),
-            ),
-            std::cmp::Ordering::Greater => {}
+            return;
         }
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        let (target, fields) = (shortened(target), shortened(fields.join(" ")));
+        self.emit(level, &target, &shortened(message), &fields);
     }
 
-    fn emit(&self, level: Level, place: &str, message: &str) {
+    fn emit(&self, level: Level, place: &str, message: &str, fields: &str) {
         let (plugin, function) = (&*self.plugin, &*self.function);
         let batch = self.batch.map(|batch| batch.0);
+        let fields = (!fields.is_empty()).then_some(fields);
         macro_rules! emit {
             ($level:ident) => {
-                tracing::$level!(target: "tidemill::plugin", plugin, function, batch, place, "{message}")
+                tracing::$level!(target: "tidemill::plugin", plugin, function, batch, place, fields, "{message}")
             };
         }
         match level {

@@ -8,7 +8,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::{AggregateUDF, Expr, ExprSchemable, Operator, lit, when};
 use tidemill_functions::{Function, Reads, as_condition, cast_to, extreme_of};
 
-use super::calls::in_order;
+use super::calls::{as_declared, in_order};
 use super::clause::Clause;
 use super::expressions::Context;
 use super::grouping::check_grouped;
@@ -71,6 +71,53 @@ impl Resolver<'_> {
             Vec::new(),
             nulls,
         )))
+    }
+
+    /// A call of a plugin's aggregate.
+    pub(super) fn plugin_aggregate(
+        &mut self,
+        call: &Call,
+        function: &Arc<AggregateUDF>,
+        context: &mut Context<'_>,
+    ) -> Result<Expr> {
+        check_place(call, context)?;
+        let name = function.name();
+        let clause = if call.is_distinct {
+            "DISTINCT; group by the values in a step before"
+        } else if !call.within_group.is_empty() {
+            "WITHIN GROUP"
+        } else if call.ignores_nulls.is_some() {
+            "IGNORE NULLS; it says itself what it does with nulls"
+        } else {
+            ""
+        };
+        if !clause.is_empty() {
+            refuse!("{name}() of a plugin takes no {clause}");
+        }
+        let before = context.inside_aggregate.replace(call.name.clone());
+        let parts = self.parts_of_aggregate(call, context);
+        context.inside_aggregate = before;
+        let (arguments, filter) = parts?;
+        let arguments = as_declared(name, function.signature(), arguments, context)?;
+        Ok(Expr::AggregateFunction(AggregateFunction::new_udf(
+            Arc::clone(function),
+            arguments,
+            false,
+            filter.map(Box::new),
+            Vec::new(),
+            None,
+        )))
+    }
+
+    fn parts_of_aggregate(
+        &mut self,
+        call: &Call,
+        context: &mut Context<'_>,
+    ) -> Result<(Vec<Expr>, Option<Expr>)> {
+        let values = call.arguments.iter().map(|argument| &argument.value);
+        let arguments = self.expressions(values, context)?;
+        let filter = call.filter.as_ref().map(|filter| self.filter_of(filter, context));
+        Ok((arguments, filter.transpose()?))
     }
 
     /// A call with its arguments. Those of an aggregate over groups read rows; over a window of

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::functions::core::named_struct;
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{Expr, Signature, TypeSignature, lit};
 use tidemill_functions::{Chooses, Function, MAP, Shape, Written, find};
 use tidemill_types::Interval;
 
 use super::Resolver;
 use super::clause::Clause;
 use super::expressions::Context;
-use crate::catalog::{CatalogFunction, CatalogKind};
+use crate::catalog::CatalogFunction;
 use crate::error::{Error, Result, refuse};
 use crate::spec::{Argument, Call, Expression, Literal};
 
@@ -124,64 +124,33 @@ impl Resolver<'_> {
         known: &CatalogFunction,
         context: &mut Context<'_>,
     ) -> Result<Expr> {
-        self.check_plain(call)?;
         if let Some(named) = call.arguments.iter().find_map(|argument| argument.name.as_ref()) {
             refuse!("{}() takes no arguments by name, and {named} is one", call.name);
         }
+        if let CatalogFunction::Aggregate(function) = known {
+            return self.plugin_aggregate(call, function, context);
+        }
+        self.check_plain(call)?;
         let values = call.arguments.iter().map(|argument| &argument.value);
         let arguments = self.expressions(values, context)?;
-        match known.kind {
-            CatalogKind::Plugin { .. } => {
+        match known {
+            CatalogFunction::Scalar { function, .. } => {
                 if self.variables.is_in_lambda() {
                     refuse!(
                         "{}() of a plugin is called in a lambda, which is not supported yet; let a transform of the plugin take the whole array",
-                        known.function.name()
+                        function.name()
                     );
                 }
-                self.coerced_plugin_call(known, arguments, context)
+                let signature = function.signature();
+                let arguments = as_declared(function.name(), signature, arguments, context)?;
+                Ok(function.call(arguments))
             }
-            CatalogKind::Window => {
-                let arguments = spelled_one_way(arguments);
-                Ok(known.function.call(arguments))
+            CatalogFunction::Window(function) => Ok(function.call(spelled_one_way(arguments))),
+            CatalogFunction::Plain(function) => Ok(function.call(arguments)),
+            CatalogFunction::Aggregate(function) => {
+                refuse!("{}() stands where it has no meaning", function.name())
             }
-            CatalogKind::Plain => Ok(known.function.call(arguments)),
         }
-    }
-
-    /// A plugin's function, whose arguments have the types that it declares.
-    fn coerced_plugin_call(
-        &self,
-        known: &CatalogFunction,
-        arguments: Vec<Expr>,
-        context: &Context<'_>,
-    ) -> Result<Expr> {
-        use datafusion::logical_expr::TypeSignature;
-        let wanted = match &known.function.signature().type_signature {
-            TypeSignature::Exact(kinds) => kinds.as_slice(),
-            _ => &[],
-        };
-        let name = known.function.name();
-        if wanted.len() != arguments.len() {
-            refuse!(
-                "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{name}` requires {} parameters but the actual number is {}.",
-                wanted.len(),
-                arguments.len()
-            );
-        }
-        let mut cast = Vec::with_capacity(arguments.len());
-        for (place, (argument, wanted)) in arguments.into_iter().zip(wanted).enumerate() {
-            let kind = context.type_of(&argument)?;
-            cast.push(match tidemill_functions::assigned(argument, &kind, wanted) {
-                Some(argument) => argument,
-                None => refuse!(
-                    "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] {name}(): argument {} has the type \"{}\", and the plugin takes \"{}\"; cast it",
-                    place + 1,
-                    super::coercion::spelled(&kind),
-                    super::coercion::spelled(wanted)
-                ),
-            });
-        }
-        Ok(known.function.call(cast))
     }
 
     /// `struct(…)`: fields are named after the columns that they come from, else by their places.
@@ -384,4 +353,38 @@ fn spelled_one_way(mut arguments: Vec<Expr>) -> Vec<Expr> {
         arguments.truncate(2);
     }
     arguments
+}
+
+/// The arguments of a plugin's function, cast to the types that it declares.
+pub(super) fn as_declared(
+    name: &str,
+    signature: &Signature,
+    arguments: Vec<Expr>,
+    context: &Context<'_>,
+) -> Result<Vec<Expr>> {
+    let wanted = match &signature.type_signature {
+        TypeSignature::Exact(kinds) => kinds.as_slice(),
+        _ => &[],
+    };
+    if wanted.len() != arguments.len() {
+        refuse!(
+            "[WRONG_NUM_ARGS.WITHOUT_SUGGESTION] The `{name}` requires {} parameters but the actual number is {}.",
+            wanted.len(),
+            arguments.len()
+        );
+    }
+    let mut cast = Vec::with_capacity(arguments.len());
+    for (place, (argument, wanted)) in arguments.into_iter().zip(wanted).enumerate() {
+        let kind = context.type_of(&argument)?;
+        cast.push(match tidemill_functions::assigned(argument, &kind, wanted) {
+            Some(argument) => argument,
+            None => refuse!(
+                "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE] {name}(): argument {} has the type \"{}\", and the plugin takes \"{}\"; cast it",
+                place + 1,
+                super::coercion::spelled(&kind),
+                super::coercion::spelled(wanted)
+            ),
+        });
+    }
+    Ok(cast)
 }

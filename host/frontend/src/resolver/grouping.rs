@@ -14,6 +14,7 @@ use super::expressions::Context;
 use super::items::{by_place, item_place, written_out};
 use super::scope::quoted;
 use super::select::{Select, holds_aggregate};
+use crate::catalog::CatalogFunction;
 use crate::error::{Result, refuse};
 use crate::generate::is_generated;
 use crate::spec::{Expression, Grouping};
@@ -301,11 +302,9 @@ impl Resolver<'_> {
 
     /// The window over event time among what is grouped by.
     fn window_of(&self, by: &[Expr]) -> Result<Option<(String, Expr)>> {
-        use crate::catalog::CatalogKind;
         for group in all_of(by)? {
             if let Expr::ScalarFunction(call) = &group
-                && let Some(found) = self.catalog.function(call.func.name())
-                && found.kind == CatalogKind::Window
+                && let Some(CatalogFunction::Window(_)) = self.catalog.function(call.func.name())
             {
                 return Ok(Some((call.func.name().to_owned(), group)));
             }

@@ -19,7 +19,7 @@ use super::items::{
 };
 use super::scope::{Scope, Visible};
 use super::{Resolved, Resolver, coercion, generators, naming, windows};
-use crate::catalog::CatalogKind;
+use crate::catalog::CatalogFunction;
 use crate::error::{Result, refuse};
 use crate::generate::Generate;
 use crate::spec::{Expression, Relation, SortOrder};
@@ -424,8 +424,7 @@ impl Resolver<'_> {
                 Expr::AggregateFunction(_) => TreeNodeRecursion::Jump,
                 Expr::ScalarFunction(call) => {
                     let known = self.catalog.function(call.func.name());
-                    let kind = known.map(|known| known.kind);
-                    varies |= kind == Some(CatalogKind::Plugin { varies: true });
+                    varies |= matches!(known, Some(CatalogFunction::Scalar { varies: true, .. }));
                     TreeNodeRecursion::Continue
                 }
                 _ => TreeNodeRecursion::Continue,

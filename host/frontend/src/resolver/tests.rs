@@ -48,7 +48,7 @@ impl Catalog for Tables {
 }
 
 fn resolved(text: &str) -> Result<LogicalPlan, Error> {
-    let parsed = parse_query(text, &|_| None)?;
+    let parsed = parse_query(text, &())?;
     // What is resolved is what was written down.
     let json = serde_json::to_string(&parsed.relation).unwrap();
     let read: Relation = serde_json::from_str(&json).unwrap();

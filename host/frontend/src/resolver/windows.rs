@@ -17,6 +17,7 @@ use super::aggregates::{Folded, as_spark_compares, null_treatment};
 use super::calls::in_order;
 use super::expressions::Context;
 use super::{Resolver, literals};
+use crate::catalog::CatalogFunction;
 use crate::error::{Result, refuse};
 use crate::spec::{Call, Frame, FrameBound, FrameUnits, WindowSpec};
 
@@ -57,6 +58,12 @@ impl Resolver<'_> {
             return Err(super::calls::missing(&call.name, function));
         }
         let Some(function) = function else {
+            if let Some(CatalogFunction::Aggregate(known)) = self.catalog.function(&call.name) {
+                refuse!(
+                    "{}() of a plugin folds groups and is no function of windows of rows; GROUP BY what the window is partitioned by, and join",
+                    known.name()
+                );
+            }
             refuse!(
                 "[UNSUPPORTED_EXPR_FOR_WINDOW] {}() is no function of windows of rows",
                 call.name

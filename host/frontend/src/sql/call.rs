@@ -11,7 +11,7 @@ use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Argument, Call, Expression};
 
-impl Conversion {
+impl Conversion<'_> {
     /// A call, over a window or not.
     pub(super) fn function(&mut self, function: Function) -> Result<Expression> {
         let Function {

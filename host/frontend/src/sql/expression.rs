@@ -14,7 +14,7 @@ use crate::error::refuse;
 use crate::spec::{Branch, Call, Expression, Literal, Sign, Subquery};
 use crate::{Error, Result};
 
-impl Conversion {
+impl Conversion<'_> {
     /// All of them, in their order.
     pub(super) fn expressions(&mut self, all: Vec<Expr>) -> Result<Vec<Expression>> {
         all.into_iter().map(|expr| self.expression(expr)).collect()

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Call, Join, JoinKind, Position, Relation};
 
-impl Conversion {
+impl Conversion<'_> {
     /// What a SELECT reads: tables beside each other, of which each one's joins follow it.
     pub(super) fn from(&mut self, from: Vec<TableWithJoins>) -> Result<Relation> {
         let mut all: Option<Relation> = None;
@@ -125,7 +125,7 @@ impl Conversion {
     }
 }
 
-impl Conversion {
+impl Conversion<'_> {
     fn table_function(
         &mut self,
         name: ObjectName,

@@ -15,7 +15,7 @@ const SETS_MAX: usize = 1 << CUBE_MAX;
 /// Expressions that the sets of one ROLLUP or CUBE come to.
 const SET_EXPRESSIONS_MAX: usize = 100_000;
 
-impl Conversion {
+impl Conversion<'_> {
     /// What a SELECT is grouped by; nothing, if it says nothing of it.
     pub(super) fn grouping(&mut self, group_by: GroupByExpr) -> Result<Option<Grouping>> {
         let (groups, modifiers) = match group_by {

@@ -41,22 +41,44 @@ pub struct Parsed {
     pub size: QuerySize,
 }
 
-/// Reads one SELECT, of tables that have these sizes.
+/// What the names in a text stand for, as far as that decides how it is read. Nothing is known of
+/// names beside Spark's functions by itself.
+pub trait Names {
+    /// What a table brings into the plan of who reads it.
+    fn size_of(&self, _table: &str) -> Option<QuerySize> {
+        None
+    }
+
+    /// Whether a function that is none of Spark's folds rows into groups.
+    fn is_aggregate(&self, _function: &str) -> bool {
+        false
+    }
+}
+
+impl Names for () {}
+
+/// Reads one SELECT.
 ///
 /// # Errors
 /// It is none, or too large, or asks what there is no plan for.
-pub fn parse_query(text: &str, size_of: &dyn Fn(&str) -> Option<QuerySize>) -> Result<Parsed> {
+pub fn parse_query(text: &str, names: &dyn Names) -> Result<Parsed> {
     let query = parse::query_of(text)?;
-    let size = limits::measure(&query, size_of)?;
-    let relation = Conversion::default().query(*query)?;
+    let size = limits::measure(&query, &|table| names.size_of(table))?;
+    let relation = Conversion::of(names).query(*query)?;
     Ok(Parsed { relation, size })
 }
 
 /// The parser's tree into a plan. Its methods are in the files of what they convert.
-#[derive(Default)]
-struct Conversion {
+struct Conversion<'a> {
+    names: &'a dyn Names,
     /// The windows that the SELECT at hand gives names, in lower case.
     windows: Vec<(String, WindowSpec)>,
     /// Expressions that were put in the place of windows' names so far.
     window_parts: usize,
+}
+
+impl Conversion<'_> {
+    fn of(names: &dyn Names) -> Conversion<'_> {
+        Conversion { names, windows: Vec::new(), window_parts: 0 }
+    }
 }

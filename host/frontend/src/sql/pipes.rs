@@ -6,7 +6,6 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Conversion;
-use super::aggregates::has_aggregate;
 use super::from::SAMPLING;
 use super::position::{all_plain, joined, of_span, plain};
 use super::query::{by_all, combined, cut};
@@ -14,20 +13,20 @@ use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Expression, Grouping, Literal, Relation, SetKind};
 
-impl Conversion {
+impl Conversion<'_> {
     /// What an operator makes of what is piped into it.
     pub(super) fn piped(&mut self, input: Relation, operator: PipeOperator) -> Result<Relation> {
         let boxed = Box::<Relation>::new;
         Ok(match operator {
             PipeOperator::Select { exprs } => {
                 let items = self.items(exprs)?;
-                check_items(&items, "SELECT")?;
+                self.check_items(&items, "SELECT")?;
                 Relation::Project { input: boxed(input), items }
             }
             PipeOperator::Extend { exprs } => {
                 let mut items = vec![all_but(Vec::new())];
                 items.extend(self.items(exprs)?);
-                check_items(&items, "EXTEND")?;
+                self.check_items(&items, "EXTEND")?;
                 Relation::Project { input: boxed(input), items }
             }
             PipeOperator::Drop { columns } => {
@@ -80,7 +79,7 @@ impl Conversion {
                         AssignmentTarget::Tuple(_) => refuse!("|> SET takes columns one by one"),
                     };
                     let value = self.expression(assignment.value)?;
-                    check_items(std::slice::from_ref(&value), "SET")?;
+                    self.check_items(std::slice::from_ref(&value), "SET")?;
                     Ok(Relation::WithColumn { input: boxed(input), name, value })
                 })?
             }
@@ -161,17 +160,17 @@ impl Conversion {
             combined(left, right, kind, quantifier)
         })
     }
+
+    fn check_items(&self, items: &[Expression], word: &str) -> Result<()> {
+        if items.iter().any(|item| self.has_aggregate(item)) {
+            refuse!(
+                "[PIPE_OPERATOR_CONTAINS_AGGREGATE_FUNCTION] Non-grouping aggregate functions are not allowed in the pipe operator |> {word} clause; write |> AGGREGATE"
+            );
+        }
+        Ok(())
+    }
 }
 
 fn all_but(except: Vec<String>) -> Expression {
     Expression::Star { qualifier: Vec::new(), except, at: None }
-}
-
-fn check_items(items: &[Expression], word: &str) -> Result<()> {
-    if items.iter().any(has_aggregate) {
-        refuse!(
-            "[PIPE_OPERATOR_CONTAINS_AGGREGATE_FUNCTION] Non-grouping aggregate functions are not allowed in the pipe operator |> {word} clause; write |> AGGREGATE"
-        );
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Expression, Pivot, PivotValue, Relation, Unpivot, UnpivotRow};
 
-impl Conversion {
+impl Conversion<'_> {
     pub(super) fn pivot(
         &mut self,
         input: Relation,

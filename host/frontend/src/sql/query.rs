@@ -12,7 +12,7 @@ use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Cte, Expression, Relation, SetKind, SetOperation, SortOrder, With};
 
-impl Conversion {
+impl Conversion<'_> {
     /// A query, in which only its own SELECT's windows have names.
     pub(super) fn query(&mut self, query: Query) -> Result<Relation> {
         let around = std::mem::take(&mut self.windows);

@@ -6,13 +6,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Conversion;
-use super::aggregates::has_aggregate;
 use super::position::{all_plain, joined, of_name, of_span, parts, plain};
 use crate::Result;
 use crate::error::refuse;
 use crate::spec::{Expression, Grouping, LateralView, Position, Relation, SortOrder};
 
-impl Conversion {
+impl Conversion<'_> {
     /// FROM, LATERAL VIEW, WHERE, then the items by group or by row, HAVING and DISTINCT.
     pub(super) fn select(&mut self, select: Select) -> Result<Relation> {
         check(&select)?;
@@ -60,7 +59,7 @@ impl Conversion {
         let input = Box::new(relation);
         let mut relation = match grouping {
             Some(grouping) => Relation::Aggregate { input, grouping, items },
-            None if having.is_some() || items.iter().any(has_aggregate) => {
+            None if having.is_some() || items.iter().any(|item| self.has_aggregate(item)) => {
                 Relation::Aggregate { input, grouping: Grouping::By(Vec::new()), items }
             }
             None => Relation::Project { input, items },
@@ -70,7 +69,7 @@ impl Conversion {
         }
         if let Some(condition) = qualify {
             let condition = self.expression(condition)?;
-            if has_aggregate(&condition) {
+            if self.has_aggregate(&condition) {
                 refuse!(
                     "[QUALIFY_AGGREGATE_NOT_ALLOWED] QUALIFY takes no aggregates but those over windows of rows; name them in the SELECT"
                 );

@@ -9,14 +9,14 @@ use crate::spec::{
 use crate::{Error, parse_query};
 
 fn relation(text: &str) -> Relation {
-    match parse_query(text, &|_| None) {
+    match parse_query(text, &()) {
         Ok(parsed) => parsed.relation,
         Err(error) => panic!("{text}: {error}"),
     }
 }
 
 fn refusal(text: &str) -> Error {
-    match parse_query(text, &|_| None) {
+    match parse_query(text, &()) {
         Ok(parsed) => panic!("{text}: {:?}", parsed.relation),
         Err(error) => error,
     }

@@ -29,7 +29,7 @@ fn has_window(expression: &Expression) -> bool {
     }
 }
 
-impl Conversion {
+impl Conversion<'_> {
     /// Takes the names that WINDOW gives; each may be written with those before it.
     pub(super) fn name_windows(&mut self, named: Vec<NamedWindowDefinition>) -> Result<()> {
         self.windows.clear();

@@ -19,9 +19,9 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Extension, Filter, LogicalPlan, Projection, Sort,
     UserDefinedLogicalNodeCore, col,
 };
-use tidemill_core::PluginModule;
+use tidemill_core::{PluginModule, Shape};
 
-use super::PluginScalar;
+use crate::plugins::PluginScalar;
 use tidemill_functions::BatchTime;
 
 /// One call, the same for all rows of the input.
@@ -40,8 +40,7 @@ pub(crate) struct PluginCall {
     pub(crate) function: String,
     /// The arguments' columns, as the plugin names them.
     pub(crate) input: SchemaRef,
-    /// The result's column.
-    pub(crate) output: SchemaRef,
+    pub(crate) shape: Shape,
     pub(crate) arguments: Vec<Expr>,
     /// Whether equal arguments give equal results.
     pub(crate) is_deterministic: bool,
@@ -58,7 +57,7 @@ impl Call {
                 module: Arc::clone(scalar.module()),
                 function: func.name().to_owned(),
                 input: Arc::clone(scalar.input()),
-                output: Arc::clone(scalar.output()),
+                shape: scalar.shape().clone(),
                 arguments: args.clone(),
                 is_deterministic: scalar.is_deterministic(),
             }));

@@ -7,14 +7,11 @@ mod join;
 mod key;
 mod limit;
 mod outer_joins;
-mod plugin_scalar;
-mod plugin_use;
 mod session_window;
 mod set_operations;
 mod share;
 mod time_bounds;
 mod time_window;
-mod transform;
 mod window_functions;
 mod windows;
 
@@ -30,14 +27,10 @@ pub(crate) use join::{
 pub(crate) use key::grouping_columns;
 pub(crate) use limit::{StreamLimit, gives_rows_once, limit_streams};
 pub(crate) use outer_joins::OuterJoins;
-pub(crate) use plugin_scalar::{PluginScalar, plugin_functions};
-pub use plugin_use::PluginUse;
-pub(crate) use plugin_use::plugin_uses;
 pub(crate) use session_window::{SessionWindow, session_columns, with_session, with_session_of};
 pub(crate) use set_operations::distinct_last;
 pub(crate) use share::{close_large, open_large};
 pub(crate) use time_window::{TimeWindow, WindowShape, micros_literal};
-pub(crate) use transform::PluginTransform;
 pub(crate) use window_functions::{
     SESSION_WINDOW, WINDOW, WINDOW_TIME, bounds_struct, plain_time, session_bound,
     window_functions, window_struct, window_time,

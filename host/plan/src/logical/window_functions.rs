@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use tidemill_frontend::CatalogKind;
+use tidemill_frontend::CatalogFunction;
 use tidemill_functions::timestamp_type;
 
 use super::{
@@ -27,13 +27,15 @@ pub(crate) const WINDOW_TIME: &str = tidemill_functions::WINDOW_TIME.name;
 /// The function of sessions.
 pub(crate) const SESSION_WINDOW: &str = tidemill_functions::SESSION_WINDOW.name;
 
-/// The functions, as a query calls them.
-pub(crate) fn window_functions() -> [(CatalogKind, ScalarUDF); 3] {
-    [
-        (CatalogKind::Window, ScalarUDF::new_from_impl(WindowCall::named(WINDOW))),
-        (CatalogKind::Window, ScalarUDF::new_from_impl(WindowCall::named(SESSION_WINDOW))),
-        (CatalogKind::Plain, ScalarUDF::new_from_impl(WindowTime::default())),
-    ]
+/// The functions, as a query calls them, and their names.
+pub(crate) fn window_functions() -> [(&'static str, CatalogFunction); 3] {
+    let window = |name| {
+        let function = ScalarUDF::new_from_impl(WindowCall::named(name));
+        (name, CatalogFunction::Window(Arc::new(function)))
+    };
+    let time = ScalarUDF::new_from_impl(WindowTime::default());
+    let time = (WINDOW_TIME, CatalogFunction::Plain(Arc::new(time)));
+    [window(WINDOW), window(SESSION_WINDOW), time]
 }
 
 /// `struct<start, end>` from a column of starts and a size.

@@ -15,11 +15,11 @@ use datafusion::physical_plan::{
     PlanProperties, SendableRecordBatchStream,
 };
 use futures::StreamExt;
-use tidemill_core::PluginModule;
+use tidemill_core::{PluginModule, Shape};
 
 use super::properties::{debug_as_shown, one_input, plain};
-use super::transform::Opened;
 use crate::RunningBatch;
+use crate::plugins::Opened;
 use tidemill_functions::BatchTime;
 
 /// A call, ready to run.
@@ -31,6 +31,7 @@ pub(super) enum Callee {
         function: String,
         /// The arguments, as the plugin names them.
         input: SchemaRef,
+        shape: Shape,
         arguments: Vec<Arc<dyn PhysicalExpr>>,
     },
     /// A constant of the batch.
@@ -74,7 +75,7 @@ impl Running {
             Callee::BatchTime(time) => {
                 time.value(batch.spec().batch_time_ms).to_array_of_size(rows.num_rows())
             }
-            Callee::Plugin { module, function, input, arguments } => {
+            Callee::Plugin { module, function, input, shape, arguments } => {
                 let arguments = argument_rows(rows, arguments, input)?;
                 if self.opened.is_none() {
                     let schema = Arc::clone(input);
@@ -82,6 +83,7 @@ impl Running {
                         module,
                         function,
                         schema,
+                        shape,
                         self.partition,
                         &self.context,
                     )?);
@@ -90,10 +92,8 @@ impl Running {
                     Some(opened) => opened.call(&arguments)?,
                     None => Vec::new(),
                 };
-                match results.as_slice() {
-                    [result] if result.num_rows() == rows.num_rows() => {
-                        Ok(Arc::clone(result.column(0)))
-                    }
+                match results.first().map(|given| given.made.as_slice()) {
+                    Some([result]) if result.len() == rows.num_rows() => Ok(Arc::clone(result)),
                     _ => Err(exec_datafusion_err!(
                         "plugin \"{}\": {function}() did not give one value a row",
                         module.name()

@@ -21,13 +21,13 @@ use super::session_window::SessionWindowExec;
 use super::static_join::{StaticJoinExec, StaticJoinPlan};
 use super::stream_join::{SideExpressions, StreamJoinExec};
 use super::time_window::TimeWindowExec;
-use super::transform::PluginTransformExec;
 use tidemill_frontend::Generate;
 
 use crate::logical::{
-    Call, Deduplicate, Evaluate, EventTimeWatermark, JoinKey, PluginTransform, SessionWindow,
-    StaticJoin, StreamJoin, StreamLimit, TimeWindow,
+    Call, Deduplicate, Evaluate, EventTimeWatermark, JoinKey, SessionWindow, StaticJoin,
+    StreamJoin, StreamLimit, TimeWindow,
 };
+use crate::plugins::plan_node;
 
 /// Plans the nodes of `logical`.
 pub(crate) struct Extensions;
@@ -51,6 +51,9 @@ impl ExtensionPlanner for Extensions {
         let schema = Arc::new(node.schema().as_arrow().clone());
         let expression =
             |e: &_| planner.create_physical_expr(e, logical_input.schema(), session, planning);
+        if let Some(plan) = plan_node(node, &input)? {
+            return Ok(Some(plan));
+        }
         let node = node.as_any();
         if let Some(watermark) = node.downcast_ref::<EventTimeWatermark>() {
             let column = input.schema().index_of(&watermark.column)?;
@@ -94,15 +97,6 @@ impl ExtensionPlanner for Extensions {
             };
             return Ok(Some(Arc::new(static_join(join, input, &expressions)?)));
         }
-        if let Some(step) = node.downcast_ref::<PluginTransform>() {
-            let module = Arc::clone(&step.module);
-            return Ok(Some(Arc::new(PluginTransformExec::new(
-                input,
-                schema,
-                module,
-                &step.function,
-            ))));
-        }
         let Some(evaluate) = node.downcast_ref::<Evaluate>() else {
             return Ok(None);
         };
@@ -114,6 +108,7 @@ impl ExtensionPlanner for Extensions {
                     module: Arc::clone(&call.module),
                     function: call.function.clone(),
                     input: Arc::clone(&call.input),
+                    shape: call.shape.clone(),
                     arguments: call.arguments.iter().map(expression).collect::<Result<_>>()?,
                 },
             });

@@ -24,12 +24,11 @@ mod static_join;
 mod static_table;
 mod stream_join;
 mod time_window;
-mod transform;
 
 pub(crate) use extension::Extensions;
 pub(crate) use gather::gather_partitions;
 pub(crate) use measured::measured;
-pub(crate) use properties::{leaf, plain};
+pub(crate) use properties::{debug_as_shown, leaf, one_input, only, plain};
 pub use read_ahead::ReadAhead;
 pub(crate) use scan::{StreamScanExec, StreamTable};
 pub use stateful::StatefulOperator;

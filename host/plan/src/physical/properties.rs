@@ -24,7 +24,7 @@ pub(crate) fn plain(
 }
 
 /// The input of an operator that has one.
-pub(super) fn only(inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn only(inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
     let [input] = inputs
         .try_into()
         .map_err(|_| internal_datafusion_err!("an operator with one input was given others"))?;
@@ -75,7 +75,7 @@ macro_rules! one_input {
             self: Arc<Self>,
             children: Vec<Arc<dyn ExecutionPlan>>,
         ) -> Result<Arc<dyn ExecutionPlan>> {
-            Ok(Arc::new(self.over($crate::physical::properties::only(children)?)))
+            Ok(Arc::new(self.over($crate::physical::only(children)?)))
         }
     };
 }
@@ -113,5 +113,4 @@ macro_rules! leaf {
     };
 }
 
-pub(crate) use leaf;
-pub(super) use {debug_as_shown, one_input};
+pub(crate) use {debug_as_shown, leaf, one_input};

@@ -7,19 +7,56 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Extension, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
-use tidemill_core::{FunctionKind, FunctionSignature, PluginModule};
+use tidemill_core::{FunctionKind, FunctionSignature, PluginModule, Shape};
+use tidemill_frontend::CatalogFunction;
 
+use super::{PluginKind, PluginUse};
 use crate::PlanError;
+use crate::logical::{Call, Evaluate};
+
+/// Scalars: called in SQL, a column for columns.
+pub(super) struct Scalars;
+
+impl PluginKind for Scalars {
+    fn callable(
+        &self,
+        module: &Arc<dyn PluginModule>,
+        function: &FunctionSignature,
+    ) -> Result<Option<CatalogFunction>, PlanError> {
+        if function.kind != FunctionKind::Scalar {
+            return Ok(None);
+        }
+        let varies = !function.deterministic;
+        let function = Arc::new(scalar(module, function)?);
+        Ok(Some(CatalogFunction::Scalar { function, varies }))
+    }
+
+    fn uses(&self, node: &LogicalPlan) -> Vec<PluginUse> {
+        let LogicalPlan::Extension(Extension { node }) = node else { return Vec::new() };
+        let calls = node.as_any().downcast_ref::<Evaluate>().map_or(&[][..], |node| &node.calls);
+        let plugins = calls.iter().filter_map(|call| match call {
+            Call::BatchTime(_) => None,
+            Call::Plugin(call) => Some(PluginUse {
+                plugin: call.module.name().to_owned(),
+                function: call.function.clone(),
+                kind: FunctionKind::Scalar,
+                input: Arc::clone(&call.input),
+                output: Arc::clone(&call.shape.output),
+            }),
+        });
+        plugins.collect()
+    }
+}
 
 /// Type-checks a call. The call itself is taken out of its expression (see `logical::Evaluate`).
 pub(crate) struct PluginScalar {
     module: Arc<dyn PluginModule>,
     name: String,
     input: SchemaRef,
-    output: SchemaRef,
+    shape: Shape,
     is_deterministic: bool,
     signature: Signature,
 }
@@ -39,25 +76,14 @@ impl PluginScalar {
         &self.input
     }
 
-    /// Its result: one column.
-    pub(crate) fn output(&self) -> &SchemaRef {
-        &self.output
+    /// It reads all of them, and makes one column.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     fn identity(&self) -> (&str, tidemill_core::Digest, &str) {
         (self.module.name(), self.module.digest(), &self.name)
     }
-}
-
-pub(crate) fn plugin_functions(
-    module: &Arc<dyn PluginModule>,
-) -> Result<Vec<ScalarUDF>, PlanError> {
-    module
-        .functions()
-        .iter()
-        .filter(|function| function.kind == FunctionKind::Scalar)
-        .map(|function| scalar(module, function))
-        .collect()
 }
 
 fn scalar(
@@ -84,7 +110,7 @@ fn scalar(
         module: Arc::clone(module),
         name: function.name.clone(),
         input: Arc::clone(input),
-        output: Arc::clone(output),
+        shape: Shape::of_all(input, Arc::clone(output)),
         is_deterministic: function.deterministic,
         signature,
     }))
@@ -120,11 +146,11 @@ impl ScalarUDFImpl for PluginScalar {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.output.field(0).data_type().clone())
+        Ok(self.shape.output.field(0).data_type().clone())
     }
 
     fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(&self.name, self.output.field(0).data_type().clone(), true)))
+        Ok(Arc::new(Field::new(&self.name, self.shape.output.field(0).data_type().clone(), true)))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

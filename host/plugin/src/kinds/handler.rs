@@ -3,15 +3,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidemill_block::write_schema;
 use tidemill_core::{BatchContext, BatchHost, FrameHandle, FunctionKind, PluginFailure};
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
+use super::Kind;
 use crate::abi::{Context, Failure, Opened};
-use crate::ipc;
+use crate::guest::unfit;
 use crate::module::Inner;
-use crate::schema::Input;
+use crate::schema::{Arguments, Input};
 use crate::state::{Bridge, CallState, GuestLog, deadline, failure, start_failure, store};
+
+pub(crate) static KIND: Kind = Kind {
+    kind: FunctionKind::ForeachBatch,
+    interface: "tidemill:plugin/handlers@0.2.0",
+    exports: &["call"],
+    arguments: Arguments::ByName,
+    check: |_| Ok(()),
+    for_rows: None,
+};
 
 /// Calls `function` with the table `batch` of `host`. The deadline counts all of it. Between its waits
 /// the guest computes on the thread that drives this, and yields with every tick.
@@ -23,7 +34,7 @@ pub(crate) async fn run(
     batch: FrameHandle,
 ) -> Result<(), PluginFailure> {
     let started = Instant::now();
-    module.function(function, &[FunctionKind::ForeachBatch])?;
+    module.function_where(function, |kind| kind == FunctionKind::ForeachBatch)?;
     let call = Call {
         module: Arc::clone(module),
         function: function.to_owned(),
@@ -58,11 +69,12 @@ impl Call {
     async fn make(self) -> Result<(), PluginFailure> {
         let schema = self.bridge.host.schema(self.batch).map_err(Failure::from)?;
         let input = Input::any(&schema).map_err(PluginFailure::Signature)?;
-        let encoder = ipc::Encoder::new(&input.schema);
-        let schema = encoder.map_err(|error| PluginFailure::Signature(error.to_string()))?;
-        let schema = schema.schema_message();
+        let schema = write_schema(&input.schema);
+        let schema = schema.map_err(|error| PluginFailure::Signature(error.to_string()))?;
 
         let prepared = &self.module.prepared;
+        let call = prepared.exports.of_kind(FunctionKind::ForeachBatch).and_then(<[_]>::first);
+        let call = call.ok_or_else(|| PluginFailure::Host("it exports no handlers".to_owned()))?;
         let state = CallState::new(self.module.limits, self.log, Some(self.bridge));
         let mut store = store(&prepared.engine, state);
         // The guest yields with every tick, so that the time-out around this call is noticed.
@@ -72,19 +84,18 @@ impl Call {
             Ok(instance) => instance,
             Err(error) => return Err(start_failure(&mut store, &error)),
         };
+        let handle = instance
+            .get_typed_func::<(u32, u64), (Result<(), Failure>,)>(&mut store, call)
+            .map_err(unfit)?;
         let made = async {
+            let context = self.context;
             let opened =
-                Self::open(&self.module, &mut store, instance, self.function, schema).await?;
+                open(&self.module, &mut store, instance, self.function, schema, context).await?;
             let opened = match opened {
                 Ok(opened) => opened,
                 Err(failure) => return Ok(Err(failure)),
             };
-            let handle = instance.get_typed_func::<(u32, Context, u64), (Result<(), Failure>,)>(
-                &mut store,
-                &prepared.exports.foreach_batch,
-            )?;
-            let parameters = (opened.instance, self.context, self.batch);
-            let (result,) = handle.call_async(&mut store, parameters).await?;
+            let (result,) = handle.call_async(&mut store, (opened.id, self.batch)).await?;
             wasmtime::Result::Ok(result)
         };
         match made.await {
@@ -92,20 +103,26 @@ impl Call {
             Err(error) => Err(failure(&mut store, &error)),
         }
     }
+}
 
-    async fn open(
-        module: &Inner,
-        store: &mut Store<CallState>,
-        instance: Instance,
-        function: String,
-        schema: Vec<u8>,
-    ) -> wasmtime::Result<Result<Opened, Failure>> {
-        type Open = (String, String, Vec<u8>);
-        let exports = &module.prepared.exports;
-        let open = instance
-            .get_typed_func::<Open, (Result<Opened, Failure>,)>(&mut *store, &exports.open)?;
-        let (opened,) =
-            open.call_async(store, (function, module.config_json.clone(), schema)).await?;
-        Ok(opened)
+/// Opens the function and tells it of the batch.
+async fn open(
+    module: &Inner,
+    store: &mut Store<CallState>,
+    instance: Instance,
+    function: String,
+    schema: String,
+    context: Context,
+) -> wasmtime::Result<Result<Opened, Failure>> {
+    type Open = (String, String, String);
+    let exports = &module.prepared.exports;
+    let open =
+        instance.get_typed_func::<Open, (Result<Opened, Failure>,)>(&mut *store, &exports.open)?;
+    let begin = instance.get_typed_func::<(Context,), ()>(&mut *store, &exports.begin)?;
+    let config = module.config_json.clone();
+    let (opened,) = open.call_async(&mut *store, (function, config, schema)).await?;
+    if opened.is_ok() {
+        begin.call_async(store, (context,)).await?;
     }
+    Ok(opened)
 }

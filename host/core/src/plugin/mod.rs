@@ -1,0 +1,183 @@
+//! The user's functions, as the plan and the engine see them.
+//!
+//! Nothing here says WebAssembly: a plugin is a module of named functions that are given record
+//! batches and give record batches, and whose failures are values.
+
+mod batch_host;
+mod failure;
+mod rows;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+pub use batch_host::{BatchHost, CallFailure, FrameHandle};
+pub use failure::{PluginError, PluginFailure};
+pub use rows::{Assembly, Given, Origin, PluginRows, RefusedRow, Selection, Shape};
+
+use crate::{Attempt, BatchId, Digest, QueryId, Watermark};
+
+/// A boxed future, so that core needs no async runtime.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The five kinds of function that a plugin exports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FunctionKind {
+    /// One column from columns of the same row. Called in SQL.
+    Scalar,
+    /// Rows from rows. A step of its own.
+    Transform,
+    /// One value from a group of rows. Called in SQL.
+    Aggregate,
+    /// Rows from rows and the state of their key. A step of its own.
+    Stateful,
+    /// Delivers a batch. The sink of a query.
+    ForeachBatch,
+}
+
+impl FunctionKind {
+    /// As the job and the messages write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FunctionKind::Scalar => "scalar",
+            FunctionKind::Transform => "transform",
+            FunctionKind::Aggregate => "aggregate",
+            FunctionKind::Stateful => "stateful",
+            FunctionKind::ForeachBatch => "foreach_batch",
+        }
+    }
+}
+
+/// What a plugin says of one of its functions.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FunctionSignature {
+    /// Name within the plugin; a scalar's name in SQL.
+    pub name: String,
+    /// What it can be used for.
+    pub kind: FunctionKind,
+    /// Columns that it wants, by name (scalar, aggregate: by position). `None`: takes any rows.
+    pub input: Option<SchemaRef>,
+    /// Columns that it gives. `None`: follows from the input, [`PluginModule::shape`] says.
+    pub output: Option<SchemaRef>,
+    /// Whether a transform lets the other columns of its input through. `input` is then what it needs
+    /// of them, and `output` what it adds or replaces.
+    pub passes_others: bool,
+    /// The columns of an aggregate's state.
+    pub state: Option<SchemaRef>,
+    /// Whether equal input gives equal output.
+    pub deterministic: bool,
+    /// The author's doc comment.
+    pub documentation: String,
+}
+
+/// Fixed for one attempt at one micro-batch, and handed to every call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchContext {
+    /// Name of the query.
+    pub query: String,
+    /// Constant over restarts.
+    pub query_id: QueryId,
+    /// The micro-batch.
+    pub batch: BatchId,
+    /// The try at it.
+    pub attempt: Attempt,
+    /// Source partition or state shard that the rows belong to; 0 for foreach_batch.
+    pub partition: u32,
+    /// What `current_timestamp()` is in this batch: milliseconds since 1970-01-01 UTC.
+    pub batch_time_ms: i64,
+    /// The query's watermark, if it has one.
+    pub watermark: Option<Watermark>,
+}
+
+/// One generation of a plugin: its bytes, checked and compiled.
+pub trait PluginModule: Send + Sync {
+    /// The job's name for the plugin.
+    fn name(&self) -> &str;
+
+    /// Digest of its bytes.
+    fn digest(&self) -> Digest;
+
+    /// All functions, in the plugin's order.
+    fn functions(&self) -> &[FunctionSignature];
+
+    /// What `function` reads of rows of `input`, and what it gives for them. Asks the plugin where the
+    /// signature does not say, and refuses an input that does not match the signature.
+    fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError>;
+
+    /// A fresh instance for the scalar or transform `function` over rows of `input`, with no memory of
+    /// earlier batches. `shape` is what [`shape`](Self::shape) said when the query was planned.
+    /// Blocks for as long as its calls run: never call it on a thread that serves I/O. By itself the
+    /// plugin has none.
+    fn open(
+        &self,
+        function: &str,
+        context: &BatchContext,
+        input: SchemaRef,
+        shape: &Shape,
+    ) -> Result<Box<dyn FunctionInstance>, PluginError> {
+        let _ = (input, shape);
+        Err(none_of_its_kind(self.name(), function, context, "scalars or transforms"))
+    }
+
+    /// Calls a foreach_batch handler with `batch`, a frame of `host`. It computes between its waits:
+    /// drive it on a thread that serves no I/O. By itself the plugin has none.
+    fn foreach_batch<'a>(
+        &'a self,
+        function: &'a str,
+        context: &'a BatchContext,
+        host: Arc<dyn BatchHost>,
+        batch: FrameHandle,
+    ) -> BoxFuture<'a, Result<(), PluginError>> {
+        let _ = (host, batch);
+        let error = none_of_its_kind(self.name(), function, context, "handlers");
+        Box::pin(async move { Err(error) })
+    }
+
+    /// Calls since the module was loaded. Nothing where the plugin does not count.
+    fn usage(&self) -> PluginUsage {
+        PluginUsage::default()
+    }
+
+    /// The same for each function that was called. Empty where the plugin does not tell.
+    fn usage_by_function(&self) -> Vec<(String, PluginUsage)> {
+        Vec::new()
+    }
+}
+
+fn none_of_its_kind(
+    plugin: &str,
+    function: &str,
+    context: &BatchContext,
+    kind: &str,
+) -> PluginError {
+    PluginError {
+        plugin: plugin.to_owned(),
+        function: function.to_owned(),
+        batch: Some(context.batch),
+        failure: PluginFailure::Signature(format!("it has no {kind}")),
+    }
+}
+
+/// An opened scalar or transform. Thrown away after the batch, and after a failure.
+pub trait FunctionInstance: Send {
+    /// Calls the function once for a record batch of the columns that its [`Shape`] reads. A scalar gives
+    /// one column for all rows.
+    fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError>;
+}
+
+/// How often a plugin was called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PluginUsage {
+    /// Calls of any function.
+    pub calls: u64,
+    /// Rows that went in.
+    pub rows: u64,
+    /// Time spent in them, the boundary included, in nanoseconds.
+    pub nanos: u64,
+}

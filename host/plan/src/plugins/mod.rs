@@ -1,0 +1,100 @@
+//! What a plan does with the functions of plugins: what a kind needs is in a file of its own.
+
+mod opened;
+mod scalar;
+mod transform;
+mod transform_exec;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_plan::ExecutionPlan;
+use tidemill_core::{FunctionKind, FunctionSignature, PluginModule};
+use tidemill_frontend::CatalogFunction;
+
+use crate::PlanError;
+
+pub(crate) use opened::Opened;
+pub(crate) use scalar::PluginScalar;
+pub(crate) use transform::PluginTransform;
+
+/// What the plan knows of a kind of function. A handler is none of the plan's.
+trait PluginKind: Sync {
+    /// What SQL calls, if a function of this kind is called in SQL.
+    fn callable(
+        &self,
+        _module: &Arc<dyn PluginModule>,
+        _function: &FunctionSignature,
+    ) -> Result<Option<CatalogFunction>, PlanError> {
+        Ok(None)
+    }
+
+    /// The calls in one node of a plan.
+    fn uses(&self, node: &LogicalPlan) -> Vec<PluginUse>;
+
+    /// The operator of a node over one input, if the kind has a node of its own and this is one.
+    fn plan(
+        &self,
+        _node: &dyn UserDefinedLogicalNode,
+        _input: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        Ok(None)
+    }
+}
+
+static KINDS: [&dyn PluginKind; 2] = [&scalar::Scalars, &transform::Transforms];
+
+/// A plugin's function as a plan calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginUse {
+    /// The plugin.
+    pub plugin: String,
+    /// The function.
+    pub function: String,
+    /// What it is used as.
+    pub kind: FunctionKind,
+    /// Columns that go in.
+    pub input: SchemaRef,
+    /// Columns that the plan relies on.
+    pub output: SchemaRef,
+}
+
+/// The functions of a plugin that are called in SQL.
+pub(crate) fn callables(
+    module: &Arc<dyn PluginModule>,
+) -> Result<Vec<(&FunctionSignature, CatalogFunction)>, PlanError> {
+    let mut callables = Vec::new();
+    for function in module.functions() {
+        for kind in KINDS {
+            let callable = kind.callable(module, function)?;
+            callables.extend(callable.map(|callable| (function, callable)));
+        }
+    }
+    Ok(callables)
+}
+
+/// All calls of a plan, from the sink's side.
+pub(crate) fn plugin_uses(plan: &LogicalPlan) -> Result<Vec<PluginUse>> {
+    let mut uses = Vec::new();
+    plan.apply(|node| {
+        uses.extend(KINDS.iter().flat_map(|kind| kind.uses(node)));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(uses)
+}
+
+/// The operator of a node that a plugin's function is.
+pub(crate) fn plan_node(
+    node: &dyn UserDefinedLogicalNode,
+    input: &Arc<dyn ExecutionPlan>,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    for kind in KINDS {
+        if let Some(plan) = kind.plan(node, input)? {
+            return Ok(Some(plan));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,119 @@
+//! What a plugin says of its functions, checked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use tidemill_block::read_schema;
+use tidemill_core::{FunctionKind, FunctionSignature};
+
+use crate::abi::{Function, Variable, VariableShape};
+use crate::error::LoadProblem;
+use crate::guest::{Exports, Guest, Prepared};
+use crate::kinds;
+use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, NAME_BYTES_MAX};
+use crate::state::GuestLog;
+use crate::text::shortened;
+
+/// Asks a fresh instance for its functions.
+pub(crate) fn describe(
+    name: &Arc<str>,
+    prepared: &Prepared,
+    limits: Limits,
+) -> Result<Vec<FunctionSignature>, LoadProblem> {
+    let log = GuestLog::new(name, "describe", None);
+    let functions = Guest::start(prepared, limits, log)
+        .and_then(|mut guest| guest.describe(&prepared.exports))
+        .map_err(LoadProblem::Describe)?;
+    if functions.len() > LISTED_FUNCTIONS_MAX {
+        return Err(LoadProblem::TooLarge(format!(
+            "it lists {} functions, and the limit is {LISTED_FUNCTIONS_MAX}; make several plugins \
+             of it",
+            functions.len()
+        )));
+    }
+    let mut names = BTreeSet::new();
+    for function in &functions {
+        let name = &function.name;
+        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let name = shortened(name).escape_debug().to_string();
+            let reason = format!(
+                "it has a function with the name \"{name}\"; a name has at most {NAME_BYTES_MAX} \
+                 bytes, and no control characters"
+            );
+            return Err(LoadProblem::NoPlugin { reason });
+        }
+        if !names.insert(name.as_str()) {
+            let reason = format!("it has two functions with the name \"{name}\"");
+            return Err(LoadProblem::NoPlugin { reason });
+        }
+    }
+    let functions = functions.into_iter().map(signature);
+    let functions = functions.collect::<Result<Vec<_>, _>>()?;
+    functions.iter().try_for_each(|function| check_kind(function, &prepared.exports))?;
+    Ok(functions)
+}
+
+fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
+    let name = &function.name;
+    let unfit = |reason: String| LoadProblem::NoPlugin { reason };
+    let schema = |text: Option<String>| {
+        let schema = text.map(|text| read_schema(&text)).transpose();
+        schema.map_err(|reason| unfit(format!("the schema of \"{name}\": {reason}")))
+    };
+    if let Some((property, _)) = function.properties.first() {
+        return Err(unfit(format!(
+            "\"{name}\" has the property \"{property}\", which this host does not know; it is \
+             older than the plugin's SDK"
+        )));
+    }
+    let state = state(&function.state).map_err(|reason| unfit(format!("\"{name}\": {reason}")))?;
+    Ok(FunctionSignature {
+        input: schema(function.input)?,
+        output: schema(function.output)?,
+        passes_others: function.passes_others,
+        state,
+        name: function.name.clone(),
+        kind: function.kind.into(),
+        deterministic: function.deterministic,
+        documentation: shortened(function.documentation),
+    })
+}
+
+/// The state as columns: one for each variable.
+fn state(variables: &[Variable]) -> Result<Option<SchemaRef>, String> {
+    let mut columns = Vec::with_capacity(variables.len());
+    for variable in variables {
+        let name = &variable.name;
+        if variable.shape != VariableShape::Value || variable.ttl.is_some() {
+            return Err(format!(
+                "this host keeps no state that is a list or a map or has a time to live, as \"{name}\" is"
+            ));
+        }
+        let schema = read_schema(&variable.schema);
+        let schema = schema.map_err(|reason| format!("the schema of \"{name}\": {reason}"))?;
+        match &**schema.fields() {
+            [column] => columns.push(column.as_ref().clone().with_name(name)),
+            columns => return Err(format!("\"{name}\" has {} columns", columns.len())),
+        }
+    }
+    Ok((!columns.is_empty()).then(|| Arc::new(Schema::new(columns))))
+}
+
+/// Refuses a function that this host, or the plugin itself, has no way to call.
+fn check_kind(function: &FunctionSignature, exports: &Exports) -> Result<(), LoadProblem> {
+    let (name, kind) = (&function.name, function.kind.name());
+    let unfit = |reason: String| LoadProblem::NoPlugin { reason };
+    let known = kinds::of(function.kind);
+    let known = known.ok_or_else(|| {
+        unfit(format!("\"{name}\" is {kind}, a kind that this host does not call"))
+    })?;
+    if exports.of_kind(known.kind).is_none() {
+        let interface = known.interface;
+        return Err(unfit(format!("it lists the {kind} \"{name}\", and exports no `{interface}`")));
+    }
+    if function.passes_others && function.kind != FunctionKind::Transform {
+        return Err(unfit(format!("the {kind} \"{name}\" cannot let columns through")));
+    }
+    (known.check)(function).map_err(|reason| unfit(format!("the {kind} \"{name}\": {reason}")))
+}

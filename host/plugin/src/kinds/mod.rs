@@ -1,0 +1,48 @@
+//! The kinds of functions: what each needs of a plugin, and how it is called, in a file a kind.
+
+pub(crate) mod aggregate;
+pub(crate) mod handler;
+mod scalar;
+mod transform;
+
+use tidemill_core::{FunctionInstance, FunctionKind, FunctionSignature};
+
+use crate::instance::Instance;
+use crate::schema::Arguments;
+
+/// What the host knows of a kind of function.
+pub(crate) struct Kind {
+    pub(crate) kind: FunctionKind,
+    /// The interface of the contract that a plugin exports for it.
+    pub(crate) interface: &'static str,
+    /// Its functions.
+    pub(crate) exports: &'static [&'static str],
+    /// How the columns of its input are found.
+    pub(crate) arguments: Arguments,
+    /// What a signature of this kind has to say.
+    pub(crate) check: fn(&FunctionSignature) -> Result<(), String>,
+    /// Makes an instance that is called with rows and gives rows, where the kind is called so.
+    pub(crate) for_rows: Option<fn(Instance) -> Box<dyn FunctionInstance>>,
+}
+
+static KINDS: [&Kind; 4] = [&scalar::KIND, &transform::KIND, &aggregate::KIND, &handler::KIND];
+
+/// All kinds that this host calls.
+pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
+    KINDS.into_iter()
+}
+
+/// What the host knows of this kind, if it calls functions of it.
+pub(crate) fn of(kind: FunctionKind) -> Option<&'static Kind> {
+    kinds().find(|known| known.kind == kind)
+}
+
+/// Arguments and one result are declared: the plan has to know them.
+fn check_call(signature: &FunctionSignature) -> Result<(), String> {
+    let columns = signature.output.as_ref().map(|output| output.fields().len());
+    match (&signature.input, columns) {
+        (Some(_), Some(1)) => Ok(()),
+        (None, _) | (_, None) => Err("it does not declare its arguments and its result".to_owned()),
+        (Some(_), Some(columns)) => Err(format!("it declares a result of {columns} columns")),
+    }
+}

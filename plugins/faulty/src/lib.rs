@@ -3,7 +3,7 @@
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a guest exports"))]
 mod garbage;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, UInt32Array};
@@ -38,6 +38,33 @@ fn describe_all(
         "{double} {float} {long} {int} {short} {byte} {truth} {text} {binary:?} {} {}",
         at.0, on.0
     )
+}
+
+/// A row within a row.
+#[derive(Row, Debug)]
+struct Point {
+    x: i64,
+    name: Option<String>,
+}
+
+/// The types that `describe_all` has not, each once.
+#[scalar]
+fn describe_others(
+    price: Decimal<10, 2>,
+    local: LocalTimestamp,
+    months: YearMonthInterval,
+    time: DayTimeInterval,
+    list: Vec<Option<i64>>,
+    map: BTreeMap<String, Option<f64>>,
+    point: Point,
+) -> String {
+    format!("{price} {} {} {} {list:?} {map:?} {point:?}", local.0, months.0, time.0)
+}
+
+/// Makes an array of structs; without a number, null.
+#[scalar]
+fn points(n: i64) -> Vec<Option<Point>> {
+    (0..n).map(|x| (x % 2 == 0).then(|| Point { x, name: Some(x.to_string()) })).collect()
 }
 
 /// Nulls on both sides.
@@ -291,7 +318,7 @@ macro_rules! list {
 
 // Not `plugin!`: the exports are made by hand.
 list! {
-    echo, describe_all, first_of, parsed, only_even, panics, spins, hoards, recurses,
+    echo, describe_all, describe_others, points, first_of, parsed, only_even, panics, spins, hoards, recurses,
     turned, every_second, counted, Mean, Longest, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
     spoilt_scalar,
 }

@@ -25,9 +25,9 @@ fn with_tax(amount: f64) -> f64 {
 #[transform(reads = "amount DOUBLE, category STRING", sets = "category STRING")]
 fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
     let amounts: &Float64Array = orders["amount"].as_primitive();
-    let usable = amounts.iter().map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0)));
-    let usable: BooleanArray = usable.collect();
-    let dropped = usable.false_count();
+    // Where there is no amount there is a null, which drops the row as false does.
+    let usable = BooleanArray::from_unary(amounts, |amount| amount >= 0.0);
+    let dropped = orders.num_rows() - usable.true_count();
     if dropped > 0 {
         log::debug!(dropped; "dropped {dropped} orders of batch {}", ctx.batch_id);
     }
@@ -36,7 +36,10 @@ fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
     let mut written =
         StringBuilder::with_capacity(orders.num_rows(), categories.value_data().len());
     let mut text = String::new();
-    for row in usable.values().set_indices() {
+    for (row, usable) in usable.iter().enumerate() {
+        if usable != Some(true) {
+            continue;
+        }
         if categories.is_null(row) {
             written.append_null();
             continue;

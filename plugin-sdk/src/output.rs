@@ -2,10 +2,10 @@
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{Field, Schema};
-use tidemill_block::same_layout;
 use tidemill_types::sql_name;
 
 use crate::rows::{Given, Selection};
+use crate::value::fits;
 use crate::{Error, Result};
 
 /// Where a transform that takes one gives its rows, as often as it likes: what it gave does not take
@@ -174,7 +174,7 @@ fn check_columns(columns: &[ArrayRef], rows: usize, declared: &Schema) -> Result
     }
     for (column, field) in columns.iter().zip(declared.fields()) {
         let name = field.name();
-        if !same_layout(column.data_type(), field.data_type()) {
+        if !fits(field.data_type(), column.data_type()) {
             let (found, wanted) = (sql_name(column.data_type()), sql_name(field.data_type()));
             return Err(Error::fatal(format!(
                 "the column \"{name}\" is set to values of {found}, and declared as {wanted}"

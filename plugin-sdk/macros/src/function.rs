@@ -3,7 +3,7 @@
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, Result, ReturnType, Type,
+    Attribute, Error, Expr, ExprLit, Ident, ItemFn, Lit, Meta, Result, ReturnType, Signature, Type,
 };
 
 /// The function, and the type of the same name that describes it.
@@ -15,6 +15,7 @@ pub(crate) fn exported(
     let (visibility, ident) = (&function.vis, &function.sig.ident);
     let name = ident.to_string();
     let documentation = documentation(&function.attrs);
+    let implementation = implementation(ident, &name, &documentation, is_deterministic, body);
     quote! {
         #[allow(dead_code, reason = "`plugin!` calls it through the type of its name")]
         #function
@@ -23,6 +24,19 @@ pub(crate) fn exported(
         #[allow(non_camel_case_types, reason = "named as the function, for `plugin!` to find")]
         #visibility struct #ident {}
 
+        #implementation
+    }
+}
+
+/// What `plugin!` finds by the type.
+pub(crate) fn implementation(
+    ident: &Ident,
+    name: &str,
+    documentation: &str,
+    is_deterministic: bool,
+    body: &TokenStream,
+) -> TokenStream {
+    quote! {
         const _: () = {
             use ::tidemill_plugin::__private as private;
 
@@ -43,8 +57,8 @@ pub(crate) fn exported(
 
 /// Refuses a function that has not so many arguments and a result.
 pub(crate) fn shaped(function: &ItemFn, arguments: usize, what: &str, shape: &str) -> Result<()> {
-    plain(function)?;
     let signature = &function.sig;
+    plain(signature)?;
     if signature.inputs.len() == arguments && !matches!(signature.output, ReturnType::Default) {
         return Ok(());
     }
@@ -52,8 +66,7 @@ pub(crate) fn shaped(function: &ItemFn, arguments: usize, what: &str, shape: &st
 }
 
 /// Refuses what the host could not call.
-pub(crate) fn plain(function: &ItemFn) -> Result<()> {
-    let signature = &function.sig;
+pub(crate) fn plain(signature: &Signature) -> Result<()> {
     if let Some(token) = &signature.asyncness {
         let message = "the host waits for the plugin: remove `async`, every call here blocks";
         return Err(Error::new_spanned(token, message));
@@ -63,19 +76,6 @@ pub(crate) fn plain(function: &ItemFn) -> Result<()> {
         return Err(Error::new_spanned(generic, message));
     }
     Ok(())
-}
-
-pub(crate) fn parameters(function: &ItemFn) -> Result<Vec<(Ident, Type)>> {
-    let parameter = |argument: &FnArg| match argument {
-        FnArg::Receiver(this) => {
-            Err(Error::new_spanned(this, "a plugin's function stands alone: it has no `self`"))
-        }
-        FnArg::Typed(argument) => match &*argument.pat {
-            Pat::Ident(name) => Ok((name.ident.clone(), (*argument.ty).clone())),
-            other => Err(Error::new_spanned(other, "give the argument a name: SQL shows it")),
-        },
-    };
-    function.sig.inputs.iter().map(parameter).collect()
 }
 
 pub(crate) fn is_context(ty: &Type) -> bool {

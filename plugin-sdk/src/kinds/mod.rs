@@ -11,12 +11,13 @@ use std::any::Any;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::Result;
-use crate::bindings::tidemill::plugin::types::{self, FunctionKind, Origin};
+use crate::bindings::tidemill::plugin::types::{self, FunctionKind, Origin, Variable};
 
 /// A function with one of the attributes, as [`plugin!`](crate::plugin) takes it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function of a plugin",
-    note = "give the function one of the attributes #[scalar], #[transform], #[foreach_batch]"
+    note = "give the function one of the attributes #[scalar], #[transform], #[foreach_batch], or the \
+            implementation of the type #[aggregate]"
 )]
 pub trait Exported {
     /// Name in the plugin.
@@ -51,6 +52,7 @@ pub struct Declared {
     pub(crate) input: Option<SchemaRef>,
     pub(crate) output: Option<SchemaRef>,
     pub(crate) passes_others: bool,
+    pub(crate) state: Vec<Variable>,
 }
 
 /// A function that the host can call.
@@ -80,23 +82,24 @@ impl Opened {
 impl Function {
     /// As `describe` tells it to the host.
     pub(crate) fn describe(&self, name: &str) -> types::Function {
-        let Declared { kind, input, output, passes_others } = self.body.declared();
-        let written = |schema: SchemaRef| {
-            tidemill_block::write_schema(&schema)
-                .expect("the attributes make columns of SQL's types")
-        };
+        let Declared { kind, input, output, passes_others, state } = self.body.declared();
         types::Function {
             name: name.to_owned(),
             kind,
-            input: input.map(written),
-            output: output.map(written),
+            input: input.as_deref().map(written),
+            output: output.as_deref().map(written),
             passes_others,
-            state: Vec::new(),
+            state,
             deterministic: self.deterministic,
             documentation: self.documentation.to_owned(),
             properties: Vec::new(),
         }
     }
+}
+
+/// The columns as a text.
+pub(crate) fn written(schema: &Schema) -> String {
+    tidemill_block::write_schema(schema).expect("the attributes make columns of SQL's types")
 }
 
 /// The columns of a text that an attribute has read before.

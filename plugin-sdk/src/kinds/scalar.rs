@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use tidemill_block::same_layout;
 use tidemill_types::sql_name;
 
 use crate::bindings::exports::tidemill::plugin::scalars::{BlockResult, Guest};
@@ -13,7 +12,7 @@ use crate::bindings::tidemill::plugin::types::{Failure, FunctionKind, RowError};
 use crate::exports::{Exports, Functions, with};
 use crate::kinds::{Body, Called, Declared, Opened, all_of};
 use crate::rows::{self, Given, Selection};
-use crate::value::{FromColumn, IntoColumn, ScalarResult};
+use crate::value::{FromColumn, IntoColumn, ScalarResult, fits};
 use crate::{BatchContext, Error, Result, crossing};
 
 /// A function with `#[scalar]`.
@@ -36,6 +35,7 @@ impl Body for Scalar {
             input: Some(Arc::new(Schema::new(self.input.clone()))),
             output: Some(Arc::new(Schema::new(vec![self.output.clone()]))),
             passes_others: false,
+            state: Vec::new(),
         }
     }
 
@@ -56,7 +56,7 @@ pub(crate) fn check_arguments(wanted: &[Field], found: &Schema) -> Result<()> {
         && wanted
             .iter()
             .zip(found.fields())
-            .all(|(wanted, found)| same_layout(wanted.data_type(), found.data_type()));
+            .all(|(wanted, found)| fits(wanted.data_type(), found.data_type()));
     if fits {
         return Ok(());
     }
@@ -93,10 +93,18 @@ pub fn argument<'a, T: FromColumn<'a>>(
     arguments: &'a RecordBatch,
     index: usize,
 ) -> Result<&'a T::Column> {
+    let number = index + 1;
     let column = arguments.columns().get(index).and_then(|array| array.as_any().downcast_ref());
-    column.ok_or_else(|| {
-        Error::bad_input(format!("argument {} has to be {}", index + 1, sql_name(&T::data_type())))
-    })
+    let column = column.ok_or_else(|| {
+        Error::bad_input(format!("argument {number} has to be {}", sql_name(&T::data_type())))
+    })?;
+    if !T::takes(column) {
+        return Err(Error::bad_input(format!(
+            "there are nulls within values of argument {number} and it has no place for them; write an \
+             Option there, such as Vec<Option<i64>>"
+        )));
+    }
+    Ok(column)
 }
 
 /// An argument as the signature tells it.
@@ -150,4 +158,89 @@ pub fn evaluate<R: ScalarResult>(
         }
     }
     Ok((R::Value::finish(builder), refused))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use arrow::array::{AsArray, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::Row;
+    use crate::kinds::Exported;
+
+    #[crate::scalar]
+    fn parsed(text: &str) -> Result<i64> {
+        text.parse().map_err(|_| Error::bad_row(format!("\"{text}\" is no number")))
+    }
+
+    #[crate::scalar]
+    fn in_batch(n: Option<i64>, ctx: &BatchContext) -> Option<i64> {
+        (n? > 0).then_some(ctx.batch_id as i64)
+    }
+
+    #[derive(Row)]
+    struct Step {
+        from: i64,
+        to: Option<i64>,
+    }
+
+    #[crate::scalar]
+    fn steps(path: Vec<i64>) -> Vec<Step> {
+        let next = |at: usize| path.get(at + 1).copied();
+        path.iter().enumerate().map(|(at, from)| Step { from: *from, to: next(at) }).collect()
+    }
+
+    fn called<F: Exported>(column: ArrayRef) -> Result<Evaluated> {
+        let rows = RecordBatch::try_from_iter_with_nullable([("a", column, true)])?;
+        let opened = F::function().body.open(&rows.schema())?;
+        let scalar = opened.call.downcast::<OpenedScalar>().unwrap();
+        let mut context = BatchContext::default();
+        context.batch_id = 7;
+        (scalar.call)(&rows, &context)
+    }
+
+    #[test]
+    fn a_row_with_a_null_gives_null_and_a_bad_one_is_refused() {
+        let texts = StringArray::from(vec![Some("1"), None, Some("one"), Some("-3")]);
+        let (column, refused) = called::<parsed>(Arc::new(texts)).unwrap();
+        let numbers: Vec<_> = column.as_primitive::<Int64Type>().iter().collect();
+        assert_eq!(numbers, [Some(1), None, None, Some(-3)]);
+        let refused: Vec<_> = refused.into_iter().map(|row| (row.row, row.reason)).collect();
+        assert_eq!(refused, [(2, "\"one\" is no number".to_owned())]);
+    }
+
+    #[test]
+    fn a_scalar_sees_nulls_and_the_batch_if_it_asks_for_them() {
+        let numbers = Int64Array::from(vec![Some(1), None, Some(-1)]);
+        let (column, _) = called::<in_batch>(Arc::new(numbers)).unwrap();
+        let numbers: Vec<_> = column.as_primitive::<Int64Type>().iter().collect();
+        assert_eq!(numbers, [Some(7), None, None]);
+    }
+
+    #[test]
+    fn a_scalar_may_give_a_list_of_structs() {
+        let paths = [Some(vec![Some(1), Some(2)]), None, Some(vec![])];
+        let paths = ListArray::from_iter_primitive::<Int64Type, _, _>(paths);
+        let (column, _) = called::<steps>(Arc::new(paths)).unwrap();
+        let given = column.as_list::<i32>();
+        assert_eq!(given.value_offsets(), [0, 2, 2, 2]);
+        assert_eq!((0..3).map(|row| given.is_null(row)).collect::<Vec<_>>(), [false, true, false]);
+        let to = given.values().as_struct().column(1).as_primitive::<Int64Type>();
+        assert_eq!(to.iter().collect::<Vec<_>>(), [Some(2), None]);
+        let told = steps::function().describe(steps::NAME).output;
+        assert_eq!(told.as_deref(), Some("steps array<struct<from:bigint,to:bigint>>"));
+    }
+
+    #[test]
+    fn a_null_within_a_value_needs_a_place() {
+        let paths = [Some(vec![Some(1), None])];
+        let paths = ListArray::from_iter_primitive::<Int64Type, _, _>(paths);
+        let told = called::<steps>(Arc::new(paths)).unwrap_err();
+        let expected = "there are nulls within values of argument 1 and it has no place for them; write \
+                        an Option there, such as Vec<Option<i64>>";
+        assert_eq!(told, Error::bad_input(expected));
+    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
-use tidemill_block::same_layout;
 use tidemill_types::sql_name;
 
 use crate::bindings::exports::tidemill::plugin::transforms::{BlockResult, Guest};
@@ -13,6 +12,7 @@ use crate::exports::{Exports, Functions, with};
 use crate::kinds::{Body, Called, Declared, Opened, all_of, columns_of};
 use crate::output::{Output, Selected, check_nulls};
 use crate::rows::{self, Given, Selection};
+use crate::value::fits;
 use crate::{BatchContext, Error, Result, crossing};
 
 /// A function with `#[transform]` that makes all columns of its output.
@@ -68,6 +68,7 @@ impl Body for Making {
             input: self.input.map(columns_of),
             output: self.output.map(columns_of),
             passes_others: false,
+            state: Vec::new(),
         }
     }
 
@@ -112,6 +113,7 @@ impl Body for Selecting {
             input: Some(columns_of(self.reads)),
             output: Some(columns_of(self.sets)),
             passes_others: true,
+            state: Vec::new(),
         }
     }
 
@@ -142,7 +144,7 @@ fn find(wanted: &Schema, input: &Schema) -> Result<(Vec<u32>, SchemaRef)> {
             )));
         };
         let field = input.field(place);
-        if !same_layout(field.data_type(), wanted.data_type()) {
+        if !fits(wanted.data_type(), field.data_type()) {
             let (found, wanted) = (sql_name(field.data_type()), sql_name(wanted.data_type()));
             return Err(Error::bad_input(format!(
                 "the function reads the column \"{name}\" as {wanted}, and it is {found}; cast it \
@@ -208,7 +210,7 @@ fn fresh(rows: RecordBatch, declared: &SchemaRef) -> Result<Given> {
     let found = rows.schema();
     let same = found.fields().len() == declared.fields().len()
         && found.fields().iter().zip(declared.fields()).all(|(found, declared)| {
-            found.name() == declared.name() && same_layout(found.data_type(), declared.data_type())
+            found.name() == declared.name() && fits(declared.data_type(), found.data_type())
         });
     if !same {
         return Err(Error::fatal(format!(
@@ -229,4 +231,141 @@ fn listed(schema: &Schema) -> String {
     let columns = schema.fields().iter();
     let columns = columns.map(|field| format!("{} {}", field.name(), sql_name(field.data_type())));
     columns.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use arrow::array::{
+        ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, UInt32Array,
+    };
+
+    use super::*;
+    use crate::kinds::Exported;
+    use crate::testing;
+
+    #[crate::transform(reads = "n BIGINT", sets = "more BIGINT, n DOUBLE")]
+    fn selecting(rows: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
+        let numbers: &Int64Array = rows["n"].as_primitive();
+        let more = |rows: i64| Arc::new(Int64Array::from_iter_values(0..rows)) as ArrayRef;
+        let halves = |rows| Arc::new(Float64Array::from(vec![0.5; rows])) as ArrayRef;
+        Ok(match ctx.batch_id {
+            0 => Selected::all().set(more(3)).set(halves(3)),
+            1 => {
+                let mask: BooleanArray = numbers.iter().map(|n| Some(n? > 1)).collect();
+                Selected::kept(mask).set(more(2)).set(halves(2))
+            }
+            2 => Selected::taken(vec![2, 2, 0, 1].into()).set(more(4)).set(halves(4)),
+            3 => Selected::all().set(more(3)),
+            4 => Selected::all().set(halves(3)).set(more(3)),
+            5 => Selected::kept(vec![true; 2].into()).set(more(2)).set(halves(2)),
+            6 => Selected::taken(UInt32Array::from(vec![3])).set(more(1)).set(halves(1)),
+            7 => Selected::taken(UInt32Array::from(vec![None])).set(more(1)).set(halves(1)),
+            _ => Selected::all().set(more(3)).set(halves(2)),
+        })
+    }
+
+    #[crate::transform(reads = "")]
+    fn every_second(rows: RecordBatch, _ctx: &BatchContext) -> Result<Selected> {
+        Ok(Selected::kept((0..rows.num_rows()).map(|row| Some(row % 2 == 0)).collect()))
+    }
+
+    #[crate::transform(output = "rows BIGINT")]
+    fn twice(rows: RecordBatch, _ctx: &BatchContext, out: &mut Output<'_>) -> Result<()> {
+        let count: ArrayRef = Arc::new(Int64Array::from(vec![rows.num_rows() as i64]));
+        let counted = RecordBatch::try_from_iter([("rows", count)])?;
+        out.give(counted.clone())?;
+        out.give(counted)
+    }
+
+    fn in_batch(batch_id: u64) -> BatchContext {
+        let mut context = BatchContext::default();
+        context.batch_id = batch_id;
+        context
+    }
+
+    fn rows() -> RecordBatch {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), None, Some(3)]));
+        RecordBatch::try_from_iter_with_nullable([("N", numbers, true), ("s", texts, true)])
+            .unwrap()
+    }
+
+    fn texts(rows: &RecordBatch) -> Vec<&str> {
+        rows["s"].as_string::<i32>().iter().flatten().collect()
+    }
+
+    #[test]
+    fn what_is_set_keeps_its_place_and_the_other_columns_go_by() {
+        for (batch, expected) in
+            [(0, vec!["a", "b", "c"]), (1, vec!["a", "c"]), (2, vec!["c", "c", "a", "b"])]
+        {
+            let given = testing::transform::<selecting>(&rows(), &in_batch(batch)).unwrap();
+            assert_eq!(listed(&given.schema()), "n DOUBLE, s STRING, more BIGINT");
+            assert_eq!(texts(&given), expected);
+            let more: &Int64Array = given["more"].as_primitive();
+            assert_eq!(more.value(more.len() - 1), expected.len() as i64 - 1);
+        }
+        let opened = selecting::function().body.open(&rows().schema()).unwrap();
+        assert_eq!(opened.reads, [0]);
+        let origins = format!("{:?}", opened.origins);
+        assert_eq!(origins, "[Origin::Made, Origin::Passed(1), Origin::Made]");
+    }
+
+    #[test]
+    fn a_transform_need_not_read_anything() {
+        let given = testing::transform::<every_second>(&rows(), &in_batch(0)).unwrap();
+        assert_eq!(texts(&given), ["a", "c"]);
+        assert_eq!(given.schema(), rows().schema());
+    }
+
+    #[test]
+    fn a_transform_may_give_several_batches() {
+        let given = testing::transform::<twice>(&rows(), &in_batch(0)).unwrap();
+        assert_eq!(given["rows"].as_primitive::<arrow::datatypes::Int64Type>().values(), &[3, 3]);
+    }
+
+    #[test]
+    fn what_is_set_wrongly_is_told() {
+        let told = |batch| {
+            let given = testing::transform::<selecting>(&rows(), &in_batch(batch));
+            given.unwrap_err().to_string()
+        };
+        let expected = [
+            "1 columns are set, and the attribute's `sets` names 2 (more, n); call `set` once for each",
+            "the column \"more\" is set to values of DOUBLE, and declared as BIGINT",
+            "the mask of the kept rows has 2 values for 3 rows; give one for each row of the input",
+            "row 3 is taken and the input has 3 rows, numbered from 0 on",
+            "among the numbers of the taken rows are nulls; leave these out",
+            "the column \"n\" is set to 2 values, and 3 rows are selected; give one for each of these",
+        ];
+        for (batch, expected) in (3..).zip(expected) {
+            assert_eq!(told(batch), expected);
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_or_of_another_type_is_told() {
+        let told = |name: &str, column: ArrayRef| {
+            let rows = RecordBatch::try_from_iter([(name, column)]).unwrap();
+            testing::transform::<selecting>(&rows, &in_batch(0)).unwrap_err()
+        };
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let expected = "the function reads a column \"n\", and its input has the columns (m BIGINT); \
+                        give one of them the name in a step before";
+        assert_eq!(told("m", Arc::clone(&numbers)), Error::bad_input(expected));
+        let expected = "the function reads the column \"n\" as BIGINT, and it is STRING; cast it in a \
+                        step before";
+        assert_eq!(told("n", Arc::new(StringArray::from(vec!["1"]))), Error::bad_input(expected));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("N", numbers.data_type().clone(), true),
+            Field::new("n", numbers.data_type().clone(), true),
+            Field::new("n", numbers.data_type().clone(), true),
+        ]));
+        let expected = "there are 2 columns \"n\" in (N BIGINT, n BIGINT, n BIGINT); rename them in a \
+                        step before";
+        let told = selecting::function().body.open(&schema).err();
+        assert_eq!(told, Some(Error::bad_input(expected)));
+    }
 }

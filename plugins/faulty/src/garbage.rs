@@ -67,11 +67,19 @@ impl aggregates::Guest for Faulty {
     }
 
     fn states(opened: u32, count: u32) -> Result<(), Failure> {
-        <Sound as aggregates::Guest>::states(opened, count)
+        match garbage() {
+            Some(garbage) => give_zeros(&garbage, count, 2),
+            None => <Sound as aggregates::Guest>::states(opened, count)?,
+        }
+        Ok(())
     }
 
     fn results(opened: u32, count: u32) -> Result<(), Failure> {
-        <Sound as aggregates::Guest>::results(opened, count)
+        match garbage() {
+            Some(garbage) => give_zeros(&garbage, count, 1),
+            None => <Sound as aggregates::Guest>::results(opened, count)?,
+        }
+        Ok(())
     }
 }
 
@@ -120,6 +128,29 @@ fn give_spoilt(garbage: &str, sound: Selection<'_>, rows: BlockResult) -> Vec<Ro
     match garbage {
         "beyond" => vec![RowError { row: 99, reason: String::new() }],
         _ => Vec::new(),
+    }
+}
+
+/// Gives columns of zeros for the groups of an aggregate: as many as the state of `mean_of` has, or its
+/// result.
+fn give_zeros(garbage: &str, count: u32, width: usize) {
+    let (rows, width, times) = match garbage {
+        "rows" => (count + 1, width, 1),
+        "columns" => (count, width + 1, 1),
+        "never" => (count, width, 0),
+        "twice" => (count, width, 2),
+        _ => (count, width, 1),
+    };
+    let nodes = [Node { length: rows, nulls: 0 }];
+    let zeros = vec![0; 8 * rows as usize];
+    let buffers: [&[u8]; 2] = [&[], &zeros];
+    let columns = vec![ColumnParam { nodes: &nodes, buffers: &buffers }; width];
+    let selection = match garbage {
+        "all" => Selection::All,
+        _ => Selection::Fresh(rows),
+    };
+    for _ in 0..times {
+        give(selection.clone(), &columns);
     }
 }
 

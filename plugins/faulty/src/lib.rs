@@ -3,7 +3,7 @@
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a guest exports"))]
 mod garbage;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, UInt32Array};
@@ -38,6 +38,33 @@ fn describe_all(
         "{double} {float} {long} {int} {short} {byte} {truth} {text} {binary:?} {} {}",
         at.0, on.0
     )
+}
+
+/// A row within a row.
+#[derive(Row, Debug)]
+struct Point {
+    x: i64,
+    name: Option<String>,
+}
+
+/// The types that `describe_all` has not, each once.
+#[scalar]
+fn describe_others(
+    price: Decimal<10, 2>,
+    local: LocalTimestamp,
+    months: YearMonthInterval,
+    time: DayTimeInterval,
+    list: Vec<Option<i64>>,
+    map: BTreeMap<String, Option<f64>>,
+    point: Point,
+) -> String {
+    format!("{price} {} {} {} {list:?} {map:?} {point:?}", local.0, months.0, time.0)
+}
+
+/// Makes an array of structs; without a number, null.
+#[scalar]
+fn points(n: i64) -> Vec<Option<Point>> {
+    (0..n).map(|x| (x % 2 == 0).then(|| Point { x, name: Some(x.to_string()) })).collect()
 }
 
 /// Nulls on both sides.
@@ -90,6 +117,61 @@ fn counted(rows: RecordBatch, _ctx: &BatchContext, out: &mut Output<'_>) -> Resu
         out.give(RecordBatch::try_new(rows.schema(), vec![Arc::new(below)])?)?;
     }
     Ok(())
+}
+
+/// The state of `mean_of`.
+#[derive(Row, Default)]
+struct Mean {
+    sum: f64,
+    count: i64,
+}
+
+/// An aggregate whose state is numbers.
+#[aggregate(name = "mean_of")]
+impl Mean {
+    fn update(&mut self, x: f64) {
+        self.sum += x;
+        self.count += 1;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+    }
+
+    fn finish(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+/// The state of `longest`.
+#[derive(Row, Default)]
+struct Longest {
+    text: Option<String>,
+}
+
+/// An aggregate whose state is a text, the first in the alphabet of those that are the longest. It
+/// refuses one that does not end.
+#[aggregate]
+impl Longest {
+    fn update(&mut self, text: &str) -> Result<()> {
+        if text.ends_with('…') {
+            return Err(Error::bad_row(format!("\"{text}\" does not end")));
+        }
+        let is_longer = |held: &String| (text.len(), held.as_str()) > (held.len(), text);
+        if self.text.as_ref().is_none_or(is_longer) {
+            self.text = Some(text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) -> Result<()> {
+        other.text.iter().try_for_each(|text| self.update(text))
+    }
+
+    fn finish(&self) -> Option<String> {
+        self.text.clone()
+    }
 }
 
 /// Panics on a negative number.
@@ -236,7 +318,7 @@ macro_rules! list {
 
 // Not `plugin!`: the exports are made by hand.
 list! {
-    echo, describe_all, first_of, parsed, only_even, panics, spins, hoards, recurses,
-    turned, every_second, counted, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
+    echo, describe_all, describe_others, points, first_of, parsed, only_even, panics, spins, hoards, recurses,
+    turned, every_second, counted, Mean, Longest, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
     spoilt_scalar,
 }

@@ -1,12 +1,13 @@
 //! `#[scalar]`.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Error, Ident, ItemFn, LitBool, Result, ReturnType, Token};
 
-use crate::function::{exported, is_context, parameters, plain, with_elided_lifetimes};
+use crate::function::{exported, plain, with_elided_lifetimes};
+use crate::parameters::Parameters;
 
 /// `deterministic = false`.
 struct Arguments {
@@ -39,17 +40,10 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
 }
 
 fn scalar(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
-    plain(function)?;
-    let mut parameters = parameters(function)?;
-    let takes_context = parameters.last().is_some_and(|(_, ty)| is_context(ty));
-    let context = takes_context.then(|| quote!(context));
-    parameters.truncate(parameters.len() - usize::from(takes_context));
-    let names: Vec<String> = parameters.iter().map(|(name, _)| name.to_string()).collect();
-    let types: Vec<TokenStream> =
-        parameters.iter().map(|(_, ty)| with_elided_lifetimes(ty)).collect();
-    let columns: Vec<Ident> = (0..types.len()).map(|i| format_ident!("column_{i}")).collect();
-    let index = 0..types.len();
-    let index_again = index.clone();
+    plain(&function.sig)?;
+    let parameters = Parameters::of(function.sig.inputs.iter())?;
+    let (fields, columns, values) =
+        (parameters.fields(), parameters.columns(), parameters.values());
     let ReturnType::Type(_, output) = &function.sig.output else {
         return Err(Error::new_spanned(
             &function.sig,
@@ -59,30 +53,15 @@ fn scalar(arguments: &Arguments, function: &ItemFn) -> Result<TokenStream> {
     let output = with_elided_lifetimes(output);
     let call = &function.sig.ident;
     let name = call.to_string();
-    // Spans of the author's types, so that an unusable one is underlined and not the attribute.
-    let fields = types
-        .iter()
-        .zip(&names)
-        .map(|(ty, name)| quote_spanned!(ty.span()=> private::parameter::<#ty>(#name)));
-    let values = types.iter().zip(&columns).map(|(ty, column)| {
-        quote_spanned!(ty.span()=> <#ty as ::tidemill_plugin::FromColumn>::get(#column, row))
-    });
     let result = quote_spanned!(output.span()=> private::result::<#output>(#name));
     let evaluate =
         quote_spanned!(output.span()=> private::evaluate(rows, nulls.as_ref(), evaluate));
-    let values = values.chain(context);
     let body = quote! {
         private::Scalar {
             input: ::std::vec![#(#fields),*],
             output: #result,
             call: |arguments, context| {
-                let _ = context;
-                let rows = arguments.num_rows();
-                let nulls = ::std::option::Option::None;
-                #(
-                    let #columns = private::argument::<#types>(arguments, #index)?;
-                    let nulls = private::nulls::<#types>(arguments, #index_again, nulls);
-                )*
+                #columns
                 let evaluate = |row: usize| {
                     let _ = row;
                     #call(#(#values),*)

@@ -182,7 +182,7 @@ pub trait FunctionInstance: Send {
 
 /// An opened aggregate: groups of one partition of one batch, numbered from 0 on as they appear. Thrown
 /// away after the batch, and after a failure. What lies between two batches is in columns.
-pub trait AggregateInstance: Send {
+pub trait AggregateInstance: Send + Sync {
     /// Adds row i of the arguments to group `groups[i]`; there are `total` groups now. Gives the rows
     /// that the function would not take.
     fn update(

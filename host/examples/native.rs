@@ -7,15 +7,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{Float64Type, SchemaRef};
 use arrow::error::ArrowError;
 use tidemill::job::Job;
 use tidemill::query::{Prepared, Shared};
 use tidemill_core::{
-    BatchContext, Digest, FunctionInstance, FunctionKind, FunctionSignature, PluginError,
-    PluginFailure, PluginModule, PluginRows,
+    BatchContext, Digest, FunctionInstance, FunctionKind, FunctionSignature, Given, Origin,
+    PluginError, PluginFailure, PluginModule, PluginRows, Selection, Shape,
 };
 use tidemill_engine::{QueryEvent, StopSignal};
 
@@ -31,23 +30,31 @@ struct Orders {
     functions: Vec<FunctionSignature>,
 }
 
-/// The same work as the plugin's function of this name.
-fn normalise(orders: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema = orders.schema();
-    let amounts = orders.column(schema.index_of("amount")?).as_primitive::<Float64Type>();
+/// The same work as the plugin's function of this name, over `amount` and `category`: which orders
+/// are kept, and their categories.
+fn normalise(orders: &RecordBatch) -> Result<Given, ArrowError> {
+    let amounts = orders.column(0).as_primitive::<Float64Type>();
     let usable: BooleanArray =
         amounts.iter().map(|amount| Some(amount.is_some_and(|amount| amount >= 0.0))).collect();
-    let cleaned = filter_record_batch(orders, &usable)?;
-    let category = schema.index_of("category")?;
-    let categories: StringArray = cleaned
-        .column(category)
-        .as_string::<i32>()
-        .iter()
-        .map(|category| Some(category?.trim().to_lowercase()))
-        .collect();
-    let mut columns = cleaned.columns().to_vec();
-    columns[category] = Arc::new(categories);
-    RecordBatch::try_new(schema, columns)
+    let categories = orders.column(1).as_string::<i32>();
+    let mut written =
+        StringBuilder::with_capacity(orders.num_rows(), categories.value_data().len());
+    let mut text = String::new();
+    for row in usable.values().set_indices() {
+        if categories.is_null(row) {
+            written.append_null();
+            continue;
+        }
+        text.clear();
+        text.push_str(categories.value(row).trim());
+        if text.is_ascii() {
+            text.make_ascii_lowercase()
+        } else {
+            text = text.to_lowercase()
+        }
+        written.append_value(&text);
+    }
+    Ok(Given { selection: Selection::Kept(usable), made: vec![Arc::new(written.finish())] })
 }
 
 impl PluginModule for Orders {
@@ -63,8 +70,14 @@ impl PluginModule for Orders {
         &self.functions
     }
 
-    fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-        Ok(input)
+    /// It reads two columns and makes one of them anew.
+    fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError> {
+        let place =
+            |name: &str| input.index_of(name).map_err(|error| failed(function, error.to_string()));
+        let (amount, category) = (place("amount")?, place("category")?);
+        let mut origins: Vec<Origin> = (0..input.fields().len()).map(Origin::Passed).collect();
+        origins[category] = Origin::Made;
+        Ok(Shape { output: input, reads: vec![amount, category], origins })
     }
 
     fn open(
@@ -72,6 +85,7 @@ impl PluginModule for Orders {
         _: &str,
         _: &BatchContext,
         _: SchemaRef,
+        _: &Shape,
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
         Ok(Box::new(Normalise))
     }
@@ -81,8 +95,8 @@ struct Normalise;
 
 impl FunctionInstance for Normalise {
     fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError> {
-        let rows = normalise(rows).map_err(|error| failed(FUNCTION, error.to_string()))?;
-        Ok(PluginRows { batches: vec![rows], refused: Vec::new() })
+        let given = normalise(rows).map_err(|error| failed(FUNCTION, error.to_string()))?;
+        Ok(PluginRows { given: vec![given], refused: Vec::new() })
     }
 }
 
@@ -102,6 +116,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         kind: FunctionKind::Transform,
         input: None,
         output: None,
+        passes_others: true,
+        state: None,
         deterministic: true,
         documentation: String::new(),
     };

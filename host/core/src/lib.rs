@@ -36,9 +36,9 @@ pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text
 pub use nearest::nearest;
 pub use output_mode::OutputMode;
 pub use plugin::{
-    Assembly, BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle, FunctionInstance,
-    FunctionKind, FunctionSignature, Given, Origin, PluginError, PluginFailure, PluginModule,
-    PluginRows, PluginUsage, RefusedRow, Selection, Shape,
+    AggregateInstance, Assembly, BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle,
+    FunctionInstance, FunctionKind, FunctionSignature, Given, Origin, PluginError, PluginFailure,
+    PluginModule, PluginRows, PluginUsage, RefusedRow, Selection, Shape,
 };
 pub use printable::printable;
 pub use progress::{

@@ -31,6 +31,7 @@ use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
     measured,
 };
+use crate::plugins::with_scopes;
 use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
 use crate::stack::on_deep_stack;
 use crate::tables::Tables;
@@ -254,5 +255,5 @@ async fn make_physical(
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
     let plan = planner.create_physical_plan(plan, state).await?;
     let (plan, operators) = make_stateful(plan, settings).map_err(PlanError::refused_by)?;
-    Ok((measured(gather_partitions(plan)?)?, operators))
+    Ok((with_scopes(measured(gather_partitions(plan)?)?)?, operators))
 }

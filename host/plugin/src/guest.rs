@@ -84,6 +84,11 @@ impl Guest {
         }
     }
 
+    /// Bytes that it holds in its memories and tables.
+    pub(crate) fn memory(&self) -> u64 {
+        self.store.data().memory()
+    }
+
     pub(crate) fn describe(&mut self, exports: &Exports) -> Result<Vec<Function>, PluginFailure> {
         let describe = self.export(&exports.describe)?;
         self.call::<(), (Vec<Function>,)>(describe, ()).map(|(functions,)| functions)

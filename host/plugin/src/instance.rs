@@ -83,6 +83,11 @@ impl Instance {
         self.id
     }
 
+    /// Bytes of the guest's memory.
+    pub(crate) fn memory(&self) -> u64 {
+        self.guest.memory()
+    }
+
     pub(crate) fn shape(&self) -> &Shape {
         &self.shape
     }

@@ -150,6 +150,10 @@ impl MemoryLimit {
         MemoryLimit { limit, used: 0 }
     }
 
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
     /// What is once counted stays counted: memories only grow, and all end with the instance.
     fn grow(&mut self, bytes: u64) -> wasmtime::Result<bool> {
         match self.used.checked_add(bytes).filter(|used| *used <= self.limit) {

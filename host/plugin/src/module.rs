@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{
-    BatchContext, BatchHost, BatchId, BoxFuture, Digest, FrameHandle, FunctionInstance,
-    FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule, PluginUsage, Shape,
+    AggregateInstance, BatchContext, BatchHost, BatchId, BoxFuture, Digest, FrameHandle,
+    FunctionInstance, FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule,
+    PluginUsage, Shape,
 };
 
 use crate::guest::Prepared;
 use crate::instance::Instance;
-use crate::kinds::{self, Kind, handler};
+use crate::kinds::{self, Kind, aggregate, handler};
 use crate::limits::Limits;
 use crate::load::Import;
 use crate::text::shortened_failure;
@@ -140,6 +141,17 @@ impl PluginModule for Module {
             }
         };
         open().map_err(|failure| self.inner.error(function, Some(context.batch), failure))
+    }
+
+    fn open_aggregate(
+        &self,
+        function: &str,
+        context: &BatchContext,
+    ) -> Result<Box<dyn AggregateInstance>, PluginError> {
+        match aggregate::open(&self.inner, function, context) {
+            Ok(opened) => Ok(Box::new(opened)),
+            Err(failure) => Err(self.inner.error(function, Some(context.batch), failure)),
+        }
     }
 
     fn foreach_batch<'a>(

@@ -30,6 +30,13 @@ impl CallState {
     }
 }
 
+impl CallState {
+    /// Bytes that the instance holds in its memories and tables.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.used()
+    }
+}
+
 /// A store for one instance.
 pub(crate) fn store(engine: &wasmtime::Engine, state: CallState) -> Store<CallState> {
     let mut store = Store::new(engine, state);

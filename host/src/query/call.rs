@@ -13,7 +13,7 @@ use tidemill_codec::{EncodeOptions, JsonEncoder};
 use tidemill_connectors::{OptionText, SourceConfig, plan_source};
 use tidemill_core::{
     Attempt, BatchContext, BatchId, ConnectorError, FunctionInstance, FunctionKind,
-    FunctionSignature, PluginModule, QueryId, RowStream, TableReader, nearest,
+    FunctionSignature, PluginModule, QueryId, RowStream, Shape, TableReader, nearest,
 };
 use tidemill_engine::{Clock, SystemClock};
 use tidemill_types::format_schema;
@@ -29,8 +29,9 @@ pub struct Call {
     instance: Box<dyn FunctionInstance>,
     kind: FunctionKind,
     rows: RowStream,
-    /// Of a scalar: which columns of the rows are its arguments.
-    arguments: Vec<usize>,
+    /// Which columns of the rows the function is asked with.
+    given: Vec<usize>,
+    shape: Shape,
     output: SchemaRef,
 }
 
@@ -63,14 +64,15 @@ impl Call {
     ) -> Result<Call, PrepareError> {
         let signature = callable(module, function)?;
         let Rows { schema, arguments, rows } = rows_for(signature, input)?;
-        let given = match signature.kind {
-            FunctionKind::Scalar => project(&schema, &arguments),
-            _ => Arc::clone(&schema),
+        let columns = match signature.kind {
+            FunctionKind::Scalar => arguments,
+            _ => (0..schema.fields().len()).collect(),
         };
-        let result = module.output_schema(function, Arc::clone(&given))?;
+        let given = project(&schema, &columns);
+        let shape = module.shape(function, Arc::clone(&given))?;
         let output = match signature.kind {
-            FunctionKind::Scalar => beside_result(&schema, signature, &result),
-            _ => result,
+            FunctionKind::Scalar => beside_result(&schema, signature, &shape.output),
+            _ => Arc::clone(&shape.output),
         };
         let context = BatchContext {
             query: QUERY.to_owned(),
@@ -81,8 +83,8 @@ impl Call {
             batch_time_ms: SystemClock.now_ms(),
             watermark: None,
         };
-        let instance = module.open(function, &context, given)?;
-        Ok(Call { instance, kind: signature.kind, rows, arguments, output })
+        let instance = module.open(function, &context, given, &shape)?;
+        Ok(Call { instance, kind: signature.kind, rows, given: columns, shape, output })
     }
 
     /// Columns of the rows to come: a transform's own; for a scalar those of the input, and the
@@ -95,15 +97,14 @@ impl Call {
     /// Calls the function for all rows, a record batch after the other.
     pub fn run(mut self, to: &mut dyn CallOutput) -> Result<(), CallError> {
         let mut before = 0;
+        let assembly = self.shape.assembly();
         while let Some(rows) = self.rows.next() {
             let rows = rows.map_err(CallError::Input)?;
-            let given = match self.kind {
-                FunctionKind::Scalar => rows.project(&self.arguments).map_err(misfit)?,
-                _ => rows.clone(),
-            };
-            let answer = self.instance.call(&given)?;
-            for batch in &answer.batches {
-                to.rows(&self.shown(&rows, batch)?).map_err(CallError::Output)?;
+            let given = rows.project(&self.given).map_err(misfit)?;
+            let answer = self.instance.call(&given.project(&self.shape.reads).map_err(misfit)?)?;
+            for part in &answer.given {
+                let result = assembly.rows(part, &given).map_err(misfit)?;
+                to.rows(&self.shown(&rows, &result)?).map_err(CallError::Output)?;
             }
             for refused in answer.refused {
                 let place = refused.row as usize;

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{
-    BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance, FunctionSignature,
-    PluginError, PluginModule, PluginUsage,
+    AggregateInstance, BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance,
+    FunctionSignature, PluginError, PluginModule, PluginUsage, Shape,
 };
 
 /// Bytes of the executable that are read at a time.
@@ -80,8 +80,8 @@ impl PluginModule for CompiledIn {
         self.module.functions()
     }
 
-    fn output_schema(&self, function: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-        self.module.output_schema(function, input)
+    fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError> {
+        self.module.shape(function, input)
     }
 
     fn open(
@@ -89,8 +89,17 @@ impl PluginModule for CompiledIn {
         function: &str,
         context: &BatchContext,
         input: SchemaRef,
+        shape: &Shape,
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
-        self.module.open(function, context, input)
+        self.module.open(function, context, input, shape)
+    }
+
+    fn open_aggregate(
+        &self,
+        function: &str,
+        context: &BatchContext,
+    ) -> Result<Box<dyn AggregateInstance>, PluginError> {
+        self.module.open_aggregate(function, context)
     }
 
     fn foreach_batch<'a>(
@@ -133,8 +142,8 @@ mod tests {
             &[]
         }
 
-        fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-            Ok(input)
+        fn shape(&self, _: &str, input: SchemaRef) -> Result<Shape, PluginError> {
+            Ok(Shape::of_all(&input, Arc::clone(&input)))
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{
     BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionKind, FunctionSignature,
-    PluginError, PluginFailure, PluginModule,
+    PluginError, PluginFailure, PluginModule, Shape,
 };
 
 /// The name of the plugin in a job.
@@ -30,6 +30,8 @@ impl NativeHandler {
             kind: FunctionKind::ForeachBatch,
             input: None,
             output: None,
+            passes_others: false,
+            state: None,
             deterministic: true,
             documentation: String::new(),
         };
@@ -50,8 +52,8 @@ impl PluginModule for NativeHandler {
         &self.functions
     }
 
-    fn output_schema(&self, _: &str, input: SchemaRef) -> Result<SchemaRef, PluginError> {
-        Ok(input)
+    fn shape(&self, _: &str, input: SchemaRef) -> Result<Shape, PluginError> {
+        Ok(Shape::of_all(&input, Arc::clone(&input)))
     }
 
     fn foreach_batch<'a>(

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tidemill_checkpoint::MemoryStateStore;
 use tidemill_core::{
     Attempt, BatchContext, BatchId, BatchSpec, ConnectorError, Digest, FunctionInstance,
-    FunctionKind, FunctionSignature, MemoryBudget, PluginError, PluginModule, PluginRows, QueryId,
-    RangeReader, RowStream, Slice, SourceRange, Watermark,
+    FunctionKind, FunctionSignature, Given, MemoryBudget, PluginError, PluginModule, PluginRows,
+    QueryId, RangeReader, RowStream, Selection, Shape, Slice, SourceRange, Watermark,
 };
 use tidemill_plan::{BatchRun, PlannedQuery, QueryMemory, ReadAhead, SourceTable, Step, StepKind};
 
@@ -34,6 +34,8 @@ impl Tickets {
             kind: FunctionKind::Scalar,
             input: Some(column("n")),
             output: Some(column("ticket")),
+            passes_others: false,
+            state: None,
             deterministic,
             documentation: String::new(),
         };
@@ -47,8 +49,8 @@ impl FunctionInstance for Ticket {
     fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError> {
         let tickets: Int64Array =
             (0..rows.num_rows()).map(|_| Some(self.0.fetch_add(1, Ordering::Relaxed))).collect();
-        let rows = RecordBatch::try_new(column("ticket"), vec![Arc::new(tickets)]).unwrap();
-        Ok(PluginRows { batches: vec![rows], refused: Vec::new() })
+        let given = Given { selection: Selection::All, made: vec![Arc::new(tickets)] };
+        Ok(PluginRows { given: vec![given], refused: Vec::new() })
     }
 }
 
@@ -65,8 +67,8 @@ impl PluginModule for Tickets {
         &self.functions
     }
 
-    fn output_schema(&self, _: &str, _: SchemaRef) -> Result<SchemaRef, PluginError> {
-        Ok(column("ticket"))
+    fn shape(&self, _: &str, input: SchemaRef) -> Result<Shape, PluginError> {
+        Ok(Shape::of_all(&input, column("ticket")))
     }
 
     fn open(
@@ -74,6 +76,7 @@ impl PluginModule for Tickets {
         _: &str,
         _: &BatchContext,
         _: SchemaRef,
+        _: &Shape,
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
         Ok(Box::new(Ticket(Arc::clone(&self.next))))
     }

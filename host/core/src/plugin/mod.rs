@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,15 @@ pub trait PluginModule: Send + Sync {
         Err(none_of_its_kind(self.name(), function, context, "scalars or transforms"))
     }
 
+    /// A fresh instance for the aggregate `function`. Blocks as [`open`](Self::open) does.
+    fn open_aggregate(
+        &self,
+        function: &str,
+        context: &BatchContext,
+    ) -> Result<Box<dyn AggregateInstance>, PluginError> {
+        Err(none_of_its_kind(self.name(), function, context, "aggregates"))
+    }
+
     /// Calls a foreach_batch handler with `batch`, a frame of `host`. It computes between its waits:
     /// drive it on a thread that serves no I/O. By itself the plugin has none.
     fn foreach_batch<'a>(
@@ -169,6 +178,33 @@ pub trait FunctionInstance: Send {
     /// Calls the function once for a record batch of the columns that its [`Shape`] reads. A scalar gives
     /// one column for all rows.
     fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError>;
+}
+
+/// An opened aggregate: groups of one partition of one batch, numbered from 0 on as they appear. Thrown
+/// away after the batch, and after a failure. What lies between two batches is in columns.
+pub trait AggregateInstance: Send + Sync {
+    /// Adds row i of the arguments to group `groups[i]`; there are `total` groups now. Gives the rows
+    /// that the function would not take.
+    fn update(
+        &mut self,
+        groups: &[u32],
+        total: u32,
+        arguments: &RecordBatch,
+    ) -> Result<Vec<RefusedRow>, PluginError>;
+
+    /// Adds the state in row i to that of group `groups[i]`; there are `total` groups now.
+    fn merge(&mut self, groups: &[u32], total: u32, states: &[ArrayRef])
+    -> Result<(), PluginError>;
+
+    /// The states of the first `count` groups, a column a variable. The group after them is number 0
+    /// then.
+    fn states(&mut self, count: u32) -> Result<Vec<ArrayRef>, PluginError>;
+
+    /// The same with their results: one column.
+    fn results(&mut self, count: u32) -> Result<ArrayRef, PluginError>;
+
+    /// Bytes that it holds.
+    fn memory(&self) -> u64;
 }
 
 /// How often a plugin was called.

@@ -1,7 +1,9 @@
 //! What a plan does with the functions of plugins: what a kind needs is in a file of its own.
 
+mod aggregate;
 mod opened;
 mod scalar;
+mod scope;
 mod transform;
 mod transform_exec;
 
@@ -19,6 +21,7 @@ use crate::PlanError;
 
 pub(crate) use opened::Opened;
 pub(crate) use scalar::PluginScalar;
+pub(crate) use scope::{during, with_scopes};
 pub(crate) use transform::PluginTransform;
 
 /// What the plan knows of a kind of function. A handler is none of the plan's.
@@ -45,7 +48,8 @@ trait PluginKind: Sync {
     }
 }
 
-static KINDS: [&dyn PluginKind; 2] = [&scalar::Scalars, &transform::Transforms];
+static KINDS: [&dyn PluginKind; 3] =
+    [&scalar::Scalars, &transform::Transforms, &aggregate::Aggregates];
 
 /// A plugin's function as a plan calls it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use tidemill_core::{
-    FunctionInstance, Given, PluginError, PluginFailure, PluginModule, PluginRows, Shape,
-    TRACE_TARGET,
+    BatchId, FunctionInstance, Given, PluginError, PluginFailure, PluginModule, PluginRows,
+    RefusedRow, Shape, TRACE_TARGET,
 };
 use tracing::{Span, debug_span};
 
@@ -51,14 +51,23 @@ impl Opened {
         let external = |error: PluginError| DataFusionError::External(Box::new(error));
         let PluginRows { given, refused } =
             self.calls.in_scope(|| self.instance.call(rows)).map_err(external)?;
-        match refused.into_iter().next() {
-            None => Ok(given),
-            Some(first) => Err(external(PluginError {
-                plugin: self.module.name().to_owned(),
-                function: self.function.clone(),
-                batch: Some(self.batch.spec().batch),
-                failure: PluginFailure::Refused { row: first.row, reason: first.reason },
-            })),
-        }
+        refuse_none(refused, &self.module, &self.function, self.batch.spec().batch)?;
+        Ok(given)
     }
+}
+
+/// A refused row ends the batch: there is no place for it yet.
+pub(super) fn refuse_none(
+    refused: Vec<RefusedRow>,
+    module: &Arc<dyn PluginModule>,
+    function: &str,
+    batch: BatchId,
+) -> Result<()> {
+    let Some(RefusedRow { row, reason }) = refused.into_iter().next() else { return Ok(()) };
+    Err(DataFusionError::External(Box::new(PluginError {
+        plugin: module.name().to_owned(),
+        function: function.to_owned(),
+        batch: Some(batch),
+        failure: PluginFailure::Refused { row, reason },
+    })))
 }

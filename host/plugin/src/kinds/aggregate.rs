@@ -1,8 +1,20 @@
 //! Aggregates: a value for each group of rows.
 
-use tidemill_core::FunctionKind;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_empty_array};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Fields};
+use tidemill_core::{
+    AggregateInstance, BatchContext, FunctionKind, FunctionSignature, Given, PluginError,
+    PluginFailure, RefusedRow, Selection,
+};
 
 use super::{Kind, check_call};
+use crate::abi::{Failure, RowError};
+use crate::giving::{Expected, Giving};
+use crate::instance::{Instance, apart, checked, lent, unusable};
+use crate::module::Inner;
 use crate::schema::Arguments;
 
 pub(crate) static KIND: Kind = Kind {
@@ -10,6 +22,181 @@ pub(crate) static KIND: Kind = Kind {
     interface: "tidemill:plugin/aggregates@0.2.0",
     exports: &["update", "merge", "states", "results"],
     arguments: Arguments::ByPosition,
-    check: check_call,
+    check,
     for_rows: None,
 };
+
+/// Places in the kind's exports.
+const UPDATE: usize = 0;
+const MERGE: usize = 1;
+const STATES: usize = 2;
+const RESULTS: usize = 3;
+
+fn check(signature: &FunctionSignature) -> Result<(), String> {
+    match signature.state {
+        Some(_) => check_call(signature),
+        None => Err("it does not declare its state, which the host keeps".to_owned()),
+    }
+}
+
+/// A fresh instance for one partition of one batch.
+pub(crate) fn open(
+    module: &Arc<Inner>,
+    function: &str,
+    context: &BatchContext,
+) -> Result<Aggregate, PluginFailure> {
+    let is_wanted = |kind| kind == FunctionKind::Aggregate;
+    let (kind, signature) = module.function_where(function, is_wanted)?;
+    let (Some(input), Some(state)) = (&signature.input, &signature.state) else {
+        return Err(unusable("it declares no arguments or no state"));
+    };
+    let instance = Instance::open(module, kind, signature, Some(context), input)?;
+    let types = |fields: &Fields| fields.iter().map(|f| f.data_type().clone()).collect();
+    Ok(Aggregate {
+        arguments: types(input.fields()),
+        states: Columns::of(state.fields()),
+        results: Columns::of(instance.shape().output.fields()),
+        instance,
+        groups: 0,
+    })
+}
+
+/// Columns that the guest gives.
+struct Columns {
+    expected: Expected,
+    types: Vec<DataType>,
+}
+
+impl Columns {
+    fn of(fields: &Fields) -> Columns {
+        let types = fields.iter().map(|field| field.data_type().clone()).collect();
+        let made = fields.iter().cloned().collect();
+        Columns { types, expected: Expected { made, is_passing: false } }
+    }
+}
+
+/// Groups of one partition of one batch, in an instance of their own.
+pub(crate) struct Aggregate {
+    instance: Instance,
+    arguments: Vec<DataType>,
+    states: Columns,
+    results: Columns,
+    /// How many the guest was told of.
+    groups: u32,
+}
+
+type Refused = (Result<Vec<RowError>, Failure>,);
+type Done = (Result<(), Failure>,);
+
+impl Aggregate {
+    /// Rows that nobody expects: an update and a merge give none.
+    fn no_rows() -> Giving {
+        Giving::new(Expected { made: Vec::new(), is_passing: false }, 0)
+    }
+
+    fn take(
+        &mut self,
+        export: usize,
+        count: u32,
+        columns: fn(&Aggregate) -> &Columns,
+    ) -> Result<Vec<ArrayRef>, PluginFailure> {
+        if count > self.groups {
+            return Err(PluginFailure::Host(format!("{count} of {} groups", self.groups)));
+        }
+        let Columns { expected, types } = columns(self);
+        let (giving, types) = (Giving::new(expected.clone(), 0), types.clone());
+        let parameters = (self.instance.id(), count);
+        let (done, giving) = self.instance.call::<_, Done>(export, parameters, giving)?;
+        done.0?;
+        self.groups -= count;
+        all_of(&giving.given(), &types, count as usize)
+    }
+}
+
+impl AggregateInstance for Aggregate {
+    fn update(
+        &mut self,
+        groups: &[u32],
+        total: u32,
+        arguments: &RecordBatch,
+    ) -> Result<Vec<RefusedRow>, PluginError> {
+        self.groups = self.groups.max(total);
+        let types = &self.arguments;
+        self.instance.measured(arguments.num_rows(), |instance| {
+            let columns = apart(types, arguments.columns()).map_err(PluginFailure::Signature)?;
+            let block = lent(&columns, arguments.num_rows())?;
+            let parameters = (instance.id(), groups, total, block);
+            let (answer, giving) =
+                instance.call::<_, Refused>(UPDATE, parameters, Self::no_rows())?;
+            check_silent(giving)?;
+            checked(answer.0?, arguments.num_rows())
+        })
+    }
+
+    fn merge(
+        &mut self,
+        groups: &[u32],
+        total: u32,
+        states: &[ArrayRef],
+    ) -> Result<(), PluginError> {
+        self.groups = self.groups.max(total);
+        let types = &self.states.types;
+        self.instance.measured(groups.len(), |instance| {
+            let columns = apart(types, states).map_err(PluginFailure::Signature)?;
+            let parameters = (instance.id(), groups, total, lent(&columns, groups.len())?);
+            let (done, giving) = instance.call::<_, Done>(MERGE, parameters, Self::no_rows())?;
+            done.0?;
+            check_silent(giving)
+        })
+    }
+
+    fn states(&mut self, count: u32) -> Result<Vec<ArrayRef>, PluginError> {
+        let taken = self.take(STATES, count, |aggregate| &aggregate.states);
+        self.instance.measured(0, |_| taken)
+    }
+
+    fn results(&mut self, count: u32) -> Result<ArrayRef, PluginError> {
+        let taken = self.take(RESULTS, count, |aggregate| &aggregate.results);
+        let one = |columns: Vec<ArrayRef>| {
+            let mut columns = columns.into_iter();
+            columns.next().ok_or_else(|| unusable("it gave no column of results"))
+        };
+        self.instance.measured(0, |_| taken.and_then(one))
+    }
+
+    fn memory(&self) -> u64 {
+        self.instance.memory()
+    }
+}
+
+fn check_silent(giving: Giving) -> Result<(), PluginFailure> {
+    match giving.given().is_empty() {
+        true => Ok(()),
+        false => Err(unusable("it gave rows where none are taken")),
+    }
+}
+
+/// The columns of all parts, which are of so many groups together.
+fn all_of(
+    given: &[Given],
+    types: &[DataType],
+    groups: usize,
+) -> Result<Vec<ArrayRef>, PluginFailure> {
+    if given.iter().any(|part| !matches!(part.selection, Selection::Fresh(_))) {
+        return Err(unusable("it selects rows, and gives states and results of groups"));
+    }
+    let found: usize = given.iter().map(|part| part.selection.rows(0)).sum();
+    if found != groups {
+        return Err(unusable(format!("it gave {found} rows for {groups} groups")));
+    }
+    let column = |(number, data_type): (usize, &DataType)| {
+        let parts = given.iter().filter_map(|part| part.made.get(number));
+        let parts: Vec<&dyn Array> = parts.map(AsRef::as_ref).collect();
+        match parts.as_slice() {
+            [] => Ok(new_empty_array(data_type)),
+            [_] => Ok(Arc::clone(&given[0].made[number])),
+            parts => concat(parts).map_err(|error| PluginFailure::Host(error.to_string())),
+        }
+    };
+    types.iter().enumerate().map(column).collect()
+}

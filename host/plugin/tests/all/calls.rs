@@ -7,11 +7,11 @@ use arrow::array::{
     Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, ListArray,
     RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit};
-use tidemill_core::{FunctionKind, PluginModule, RefusedRow};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
+use tidemill_core::{FunctionKind, Origin, PluginModule, RefusedRow};
 use tidemill_plugin_host::Module;
 
-use crate::support::{call, config, configured, context, load, one, table};
+use crate::support::{Opened, call, config, configured, context, load, one, table};
 
 fn strings(rows: &RecordBatch) -> Vec<Option<&str>> {
     rows.column(0).as_string::<i32>().iter().collect()
@@ -44,7 +44,7 @@ fn a_function_sees_nulls_only_if_it_asks_for_them() {
 
 /// A column of every type, a null in the last row of each.
 fn every_type() -> [(&'static str, ArrayRef); 11] {
-    let at = TimestampMicrosecondArray::from(vec![Some(3_000_001), None]).with_timezone("+00:00");
+    let at = TimestampMicrosecondArray::from(vec![Some(3_000_001), None]).with_timezone("UTC");
     [
         ("double", Arc::new(Float64Array::from(vec![Some(1.5), None]))),
         ("float", Arc::new(Float32Array::from(vec![Some(0.25), None]))),
@@ -95,23 +95,42 @@ fn a_view_arrives_as_a_plain_string() {
     assert_eq!(strings(&echoed), [Some("a long enough string"), None]);
 }
 
-#[test]
-fn a_transform_gets_the_columns_that_it_declares_whatever_their_order() {
+fn orders() -> RecordBatch {
     let time = TimestampMicrosecondArray::from(vec![1, 2, 3]).with_timezone("UTC");
-    let orders = table([
-        ("category", Arc::new(StringArray::from(vec![" Books", "toys", "TOYS"])) as ArrayRef),
+    table([
+        ("Category", Arc::new(StringArray::from(vec![" Books", "toys", "TOYS"])) as ArrayRef),
         ("extra", Arc::new(Int64Array::from(vec![1, 2, 3]))),
-        ("amount", Arc::new(Float64Array::from(vec![Some(1.0), Some(-1.0), None]))),
-        ("order_id", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
-        ("user_id", Arc::new(StringArray::from(vec!["u", "v", "w"]))),
+        ("amount", Arc::new(Float64Array::from(vec![Some(-1.0), Some(1.0), None]))),
         ("order_time", Arc::new(time)),
-    ]);
-    let cleaned = one(&load("orders", config()), "normalise", &orders);
+    ])
+}
+
+#[test]
+fn a_transform_reads_what_it_declares_and_lets_the_others_through() {
+    let module = load("orders", config());
+    let shape = module.shape("normalise", orders().schema()).unwrap();
+    assert_eq!(shape.reads, [2, 0]);
+    let passed = [Origin::Made, Origin::Passed(1), Origin::Passed(2), Origin::Passed(3)];
+    assert_eq!(shape.origins, passed);
+    let cleaned = one(&module, "normalise", &orders());
     let schema = cleaned.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(names, ["order_id", "user_id", "amount", "category", "order_time"]);
+    assert_eq!(names[1..], ["extra", "amount", "order_time"]);
     assert_eq!(cleaned.num_rows(), 1);
-    assert_eq!(cleaned["category"].as_string::<i32>().value(0), "books");
+    assert_eq!(cleaned.column(0).as_string::<i32>().value(0), "toys");
+    assert_eq!(cleaned.column(1).as_primitive::<Int64Type>().value(0), 2);
+    let missing = module.shape("normalise", orders().project(&[0, 1]).unwrap().schema());
+    let told = missing.unwrap_err().to_string();
+    assert!(told.contains("wants a column \"amount\", and the rows have (Category"), "{told}");
+}
+
+#[test]
+fn an_instance_is_of_the_shape_that_the_query_was_planned_with() {
+    let module = load("orders", config());
+    let mut shape = module.shape("normalise", orders().schema()).unwrap();
+    shape.reads.reverse();
+    let told = module.open("normalise", &context(0), orders().schema(), &shape).err().unwrap();
+    assert!(told.to_string().contains("when the query was planned"), "{told}");
 }
 
 #[test]
@@ -133,7 +152,7 @@ fn a_refused_row_is_named_with_its_reason() {
 fn one_instance_takes_many_record_batches() {
     let module = load("orders", config());
     let amounts = table([("x", Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef)]);
-    let mut instance = module.open("with_tax", &context(0), amounts.schema()).unwrap();
+    let mut instance = Opened::new(&module, "with_tax", 0, amounts.schema()).unwrap();
     for rows in [0, 1, 2] {
         assert_eq!(instance.call(&amounts.slice(0, rows)).unwrap().batches[0].num_rows(), rows);
     }
@@ -178,13 +197,14 @@ fn a_module_tells_its_functions() {
     assert_eq!(kinds, expected);
     assert!(functions[0].documentation.starts_with("Callable in SQL as `with_tax(amount)`."));
     assert_eq!(functions[0].input.as_ref().unwrap().field(0).name(), "amount");
-    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    assert_eq!(functions[1].output.as_ref().unwrap().field(4).data_type(), &time);
+    let [reads, sets] = [&functions[1].input, &functions[1].output].map(|s| s.as_ref().unwrap());
+    assert!(functions[1].passes_others && reads.fields().len() == 2);
+    assert_eq!(sets.field(0).data_type(), &DataType::Utf8);
 }
 
 #[test]
 fn an_output_that_is_not_declared_is_asked_for() {
     let module = load("faulty", config());
     let rows = table([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
-    assert_eq!(module.output_schema("echo", rows.schema()).unwrap(), rows.schema());
+    assert_eq!(module.shape("echo", rows.schema()).unwrap().output, rows.schema());
 }

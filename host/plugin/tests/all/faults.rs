@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use tidemill_core::{PluginFailure, PluginModule};
+use tidemill_core::PluginFailure;
 
-use crate::support::{call, config, configured, context, failure, limited, load, one, table};
+use crate::support::{Opened, call, config, configured, failure, limited, load, one, table};
 
 fn number(n: i64) -> RecordBatch {
     table([("n", Arc::new(Int64Array::from(vec![n])) as ArrayRef)])
@@ -29,9 +29,9 @@ fn a_panic_is_told_with_its_message_and_place() {
 #[test]
 fn an_instance_that_failed_is_not_called_again() {
     let module = load("faulty", config());
-    let mut instance = module.open("panics", &context(0), number(0).schema()).unwrap();
-    instance.call(&number(-1)).unwrap_err();
-    let error = instance.call(&number(1)).unwrap_err();
+    let mut instance = Opened::new(&module, "panics", 0, number(0).schema()).unwrap();
+    assert!(instance.call(&number(-1)).is_err());
+    let error = instance.call(&number(1)).err().unwrap();
     assert!(matches!(error.failure, PluginFailure::Host(_)), "{error}");
 }
 
@@ -68,7 +68,28 @@ fn other_columns_than_declared_are_told_by_name() {
 #[test]
 fn garbage_is_never_taken_for_rows() {
     let rows = table([("s", Arc::new(StringArray::from(vec!["aaa", "a"])) as ArrayRef)]);
-    for garbage in ["noise", "nothing", "half", "text", "offsets", "schema", "many", "beyond"] {
+    let kinds = [
+        "noise",
+        "nothing",
+        "half",
+        "text",
+        "offsets",
+        "schema",
+        "many",
+        "beyond",
+        "columns",
+        "no columns",
+        "rows",
+        "kept",
+        "taken",
+        "node",
+        "nodes",
+        "no node",
+        "bitmap",
+        "buffer",
+        "buffers",
+    ];
+    for garbage in kinds {
         let module = load("faulty", configured(&format!(r#"{{"garbage": "{garbage}"}}"#)));
         let failure = failure(&module, "spoilt", &rows);
         assert!(matches!(failure, PluginFailure::BadOutput(_)), "{garbage}: {failure:?}");
@@ -76,11 +97,15 @@ fn garbage_is_never_taken_for_rows() {
 }
 
 #[test]
-fn a_scalar_gives_as_many_rows_as_it_got() {
-    let module = load("faulty", configured(r#"{"garbage": "twice"}"#));
-    let failure = failure(&module, "spoilt_scalar", &number(1));
-    let told = "record batches of [1, 1] rows for 1 rows";
-    assert_eq!(failure, PluginFailure::BadOutput(told.to_owned()));
+fn a_scalar_gives_one_column_for_all_rows() {
+    for (garbage, found) in [("twice", "[1, 1]"), ("never", "[]"), ("fresh", "[1]")] {
+        let module = load("faulty", configured(&format!(r#"{{"garbage": "{garbage}"}}"#)));
+        let failure = failure(&module, "spoilt_scalar", &number(1));
+        let told = format!(
+            "it gave {found} rows of its own for 1 rows; a scalar gives one column for all"
+        );
+        assert_eq!(failure, PluginFailure::BadOutput(told));
+    }
 }
 
 #[test]
@@ -92,7 +117,7 @@ fn a_chatterbox_does_not_stop_the_call() {
 #[test]
 fn a_handlers_calls_are_not_for_scalars() {
     let module = load("faulty", config());
-    let error = module.open("handles", &context(0), number(0).schema()).err().unwrap();
+    let error = Opened::new(&module, "handles", 0, number(0).schema()).err().unwrap();
     let told = "it is a foreach_batch and is used as a scalar or transform";
     assert_eq!(error.failure, PluginFailure::Signature(told.to_owned()));
 }

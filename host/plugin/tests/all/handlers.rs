@@ -12,7 +12,7 @@ use tidemill_core::{
 };
 use tidemill_plugin_host::{Limits, Module, PluginConfig};
 
-use crate::handmade::{Handmade, Kind, numbers};
+use crate::handmade::{Handmade, Kind};
 use crate::support::{config, configured, context, host, load, table};
 
 /// Frames by handle, and what handlers did.
@@ -257,7 +257,7 @@ fn handmade(fill: impl FnOnce(&mut Handmade) -> String) -> Arc<Module> {
     let scratch = made.scratch;
     let body = fill(&mut made);
     let done = made.words(&[0, 0, 0, 0]);
-    let made = made.body("foreach-batch", &format!("{body} (i32.const {done})"));
+    let made = made.body("handlers", "call", &format!("{body} (i32.const {done})"));
     let made = made.with_fields(&format!(
         "(func $fails (if (i32.eqz (i32.load8_u (i32.const {scratch}))) (then (unreachable))))
          (func $works (if (i32.load8_u (i32.const {scratch})) (then (unreachable))))"
@@ -270,16 +270,30 @@ async fn run(module: &Arc<Module>, host: &Arc<Memory>) -> Result<(), PluginError
     module.foreach_batch("f", &context(4), host, 0).await
 }
 
-/// `execute` with these parameters, after which `then` is called.
-fn execute(made: &mut Handmade, statement: &str, parameters: &[u8], then: &str) -> String {
+/// A column of these numbers that tells another length of itself.
+fn column(made: &mut Handmade, numbers: i64, told: u32) -> Vec<u32> {
+    let values: Vec<u8> = (0..numbers).flat_map(i64::to_le_bytes).collect();
+    let values = made.bytes(&values);
+    made.column(&[[told, 0]], &[(0, 0), values])
+}
+
+/// `execute` with so many rows of these columns as parameters, after which `then` is called.
+fn execute(
+    made: &mut Handmade,
+    statement: &str,
+    rows: u32,
+    columns: &[Vec<u32>],
+    then: &str,
+) -> String {
     let (target, length) = made.bytes(b"place");
     let (sql, sql_length) = made.bytes(statement.as_bytes());
-    let (rows, rows_length) = made.bytes(parameters);
+    let ((schema, schema_length), (at, count)) = (made.schema, made.columns(columns));
     let scratch = made.scratch;
     format!(
         "(call $execute (i32.const {target}) (i32.const {length})
            (i32.const {sql}) (i32.const {sql_length})
-           (i32.const 1) (i32.const {rows}) (i32.const {rows_length}) (i32.const {scratch}))
+           (i32.const 1) (i32.const {schema}) (i32.const {schema_length})
+           (i32.const {rows}) (i32.const {at}) (i32.const {count}) (i32.const {scratch}))
          (call ${then})"
     )
 }
@@ -287,21 +301,16 @@ fn execute(made: &mut Handmade, statement: &str, parameters: &[u8], then: &str) 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_that_lie_about_their_lengths_are_an_error_of_the_call() {
     let insert = "INSERT INTO t VALUES (?)";
-    let sound = numbers(0..37);
     let module = handmade(|made| {
-        let mut body = execute(made, insert, &sound, "works");
-        for exponent in [20, 31, 36, 40, 46, 62] {
-            for old in [37_i64, 37 * 8] {
-                let (old, new) = (old.to_le_bytes(), (1_i64 << exponent).to_le_bytes());
-                let mut rows = sound.clone();
-                for at in 0..rows.len() - 8 {
-                    if rows[at..].starts_with(&old) {
-                        rows[at..at + 8].copy_from_slice(&new);
-                    }
-                }
-                body += &execute(made, insert, &rows, "fails");
-            }
+        let sound = column(made, 37, 37);
+        let mut body = execute(made, insert, 37, std::slice::from_ref(&sound), "works");
+        for wrong in [0, 36, 38, 1 << 20, u32::MAX] {
+            let told = column(made, 37, wrong);
+            body += &execute(made, insert, 37, &[told], "fails");
+            body += &execute(made, insert, wrong, std::slice::from_ref(&sound), "fails");
         }
+        body += &execute(made, insert, 37, &[], "fails");
+        body += &execute(made, insert, 37, &[sound.clone(), sound], "fails");
         body
     });
     let host = Memory::with_batch();
@@ -315,7 +324,8 @@ async fn long_sql_is_an_error_of_the_call() {
         let long = format!("SELECT '{}'", "x".repeat(1 << 20));
         let (query, length) = made.bytes(long.as_bytes());
         let scratch = made.scratch;
-        let mut body = execute(made, &long, &numbers([1]), "fails");
+        let one = column(made, 1, 1);
+        let mut body = execute(made, &long, 1, &[one], "fails");
         body += &format!(
             "(call $sql (i32.const {query}) (i32.const {length}) (i32.const 0) (i32.const 0)
                (i32.const {scratch}))

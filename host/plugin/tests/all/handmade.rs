@@ -5,13 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::ipc::writer::StreamWriter;
-
-use crate::support::{guest, table};
-
-const FUNCTIONS: &str = "tidemill:plugin/functions@0.1.0";
+use crate::support::guest;
 
 /// Where the guest's data begin.
 const BASE: u32 = 4096;
@@ -27,20 +21,22 @@ pub(crate) struct Handmade {
     /// Further fields of the module.
     pub(crate) fields: String,
     /// Bodies of exports, in place of the sound ones.
-    pub(crate) bodies: BTreeMap<&'static str, String>,
+    pub(crate) bodies: BTreeMap<(&'static str, &'static str), String>,
     /// The body of the allocator, in place of the sound one.
     pub(crate) realloc: Option<String>,
     /// Whether it imports `target`.
     pub(crate) calls_targets: bool,
-    /// The schema message of its column `n BIGINT`.
+    /// The text of its column, `n bigint`.
     pub(crate) schema: Span,
-    /// A message with the rows 0, 1 and 2.
-    pub(crate) rows: Span,
+    /// A list of one column, of the numbers 0, 1 and 2.
+    pub(crate) columns: Span,
     /// What `describe` gives.
     pub(crate) described: u32,
     /// What `open` gives.
     pub(crate) opened: u32,
-    /// What a scalar and a transform give.
+    /// What a scalar and a transform do before they answer, in place of the sound.
+    pub(crate) gives: Option<String>,
+    /// What a scalar and a transform answer.
     pub(crate) answer: u32,
     /// 64 bytes for the results of host calls.
     pub(crate) scratch: u32,
@@ -53,22 +49,6 @@ pub(crate) enum Kind {
     ForeachBatch = 4,
 }
 
-fn stream(rows: &RecordBatch) -> Vec<u8> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
-    writer.write(rows).unwrap();
-    writer.into_inner().unwrap()
-}
-
-/// An IPC stream of one column of numbers.
-pub(crate) fn numbers(numbers: impl IntoIterator<Item = i64>) -> Vec<u8> {
-    stream(&table([("n", std::sync::Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef)]))
-}
-
-pub(crate) fn schema_message(columns: Vec<Field>) -> Vec<u8> {
-    let writer = StreamWriter::try_new(Vec::new(), &Schema::new(columns)).unwrap();
-    writer.get_ref().clone()
-}
-
 impl Handmade {
     pub(crate) fn new(kind: Kind) -> Handmade {
         let mut made = Handmade {
@@ -79,21 +59,23 @@ impl Handmade {
             realloc: None,
             calls_targets: false,
             schema: (0, 0),
-            rows: (0, 0),
+            columns: (0, 0),
             described: 0,
             opened: 0,
+            gives: None,
             answer: 0,
             scratch: 0,
         };
-        let schema = schema_message(vec![Field::new("n", DataType::Int64, true)]);
-        let whole = numbers(0..3);
-        made.rows = made.bytes(&whole[schema.len()..whole.len() - 8]);
-        made.schema = made.bytes(&schema);
+        made.schema = made.bytes(b"n bigint");
+        let values: Vec<u8> = (0..3_i64).flat_map(i64::to_le_bytes).collect();
+        let values = made.bytes(&values);
+        let column = made.column(&[[3, 0]], &[(0, 0), values]);
+        made.columns = made.columns(&[column]);
         let rows = matches!(kind, Kind::Scalar | Kind::Transform).then_some(made.schema);
         let function = made.function("f", kind, rows, rows);
         made.described = made.list(&[function]);
-        made.opened = made.opened_with(made.schema);
-        made.answer = made.answer_with(&[made.rows]);
+        made.opened = made.opened_with(made.schema, 1);
+        made.answer = made.words(&[0, 0, 0]);
         made.scratch = made.put(&[0; 64], 8);
         made
     }
@@ -133,10 +115,21 @@ impl Handmade {
         let mut words = vec![name, length, kind as u32];
         words.extend(option(input));
         words.extend(option(output));
-        words.extend(option(None));
-        // Deterministic, and no documentation.
-        words.extend([1, 0, 0]);
+        // Nothing passes, no state, deterministic, no documentation, no properties.
+        words.extend([0, 0, 0, 1, 0, 0, 0, 0]);
         words
+    }
+
+    /// A column of these nodes and buffers, as words.
+    pub(crate) fn column(&mut self, nodes: &[[u32; 2]], buffers: &[Span]) -> Vec<u32> {
+        let length = |count: usize| u32::try_from(count).unwrap();
+        let spans: Vec<u32> = buffers.iter().flat_map(|(at, length)| [*at, *length]).collect();
+        let (at, places) = (self.words(&nodes.concat()), self.words(&spans));
+        vec![at, length(nodes.len()), places, length(buffers.len())]
+    }
+
+    pub(crate) fn columns(&mut self, columns: &[Vec<u32>]) -> Span {
+        (self.words(&columns.concat()), u32::try_from(columns.len()).unwrap())
     }
 
     pub(crate) fn list(&mut self, records: &[Vec<u32>]) -> u32 {
@@ -144,14 +137,11 @@ impl Handmade {
         self.words(&[place, u32::try_from(records.len()).unwrap()])
     }
 
-    pub(crate) fn opened_with(&mut self, (place, length): Span) -> u32 {
-        self.words(&[0, 0, place, length])
-    }
-
-    pub(crate) fn answer_with(&mut self, messages: &[Span]) -> u32 {
-        let spans: Vec<u32> = messages.iter().flat_map(|(at, length)| [*at, *length]).collect();
-        let place = self.words(&spans);
-        self.words(&[0, place, u32::try_from(messages.len()).unwrap(), 0, 0])
+    /// Reads the first column, and makes so many.
+    pub(crate) fn opened_with(&mut self, (place, length): Span, made: u32) -> u32 {
+        let reads = self.words(&[0]);
+        let origins = self.words(&vec![0; 2 * made as usize]);
+        self.words(&[0, 0, place, length, reads, 1, origins, made])
     }
 
     /// An error of the kind `kind` (0 bad input, 1 retryable, 2 fatal).
@@ -159,8 +149,13 @@ impl Handmade {
         self.words(&[1, kind, place, length])
     }
 
-    pub(crate) fn body(mut self, export: &'static str, body: &str) -> Handmade {
-        self.bodies.insert(export, body.to_owned());
+    pub(crate) fn body(
+        mut self,
+        interface: &'static str,
+        export: &'static str,
+        body: &str,
+    ) -> Handmade {
+        self.bodies.insert((interface, export), body.to_owned());
         self
     }
 
@@ -175,23 +170,37 @@ impl Handmade {
     }
 
     fn text(&self) -> String {
-        let row = "(param i32 i32 i32 i32 i32 i64 i32 i32 i64 i32 i64 i32 i32) (result i32)";
-        let keeps = "(param i32 i32 i32 i32 i32 i32 i32) (result i32)";
         let done = self.scratch;
+        let (at, count) = self.columns;
+        // A scalar gives its column for all rows, a transform three new ones.
+        let give = |selection: &str| match &self.gives {
+            Some(gives) => gives.clone(),
+            None => format!("(call $give {selection} (i32.const {at}) (i32.const {count}))"),
+        };
+        let all = give("(i32.const 1) (i32.const 0) (i32.const 0)");
+        let fresh = give("(i32.const 0) (i32.const 3) (i32.const 0)");
+        let answer = self.answer;
+        let sound = |result: u32| format!("(i32.const {result})");
+        let call = "(param i32 i32 i32 i32) (result i32)";
+        let keeps = "(param i32 i32 i32 i32 i32 i32 i32) (result i32)";
+        let context = "(param i32 i32 i32 i32 i64 i32 i32 i64 i32 i64)";
+        let counts = "(param i32 i32) (result i32)";
         let exports = [
-            ("describe", "(result i32)", self.described),
-            ("open", "(param i32 i32 i32 i32 i32 i32) (result i32)", self.opened),
-            ("scalar", row, self.answer),
-            ("transform", row, self.answer),
-            ("aggregate-update", keeps, done),
-            ("aggregate-merge", keeps, done),
-            ("aggregate-finish", "(param i32 i32 i32) (result i32)", done),
-            ("stateful", "(param i32) (result i32)", done),
+            ("functions", "describe", "(result i32)", sound(self.described)),
             (
-                "foreach-batch",
-                "(param i32 i32 i32 i32 i32 i64 i32 i32 i64 i32 i64 i64) (result i32)",
-                done,
+                "functions",
+                "open",
+                "(param i32 i32 i32 i32 i32 i32) (result i32)",
+                sound(self.opened),
             ),
+            ("functions", "begin", context, String::new()),
+            ("scalars", "call", call, format!("{all} (i32.const {answer})")),
+            ("transforms", "call", call, format!("{fresh} (i32.const {answer})")),
+            ("aggregates", "update", keeps, sound(done)),
+            ("aggregates", "merge", keeps, sound(done)),
+            ("aggregates", "states", counts, sound(done)),
+            ("aggregates", "results", counts, sound(done)),
+            ("handlers", "call", "(param i32 i64) (result i32)", sound(done)),
         ];
         let mut text = format!("(module {}", imports(self.calls_targets));
         let end = BASE + u32::try_from(self.data.len()).unwrap();
@@ -207,10 +216,10 @@ impl Handmade {
             "(func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) {realloc})"
         )
         .unwrap();
-        for (name, kind, result) in exports {
-            let sound = format!("(i32.const {result})");
-            let body = self.bodies.get(name).unwrap_or(&sound);
-            write!(text, "(func (export \"{FUNCTIONS}#{name}\") {kind} {body})").unwrap();
+        for (interface, name, kind, sound) in exports {
+            let body = self.bodies.get(&(interface, name)).unwrap_or(&sound);
+            let export = format!("tidemill:plugin/{interface}@0.2.0#{name}");
+            write!(text, "(func (export \"{export}\") {kind} {body})").unwrap();
         }
         write!(text, "(data (i32.const {BASE}) \"").unwrap();
         self.data.iter().for_each(|byte| write!(text, "\\{byte:02x}").unwrap());
@@ -279,19 +288,23 @@ const REALLOC: &str = "
   (local.get $at)";
 
 fn imports(targets: bool) -> String {
-    let frame = "tidemill:plugin/dataframe@0.1.0";
-    let ledger = "tidemill:plugin/ledger@0.1.0";
-    let mut text = format!(
-        "(import \"tidemill:plugin/log@0.1.0\" \"write\" (func $log (param i32 i32 i32 i32 i32)))
-         (import \"{frame}\" \"sql\" (func $sql (param i32 i32 i32 i32 i32)))
-         (import \"{frame}\" \"from-rows\" (func $from_rows (param i32 i32 i32 i32 i32)))
-         (import \"{ledger}\" \"mark-processed\" (func $mark (param i32 i32 i32)))"
-    );
+    let import = |interface: &str, name: &str, own: &str, parameters: usize| {
+        let parameters = "i32 ".repeat(parameters);
+        format!(
+            "(import \"tidemill:plugin/{interface}@0.2.0\" \"{name}\"
+               (func ${own} (param {parameters})))"
+        )
+    };
+    let mut all = vec![
+        import("log", "write", "log", 7),
+        import("log", "panicked", "panicked", 4),
+        import("rows", "give", "give", 5),
+        import("dataframe", "sql", "sql", 5),
+        import("dataframe", "from-rows", "from_rows", 5),
+        import("ledger", "mark-processed", "mark", 3),
+    ];
     if targets {
-        text.push_str(
-            "(import \"tidemill:plugin/target@0.1.0\" \"execute\"
-               (func $execute (param i32 i32 i32 i32 i32 i32 i32 i32)))",
-        );
+        all.push(import("target", "execute", "execute", 11));
     }
-    text
+    all.concat()
 }

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch};
-use arrow::datatypes::{DataType, Field};
-use arrow::ipc::writer::StreamWriter;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use tidemill_core::PluginFailure;
 use tidemill_plugin_host::{LoadProblem, PluginConfig};
 use wit_component::ComponentEncoder;
 
-use crate::handmade::{Handmade, Kind, component_type, custom, leb, schema_message};
+use crate::handmade::{Handmade, Kind, component_type, custom, leb};
 use crate::support::{call, host, limited, refused, table};
 
 const LOOP: &str = "(loop $l (br $l))";
@@ -48,7 +46,7 @@ fn three_rows() -> RecordBatch {
 
 fn called(made: &Handmade) -> PluginFailure {
     let module = host().load("p", &made.build(), tight()).unwrap();
-    call(&module, "f", &three_rows()).unwrap_err().failure
+    call(&module, "f", &three_rows()).err().unwrap().failure
 }
 
 const OUT_OF_MEMORY: PluginFailure = PluginFailure::Memory { limit: 64 << 20 };
@@ -164,9 +162,15 @@ fn what_never_ends_ends_at_the_deadline() {
     let spins = |made: Handmade| described(&made.build());
     assert_eq!(spins(Handmade::new(Kind::Scalar).start(LOOP)), OUT_OF_TIME);
     let endless = format!("{LOOP} (unreachable)");
-    assert_eq!(spins(Handmade::new(Kind::Scalar).body("describe", &endless)), OUT_OF_TIME);
-    assert_eq!(called(&Handmade::new(Kind::Scalar).body("open", &endless)), OUT_OF_TIME);
-    assert_eq!(called(&Handmade::new(Kind::Scalar).body("scalar", &endless)), OUT_OF_TIME);
+    assert_eq!(
+        spins(Handmade::new(Kind::Scalar).body("functions", "describe", &endless)),
+        OUT_OF_TIME
+    );
+    assert_eq!(
+        called(&Handmade::new(Kind::Scalar).body("functions", "open", &endless)),
+        OUT_OF_TIME
+    );
+    assert_eq!(called(&Handmade::new(Kind::Scalar).body("scalars", "call", &endless)), OUT_OF_TIME);
     // The host calls it for room for the arguments.
     let mut made = Handmade::new(Kind::Scalar);
     made.realloc = Some(endless);
@@ -176,7 +180,8 @@ fn what_never_ends_ends_at_the_deadline() {
 #[test]
 fn what_traps_and_recurses_is_told() {
     let recurses = Handmade::new(Kind::Scalar).with_fields(RECURSE);
-    let failure = described(&recurses.body("describe", "(call $deep (i32.const 0))").build());
+    let failure =
+        described(&recurses.body("functions", "describe", "(call $deep (i32.const 0))").build());
     assert!(matches!(&failure, PluginFailure::Trap(told) if told.contains("stack")), "{failure}");
     let failure = described(&Handmade::new(Kind::Scalar).start("(unreachable)").build());
     assert!(matches!(failure, PluginFailure::Trap(_)), "{failure}");
@@ -270,39 +275,80 @@ fn what_describe_says_is_checked() {
         vec![f; 1_001]
     });
     assert!(many.contains("it lists 1001 functions, and the limit is 1000"), "{many}");
-    let schema = |message: Vec<u8>| {
+    let schema = |text: &str| {
+        let text = text.to_owned();
         list(&move |made: &mut Handmade| {
-            let message = made.bytes(&message);
-            vec![made.function("f", Kind::Scalar, Some(message), Some(message))]
+            let text = made.bytes(text.as_bytes());
+            vec![made.function("f", Kind::Scalar, Some(text), Some(text))]
         })
     };
-    assert!(schema(vec![0xff; 64]).contains("the schema of \"f\""));
-    let field = |ty| vec![Field::new("n", ty, true)];
-    let key = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let told = schema(schema_message(field(key)));
-    assert!(told.contains("only plain columns cross the boundary"), "{told}");
-    let deep = (0..120).fold(DataType::Int64, |inner, _| {
-        DataType::List(Arc::new(Field::new("item", inner, true)))
+    assert!(schema("n text").contains("the schema of \"f\": \"n text\" is not a schema"));
+    let deep = format!("n {}int{}", "array<".repeat(120), ">".repeat(120));
+    assert!(schema(&deep).contains("the schema of \"f\""));
+    let wide: Vec<String> = (0..10_001).map(|n| format!("c{n} int")).collect();
+    assert!(schema(&wide.join(", ")).contains("at most 10000 fields"));
+    assert!(schema(&"x".repeat(1 << 21)).contains("the limit is 1048576"));
+    assert!(schema("n int, m int").contains("it declares a result of 2 columns"));
+    let changed = |word: usize, value: u32| {
+        list(&move |made: &mut Handmade| {
+            let mut function = made.function("f", Kind::Scalar, rows(made), rows(made));
+            function[word] = value;
+            vec![function]
+        })
+    };
+    // A kind that no host knows is none of the contract.
+    assert!(changed(2, 9).contains("unexpected discriminant: 9"));
+    assert!(changed(2, 3).contains("is stateful, a kind that this host does not call"));
+    assert!(changed(9, 1).contains("the scalar \"f\" cannot let columns through"));
+    let property = list(&|made| {
+        let name = made.bytes(b"colour");
+        let property = made.words(&[name.0, name.1, name.0, name.1]);
+        let mut function = made.function("f", Kind::Scalar, rows(made), rows(made));
+        function[15..].copy_from_slice(&[property, 1]);
+        vec![function]
     });
-    assert!(schema(schema_message(field(deep))).contains("the schema of \"f\""));
-    let wide = (0..10_001).map(|n| Field::new(n.to_string(), DataType::Null, true)).collect();
-    let told = schema(schema_message(wide));
-    assert!(told.contains("limit"), "{told}");
+    assert!(property.contains("the property \"colour\", which this host does not know"));
 }
 
 #[test]
-fn a_schema_of_a_type_that_does_not_cross_is_an_error_and_no_panic() {
-    // Any change to any byte of the schema that `f` declares.
-    let sound = schema_message(vec![Field::new("n", DataType::Decimal128(10, 2), true)]);
-    for at in 8..sound.len() {
-        let mut message = sound.clone();
-        message[at] ^= 0x15;
-        let mut made = Handmade::new(Kind::Transform);
-        let message = made.bytes(&message);
-        let function = made.function("f", Kind::Transform, Some(message), Some(message));
-        made.described = made.list(&[function]);
-        drop(host().load("p", &made.build(), tight()));
-    }
+fn what_open_says_is_checked() {
+    let told = |answer: &dyn Fn(&mut Handmade) -> u32| {
+        let mut made = Handmade::new(Kind::Scalar);
+        made.opened = answer(&mut made);
+        called(&made).to_string()
+    };
+    let columns = |reads: &'static [u32], origins: &'static [u32]| {
+        told(&|made: &mut Handmade| {
+            let (place, length) = made.schema;
+            let (read, origin) = (made.words(reads), made.words(origins));
+            let [reads, origins] = [reads.len(), origins.len() / 2];
+            let [reads, origins] = [reads, origins].map(|count| u32::try_from(count).unwrap());
+            made.words(&[0, 0, place, length, read, reads, origin, origins])
+        })
+    };
+    assert!(columns(&[1], &[0, 0]).contains("wants column 1 of its input, which has 1"));
+    assert!(columns(&[0, 0], &[0, 0]).contains("reads 2 columns of 1"));
+    assert!(columns(&[0], &[]).contains("says of 0 columns where they come from, and gives 1"));
+    assert!(columns(&[0], &[1, 0]).contains("lets columns through, and does not say so"));
+    let other = told(&|made| {
+        let other = made.bytes(b"n int");
+        made.opened_with(other, 1)
+    });
+    assert!(other.contains("declares the columns (n BIGINT), and opened with (n INT)"), "{other}");
+}
+
+#[test]
+fn rows_are_given_during_a_call_that_takes_them_alone() {
+    let made = Handmade::new(Kind::Scalar);
+    let (at, count) = made.columns;
+    let give = format!(
+        "(call $give (i32.const 1) (i32.const 0) (i32.const 0) (i32.const {at}) (i32.const {count}))"
+    );
+    let result = made.described;
+    let made = made.body("functions", "describe", &format!("{give} (i32.const {result})"));
+    let failure = described(&made.build());
+    let told = "it gave rows where none are taken";
+    assert_eq!(failure, PluginFailure::BadOutput(told.to_owned()));
 }
 
 /// A text of 20 MB of the letter that a fresh memory is filled with, at the second megabyte.
@@ -331,19 +377,16 @@ fn long_texts_of_a_guest_are_cut() {
         made.opened = made.failure(kind, text);
         short(&called(&made));
     }
-    // A panic: a place without a line break, and a message after one.
-    for line_break in [None, Some(1 << 20), Some(20_000_000)] {
+    // A panic.
+    {
         let mut made = Handmade::new(Kind::Scalar);
         let (text, length) = long_text(&mut made);
-        let (target, target_length) = made.bytes(b"tidemill::panic");
-        let line_break = line_break
-            .map_or(String::new(), |at| format!("(i32.store8 (i32.const {at}) (i32.const 10))"));
         let made = made.body(
-            "scalar",
+            "scalars",
+            "call",
             &format!(
-                "{line_break}
-                 (call $log (i32.const 4) (i32.const {target}) (i32.const {target_length})
-                   (i32.const {text}) (i32.const {length}))
+                "(call $panicked (i32.const {text}) (i32.const {length}) (i32.const {text})
+                   (i32.const {length}))
                  (unreachable)"
             ),
         );
@@ -355,14 +398,13 @@ fn long_texts_of_a_guest_are_cut() {
     let name = "x".repeat(50_000);
     let made = Handmade::new(Kind::Scalar)
         .with_fields(&format!("(func ${name} (unreachable))"))
-        .body("scalar", &format!("(call ${name}) (i32.const 0)"));
+        .body("scalars", "call", &format!("(call ${name}) (i32.const 0)"));
     let told = called(&made).to_string();
     assert!(told.len() < 40_000, "{} bytes", told.len());
     // A column's name, in the error that says that it is another than declared.
     let mut made = Handmade::new(Kind::Scalar);
-    let long = schema_message(vec![Field::new("x".repeat(500_000), DataType::Int64, true)]);
-    let long = made.bytes(&long);
-    made.opened = made.opened_with(long);
+    let long = made.bytes(format!("{} bigint", "x".repeat(500_000)).as_bytes());
+    made.opened = made.opened_with(long, 1);
     short(&called(&made));
 }
 
@@ -371,9 +413,7 @@ fn reasons_of_refused_rows_are_cut_and_as_many_as_rows() {
     let mut made = Handmade::new(Kind::Scalar);
     let (text, length) = long_text(&mut made);
     let refused = made.words(&[1, text, length]);
-    let rows = made.rows;
-    let batches = made.words(&[rows.0, rows.1]);
-    made.answer = made.words(&[0, batches, 1, refused, 1]);
+    made.answer = made.words(&[0, refused, 1]);
     let module = host().load("p", &made.build(), tight()).unwrap();
     let given = call(&module, "f", &three_rows()).unwrap();
     assert_eq!(given.refused[0].row, 1);
@@ -381,59 +421,65 @@ fn reasons_of_refused_rows_are_cut_and_as_many_as_rows() {
 
     let mut made = Handmade::new(Kind::Scalar);
     let refused = made.words(&[0; 12]);
-    let batches = made.words(&[rows.0, rows.1]);
-    made.answer = made.words(&[0, batches, 1, refused, 4]);
+    made.answer = made.words(&[0, refused, 4]);
     let failure = called(&made);
     assert_eq!(failure, PluginFailure::BadOutput("it refused 4 rows of 3".to_owned()));
 }
 
 #[test]
 fn what_comes_back_is_bounded_whatever_the_guest_repeats() {
-    // The same bytes, again and again: 58 MB forty times, and nothing seven million times.
-    for (messages, length) in [(40, 50 << 20), (7_000_000_u32, 0)] {
+    // The same bytes, again and again: 52 MB forty times, and nothing seven million times.
+    for (buffers, length) in [(40, 50 << 20), (7_000_000_u32, 0)] {
         let mut made = Handmade::new(Kind::Transform);
         made.pages = 900;
         let spans =
-            if length == 0 { 1 << 20 } else { made.words(&[0, length].repeat(messages as usize)) };
-        made.answer = made.words(&[0, spans, messages, 0, 0]);
+            if length == 0 { 1 << 20 } else { made.words(&[0, length].repeat(buffers as usize)) };
+        let (nodes, _) = made.bytes(&[0; 8]);
+        let (columns, count) = made.columns(&[vec![nodes, 1, spans, buffers]]);
+        made.gives = Some(format!(
+            "(call $give (i32.const 0) (i32.const 3) (i32.const 0)
+               (i32.const {columns}) (i32.const {count}))"
+        ));
         let failure = called(&made);
         assert!(matches!(failure, PluginFailure::BadOutput(_)), "{failure}");
     }
 }
 
-/// A message with so many rows of a column that has no bytes, and its schema.
-fn nulls(rows: usize) -> (Vec<u8>, Vec<u8>) {
-    let nulls: ArrayRef = Arc::new(NullArray::new(rows));
-    let rows = RecordBatch::try_from_iter([("n", nulls)]).unwrap();
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
-    let schema = writer.get_ref().clone();
-    writer.write(&rows).unwrap();
-    let whole = writer.into_inner().unwrap();
-    (schema.clone(), whole[schema.len()..whole.len() - 8].to_vec())
-}
-
 #[test]
 fn a_transform_gives_blocks_and_not_more_values_than_a_call_may() {
-    let (schema, message) = nulls(1 << 26);
-    let made = |messages: usize| {
+    let made = |times: u32| {
         let mut made = Handmade::new(Kind::Transform);
-        let schema = made.bytes(&schema);
+        let schema = made.bytes(b"n void");
         let function = made.function("f", Kind::Transform, None, Some(schema));
         made.described = made.list(&[function]);
-        made.opened = made.opened_with(schema);
-        let message = made.bytes(&message);
-        made.answer = made.answer_with(&vec![message; messages]);
+        made.opened = made.opened_with(schema, 1);
+        let rows = 1_u32 << 25;
+        let column = made.column(&[[rows, rows]], &[]);
+        let (columns, count) = made.columns(&[column]);
+        let give = format!(
+            "(call $give (i32.const 0) (i32.const {rows}) (i32.const 0)
+               (i32.const {columns}) (i32.const {count}))"
+        );
+        made.gives = Some(give.repeat(times as usize));
         made
     };
     let module = host().load("p", &made(1).build(), tight()).unwrap();
     let blocks = call(&module, "f", &three_rows()).unwrap().batches;
     assert!(blocks.iter().all(|block| block.num_rows() <= 8_192));
-    assert_eq!(blocks.iter().map(RecordBatch::num_rows).sum::<usize>(), 1 << 26);
+    assert_eq!(blocks.iter().map(RecordBatch::num_rows).sum::<usize>(), 1 << 25);
     let failure = called(&made(2));
     assert!(
-        matches!(&failure, PluginFailure::BadOutput(told) if told.contains("over all columns")),
+        matches!(&failure, PluginFailure::BadOutput(told) if told.contains("one call may give")),
         "{failure}"
     );
+}
+
+#[test]
+fn what_a_guest_gives_is_dropped_where_it_fails() {
+    let mut made = Handmade::new(Kind::Transform);
+    let text = made.bytes(b"no");
+    made.answer = made.failure(2, text);
+    assert_eq!(called(&made), PluginFailure::Fatal("no".to_owned()));
 }
 
 /// Numbers that are the same in every run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema};
-use tidemill_core::{PluginFailure, PluginModule};
+use tidemill_core::{PluginFailure, PluginModule, Shape};
 use tidemill_plugin_host::{CacheLocation, HostOptions, LoadProblem, PluginConfig, PluginHost};
 use wit_component::ComponentEncoder;
 
@@ -69,8 +69,9 @@ fn misuse(function: &str, columns: &[(&str, DataType)]) -> String {
     let columns = columns.iter().map(|(name, ty)| Field::new(*name, ty.clone(), true));
     let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
     let module = load("orders", config());
-    let error = module.output_schema(function, Arc::clone(&schema)).unwrap_err();
-    let opened = module.open(function, &context(0), schema).err().unwrap();
+    let error = module.shape(function, Arc::clone(&schema)).unwrap_err();
+    let shape = Shape::of_all(&schema, Arc::clone(&schema));
+    let opened = module.open(function, &context(0), schema, &shape).err().unwrap();
     assert_eq!(error.failure, opened.failure);
     match error.failure {
         PluginFailure::Signature(told) => told,
@@ -92,12 +93,12 @@ fn columns_that_do_not_fit_are_told() {
     );
     assert_eq!(misuse("with_tax", &[]), "takes 1 arguments (amount DOUBLE), and got 0");
     assert_eq!(
-        misuse("normalise", &[("order_id", DataType::Int64)]),
-        "wants column \"order_id\" as STRING, and it is BIGINT; cast it in a step before"
+        misuse("normalise", &[("amount", DataType::Int64)]),
+        "wants column \"amount\" as DOUBLE, and it is BIGINT; cast it in a step before"
     );
     assert_eq!(
-        misuse("normalise", &[("order_id", DataType::Utf8)]),
-        "wants a column \"user_id\", and the rows have (order_id STRING)"
+        misuse("normalise", &[("amount", DataType::Float64)]),
+        "wants a column \"category\", and the rows have (amount DOUBLE)"
     );
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tidemill_core::{FunctionKind, PluginModule};
 use tidemill_plugin_host::{LoadProblem, Module, Reloader, UsedFunction};
 
-use crate::support::{config, context, guest, host, noted, table};
+use crate::support::{Opened, config, guest, host, noted, table};
 
 /// Long enough to compile a module on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ fn a_file_that_is_written_or_replaced_is_loaded() {
     assert!(running.reloader.take_ready().is_none());
     let mut digests = vec![running.module.digest()];
     // An instance of the old module lives through all of it.
-    let mut old = running.module.open("with_tax", &context(0), amounts().schema()).unwrap();
+    let mut old = Opened::new(&running.module, "with_tax", 0, amounts().schema()).unwrap();
 
     fs::write(running.path(), noted(running.bytes.clone(), "written")).unwrap();
     digests.push(running.next().unwrap().digest());
@@ -83,7 +83,7 @@ fn a_file_that_is_written_or_replaced_is_loaded() {
     digests.dedup();
     assert_eq!(digests.len(), 3);
     assert_eq!(old.call(&amounts()).unwrap().batches[0].num_rows(), 1);
-    let mut new = newest.open("with_tax", &context(1), amounts().schema()).unwrap();
+    let mut new = Opened::new(&newest, "with_tax", 1, amounts().schema()).unwrap();
     assert_eq!(new.call(&amounts()).unwrap().batches[0].num_rows(), 1);
     assert!(running.reloader.take_ready().is_none(), "it was taken");
 }

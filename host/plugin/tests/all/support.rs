@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use tidemill_core::{
-    Attempt, BatchContext, BatchId, PluginError, PluginFailure, PluginModule, PluginRows, QueryId,
-    Watermark,
+    Attempt, BatchContext, BatchId, FunctionInstance, PluginError, PluginFailure, PluginModule,
+    QueryId, RefusedRow, Shape, Watermark,
 };
 use tidemill_plugin_host::{
     CacheLocation, HostOptions, Limits, LoadError, Module, PluginConfig, PluginHost,
@@ -84,25 +85,57 @@ pub(crate) fn context(batch: u64) -> BatchContext {
     }
 }
 
+/// What a call gave: the rows of its output, and the rows that it refused.
+pub(crate) struct Called {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) refused: Vec<RefusedRow>,
+}
+
+/// A function that is called as a plan calls it.
+pub(crate) struct Opened {
+    instance: Box<dyn FunctionInstance>,
+    shape: Shape,
+}
+
+impl Opened {
+    pub(crate) fn new(
+        module: &Module,
+        function: &str,
+        batch: u64,
+        input: SchemaRef,
+    ) -> Result<Opened, PluginError> {
+        let shape = module.shape(function, Arc::clone(&input))?;
+        let instance = module.open(function, &context(batch), input, &shape)?;
+        Ok(Opened { instance, shape })
+    }
+
+    pub(crate) fn call(&mut self, rows: &RecordBatch) -> Result<Called, PluginError> {
+        let answer = self.instance.call(&rows.project(&self.shape.reads).unwrap())?;
+        let assembly = self.shape.assembly();
+        let batches = answer.given.iter().map(|given| assembly.rows(given, rows).unwrap());
+        Ok(Called { batches: batches.collect(), refused: answer.refused })
+    }
+}
+
 /// Calls a function once, in a fresh instance.
 pub(crate) fn call(
     module: &Module,
     function: &str,
     rows: &RecordBatch,
-) -> Result<PluginRows, PluginError> {
-    module.open(function, &context(7), rows.schema())?.call(rows)
+) -> Result<Called, PluginError> {
+    Opened::new(module, function, 7, rows.schema())?.call(rows)
 }
 
 /// The one record batch of a call that gives one.
 pub(crate) fn one(module: &Module, function: &str, rows: &RecordBatch) -> RecordBatch {
-    let rows = call(module, function, rows).unwrap();
-    assert_eq!(rows.refused, []);
-    let [batch] = <[RecordBatch; 1]>::try_from(rows.batches).unwrap();
+    let called = call(module, function, rows).unwrap();
+    assert_eq!(called.refused, []);
+    let [batch] = <[RecordBatch; 1]>::try_from(called.batches).unwrap();
     batch
 }
 
 pub(crate) fn failure(module: &Module, function: &str, rows: &RecordBatch) -> PluginFailure {
-    let error = call(module, function, rows).unwrap_err();
+    let error = call(module, function, rows).err().unwrap();
     assert_eq!((error.plugin.as_str(), error.function.as_str()), ("faulty", function));
     assert_eq!(error.batch, Some(BatchId(7)));
     error.failure

@@ -17,7 +17,9 @@ use tidemill_core::{Bucket, Reservation};
 use super::super::encoding::{comparable, encoding};
 use super::super::held::resize;
 use super::super::stateful::OUTPUT_ROWS;
+use crate::RunningBatch;
 use crate::logical::{EventTimeColumn, session_columns};
+use crate::plugins::during;
 use tidemill_functions::column_bytes;
 
 /// Columns of a partial aggregation: first the keys, then the states of each aggregate.
@@ -145,9 +147,10 @@ impl GroupLayout {
         of_old: &[usize],
         blocks: &[RecordBatch],
         of_blocks: &[RowsAndGroups],
+        batch: &Arc<RunningBatch>,
         held: Reservation,
     ) -> Result<Vec<ArrayRef>> {
-        let mut merging = self.merging(held)?;
+        let mut merging = self.merging(batch, held)?;
         for (old, groups) in old.chunks(OUTPUT_ROWS).zip(of_old.chunks(OUTPUT_ROWS)) {
             merging.add(&self.states_from_bytes(old.iter().map(AsRef::as_ref))?, groups)?;
         }
@@ -164,12 +167,17 @@ impl GroupLayout {
     }
 
     /// A merge of states, which come in one go after the other. `held` is for its memory.
-    pub(super) fn merging(&self, held: Reservation) -> Result<Merging> {
-        Ok(Merging { accumulators: self.accumulators()?, groups: 0, held, fresh: 0 })
+    pub(super) fn merging(&self, batch: &Arc<RunningBatch>, held: Reservation) -> Result<Merging> {
+        Ok(Merging { accumulators: self.accumulators(batch)?, groups: 0, held, fresh: 0 })
     }
 
     /// Accumulators without a group.
-    fn accumulators(&self) -> Result<Accumulators> {
+    fn accumulators(&self, batch: &Arc<RunningBatch>) -> Result<Accumulators> {
+        // All partitions meet here; it is none of them.
+        during(batch, 0, || self.make_accumulators())
+    }
+
+    fn make_accumulators(&self) -> Result<Accumulators> {
         let mut accumulators: Vec<Box<dyn GroupsAccumulator>> = Vec::new();
         let mut widths = Vec::new();
         for aggregate in &self.aggregates {
@@ -185,8 +193,13 @@ impl GroupLayout {
     }
 
     /// The results of groups in these states, one column an aggregate.
-    pub(super) fn evaluate(&self, states: &[ArrayRef], groups: usize) -> Result<Vec<ArrayRef>> {
-        let mut accumulators = self.accumulators()?;
+    pub(super) fn evaluate(
+        &self,
+        batch: &Arc<RunningBatch>,
+        states: &[ArrayRef],
+        groups: usize,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut accumulators = self.accumulators(batch)?;
         let each: Vec<usize> = (0..groups).collect();
         accumulators.merge(states, &each, groups)?;
         accumulators.accumulators.iter_mut().map(|a| a.evaluate(EmitTo::All)).collect()

@@ -86,7 +86,7 @@ impl Merge {
     /// Merges the blocks of partial groups into the state. `memory` is for what is held meanwhile.
     pub(super) fn run(
         self,
-        batch: &RunningBatch,
+        batch: &Arc<RunningBatch>,
         blocks: &[RecordBatch],
         schema: &SchemaRef,
         memory: &Reservation,
@@ -97,7 +97,8 @@ impl Merge {
         let old_states = self.old_states(&mut touched, &mut of_old)?;
         let groups_of_old: Vec<usize> = (0..old_states.len()).collect();
         let (layout, merging) = (&self.layout, memory.part());
-        let merged = layout.merge(&old_states, &groups_of_old, blocks, &touched.blocks, merging)?;
+        let merged =
+            layout.merge(&old_states, &groups_of_old, blocks, &touched.blocks, batch, merging)?;
         drop((old_states, of_old));
         let mut of_new = memory.part();
         let mut bytes: u64 = merged.iter().map(|state| state.get_array_memory_size() as u64).sum();
@@ -125,10 +126,14 @@ impl Merge {
         let (updated, dropped) = (touched.groups.len() as u64, touched.dropped);
         let counts = StateCounts { updated, removed, dropped, ..StateCounts::default() };
         self.state.report(batch, OPERATOR_NAME, counts)?;
-        let schema = Arc::clone(schema);
+        let results = ResultRows {
+            layout: self.layout,
+            schema: Arc::clone(schema),
+            batch: Arc::clone(batch),
+        };
         Ok(match mode {
-            OutputMode::Update => emit_touched(self.layout, touched, merged, of_new, schema),
-            OutputMode::Append | OutputMode::Complete => emit(self.layout, leaving, schema),
+            OutputMode::Update => emit_touched(results, touched, merged, of_new),
+            OutputMode::Append | OutputMode::Complete => emit(results, leaving),
         })
     }
 
@@ -181,27 +186,42 @@ impl Merge {
     }
 }
 
+/// Makes rows of groups and their states.
+struct ResultRows {
+    layout: Arc<GroupLayout>,
+    schema: SchemaRef,
+    batch: Arc<RunningBatch>,
+}
+
+impl ResultRows {
+    /// A block of them.
+    fn of(&self, keys: &[&[u8]], states: &[ArrayRef]) -> Result<RecordBatch> {
+        let mut columns = self.layout.keys_from_bytes(keys.iter().copied())?;
+        columns.extend(self.layout.evaluate(&self.batch, states, keys.len())?);
+        result(&self.schema, columns, keys.len())
+    }
+}
+
 /// Groups as rows, in the order that they are in.
-fn emit(layout: Arc<GroupLayout>, emitted: Emitted, schema: SchemaRef) -> Results {
+fn emit(results: ResultRows, emitted: Emitted) -> Results {
     let starts = (0..emitted.keys.len()).step_by(OUTPUT_ROWS);
     Box::new(starts.map(move |from| {
         // All of it belongs to the iterator, its memory too.
         let emitted = &emitted;
         let some = from..emitted.keys.len().min(from + OUTPUT_ROWS);
         let states = emitted.states[some.clone()].iter().map(AsRef::as_ref);
-        let states = layout.states_from_bytes(states)?;
+        let states = results.layout.states_from_bytes(states)?;
         let keys: Vec<&[u8]> = emitted.keys[some].iter().map(AsRef::as_ref).collect();
-        rows(&layout, &keys, &states, &schema)
+        results.of(&keys, &states)
     }))
 }
 
 /// The touched groups in (shard, bucket, key) order. `held` is the memory of their states.
 fn emit_touched(
-    layout: Arc<GroupLayout>,
+    results: ResultRows,
     touched: Touched,
     states: Vec<ArrayRef>,
     held: Reservation,
-    schema: SchemaRef,
 ) -> Results {
     let mut order: Vec<usize> = (0..touched.groups.len()).collect();
     order.sort_unstable_by_key(|i| {
@@ -216,20 +236,8 @@ fn emit_touched(
         let indices = UInt64Array::from_iter_values(order.iter().map(|i| *i as u64));
         let states = take_arrays(&states, &indices, None)?;
         let keys: Vec<&[u8]> = order.iter().map(|i| touched.groups[*i].key.as_ref()).collect();
-        rows(&layout, &keys, &states, &schema)
+        results.of(&keys, &states)
     }))
-}
-
-/// Groups and states, a block of them, as rows of the result.
-fn rows(
-    layout: &GroupLayout,
-    keys: &[&[u8]],
-    states: &[ArrayRef],
-    schema: &SchemaRef,
-) -> Result<RecordBatch> {
-    let mut columns = layout.keys_from_bytes(keys.iter().copied())?;
-    columns.extend(layout.evaluate(states, keys.len())?);
-    result(schema, columns, keys.len())
 }
 
 /// Columns as a block of the result's types.

@@ -157,7 +157,7 @@ impl Sessions {
     /// meanwhile.
     pub(super) fn run(
         self,
-        batch: &RunningBatch,
+        batch: &Arc<RunningBatch>,
         blocks: &[RecordBatch],
         schema: &SchemaRef,
         memory: &Reservation,
@@ -166,7 +166,7 @@ impl Sessions {
         let joined = join_pieces(&mut work);
         let mut of_new = memory.part();
         grow(&mut of_new, joined.bytes())?;
-        let states = self.merge(&work, &joined, blocks, memory)?;
+        let states = self.merge(&work, &joined, blocks, batch, memory)?;
         let bytes: u64 = states.iter().map(|state| state.get_array_memory_size() as u64).sum();
         grow(&mut of_new, bytes)?;
         let states = self.layout.states_to_bytes(&states, joined.changed.len())?;
@@ -195,7 +195,7 @@ impl Sessions {
         if leaving.is_damaged {
             return exec_err!("the state of sessions is damaged: a key has no start");
         }
-        Ok(self.emit(leaving, Arc::clone(schema)))
+        Ok(self.emit(leaving, Arc::clone(schema), Arc::clone(batch)))
     }
 
     /// The states of the changed sessions.
@@ -204,9 +204,10 @@ impl Sessions {
         work: &Work,
         joined: &Joined,
         blocks: &[RecordBatch],
+        batch: &Arc<RunningBatch>,
         memory: &Reservation,
     ) -> Result<Vec<ArrayRef>> {
-        let mut merging = self.layout.merging(memory.part())?;
+        let mut merging = self.layout.merging(batch, memory.part())?;
         let pieces = joined.pieces.chunks(OUTPUT_ROWS).zip(joined.sessions.chunks(OUTPUT_ROWS));
         for (pieces, sessions) in pieces {
             // The old states of the chunk are the first of the sources, the blocks the others.
@@ -314,14 +315,12 @@ impl Sessions {
         Ok(replaced)
     }
 
-    fn emit(self, emitted: Emitted, schema: SchemaRef) -> Results {
+    fn emit(self, emitted: Emitted, schema: SchemaRef, batch: Arc<RunningBatch>) -> Results {
         let count = emitted.keys.len();
         let blocks = (0..count).step_by(OUTPUT_ROWS);
-        Box::new(
-            blocks.map(move |from| {
-                self.block(&emitted, from..count.min(from + OUTPUT_ROWS), &schema)
-            }),
-        )
+        Box::new(blocks.map(move |from| {
+            self.block(&emitted, from..count.min(from + OUTPUT_ROWS), &schema, &batch)
+        }))
     }
 
     fn block(
@@ -329,6 +328,7 @@ impl Sessions {
         emitted: &Emitted,
         rows: Range<usize>,
         schema: &SchemaRef,
+        batch: &Arc<RunningBatch>,
     ) -> Result<RecordBatch> {
         let count = rows.len();
         let states = emitted.states[rows.clone()].iter().map(AsRef::as_ref);
@@ -348,7 +348,7 @@ impl Sessions {
                 _ => keys.next().ok_or_else(|| exec_datafusion_err!("a key column is missing"))?,
             });
         }
-        columns.extend(self.layout.evaluate(&states, count)?);
+        columns.extend(self.layout.evaluate(batch, &states, count)?);
         result(schema, columns, count)
     }
 }

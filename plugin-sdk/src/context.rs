@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use crate::bindings::tidemill::plugin::{ledger, types};
-use crate::{Error, Result, Timestamp};
+use crate::bindings::tidemill::plugin::types;
+use crate::{Result, Timestamp, host};
 
 /// Fixed for one attempt at one micro-batch: the same values on every replay of it.
 ///
@@ -54,13 +54,13 @@ impl BatchContext {
     /// Together with [`mark_processed`](Self::mark_processed) it makes a handler skip work that it
     /// has already done. Only in a `foreach_batch`.
     pub fn is_processed(&self, name: &str) -> Result<bool> {
-        ledger::is_processed(name).map_err(Error::from_host)
+        host::is_processed(name)
     }
 
     /// Marks this batch under `name`. The mark is durable when the call returns. Only in a
     /// `foreach_batch`.
     pub fn mark_processed(&self, name: &str) -> Result<()> {
-        ledger::mark_processed(name).map_err(Error::from_host)
+        host::mark_processed(name)
     }
 
     /// Refuses row number `row` of the input, with the reason. Only in a `transform`, which should

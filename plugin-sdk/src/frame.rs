@@ -1,15 +1,9 @@
 //! The batch of a `foreach_batch` handler, and tables made of it.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::bindings::tidemill::plugin::dataframe as host;
-use crate::bindings::tidemill::plugin::types::BlockParam;
-use crate::{Error, Result, Row, crossing};
-
-/// Bytes of rows that one call fetches from the host: a few record batches, so that collecting a
-/// large table needs little more memory than the table itself.
-const COLLECT_BYTES: u64 = 8 << 20;
+use crate::{Error, Result, Row, host};
 
 /// A table that the host holds. The rows stay there until they are collected.
 #[derive(Debug)]
@@ -27,22 +21,10 @@ impl DataFrame {
 
     /// A table of record batches, all of them of `schema`.
     pub fn from_batches(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<DataFrame> {
-        let width = schema.fields().len();
-        let schema = tidemill_block::write_schema(schema)?;
-        let mut columns: Vec<&ArrayRef> = Vec::with_capacity(width * batches.len());
         for batch in batches {
-            check_width(batch, width)?;
-            columns.extend(batch.columns());
+            check_width(batch, schema.fields().len())?;
         }
-        let made = crossing::lend(columns, |columns| {
-            let blocks = batches.iter().enumerate().map(|(number, batch)| BlockParam {
-                // Fewer than 2^32: they are in 32-bit memory.
-                rows: batch.num_rows() as u32,
-                columns: &columns[number * width..(number + 1) * width],
-            });
-            host::from_rows(&schema, &blocks.collect::<Vec<_>>())
-        });
-        DataFrame::made(made?)
+        Ok(DataFrame::made(host::from_rows(schema, batches)?))
     }
 
     /// The result of a query over this table, which it calls `batch`.
@@ -54,7 +36,7 @@ impl DataFrame {
     pub fn sql_with(&self, query: &str, tables: &[(&str, &DataFrame)]) -> Result<DataFrame> {
         let mut named = vec![("batch", self.handle)];
         named.extend(tables.iter().map(|(name, table)| (*name, table.handle)));
-        DataFrame::made(host::sql(query, &named))
+        Ok(DataFrame::made(host::sql(query, &named)?))
     }
 
     /// All rows, as structs.
@@ -68,30 +50,17 @@ impl DataFrame {
 
     /// All rows, as record batches.
     pub fn collect_batches(&self) -> Result<Vec<RecordBatch>> {
-        let schema = self.schema()?;
-        let mut batches = Vec::new();
-        loop {
-            let first = u32::try_from(batches.len()).map_err(Error::fatal)?;
-            let blocks =
-                host::collect(self.handle, first, COLLECT_BYTES).map_err(Error::from_host)?;
-            if blocks.is_empty() {
-                return Ok(batches);
-            }
-            for block in blocks {
-                batches.push(crossing::arrived(&schema, block)?);
-            }
-        }
+        host::collect(self.handle)
     }
 
     /// Number of rows.
     pub fn count(&self) -> Result<u64> {
-        host::count(self.handle).map_err(Error::from_host)
+        host::count(self.handle)
     }
 
     /// The columns.
     pub fn schema(&self) -> Result<SchemaRef> {
-        let schema = host::schema_of(self.handle).map_err(Error::from_host)?;
-        Ok(tidemill_block::read_schema(&schema)?)
+        host::schema_of(self.handle)
     }
 
     /// Writes all rows to the target that the job names `target`, and gives the number of rows
@@ -102,7 +71,7 @@ impl DataFrame {
     /// that, a handler has to make the same writes in the same order whenever it sees the same
     /// batch.
     pub fn write(&self, target: &str) -> Result<u64> {
-        host::write(self.handle, target).map_err(Error::from_host)
+        host::write(self.handle, target)
     }
 
     /// The batch of a call. What `#[foreach_batch]` hands to the handler.
@@ -112,9 +81,8 @@ impl DataFrame {
         DataFrame { handle, made_here: false }
     }
 
-    fn made(handle: Result<host::Handle, host::Failure>) -> Result<DataFrame> {
-        let handle = handle.map_err(Error::from_host)?;
-        Ok(DataFrame { handle, made_here: true })
+    fn made(handle: host::Handle) -> DataFrame {
+        DataFrame { handle, made_here: true }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Direct use of the places that a job grants to the plugin.
 
-use crate::bindings::tidemill::plugin::target as host;
-use crate::bindings::tidemill::plugin::types::BlockParam;
-use crate::{Error, Result, Row, crossing};
+use crate::{Result, Row, host};
 
 /// The target that the job names `name`, for what [`DataFrame::write`](crate::DataFrame::write)
 /// has no words for.
@@ -35,27 +33,19 @@ pub struct Response {
 impl Target {
     /// Runs a statement on a SQL target, and gives the number of rows that it changed.
     pub fn execute(&self, statement: &str) -> Result<u64> {
-        host::execute(&self.name, statement, None).map_err(Error::from_host)
+        host::execute(&self.name, statement, None)
     }
 
     /// Runs a statement once for each of `rows`, whose fields are the statement's parameters in
     /// their order.
     pub fn execute_with<T: Row>(&self, statement: &str, rows: &[T]) -> Result<u64> {
-        let rows = T::to_batch(rows)?;
-        let schema = tidemill_block::write_schema(&rows.schema())?;
-        let executed = crossing::lend(rows.columns(), |columns| {
-            // Fewer than 2^32: they are in 32-bit memory.
-            let rows = BlockParam { rows: rows.num_rows() as u32, columns };
-            let parameters = host::Parameters { schema: &schema, rows };
-            host::execute(&self.name, statement, Some(parameters))
-        });
-        executed?.map_err(Error::from_host)
+        host::execute(&self.name, statement, Some(&T::to_batch(rows)?))
     }
 
     /// Runs one command on a Redis target, and gives its reply as JSON.
     pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<String> {
         let arguments: Vec<&[u8]> = arguments.iter().map(AsRef::as_ref).collect();
-        host::command(&self.name, &arguments).map_err(Error::from_host)
+        host::command(&self.name, &arguments)
     }
 
     /// Makes a request to an HTTP target. `path` is below the target's address.
@@ -66,8 +56,6 @@ impl Target {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        let response =
-            host::request(&self.name, method, path, headers, body).map_err(Error::from_host)?;
-        Ok(Response { status: response.status, headers: response.headers, body: response.body })
+        host::request(&self.name, method, path, headers, body)
     }
 }

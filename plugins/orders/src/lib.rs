@@ -111,4 +111,16 @@ mod tests {
         assert_eq!(Order::from_batch(&cleaned)?, expected);
         Ok(())
     }
+
+    #[test]
+    fn a_batch_is_delivered_once() -> Result<()> {
+        let orders = [order("a", Some(2.5), Some("books"))];
+        let mut job = testing::Job::of(&orders)?.with_config(r#"{"screen": true}"#);
+        job.run::<deliver>()?;
+        job.run::<deliver>()?;
+        assert_eq!(job.written::<Order>("summary")?, orders);
+        assert_eq!(job.written::<Order>("screen")?, orders);
+        assert!(job.is_marked("deliver"));
+        Ok(())
+    }
 }

@@ -1,5 +1,8 @@
 //! Functions that jobs call: a scalar in SQL, a transform as a step.
 
+use std::sync::Arc;
+
+use arrow::array::StringArray;
 use tidemill_plugin::prelude::*;
 
 /// Says whether an amount is small or large. The `Option` asks to see nulls, too.
@@ -12,32 +15,36 @@ fn size_class(amount: Option<f64>) -> &'static str {
     }
 }
 
-/// A row of `sales`.
+/// A row of the columns that `sales` reads.
 #[derive(Row, Clone, PartialEq, Debug)]
 struct Sale {
     item: Option<String>,
     amount: Option<f64>,
 }
 
-/// Leaves out sales that were taken back, and writes items in one way.
-#[transform(input = "item STRING, amount DOUBLE", output = "item STRING, amount DOUBLE")]
-fn sales(rows: RecordBatch, ctx: &BatchContext) -> Result<RecordBatch> {
-    let mut sales = Sale::from_batch(&rows)?;
-    let before = sales.len();
-    sales.retain(|sale| sale.amount.is_none_or(|amount| amount >= 0.0));
-    if sales.len() < before {
-        log::info!("batch {}: left out {}", ctx.batch_id, before - sales.len());
+/// Leaves out sales that were taken back, and writes items in one way. It gets the columns that it
+/// reads, and sets one of them; all others go by it.
+#[transform(reads = "item STRING, amount DOUBLE", sets = "item STRING")]
+fn sales(rows: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
+    let sales = Sale::from_batch(&rows)?;
+    let stays = |sale: &Sale| sale.amount.is_none_or(|amount| amount >= 0.0);
+    let kept: Vec<bool> = sales.iter().map(stays).collect();
+    let left_out = kept.iter().filter(|kept| !**kept).count();
+    if left_out > 0 {
+        log::info!(left_out; "batch {}", ctx.batch_id);
     }
-    for sale in &mut sales {
-        sale.item = sale.item.as_ref().map(|item| item.trim().to_lowercase());
-    }
-    Sale::to_batch(&sales)
+    let items = sales.iter().filter(|sale| stays(sale));
+    let items: StringArray =
+        items.map(|sale| Some(sale.item.as_ref()?.trim().to_lowercase())).collect();
+    Ok(Selected::kept(kept.into()).set(Arc::new(items)))
 }
 
 plugin! { size_class, sales }
 
 #[cfg(test)]
 mod tests {
+    use tidemill_plugin::testing;
+
     use super::*;
 
     fn sale(item: &str, amount: Option<f64>) -> Sale {
@@ -58,7 +65,7 @@ mod tests {
             sale("books", Some(-2.5)),
             sale("Toys ", None),
         ])?;
-        let given = sales(rows, &BatchContext::default())?;
+        let given = testing::transform::<sales>(&rows, &BatchContext::default())?;
         let wanted = [sale("books", Some(2.5)), sale("toys", None)];
         assert_eq!(Sale::from_batch(&given)?, wanted);
         Ok(())

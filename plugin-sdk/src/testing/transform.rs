@@ -1,4 +1,4 @@
-//! For unit tests of a plugin's functions, without a host.
+//! A transform for once.
 
 use std::sync::Arc;
 

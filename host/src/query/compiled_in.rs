@@ -1,14 +1,16 @@
 //! Plugins that are compiled into the executable.
 //!
 //! They have no bytes that a checkpoint could keep. What stands for them is the name and the
-//! executable's own bytes: a build with other code is another generation, so that a batch which one
+//! executable: a build with other code is another generation, so that a batch which one
 //! build left in flight is never replayed by another as if it were the same.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ReadCache};
 use tidemill_core::{
     AggregateInstance, BatchContext, BatchHost, BoxFuture, Digest, FrameHandle, FunctionInstance,
     FunctionSignature, PluginError, PluginModule, PluginUsage, Shape,
@@ -41,22 +43,40 @@ impl CompiledIn {
     }
 }
 
-/// Digest of the digests of the executable's parts, which is read once in a process.
+/// What stands for this build, found once in a process: the note of the linker, which is a digest of
+/// what it linked, or where there is none the digest of the whole file.
 fn this_build() -> io::Result<Digest> {
     static BUILD: OnceLock<Digest> = OnceLock::new();
     if let Some(build) = BUILD.get() {
         return Ok(*build);
     }
     let mut file = executable()?;
+    let build = match build_id(&mut file) {
+        Some(id) => Digest::of(&id),
+        None => of_whole(&mut file)?,
+    };
+    Ok(*BUILD.get_or_init(|| build))
+}
+
+/// The linker's note of an ELF file. No more than its headers and the note are read.
+fn build_id(file: &mut File) -> Option<Vec<u8>> {
+    let parts = ReadCache::new(file);
+    let parsed = ElfFile64::<Endianness, _>::parse(&parts).ok()?;
+    // Shorter ones are not made of the contents.
+    parsed.build_id().ok()?.filter(|id| id.len() >= 16).map(<[u8]>::to_vec)
+}
+
+/// Digest of the digests of the file's parts.
+fn of_whole(file: &mut File) -> io::Result<Digest> {
+    file.rewind()?;
     let (mut digests, mut chunk) = (Vec::new(), Vec::new());
     loop {
         chunk.clear();
-        if (&mut file).take(CHUNK).read_to_end(&mut chunk)? == 0 {
-            break;
+        if (&mut *file).take(CHUNK).read_to_end(&mut chunk)? == 0 {
+            return Ok(Digest::of(&digests));
         }
         digests.extend(Digest::of(&chunk).0);
     }
-    Ok(*BUILD.get_or_init(|| Digest::of(&digests)))
 }
 
 /// The file that this process was started from: on Linux even when another has its name by now.
@@ -156,6 +176,10 @@ mod tests {
         assert_eq!(here.digest(), of("a", build).digest());
         assert_ne!(here.digest(), of("b", build).digest());
         assert_ne!(here.digest(), of("a", Digest::of(b"another build")).digest());
+        // The file is read where the linker left no note.
+        let whole = of_whole(&mut executable().unwrap()).unwrap();
+        assert_ne!(whole, build, "this executable has a note");
+        assert_eq!(of_whole(&mut executable().unwrap()).unwrap(), whole);
         // A checkpoint checks what it keeps against the digest.
         assert_eq!(Digest::of(&here.identity()), here.digest());
     }

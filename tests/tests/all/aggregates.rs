@@ -1,0 +1,159 @@
+//! Aggregates of plugins beside Spark's own, which they have to agree with: over groups, windows and
+//! sessions, in every output mode, over restarts and new versions of the plugin.
+
+use serde_json::Value;
+use tidemill_tests::{Workbench, plugin, printed_rows};
+
+/// A job over files of `k`, `x`, `s` and `t`, one a batch.
+fn job(mode: &str, sql: &str) -> String {
+    format!(
+        r#"
+name = "aggregates"
+trigger = {{ available_now = true }}
+options = {{ shuffle_partitions = 3 }}
+[source.rows]
+format = "json"
+path = "input"
+schema = "k STRING, x DOUBLE, s STRING, t TIMESTAMP"
+options = {{ maxFilesPerTrigger = 1 }}
+watermark = {{ column = "t", delay = "10 minutes" }}
+[plugin.p]
+path = "p.wasm"
+targets = ["nowhere"]
+[target.nowhere]
+format = "noop"
+[[step]]
+name = "folded"
+sql = """{sql}"""
+[sink]
+format = "console"
+mode = "{mode}"
+options = {{ format = "json", numRows = 1000000 }}
+"#
+    )
+}
+
+/// The rows of file `number`: an hour of its own, numbers whose sums are exact, nulls, and a text of
+/// every length once.
+fn rows(number: u64) -> String {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ number;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let row = |place: u64| {
+        let x = match next(5) {
+            0 => "null".to_owned(),
+            _ => format!("{}", next(4_000) as f64 / 4.0 - 500.0),
+        };
+        let s = match next(4) {
+            0 => "null".to_owned(),
+            _ => format!("\"{}\"", "ü".repeat((number * 200 + place + 1) as usize)),
+        };
+        let (key, minute) = (next(7), next(60));
+        format!("{{\"k\":\"k{key}\",\"x\":{x},\"s\":{s},\"t\":\"2026-01-01T{number:02}:{minute:02}:00Z\"}}\n")
+    };
+    (0..200).map(row).collect()
+}
+
+const BOTH: &str = "mean_of(x) AS mean, avg(x) AS mean_, longest(s) AS l, max_by(s, length(s)) AS l_, \
+     mean_of(x) FILTER (WHERE x > 0) AS f, avg(x) FILTER (WHERE x > 0) AS f_, \
+     longest(upper(s)) FILTER (WHERE k = 'none') AS n, CAST(NULL AS STRING) AS n_, count(*) AS c";
+
+/// Whether each column has the values of the one that is Spark's.
+fn agree(stdout: &str) -> usize {
+    let rows = printed_rows(stdout);
+    for row in &rows {
+        for (name, value) in row {
+            if let Some(expected) = row.get(&format!("{name}_")) {
+                assert_eq!(value, expected, "{name} in {row:?}");
+            }
+        }
+    }
+    rows.len()
+}
+
+fn bench(mode: &str, sql: &str) -> Workbench {
+    let bench = Workbench::new();
+    std::fs::copy(plugin("faulty"), bench.path("p.wasm")).unwrap();
+    bench.write("job.toml", job(mode, sql));
+    for number in 0..3_u64 {
+        bench.write_input(&format!("input/{number}.json"), number as i64, rows(number));
+    }
+    bench
+}
+
+fn run(mode: &str, sql: &str) -> usize {
+    agree(&bench(mode, sql).run(&["run", "job.toml"]).expect_success().stdout)
+}
+
+#[test]
+fn groups_are_folded_as_spark_folds_them_in_every_output_mode() {
+    let by_key = format!("SELECT k, {BOTH} FROM rows GROUP BY k");
+    assert_eq!(run("complete", &by_key), 3 * 7);
+    assert_eq!(run("update", &by_key), 3 * 7);
+    // Without keys, and without a row that counts.
+    assert_eq!(run("complete", &format!("SELECT {BOTH} FROM rows")), 3);
+    assert_eq!(run("update", &format!("SELECT {BOTH} FROM rows WHERE k = 'none'")), 1);
+}
+
+#[test]
+fn windows_and_sessions_are_folded_and_evicted() {
+    let windows = format!(
+        "SELECT window(t, '20 minutes').start AS w, k, {BOTH} FROM rows GROUP BY window(t, '20 minutes'), k"
+    );
+    assert!(run("append", &windows) > 21);
+    assert!(run("update", &windows) > 21);
+    let sessions = format!(
+        "SELECT session_window(t, '5 minutes') AS w, k, {BOTH} FROM rows GROUP BY session_window(t, '5 minutes'), k"
+    );
+    assert!(run("append", &sessions) > 21);
+}
+
+#[test]
+fn an_aggregate_is_used_in_expressions_and_having_and_with_others() {
+    let sql = "SELECT k, round(mean_of(x + 1) * 2, 3) AS m, round(avg(x + 1) * 2, 3) AS m_, \
+               sum(x) AS total FROM rows GROUP BY k HAVING mean_of(x) > -1000000 ORDER BY k";
+    assert_eq!(run("complete", sql), 21);
+}
+
+#[test]
+fn state_outlives_a_restart_with_another_version_of_the_plugin() {
+    let sql = format!("SELECT k, {BOTH} FROM rows GROUP BY k");
+    let bench = bench("complete", &sql);
+    bench.run(&["run", "job.toml"]).expect_success();
+    let mut module = std::fs::read(plugin("faulty")).unwrap();
+    // The same code under another digest.
+    module.extend([0, 6, 4, b'n', b'o', b't', b'e', b'!']);
+    bench.write("p.wasm", module);
+    bench.write_input("input/3.json", 3, rows(3));
+    let again = bench.run(&["run", "job.toml"]).expect_success();
+    let folded = printed_rows(&again.stdout);
+    let counted: i64 = folded.iter().filter_map(|row| row.get("c").and_then(Value::as_i64)).sum();
+    assert_eq!(counted, 800, "rows of all four files");
+    assert_eq!(agree(&again.stdout), 7);
+}
+
+#[test]
+fn what_an_aggregate_has_no_meaning_for_is_refused_by_name() {
+    let told = |sql: &str, words: &[&str]| {
+        bench("complete", sql).run(&["run", "job.toml"]).expect_failure(2, words);
+    };
+    told("SELECT mean_of(DISTINCT x) FROM rows", &["mean_of() of a plugin takes no DISTINCT"]);
+    told("SELECT k FROM rows WHERE mean_of(x) > 1", &["WHERE", "mean_of()"]);
+    told("SELECT mean_of(s) FROM rows", &["argument 1 has the type \"STRING\"", "\"DOUBLE\""]);
+    told("SELECT mean_of(x, x) FROM rows", &["requires 1 parameters but the actual number is 2"]);
+    told("SELECT mean_of(sum(x)) FROM rows", &["NESTED_AGGREGATE_FUNCTION"]);
+    told("SELECT k, mean_of(x) OVER (PARTITION BY k) FROM rows", &["no function of windows of rows"]);
+}
+
+#[test]
+fn a_row_that_an_aggregate_refuses_ends_the_batch_with_its_reason() {
+    let bench = bench("complete", "SELECT longest(s) AS l FROM rows");
+    bench.write_input("input/3.json", 3, "{\"s\":\"and so on…\"}\n");
+    bench
+        .run(&["run", "job.toml"])
+        .expect_failure(1, &["batch 3 failed", "refused row 0", "\"and so on…\" does not end"]);
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// The packages that a plugin is built with, and of each what is compiled.
-const PACKAGES: [&str; 3] = ["plugin-sdk", "plugin-sdk/macros", "host/types"];
+const PACKAGES: [&str; 4] = ["plugin-sdk", "plugin-sdk/macros", "host/block", "host/types"];
 const PARTS: [&str; 3] = ["Cargo.toml", "src", "wit"];
 /// What says which versions of other crates they need, and which are tested.
 const OF_WORKSPACE: [&str; 2] = ["Cargo.toml", "Cargo.lock"];

@@ -71,3 +71,16 @@ fn fields(line: &Record<'_>) -> Vec<(String, String)> {
     let _ = line.key_values().visit(&mut fields);
     fields.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_fields_as_texts() {
+        let values: &[(&str, log::kv::Value<'_>)] = &[("orders", 3.into()), ("why", "late".into())];
+        let line = Record::builder().key_values(&values).build();
+        let expected = [("orders", "3"), ("why", "late")];
+        assert_eq!(fields(&line), expected.map(|(name, value)| (name.into(), value.into())));
+    }
+}

@@ -164,7 +164,7 @@ pub fn evaluate<R: ScalarResult>(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use arrow::array::{AsArray, Int64Array, ListArray, StringArray};
+    use arrow::array::{AsArray, Int64Array, ListArray, ListBuilder, StringArray, StringBuilder};
     use arrow::datatypes::Int64Type;
 
     use super::*;
@@ -232,6 +232,28 @@ mod tests {
         assert_eq!(to.iter().collect::<Vec<_>>(), [Some(2), None]);
         let told = steps::function().describe(steps::NAME).output;
         assert_eq!(told.as_deref(), Some("steps array<struct<from:bigint,to:bigint>>"));
+    }
+
+    #[crate::scalar]
+    fn joined(numbers: &[i64], texts: Vec<&str>) -> String {
+        format!("{numbers:?} {texts:?}")
+    }
+
+    #[test]
+    fn items_need_not_be_copied() {
+        let mut texts = ListBuilder::new(StringBuilder::new());
+        texts.append_value([Some("a"), Some("b")]);
+        texts.append_value([] as [Option<&str>; 0]);
+        let numbers = [Some(vec![Some(1)]), Some(vec![Some(2), Some(3)])];
+        let numbers = ListArray::from_iter_primitive::<Int64Type, _, _>(numbers);
+        let rows: [(&str, ArrayRef); 2] =
+            [("n", Arc::new(numbers)), ("t", Arc::new(texts.finish()))];
+        let rows = RecordBatch::try_from_iter(rows).unwrap();
+        let opened = joined::function().body.open(&rows.schema()).unwrap();
+        let scalar = opened.call.downcast::<OpenedScalar>().unwrap();
+        let (column, _) = (scalar.call)(&rows, &BatchContext::default()).unwrap();
+        let given: Vec<_> = column.as_string::<i32>().iter().flatten().collect();
+        assert_eq!(given, ["[1] [\"a\", \"b\"]", "[2, 3] []"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | [`Date`] | DATE |
 //! | [`Timestamp`], [`LocalTimestamp`] | TIMESTAMP, TIMESTAMP_NTZ |
 //! | [`YearMonthInterval`], [`DayTimeInterval`] | INTERVAL YEAR TO MONTH, INTERVAL DAY TO SECOND |
-//! | `Vec<T>` | ARRAY |
+//! | `Vec<T>`, and `&[f64]`, `&[f32]`, `&[i64]`, `&[i32]` for an argument | ARRAY |
 //! | `BTreeMap<K, V>`, `HashMap<K, V>` | MAP |
 //! | a struct with `#[derive(Row)]` | STRUCT |
 //! | `Option<…>` of these | the same, with nulls |

@@ -101,6 +101,32 @@ impl<T: IntoColumn> IntoColumn for Vec<T> {
     }
 }
 
+/// Items where they are, for numbers, which lie one after the other.
+macro_rules! slice_type {
+    ($($item:ty),*) => { $(
+        impl<'a> FromColumn<'a> for &'a [$item] {
+            type Column = ListArray;
+            const NULLABLE: bool = false;
+
+            fn data_type() -> DataType {
+                <Vec<$item> as FromColumn>::data_type()
+            }
+
+            fn get(column: &'a ListArray, row: usize) -> &'a [$item] {
+                let offsets = column.value_offsets();
+                let items = inner::<$item>(column.values()).values();
+                &items[offsets[row] as usize..offsets[row + 1] as usize]
+            }
+
+            fn takes(column: &'a ListArray) -> bool {
+                <Vec<$item> as FromColumn>::takes(column)
+            }
+        }
+    )* };
+}
+
+slice_type!(f64, f32, i64, i32);
+
 fn item_of(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, true))
 }

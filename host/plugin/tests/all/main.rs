@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod aggregates;
+mod bare;
 mod calls;
 mod faults;
 mod handlers;

@@ -83,14 +83,29 @@ fn describe(text: &mut String, function: &FunctionSignature) {
     let name = &function.name;
     let (input, output) = (function.input.as_deref(), function.output.as_deref());
     let _ = match function.kind {
-        FunctionKind::Scalar => {
+        FunctionKind::Scalar | FunctionKind::Aggregate => {
             let arguments = input.map_or_else(|| "…".to_owned(), ddl);
             let given = output.and_then(|output| output.fields().first());
             let given = given.map_or_else(|| "…".to_owned(), |column| format_column_type(column));
-            writeln!(text, "{name}({arguments}) → {given}\n  {kind}")
+            let state = function
+                .state
+                .as_deref()
+                .map_or_else(String::new, |state| format!("\n  state  {}", ddl(state)));
+            writeln!(text, "{name}({arguments}) → {given}\n  {kind}{state}")
+        }
+        FunctionKind::Transform if function.passes_others => {
+            let columns = |schema: Option<&Schema>| {
+                let columns = schema.map_or_else(String::new, ddl);
+                if columns.is_empty() { "no column".to_owned() } else { columns }
+            };
+            let (reads, sets) = (columns(input), columns(output));
+            writeln!(
+                text,
+                "{name}\n  {kind}\n  reads  {reads}\n  sets   {sets}; lets the others through"
+            )
         }
         FunctionKind::ForeachBatch => writeln!(text, "{name}\n  {kind}"),
-        FunctionKind::Transform | FunctionKind::Aggregate | FunctionKind::Stateful => {
+        FunctionKind::Transform | FunctionKind::Stateful => {
             let taken = input.map_or_else(|| "any rows".to_owned(), ddl);
             let given = output.map_or_else(|| "what follows from the rows".to_owned(), ddl);
             writeln!(text, "{name}\n  {kind}\n  takes  {taken}\n  gives  {given}")
@@ -124,6 +139,8 @@ fn as_json(file: &str, module: &Module) -> Value {
             "kind": function.kind.name(),
             "input": function.input.as_deref().map(ddl),
             "output": function.output.as_deref().map(ddl),
+            "passes_others": function.passes_others,
+            "state": function.state.as_deref().map(ddl),
             "deterministic": function.deterministic,
             "documentation": function.documentation,
         })

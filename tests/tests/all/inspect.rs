@@ -14,9 +14,6 @@ fn answer(finished: Finished) -> Value {
     serde_json::from_str(&finished.expect_success().stdout).unwrap()
 }
 
-const ORDER: &str =
-    "order_id string, user_id string, amount double, category string, order_time timestamp";
-
 #[test]
 fn a_person_reads_functions_columns_documentation_and_grants() {
     let bench = bench();
@@ -26,11 +23,10 @@ fn a_person_reads_functions_columns_documentation_and_grants() {
     has(
         "\nwith_tax(amount double) → double\n  scalar, deterministic\n  | Callable in SQL as `with_tax(amount)`.",
     );
-    has(&format!(
-        "\nnormalise\n  transform, deterministic\n  takes  {ORDER}\n  gives  {ORDER}\n  | Drops the"
-    ));
+    has("\nnormalise\n  transform, deterministic\n  reads  amount double, category string\n  \
+         sets   category string; lets the others through\n  | Drops the");
     has("\ndeliver\n  foreach_batch, deterministic\n  | Spark's `foreachBatch");
-    has("tidemill:plugin/ledger@0.1.0");
+    has("tidemill:plugin/ledger@0.2.0");
     assert_eq!(bench.names(""), ["orders.wasm"]);
 }
 
@@ -47,7 +43,9 @@ fn a_program_reads_the_same_as_json() {
     assert_eq!(functions[0]["input"], "amount double");
     assert_eq!(functions[0]["deterministic"], true);
     assert_eq!(functions[1]["kind"], "transform");
-    assert_eq!(functions[1]["output"], ORDER);
+    assert_eq!(functions[1]["input"], "amount double, category string");
+    assert_eq!(functions[1]["output"], "category string");
+    assert_eq!(functions[1]["passes_others"], true);
     assert_eq!(functions[2]["input"], Value::Null);
 }
 
@@ -61,10 +59,15 @@ fn what_a_plugin_imports_is_listed_with_its_grant() {
         let import = imports.iter().find(|import| import["interface"] == interface);
         import.unwrap_or_else(|| panic!("{imports:?}"))["grant"].clone()
     };
-    assert_eq!(grants("tidemill:plugin/target@0.1.0"), json!("targets"));
-    assert_eq!(grants("tidemill:plugin/log@0.1.0"), Value::Null);
+    assert_eq!(grants("tidemill:plugin/target@0.2.0"), json!("targets"));
+    assert_eq!(grants("tidemill:plugin/log@0.2.0"), Value::Null);
     let text = bench.run(&["inspect", "p.wasm"]).expect_success().stdout;
     assert!(text.contains("only with `targets` in [plugin.p]"), "{text}");
+    let mean = "\nmean_of(x double) → double\n  aggregate, deterministic\n  state  sum double not null, count bigint not null\n";
+    assert!(text.contains(mean), "{text}");
+    let functions = found["functions"].as_array().unwrap();
+    let mean = functions.iter().find(|function| function["name"] == "mean_of").unwrap();
+    assert_eq!(mean["state"], "sum double not null, count bigint not null");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn assert_hidden(what: &str, text: &str) {
         let begin = text[..at].rfind('\n').map_or(0, |line| line + 1);
         panic!("{what} shows the secret: {}", &text[begin..at + SECRET.len()]);
     }
-    assert!(!text.contains("panicked"), "{what} panics: {text}");
+    assert!(!text.contains("panicked at"), "{what} panics: {text}");
 }
 
 const SOURCE: &str = "[source.s]\nformat = \"json\"\npath = \"input\"\nschema = \"n BIGINT\"\n";

@@ -7,11 +7,12 @@ use tidemill_tests::{Workbench, plugin, repository};
 use walkdir::WalkDir;
 
 /// Which package may depend on which of ours. The arrows point one way.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("host/types", &[]),
     ("host/core", &["tidemill-types"]),
     ("host/time", &["tidemill-types"]),
     ("host/codec", &["tidemill-types", "tidemill-time"]),
+    ("host/block", &["tidemill-types"]),
     ("host/functions", &["tidemill-types", "tidemill-time", "tidemill-codec"]),
     ("host/frontend", &["tidemill-types", "tidemill-time", "tidemill-codec", "tidemill-functions"]),
     (
@@ -26,10 +27,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("host/checkpoint", &["tidemill-core"]),
-    ("host/plugin", &["tidemill-types", "tidemill-core"]),
+    ("host/plugin", &["tidemill-types", "tidemill-block", "tidemill-core"]),
     ("host/connectors", &["tidemill-types", "tidemill-time", "tidemill-core", "tidemill-codec"]),
     ("host/engine", &["tidemill-types", "tidemill-core", "tidemill-plan", "tidemill-checkpoint"]),
-    ("plugin-sdk", &["tidemill-types", "tidemill-plugin-macros"]),
+    ("plugin-sdk", &["tidemill-types", "tidemill-block", "tidemill-plugin-macros"]),
     ("plugin-sdk/macros", &["tidemill-types"]),
     ("xtask", &[]),
 ];

@@ -44,7 +44,7 @@ pub enum LoadProblem {
     },
     /// It is WebAssembly and no plugin.
     #[error(
-        "the module does not export tidemill:plugin/functions@0.1.0: {reason}; build it with the \
+        "the module is no plugin for this host: {reason}; build it with the \
          tidemill-plugin crate of this version, and list its functions in `plugin! {{ … }}`"
     )]
     NoPlugin {

@@ -19,6 +19,7 @@ pub(super) struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   tidemill new plugin till                        a plugin to begin with, and a job
+  tidemill build till                             the plugin's .wasm file
   tidemill check job.toml                         is the job right?
   tidemill run job.toml                           run it until Ctrl-C
   tidemill run job.toml --trigger available-now   process what is there, then end
@@ -77,6 +78,18 @@ types that the rows show. Rows that the function refuses are listed on standard 
 
 Exit status: 0 it gave its rows, 1 it failed, 2 the plugin, the function or the rows are wrong.")]
     Call(CallArguments),
+    /// Builds a plugin's crate for WebAssembly, checks it, and says what is in it.
+    #[command(after_help = "Examples:
+  tidemill build                                 # the crate in this directory
+  tidemill build till --out plugins/till.wasm    # and puts the file there, all at once
+  tidemill build till --deploy                   # smaller and faster, and slower to build
+  tidemill build till -- --features fancy        # what follows -- goes to cargo
+
+It needs Rust (https://rustup.rs) with the target wasm32-unknown-unknown. The same sources make the
+same file in every directory.
+
+Exit status: 0 it was built, 1 it does not compile, 2 the crate or the plugin is wrong.")]
+    Build(BuildArguments),
     /// Makes a directory with a plugin or a job to begin with, which builds and runs at once.
     #[command(after_help = "Examples:
   tidemill new plugin till                # ./till: a crate with two functions, and a job
@@ -85,6 +98,22 @@ Exit status: 0 it gave its rows, 1 it failed, 2 the plugin, the function or the 
 
 What is there already is never overwritten.")]
     New(NewArguments),
+}
+
+#[derive(Args)]
+pub(super) struct BuildArguments {
+    /// The directory of the plugin's crate.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) directory: PathBuf,
+    /// Builds it as it is deployed.
+    #[arg(long)]
+    pub(super) deploy: bool,
+    /// Where the file is copied to.
+    #[arg(long, value_name = "FILE.wasm")]
+    pub(super) out: Option<PathBuf>,
+    /// Arguments for cargo.
+    #[arg(last = true, value_name = "CARGO ARGUMENTS")]
+    pub(super) cargo: Vec<String>,
 }
 
 #[derive(Args)]

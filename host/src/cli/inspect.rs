@@ -37,7 +37,7 @@ pub(super) fn inspect(arguments: &InspectArguments) -> u8 {
     let text = if arguments.json {
         format!("{:#}\n", as_json(&file, &module))
     } else {
-        as_text(&file, &module)
+        as_text(&file, &module, None)
     };
     match print(&text) {
         Ok(()) => ENDED_WELL,
@@ -48,10 +48,12 @@ pub(super) fn inspect(arguments: &InspectArguments) -> u8 {
     }
 }
 
-fn as_text(file: &str, module: &Module) -> String {
+/// What the plugin has, for people; `built` says what it was built for, where that is known.
+pub(super) fn as_text(file: &str, module: &Module, built: Option<&str>) -> String {
     let count = module.functions().len();
+    let built = built.map_or_else(String::new, |built| format!("  built    {built}\n"));
     let mut text = format!(
-        "{file}: {count} function{}\n  digest   {}\n  size     {} bytes\n",
+        "{file}: {count} function{}\n{built}  digest   {}\n  size     {} bytes\n",
         if count == 1 { "" } else { "s" },
         module.digest(),
         grouped(module.bytes().len() as u64)

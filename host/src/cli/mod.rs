@@ -1,6 +1,7 @@
 //! The `tidemill` command.
 
 mod arguments;
+mod build;
 mod call;
 mod check;
 mod functions;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Verb::Functions(arguments) => functions::functions(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
         Verb::Call(arguments) => call::call(&arguments),
+        Verb::Build(arguments) => build::build(&arguments),
         Verb::New(arguments) => new::new(&arguments),
     })
 }

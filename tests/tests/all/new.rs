@@ -72,6 +72,41 @@ fn cargo(project: &Path, arguments: &[&str]) -> std::process::Output {
     command.env_remove("RUSTFLAGS").output().unwrap()
 }
 
+/// The command with the compiler that this repository's plugins are built with.
+fn with_toolchain(mut command: Command) -> Command {
+    if let Ok(toolchain) = std::env::var("TIDEMILL_PLUGIN_TOOLCHAIN") {
+        command.env("RUSTUP_TOOLCHAIN", toolchain);
+    }
+    command
+}
+
+#[test]
+fn what_does_not_build_says_why() {
+    let bench = Workbench::new();
+    bench
+        .run(&["build", "nowhere"])
+        .expect_failure(2, &["no Cargo.toml in nowhere", "tidemill new"]);
+    bench.write("p/Cargo.toml", "[package]\nname = \"p\"\nedition = \"2024\"\n[workspace]\n");
+    bench.write("p/src/lib.rs", "pub fn f() -> u8 { 300 }\n");
+    let build = || {
+        let arguments = ["build", "p", "--", "--offline", "--target-dir", "target"];
+        let output = with_toolchain(bench.command(&arguments)).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, told) = build();
+    assert_eq!(status, Some(1), "{told}");
+    // The compiler's own words, at the author's line, and what came of it.
+    assert!(told.contains("src/lib.rs:1:20") && told.contains("out of range for `u8`"), "{told}");
+    assert!(
+        told.contains("error: the plugin does not build: cargo ended with exit status"),
+        "{told}"
+    );
+    bench.write("p/src/lib.rs", "pub fn f() -> u8 { 30 }\n");
+    let (status, told) = build();
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains("the crate makes no .wasm file"), "{told}");
+}
+
 #[test]
 fn a_new_plugin_has_the_sdk_in_it_and_the_versions_that_it_was_tested_with() {
     let bench = Workbench::new();
@@ -116,7 +151,6 @@ fn locked(text: &str) -> impl Iterator<Item = (&str, &str)> {
 fn a_new_plugin_builds_and_its_job_runs() {
     let bench = Workbench::new();
     bench.run(&["new", "plugin", "till-2"]).expect_success();
-    let project = bench.path("till-2");
     let plugins = plugin("orders");
     let target = plugins.ancestors().nth(2).and_then(Path::to_str).unwrap();
     // The settings of the repository's plugins, so that what was built for them is taken.
@@ -127,17 +161,18 @@ fn a_new_plugin_builds_and_its_job_runs() {
         "package.\"*\".debug=false",
     ];
     let settings = settings.map(|setting| format!("profile.plugin-dev.{setting}"));
-    let settings = settings.into_iter().chain(std::env::var("TIDEMILL_PLUGIN_FLAGS"));
-    let settings: Vec<String> = settings.collect();
-    let mut arguments = vec!["build", "--target", WASM, "--profile", "plugin-dev"];
-    arguments.extend(["--target-dir", target]);
-    arguments.extend(settings.iter().flat_map(|setting| ["--config", setting.as_str()]));
-    let output = cargo(&project, &arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // Where `cargo plugin` would have put it.
-    let built = Path::new(target).join(WASM).join("plugin-dev/till_2.wasm");
     let place = format!("till-2/target/{WASM}/release/till_2.wasm");
-    bench.write(&place, std::fs::read(built).unwrap());
+    let mut arguments = vec!["build", "till-2", "--out", &place, "--", "--offline"];
+    arguments.extend(["--profile", "plugin-dev", "--target-dir", target]);
+    arguments.extend(settings.iter().flat_map(|setting| ["--config", setting.as_str()]));
+    let mut command = with_toolchain(bench.command(&arguments));
+    let output = command.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["till_2.wasm: 2 functions\n", "built    wasm32-unknown-unknown with simd128\n"] {
+        assert!(printed.contains(part), "{printed}");
+    }
 
     let inspected = bench.run(&["inspect", &place]).expect_success().stdout;
     assert!(inspected.contains("size_class(amount double) → string"), "{inspected}");

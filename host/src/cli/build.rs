@@ -1,0 +1,211 @@
+//! `tidemill build`: a plugin's sources into a module, and what came of it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tidemill_core::Secrets;
+
+use super::arguments::BuildArguments;
+use super::check::code_of;
+use super::inspect::as_text;
+use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
+use crate::print::print;
+use crate::query::{Shared, load_plugin};
+
+/// What plugins are compiled for.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// How a plugin is built to be deployed: slower to build, and as fast and small as it gets.
+const DEPLOYED: [&str; 5] = [
+    "profile.release.opt-level=3",
+    "profile.release.codegen-units=1",
+    "profile.release.lto=true",
+    "profile.release.panic=\"abort\"",
+    "profile.release.strip=\"debuginfo\"",
+];
+
+/// Why there is no module.
+#[derive(Debug, thiserror::Error)]
+enum BuildError {
+    #[error(
+        "there is no Cargo.toml in {0}; name the directory of the plugin's crate, or make one with `tidemill new plugin NAME`"
+    )]
+    NoCrate(String),
+    #[error(
+        "`{program}` cannot be started ({reason}); a plugin is built with Rust, which is at https://rustup.rs"
+    )]
+    NoCompiler { program: String, reason: std::io::Error },
+    #[error("the compiler lacks the target {TARGET}; add it with `rustup target add {TARGET}`")]
+    NoTarget,
+    #[error("the plugin does not build: cargo ended with {0}")]
+    Failed(std::process::ExitStatus),
+    #[error("what cargo says cannot be read: {0}")]
+    Unread(std::io::Error),
+    #[error(
+        "the crate makes no .wasm file; its Cargo.toml needs `crate-type = [\"cdylib\", \"rlib\"]` under [lib]"
+    )]
+    NoModule,
+    #[error("{path} cannot be written: {reason}")]
+    Unwritten { path: String, reason: std::io::Error },
+}
+
+impl BuildError {
+    fn status(&self) -> u8 {
+        match self {
+            BuildError::Failed(_) | BuildError::Unread(_) | BuildError::Unwritten { .. } => FAILED,
+            BuildError::NoCrate(_)
+            | BuildError::NoCompiler { .. }
+            | BuildError::NoTarget
+            | BuildError::NoModule => REFUSED,
+        }
+    }
+}
+
+/// Builds the plugin, checks it, and prints what is in it.
+pub(super) fn build(arguments: &BuildArguments) -> u8 {
+    let nothing = Secrets::default();
+    match logging::filter() {
+        Ok(filter) => logging::start(filter, None, &nothing),
+        Err(error) => {
+            complain(&nothing, &error);
+            return REFUSED;
+        }
+    }
+    let module = match compile(arguments) {
+        Ok(module) => module,
+        Err(error) => {
+            complain(&nothing, &error);
+            return error.status();
+        }
+    };
+    let loaded = match load_plugin(&Shared::new(false), &module, String::new()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            complain(&nothing, &error);
+            return code_of(error.is_retryable());
+        }
+    };
+    let kind = if arguments.deploy { ", for deployment" } else { "" };
+    let built = format!("{TARGET} with simd128{kind}");
+    match print(&as_text(&module.display().to_string(), &loaded, Some(&built))) {
+        Ok(()) => ENDED_WELL,
+        Err(error) => {
+            complain(&nothing, &format!("the answer cannot be printed: {error}"));
+            FAILED
+        }
+    }
+}
+
+/// Runs cargo, whose messages go to standard error as they come, and gives the module that it made.
+fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError> {
+    let directory = arguments.directory.as_path();
+    if !directory.join("Cargo.toml").is_file() {
+        return Err(BuildError::NoCrate(directory.display().to_string()));
+    }
+    check_target(directory)?;
+    let mut command = cargo(arguments);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|reason| BuildError::NoCompiler { program: "cargo".to_owned(), reason })?;
+    let mut module = None;
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        let line = line.map_err(BuildError::Unread)?;
+        module = wasm_of(&line).or(module);
+    }
+    let status = child.wait().map_err(BuildError::Unread)?;
+    if !status.success() {
+        return Err(BuildError::Failed(status));
+    }
+    let module = module.ok_or(BuildError::NoModule)?;
+    match &arguments.out {
+        None => Ok(module),
+        Some(out) => {
+            replace(&module, out).map_err(|reason| BuildError::Unwritten {
+                path: out.display().to_string(),
+                reason,
+            })?;
+            Ok(out.clone())
+        }
+    }
+}
+
+fn cargo(arguments: &BuildArguments) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(&arguments.directory);
+    // Flags for the developer's own processor mean nothing to this target.
+    command.env_remove("RUSTFLAGS");
+    command.args(["build", "--lib", "--target", TARGET]);
+    command.arg("--message-format=json-render-diagnostics");
+    command.arg("--config").arg(flags());
+    if !arguments.cargo.iter().any(|argument| argument.starts_with("--profile")) {
+        command.arg("--release");
+    }
+    if arguments.deploy {
+        command.args(DEPLOYED.iter().flat_map(|setting| ["--config", setting]));
+    }
+    command.args(&arguments.cargo);
+    command
+}
+
+/// How plugins are compiled: for vector instructions, and so that a module does not say where it was
+/// built. The same sources make the same bytes in every folder.
+fn flags() -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let without_home = home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display()));
+    let flags = std::iter::once("-Ctarget-feature=+simd128".to_owned()).chain(without_home);
+    // A list of texts is the same in JSON and TOML.
+    format!("target.{TARGET}.rustflags={}", flags.collect::<Value>())
+}
+
+/// Refuses a compiler without the target's library, which it would say in a hundred errors.
+fn check_target(directory: &Path) -> Result<(), BuildError> {
+    let mut command = Command::new("rustc");
+    command.current_dir(directory).args(["--print", "target-libdir", "--target", TARGET]);
+    let answer = command
+        .output()
+        .map_err(|reason| BuildError::NoCompiler { program: "rustc".to_owned(), reason })?;
+    let place = String::from_utf8_lossy(&answer.stdout);
+    match Path::new(place.trim()).is_dir() {
+        true => Ok(()),
+        false => Err(BuildError::NoTarget),
+    }
+}
+
+/// The module that a message of cargo tells of, if it tells of one.
+fn wasm_of(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_library = message["target"]["crate_types"].as_array()?.iter().any(|t| t == "cdylib");
+    let files = message["filenames"].as_array().filter(|_| is_library)?;
+    let files = files.iter().filter_map(Value::as_str).map(PathBuf::from);
+    files.filter(|file| file.extension().is_some_and(|kind| kind == "wasm")).last()
+}
+
+/// Copies by a rename: a query that watches the file never sees half of it.
+fn replace(module: &Path, out: &Path) -> std::io::Result<()> {
+    let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut unfinished = tempfile::Builder::new().prefix(".").tempfile_in(directory)?;
+    std::io::copy(&mut std::fs::File::open(module)?, &mut unfinished)?;
+    unfinished.persist(out)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_is_found_among_cargos_messages() {
+        let made = r#"{"reason":"compiler-artifact","target":{"crate_types":["cdylib","rlib"]},"filenames":["/t/libp.rlib","/t/p.wasm"]}"#;
+        assert_eq!(wasm_of(made), Some(PathBuf::from("/t/p.wasm")));
+        let other = r#"{"reason":"compiler-artifact","target":{"crate_types":["lib"]},"filenames":["/t/libq.rlib"]}"#;
+        assert_eq!(wasm_of(other), None);
+        assert_eq!(wasm_of("no message"), None);
+        assert_eq!(wasm_of(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}

@@ -5,7 +5,6 @@ use arrow::datatypes::{Field, Schema};
 use tidemill_types::sql_name;
 
 use crate::rows::{Given, Selection};
-use crate::value::fits;
 use crate::{Error, Result};
 
 /// Where a transform that takes one gives its rows, as often as it likes: what it gave does not take
@@ -174,7 +173,7 @@ fn check_columns(columns: &[ArrayRef], rows: usize, declared: &Schema) -> Result
     }
     for (column, field) in columns.iter().zip(declared.fields()) {
         let name = field.name();
-        if !fits(field.data_type(), column.data_type()) {
+        if !tidemill_block::fits(field.data_type(), column.data_type()) {
             let (found, wanted) = (sql_name(column.data_type()), sql_name(field.data_type()));
             return Err(Error::fatal(format!(
                 "the column \"{name}\" is set to values of {found}, and declared as {wanted}"

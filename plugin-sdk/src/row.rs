@@ -4,7 +4,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tidemill_types::sql_name;
 
-use crate::value::{FromColumn, fits};
+use crate::value::FromColumn;
 use crate::{Error, Result};
 
 /// A struct whose fields are columns, by name. Derive it:
@@ -52,12 +52,14 @@ where
         Error::bad_input(format!("there is no column \"{name}\"; there are {}", found.join(", ")))
     })?;
     let column = array.as_any().downcast_ref();
-    let column = column.filter(|_| fits(&T::data_type(), array.data_type())).ok_or_else(|| {
-        let (wanted, found) = (sql_name(&T::data_type()), sql_name(array.data_type()));
-        Error::bad_input(format!(
-            "column \"{name}\" is {found} and the field wants {wanted}; cast it in SQL"
-        ))
-    })?;
+    let column = column
+        .filter(|_| tidemill_block::fits(&T::data_type(), array.data_type()))
+        .ok_or_else(|| {
+            let (wanted, found) = (sql_name(&T::data_type()), sql_name(array.data_type()));
+            Error::bad_input(format!(
+                "column \"{name}\" is {found} and the field wants {wanted}; cast it in SQL"
+            ))
+        })?;
     if !T::NULLABLE && array.null_count() > 0 {
         return Err(Error::bad_input(format!(
             "column \"{name}\" has nulls and the field has no place for them; make it an Option"

@@ -14,7 +14,7 @@ mod together;
 use arrow::buffer::Buffer;
 
 pub use apart::take_apart;
-pub use schema::{plain_type, read_schema, same_layout, write_schema};
+pub use schema::{fits, plain_type, read_schema, same_layout, write_schema};
 pub use together::{Bounds, put_together, put_together_trusted};
 
 /// Length and nulls of one array of a column.

@@ -80,6 +80,38 @@ pub fn same_layout(left: &DataType, right: &DataType) -> bool {
     }
 }
 
+/// Whether a column of type `found` can be read, or taken, as one of type `wanted`: the names of items and
+/// entries, the zone of a time, and what may be null are left out. Members of a struct go by name and
+/// place.
+#[must_use]
+pub fn fits(wanted: &DataType, found: &DataType) -> bool {
+    use DataType as T;
+    match (wanted, found) {
+        (T::Timestamp(wanted, zone), T::Timestamp(found, other)) => {
+            wanted == found && zone.is_some() == other.is_some()
+        }
+        (T::List(wanted), T::List(found)) => fits(wanted.data_type(), found.data_type()),
+        (T::Map(wanted, _), T::Map(found, _)) => match (wanted.data_type(), found.data_type()) {
+            (T::Struct(wanted), T::Struct(found)) => {
+                wanted.len() == found.len()
+                    && wanted
+                        .iter()
+                        .zip(found)
+                        .all(|(wanted, found)| fits(wanted.data_type(), found.data_type()))
+            }
+            _ => false,
+        },
+        (T::Struct(wanted), T::Struct(found)) => {
+            wanted.len() == found.len()
+                && wanted.iter().zip(found).all(|(wanted, found)| {
+                    wanted.name().eq_ignore_ascii_case(found.name())
+                        && fits(wanted.data_type(), found.data_type())
+                })
+        }
+        (wanted, found) => wanted == found,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -108,6 +140,23 @@ mod tests {
         }
         let told = plain_type(&DataType::UInt64).unwrap_err().to_string();
         assert_eq!(told, "values of the type UInt64 do not cross");
+    }
+
+    #[test]
+    fn what_a_function_wants_is_compared_by_what_values_mean() {
+        let kind =
+            |text: &str| read_schema(&format!("c {text}")).unwrap().field(0).data_type().clone();
+        let fit = |wanted: &str, found: &str| fits(&kind(wanted), &kind(found));
+        assert!(fit("struct<a:int,b:int>", "struct<A:int,b:int>"));
+        assert!(!fit("struct<a:int,b:int>", "struct<b:int,a:int>"));
+        assert!(!fit("array<timestamp>", "array<timestamp_ntz>"));
+        assert!(!fit("map<string,struct<a:int>>", "map<string,struct<b:int>>"));
+        assert!(fit("map<string,array<struct<a:int>>>", "map<string,array<struct<a:int>>>"));
+        let zone =
+            DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("+00:00".into()));
+        assert!(fits(&kind("timestamp"), &zone));
+        // The parts of both are the same, whatever their members are called.
+        assert!(same_layout(&kind("struct<a:int,b:int>"), &kind("struct<b:int,a:int>")));
     }
 
     #[test]

@@ -173,10 +173,20 @@ impl Parts {
     fn validity(&mut self, node: Node, data_type: &DataType) -> Result<Option<Buffer>, BlockError> {
         let bits = self.buffer(data_type)?;
         if node.nulls == 0 {
+            exact(&bits, 0, data_type)?;
             return Ok(None);
         }
-        exact(&bits, (node.length as usize).div_ceil(8), data_type)?;
-        Ok(Some(bits))
+        let length = node.length as usize;
+        exact(&bits, length.div_ceil(8), data_type)?;
+        let found = length - bits.count_set_bits_offset(0, length);
+        match found == node.nulls as usize {
+            true => Ok(Some(bits)),
+            false => Err(BlockError(format!(
+                "{} nulls of {}, and {found} are marked",
+                node.nulls,
+                tidemill_types::sql_name(data_type)
+            ))),
+        }
     }
 
     /// The first buffer of its values: of one size for its length. Arrow's own check looks at a buffer of

@@ -11,7 +11,7 @@ use crate::abi::{Function, Variable, VariableShape};
 use crate::error::LoadProblem;
 use crate::guest::{Exports, Guest, Prepared};
 use crate::kinds;
-use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, NAME_BYTES_MAX};
+use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, NAME_BYTES_MAX, VARIABLES_MAX};
 use crate::state::GuestLog;
 use crate::text::shortened;
 
@@ -35,14 +35,7 @@ pub(crate) fn describe(
     let mut names = BTreeSet::new();
     for function in &functions {
         let name = &function.name;
-        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            let name = shortened(name).escape_debug().to_string();
-            let reason = format!(
-                "it has a function with the name \"{name}\"; a name has at most {NAME_BYTES_MAX} \
-                 bytes, and no control characters"
-            );
-            return Err(LoadProblem::NoPlugin { reason });
-        }
+        check_name("a function", name).map_err(|reason| LoadProblem::NoPlugin { reason })?;
         if !names.insert(name.as_str()) {
             let reason = format!("it has two functions with the name \"{name}\"");
             return Err(LoadProblem::NoPlugin { reason });
@@ -52,6 +45,17 @@ pub(crate) fn describe(
     let functions = functions.collect::<Result<Vec<_>, _>>()?;
     functions.iter().try_for_each(|function| check_kind(function, &prepared.exports))?;
     Ok(functions)
+}
+
+fn check_name(of: &str, name: &str) -> Result<(), String> {
+    if name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let name = shortened(name).escape_debug().to_string();
+    Err(format!(
+        "it has {of} with the name \"{name}\"; a name has at most {NAME_BYTES_MAX} bytes, and no \
+         control characters"
+    ))
 }
 
 fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
@@ -82,9 +86,18 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
 
 /// The state as columns: one for each variable.
 fn state(variables: &[Variable]) -> Result<Option<SchemaRef>, String> {
+    if variables.len() > VARIABLES_MAX {
+        let count = variables.len();
+        return Err(format!("it has {count} variables of state, and the limit is {VARIABLES_MAX}"));
+    }
+    let mut names = BTreeSet::new();
     let mut columns = Vec::with_capacity(variables.len());
     for variable in variables {
         let name = &variable.name;
+        check_name("a variable of state", name)?;
+        if !names.insert(name.as_str()) {
+            return Err(format!("it has two variables of state with the name \"{name}\""));
+        }
         if variable.shape != VariableShape::Value || variable.ttl.is_some() {
             return Err(format!(
                 "this host keeps no state that is a list or a map or has a time to live, as \"{name}\" is"

@@ -44,6 +44,7 @@ impl Giving {
         columns: Vec<abi::Column<Vec<u8>>>,
     ) -> Result<(), String> {
         let bytes = columns.iter().map(abi::Column::bytes).fold(0, usize::saturating_add);
+        let bytes = bytes.saturating_add(selected_bytes(&selection));
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| {
             format!("rows of more than {OUTPUT_BYTES_MAX} bytes; one call may give no more")
         })?;
@@ -62,9 +63,12 @@ impl Giving {
             let named = |reason: String| format!("column \"{}\": {reason}", field.name());
             let array = put_together(field.data_type(), column.into(), &mut self.bounds);
             let array = array.map_err(|error| named(error.to_string()))?;
-            match array.len() == rows {
+            if array.len() != rows {
+                return Err(named(format!("{} values for {rows} rows", array.len())));
+            }
+            match field.is_nullable() || array.null_count() == 0 {
                 true => Ok(array),
-                false => Err(named(format!("{} values for {rows} rows", array.len()))),
+                false => Err(named("a null, and it is declared NOT NULL".to_owned())),
             }
         });
         let made = made.collect::<Result<Vec<ArrayRef>, String>>()?;
@@ -127,6 +131,15 @@ impl Giving {
     }
 }
 
+/// Bytes of what says which rows they are.
+fn selected_bytes(selection: &abi::Selection) -> usize {
+    match selection {
+        abi::Selection::Fresh(_) | abi::Selection::All => 0,
+        abi::Selection::Kept(bits) => bits.len(),
+        abi::Selection::Taken(rows) => size_of_val(rows.as_slice()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -185,6 +198,11 @@ mod tests {
         give(numbers(0..3)).unwrap();
         assert_eq!(give(vec![]).unwrap_err(), "0 columns, where 1 are made");
         assert_eq!(give(numbers(0..2)).unwrap_err(), "column \"n\": 2 values for 3 rows");
+        let mut strict = giving(&[DataType::Int64], false, 0);
+        strict.expected.made = vec![Arc::new(Field::new("n", DataType::Int64, false))];
+        let nulls = take_apart(&Int64Array::from(vec![Some(1), None])).unwrap();
+        let told = strict.take(abi::Selection::Fresh(2), vec![abi::Column::owned(&nulls)]);
+        assert_eq!(told.unwrap_err(), "column \"n\": a null, and it is declared NOT NULL");
     }
 
     #[test]
@@ -203,5 +221,10 @@ mod tests {
         full.take(abi::Selection::Fresh(3), numbers(0..3)).unwrap();
         let told = full.take(abi::Selection::Fresh(3), numbers(0..3)).unwrap_err();
         assert!(told.contains("268435456 bytes"), "{told}");
+        let mut chosen = giving(&[], true, 80);
+        chosen.bytes_left = 25;
+        chosen.take(abi::Selection::Kept(vec![0; 10]), vec![]).unwrap();
+        chosen.take(abi::Selection::Taken(vec![0; 3]), vec![]).unwrap();
+        chosen.take(abi::Selection::Taken(vec![0; 1]), vec![]).unwrap_err();
     }
 }

@@ -17,7 +17,7 @@ use crate::giving::{Expected, Giving};
 use crate::guest::Guest;
 use crate::kinds::Kind;
 use crate::module::Inner;
-use crate::schema::{Input, as_plain, ddl, same_columns};
+use crate::schema::{Arguments, Input, as_plain, ddl, same_columns};
 use crate::state::GuestLog;
 use crate::text::shortened_row;
 
@@ -57,6 +57,11 @@ impl Instance {
         let functions = &module.prepared.exports;
         let opened = guest.open(functions, &signature.name, &module.config_json, schema)?;
         let shape = shape(signature, &input, given, &opened).map_err(PluginFailure::BadOutput)?;
+        if kind.arguments == Arguments::ByPosition
+            && !shape.reads.iter().copied().eq(0..input.columns.len())
+        {
+            return Err(unusable("it does not read its arguments, all of them and in their order"));
+        }
         if let Some(context) = context {
             guest.begin(functions, context)?;
         }

@@ -79,6 +79,9 @@ pub(crate) const OF_MODULES: [usize; 9] = [
 /// Functions that a plugin may list: each is looked up by name for every call in the plan.
 pub(crate) const LISTED_FUNCTIONS_MAX: usize = 1_000;
 
+/// Variables of a function's state: each is a column of it.
+pub(crate) const VARIABLES_MAX: usize = 1_000;
+
 /// Bytes of a function's name. It stands in SQL and in every message.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
 

@@ -1,5 +1,6 @@
 //! From a plugin's bytes to a module that can be called.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -224,7 +225,7 @@ fn check_imports(
     let engine = component.engine();
     let mut imports = Vec::new();
     for (interface, _) in component.component_type().imports(engine) {
-        let (purpose, grant) = match interface {
+        let (purpose, grant) = match as_ours(interface).as_ref() {
             // Types alone, nothing to call.
             TYPES => continue,
             LOG => ("lines in the log", None),
@@ -243,6 +244,20 @@ fn check_imports(
         imports.push(Import { interface: interface.to_owned(), purpose, grant });
     }
     Ok(imports)
+}
+
+/// An interface of a compatible version of the contract under the name that it has here: within 0.2
+/// nothing that exists changes.
+fn as_ours(interface: &str) -> Cow<'_, str> {
+    let (ours, _) = VERSION.rsplit_once('.').unwrap_or((VERSION, ""));
+    match interface.rsplit_once('@') {
+        Some((name, version))
+            if version.rsplit_once('.').is_some_and(|(compatible, _)| compatible == ours) =>
+        {
+            Cow::Owned(format!("{name}@{VERSION}"))
+        }
+        _ => Cow::Borrowed(interface),
+    }
 }
 
 fn not_granted(import: &str) -> LoadProblem {
@@ -264,6 +279,15 @@ mod tests {
 
     use super::*;
     use crate::host::{CacheLocation, HostOptions};
+
+    #[test]
+    fn a_later_version_within_the_same_minor_one_is_ours() {
+        assert_eq!(as_ours("tidemill:plugin/log@0.2.7"), LOG);
+        assert_eq!(as_ours(LOG), LOG);
+        for other in ["tidemill:plugin/log@0.3.0", "tidemill:plugin/log@1.2.0", "other:x/y"] {
+            assert_eq!(as_ours(other), other);
+        }
+    }
 
     #[test]
     fn a_module_that_takes_too_long_to_compile_is_refused() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use tidemill_block::{plain_type, same_layout};
+use tidemill_block::{fits, plain_type, same_layout};
 use tidemill_core::{FunctionSignature, Origin};
 use tidemill_types::{IntervalFields, sql_name};
 
@@ -108,7 +108,7 @@ fn by_position(wanted: &Schema, given: &Schema) -> Result<Vec<usize>, String> {
         return Err(format!("takes {asked} arguments ({}), and got {found}", ddl(wanted)));
     }
     for (position, (wanted, given)) in wanted.fields().iter().zip(given.fields()).enumerate() {
-        if !fits(wanted.data_type(), given.data_type()) {
+        if !is_fit(wanted.data_type(), given.data_type()) {
             return Err(format!(
                 "argument {} (\"{}\") is {}, and got {}; cast it in SQL",
                 position + 1,
@@ -127,7 +127,7 @@ fn by_name(wanted: &Schema, given: &Schema) -> Result<Vec<usize>, String> {
             let (name, given) = (wanted.name(), ddl(given));
             format!("wants a column \"{name}\", and the rows have ({given})")
         })?;
-        if fits(wanted.data_type(), found.data_type()) {
+        if is_fit(wanted.data_type(), found.data_type()) {
             return Ok(index);
         }
         Err(format!(
@@ -150,13 +150,8 @@ fn column_named<'a>(given: &'a Schema, name: &str) -> Option<(usize, &'a Field)>
 }
 
 /// Whether a column can be handed over as `wanted` without changing a value.
-fn fits(wanted: &DataType, given: &DataType) -> bool {
-    match (wanted, given) {
-        (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) if a.is_some() != b.is_some() => {
-            false
-        }
-        (wanted, given) => plain_type(given).is_ok_and(|given| same_layout(wanted, &given)),
-    }
+fn is_fit(wanted: &DataType, given: &DataType) -> bool {
+    plain_type(given).is_ok_and(|given| fits(wanted, &given))
 }
 
 /// The column as it crosses.

@@ -86,6 +86,9 @@ fn innermost(error: &wasmtime::Error) -> String {
     name.map_or_else(String::new, |name| format!(" in {:#}", rustc_demangle::demangle(&name)))
 }
 
+/// What a field counts beside its texts.
+const FIELD_BYTES: usize = 64;
+
 /// Lines of one instance, on their way to the host's log.
 pub(crate) struct GuestLog {
     plugin: Arc<str>,
@@ -106,6 +109,7 @@ impl GuestLog {
     pub(crate) fn restart(&mut self) {
         self.lines = 0;
         self.bytes_left = LOG_BYTES_MAX;
+        self.panic = None;
     }
 
     /// Keeps the reason for the trap that follows.
@@ -129,7 +133,7 @@ impl GuestLog {
             }
             return;
         }
-        let bytes = fields.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = fields.iter().map(|(name, value)| FIELD_BYTES + name.len() + value.len());
         let bytes = bytes.fold(target.len().saturating_add(message.len()), usize::saturating_add);
         let left = self.bytes_left;
         self.bytes_left = left.saturating_sub(bytes);
@@ -140,6 +144,7 @@ impl GuestLog {
             }
             return;
         }
+        // What has passed the bound above is a few megabytes at the most.
         let fields: Vec<String> =
             fields.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
         let (target, fields) = (shortened(target), shortened(fields.join(" ")));

@@ -12,7 +12,7 @@ use crate::bindings::tidemill::plugin::types::{Failure, FunctionKind, RowError};
 use crate::exports::{Exports, Functions, with};
 use crate::kinds::{Body, Called, Declared, Opened, all_of};
 use crate::rows::{self, Given, Selection};
-use crate::value::{FromColumn, IntoColumn, ScalarResult, fits};
+use crate::value::{FromColumn, IntoColumn, ScalarResult};
 use crate::{BatchContext, Error, Result, crossing};
 
 /// A function with `#[scalar]`.
@@ -56,7 +56,7 @@ pub(crate) fn check_arguments(wanted: &[Field], found: &Schema) -> Result<()> {
         && wanted
             .iter()
             .zip(found.fields())
-            .all(|(wanted, found)| fits(wanted.data_type(), found.data_type()));
+            .all(|(wanted, found)| tidemill_block::fits(wanted.data_type(), found.data_type()));
     if fits {
         return Ok(());
     }

@@ -12,7 +12,6 @@ use crate::exports::{Exports, Functions, with};
 use crate::kinds::{Body, Called, Declared, Opened, all_of, columns_of};
 use crate::output::{Output, Selected, check_nulls};
 use crate::rows::{self, Given, Selection};
-use crate::value::fits;
 use crate::{BatchContext, Error, Result, crossing};
 
 /// A function with `#[transform]` that makes all columns of its output.
@@ -144,7 +143,7 @@ fn find(wanted: &Schema, input: &Schema) -> Result<(Vec<u32>, SchemaRef)> {
             )));
         };
         let field = input.field(place);
-        if !fits(wanted.data_type(), field.data_type()) {
+        if !tidemill_block::fits(wanted.data_type(), field.data_type()) {
             let (found, wanted) = (sql_name(field.data_type()), sql_name(wanted.data_type()));
             return Err(Error::bad_input(format!(
                 "the function reads the column \"{name}\" as {wanted}, and it is {found}; cast it \
@@ -210,7 +209,8 @@ fn fresh(rows: RecordBatch, declared: &SchemaRef) -> Result<Given> {
     let found = rows.schema();
     let same = found.fields().len() == declared.fields().len()
         && found.fields().iter().zip(declared.fields()).all(|(found, declared)| {
-            found.name() == declared.name() && fits(declared.data_type(), found.data_type())
+            found.name() == declared.name()
+                && tidemill_block::fits(declared.data_type(), found.data_type())
         });
     if !same {
         return Err(Error::fatal(format!(

@@ -182,34 +182,3 @@ impl<R: ScalarResult> ScalarResult for Result<R, Error> {
         self.and_then(R::into_value)
     }
 }
-
-/// Whether a column of type `found` can be read, or taken, as one of type `wanted`: the names of items and
-/// entries, the zone of a time, and what may be null are left out. Members of a struct go by name and
-/// place.
-pub(crate) fn fits(wanted: &DataType, found: &DataType) -> bool {
-    use DataType as T;
-    match (wanted, found) {
-        (T::Timestamp(wanted, zone), T::Timestamp(found, other)) => {
-            wanted == found && zone.is_some() == other.is_some()
-        }
-        (T::List(wanted), T::List(found)) => fits(wanted.data_type(), found.data_type()),
-        (T::Map(wanted, _), T::Map(found, _)) => match (wanted.data_type(), found.data_type()) {
-            (T::Struct(wanted), T::Struct(found)) => {
-                wanted.len() == found.len()
-                    && wanted
-                        .iter()
-                        .zip(found)
-                        .all(|(wanted, found)| fits(wanted.data_type(), found.data_type()))
-            }
-            _ => false,
-        },
-        (T::Struct(wanted), T::Struct(found)) => {
-            wanted.len() == found.len()
-                && wanted.iter().zip(found).all(|(wanted, found)| {
-                    wanted.name().eq_ignore_ascii_case(found.name())
-                        && fits(wanted.data_type(), found.data_type())
-                })
-        }
-        (wanted, found) => wanted == found,
-    }
-}

@@ -138,6 +138,29 @@ fn state_outlives_a_restart_with_another_version_of_the_plugin() {
 }
 
 #[test]
+fn groups_that_are_nearly_as_many_as_rows_are_folded_too() {
+    // Beyond a hundred thousand rows of other keys, partial groups are no longer looked for.
+    let bench = bench("update", "SELECT k, mean_of(x) AS m, avg(x) AS m_ FROM rows GROUP BY k");
+    let many: String = (0..230_000).map(|n| format!("{{\"k\":\"{n}\",\"x\":{n}}}\n")).collect();
+    bench.write_input("input/9.json", 9, many);
+    let printed = bench.run(&["run", "job.toml"]).expect_success().stdout;
+    assert!(agree(&printed) > 230_000);
+}
+
+#[test]
+fn an_aggregate_over_a_static_table_alone_is_refused() {
+    let bench = bench(
+        "append",
+        "SELECT r.k FROM rows r JOIN (SELECT k, mean_of(x) AS m FROM prices GROUP BY k) p ON r.k = p.k",
+    );
+    bench.write("prices.json", "{\"k\":\"k1\",\"x\":1}\n");
+    let job = std::fs::read_to_string(bench.path("job.toml")).unwrap();
+    let table = "[static.prices]\nformat = \"json\"\npath = \"prices.json\"\nschema = \"k STRING, x DOUBLE\"\n";
+    bench.write("job.toml", job.replace("[plugin.p]", &format!("{table}[plugin.p]")));
+    bench.run(&["check", "job.toml"]).expect_failure(2, &["static table alone"]);
+}
+
+#[test]
 fn what_an_aggregate_has_no_meaning_for_is_refused_by_name() {
     let told = |sql: &str, words: &[&str]| {
         bench("complete", sql).run(&["run", "job.toml"]).expect_failure(2, words);

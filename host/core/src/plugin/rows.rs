@@ -102,7 +102,7 @@ enum From {
 }
 
 impl Assembly {
-    /// The columns `kept` of a shape's output, under `schema`. `place` says where a column of the input
+    /// The columns `kept` (their numbers, in order) of a shape's output, under `schema`. `place` says where a column of the input
     /// is among the columns that are there; columns that are passed and not there are left out.
     #[must_use]
     pub fn new(
@@ -119,7 +119,7 @@ impl Assembly {
                 Origin::Passed(index) => place(*index).map(From::Passed),
             };
             made += usize::from(*origin == Origin::Made);
-            columns.extend(from.filter(|_| kept.contains(&number)));
+            columns.extend(from.filter(|_| kept.binary_search(&number).is_ok()));
         }
         Assembly { schema, columns }
     }
@@ -208,30 +208,81 @@ impl Selection {
 /// Bytes of texts and lists that are taken at a time. One long text can be taken any number of times.
 const TAKEN_BYTES_MAX: usize = 256 << 20;
 
-/// Bytes that a copy of these rows takes beside its values of a fixed size.
-fn taken_bytes(column: &ArrayRef, taken: &UInt32Array) -> usize {
-    let rows = || taken.values().iter().map(|row| *row as usize);
-    let lengths = |of: &dyn Fn(usize) -> usize| rows().map(of).fold(0, usize::saturating_add);
-    let of_list = |offsets: &[i32], items: &ArrayRef| {
-        let items = items.get_array_memory_size() / items.len().max(1) + 1;
-        lengths(&|row| (offsets[row + 1] - offsets[row]) as usize).saturating_mul(items)
+/// Bytes that a copy of these rows takes, of columns whose values are of any size.
+fn taken_bytes(column: &ArrayRef, rows: &UInt32Array) -> usize {
+    match column.data_type().primitive_width() {
+        // As many bytes as rows that were given ask for: their number has a bound of its own.
+        Some(_) => 0,
+        None => {
+            let rows = rows.values().iter().map(|row| *row as usize);
+            rows.map(|row| bytes_of(column, row, row + 1)).fold(0, usize::saturating_add)
+        }
+    }
+}
+
+/// Bytes of the values of a part of a column. Each step goes by offsets, and looks at no value.
+fn bytes_of(column: &ArrayRef, from: usize, to: usize) -> usize {
+    let inner = |offsets: &[i32], items: &ArrayRef| {
+        bytes_of(items, offsets[from] as usize, offsets[to] as usize)
     };
     match column.data_type() {
-        DataType::Utf8 => lengths(&|row| column.as_string::<i32>().value_length(row) as usize),
-        DataType::Binary => lengths(&|row| column.as_binary::<i32>().value_length(row) as usize),
+        DataType::Utf8 => {
+            let offsets = column.as_string::<i32>().value_offsets();
+            (offsets[to] - offsets[from]) as usize
+        }
+        DataType::Binary => {
+            let offsets = column.as_binary::<i32>().value_offsets();
+            (offsets[to] - offsets[from]) as usize
+        }
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
-            of_list(lists.value_offsets(), lists.values())
+            inner(lists.value_offsets(), lists.values())
         }
         DataType::Map(_, _) => {
             let maps = column.as_map();
-            let entries: ArrayRef = Arc::new(maps.entries().clone());
-            of_list(maps.value_offsets(), &entries)
+            let members = maps.entries().columns().iter();
+            members.map(|member| inner(maps.value_offsets(), member)).sum()
         }
         DataType::Struct(_) => {
             let members = column.as_struct().columns().iter();
-            members.map(|member| taken_bytes(member, taken)).fold(0, usize::saturating_add)
+            members.map(|member| bytes_of(member, from, to)).fold(0, usize::saturating_add)
         }
-        _ => 0,
+        other => other.primitive_width().unwrap_or(1).saturating_mul(to - from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    fn lists() -> ArrayRef {
+        let mut lists = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+        lists.values().append_value("x".repeat(1 << 20));
+        lists.append(true);
+        for _ in 0..999 {
+            lists.values().append_value("y");
+            lists.append(true);
+        }
+        Arc::new(lists.finish())
+    }
+
+    #[test]
+    fn a_long_value_is_not_taken_without_end() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20), String::new()]));
+        let members = vec![Arc::new(arrow::datatypes::Field::new("t", DataType::Utf8, true))];
+        let structs = arrow::array::StructArray::new(members.into(), vec![texts.clone()], None);
+        for column in [texts, Arc::new(structs) as ArrayRef, lists()] {
+            let take = |row: u32, times: usize| {
+                Selection::Taken(UInt32Array::from(vec![row; times])).of(&[Arc::clone(&column)])
+            };
+            let told = take(0, 300).unwrap_err().to_string();
+            assert!(told.contains("the limit is 268435456"), "{told}");
+            assert_eq!(take(0, 3).unwrap()[0].len(), 3);
+            assert_eq!(take(1, 8_192).unwrap()[0].len(), 8_192);
+        }
     }
 }

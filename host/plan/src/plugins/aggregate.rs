@@ -169,6 +169,12 @@ impl AggregateUDFImpl for PluginAggregate {
         Ok(self.called.output.field(0).data_type().clone())
     }
 
+    /// With the fields of an interval, where it is one.
+    fn return_field(&self, _: &[FieldRef]) -> Result<FieldRef> {
+        let declared = self.called.output.field(0).clone();
+        Ok(Arc::new(declared.with_name(self.name()).with_nullable(true)))
+    }
+
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let fields = self.called.state.fields().iter();
         let named = fields.map(|field| {

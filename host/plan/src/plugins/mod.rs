@@ -84,10 +84,15 @@ pub(crate) fn callables(
 pub(crate) fn plugin_uses(plan: &LogicalPlan) -> Result<Vec<PluginUse>> {
     let mut uses = Vec::new();
     plan.apply(|node| {
-        uses.extend(KINDS.iter().flat_map(|kind| kind.uses(node)));
+        uses.extend(uses_of(node));
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(uses)
+}
+
+/// The calls in one node.
+pub(crate) fn uses_of(node: &LogicalPlan) -> Vec<PluginUse> {
+    KINDS.iter().flat_map(|kind| kind.uses(node)).collect()
 }
 
 /// The operator of a node that a plugin's function is.

@@ -56,6 +56,33 @@ impl Opened {
     }
 }
 
+/// Which function an error is of.
+#[derive(Clone)]
+pub(super) struct Who {
+    module: Arc<dyn PluginModule>,
+    function: String,
+    batch: BatchId,
+}
+
+impl Who {
+    /// What it gave cannot be used.
+    pub(super) fn unusable(&self, reason: &str) -> DataFusionError {
+        DataFusionError::External(Box::new(PluginError {
+            plugin: self.module.name().to_owned(),
+            function: self.function.clone(),
+            batch: Some(self.batch),
+            failure: PluginFailure::BadOutput(reason.to_owned()),
+        }))
+    }
+}
+
+impl Opened {
+    pub(super) fn who(&self) -> Who {
+        let (module, function) = (Arc::clone(&self.module), self.function.clone());
+        Who { module, function, batch: self.batch.spec().batch }
+    }
+}
+
 /// A refused row ends the batch: there is no place for it yet.
 pub(super) fn refuse_none(
     refused: Vec<RefusedRow>,

@@ -1,11 +1,16 @@
 //! Which batch the aggregates of plugins are opened for.
 //!
-//! DataFusion makes accumulators within `execute`, and asks for them without a task: so the thread
-//! knows meanwhile what it executes. Ours are made within [`during`] too.
+//! DataFusion makes accumulators within `execute`, and some more while rows are taken, and asks for them
+//! without a task: so the thread knows meanwhile what it executes. Ours are made within [`during`] too.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
@@ -13,8 +18,10 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, RecordBatchStream,
+    SendableRecordBatchStream,
 };
+use futures::{Stream, StreamExt};
 use tidemill_core::PluginError;
 
 use super::aggregate::PluginAggregate;
@@ -105,6 +112,30 @@ impl ExecutionPlan for Scoped {
         let batch = RunningBatch::of(&context)?;
         let number = u32::try_from(partition);
         let number = number.map_err(|_| exec_datafusion_err!("partition {partition}"))?;
-        during(&batch, number, || self.input.execute(partition, context))
+        let input = during(&batch, number, || self.input.execute(partition, context))?;
+        Ok(Box::pin(Polled { input, batch, partition: number }))
+    }
+}
+
+/// The rows of an aggregation: where groups are too many to be worth it, accumulators are made while
+/// they are taken.
+struct Polled {
+    input: SendableRecordBatchStream,
+    batch: Arc<RunningBatch>,
+    partition: u32,
+}
+
+impl Stream for Polled {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Polled { input, batch, partition } = self.get_mut();
+        during(batch, *partition, || input.poll_next_unpin(context))
+    }
+}
+
+impl RecordBatchStream for Polled {
+    fn schema(&self) -> SchemaRef {
+        self.input.schema()
     }
 }

@@ -1,6 +1,6 @@
 //! A plugin's transform as a step.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use tidemill_core::{Assembly, FunctionKind, Origin, PluginModule, Shape};
+use tidemill_types::IntervalFields;
 
 use super::transform_exec::PluginTransformExec;
 use super::{PluginKind, PluginUse};
@@ -120,9 +121,10 @@ impl PluginTransform {
     }
 
     fn over(input: LogicalPlan, called: Arc<Called>) -> Result<PluginTransform> {
+        let columns: HashSet<Column> = input.schema().columns().into_iter().collect();
         let is_there = |origin: &Origin| match origin {
             Origin::Made => true,
-            Origin::Passed(place) => input.schema().has_column(&called.columns[*place]),
+            Origin::Passed(place) => columns.contains(&called.columns[*place]),
         };
         let origins = called.shape.origins.iter().enumerate();
         let kept: Vec<usize> =
@@ -142,10 +144,15 @@ impl PluginTransform {
     }
 }
 
-/// The columns without what the plan notes on them.
+/// The columns without what the plan notes on them, but for the fields of their intervals.
 fn without_notes(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter();
-    let bare = fields.map(|field| field.as_ref().clone().with_metadata(HashMap::new()));
+    let bare = schema.fields().iter().map(|field| {
+        let bare = field.as_ref().clone().with_metadata(HashMap::new());
+        match field.metadata().contains_key(IntervalFields::KEY) {
+            true => IntervalFields::of_column(field).said_by(bare),
+            false => bare,
+        }
+    });
     Arc::new(Schema::new(bare.collect::<Vec<Field>>()))
 }
 

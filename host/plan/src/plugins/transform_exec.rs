@@ -83,12 +83,12 @@ impl ExecutionPlan for PluginTransformExec {
                     )?),
                 };
                 let given = opened.call(&rows.project(&reads)?)?;
-                let assembly = assembly.clone();
+                let (assembly, who) = (assembly.clone(), opened.who());
                 // One part after the other: together they may be many times the input.
-                Ok::<_, DataFusionError>(
-                    futures::stream::iter(given)
-                        .map(move |given| Ok(assembly.rows(&given, &rows)?)),
-                )
+                Ok::<_, DataFusionError>(futures::stream::iter(given).map(move |given| {
+                    let rows = assembly.rows(&given, &rows);
+                    rows.map_err(|error| who.unusable(&error.to_string()))
+                }))
             })
             .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))

@@ -11,6 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::analysis::Streams;
 use crate::logical::{Evaluate, StaticInput, StaticJoin, StreamJoin};
+use crate::plugins::uses_of;
 use crate::{PlanError, counters, setup};
 
 /// Replaces DataFusion's joins wherever a stream takes part.
@@ -72,8 +73,10 @@ async fn static_plan(
     time_zone: &str,
 ) -> Result<Arc<dyn ExecutionPlan>, PlanError> {
     let asks = table.exists(|node| {
-        let LogicalPlan::Extension(Extension { node }) = node else { return Ok(false) };
-        Ok(node.as_any().is::<Evaluate>())
+        let LogicalPlan::Extension(Extension { node: extension }) = node else {
+            return Ok(!uses_of(node).is_empty());
+        };
+        Ok(extension.as_any().is::<Evaluate>() || !uses_of(node).is_empty())
     });
     if asks? {
         return Err(PlanError::NotYet(

@@ -33,11 +33,24 @@ const STATES: usize = 2;
 const RESULTS: usize = 3;
 
 fn check(signature: &FunctionSignature) -> Result<(), String> {
-    match signature.state {
-        Some(_) => check_call(signature),
-        None => Err("it does not declare its state, which the host keeps".to_owned()),
+    check_call(signature)?;
+    if signature.state.is_none() {
+        return Err("it does not declare its state, which the host keeps".to_owned());
+    }
+    if signature.input.as_ref().is_some_and(|input| input.fields().is_empty()) {
+        // Rows without a column have no number where DataFusion folds them.
+        return Err("it takes no argument; give it one, and call it with a literal".to_owned());
+    }
+    match signature.deterministic {
+        true => Ok(()),
+        false => {
+            Err("it is not deterministic, and groups are folded as often as it suits".to_owned())
+        }
     }
 }
+
+/// Groups whose states or results are asked for at a time.
+const TAKEN_GROUPS: u32 = 1 << 16;
 
 /// A fresh instance for one partition of one batch.
 pub(crate) fn open(
@@ -94,22 +107,36 @@ impl Aggregate {
         Giving::new(Expected { made: Vec::new(), is_passing: false }, 0)
     }
 
+    /// The columns of the first groups, in pieces that a call may give.
     fn take(
         &mut self,
         export: usize,
         count: u32,
         columns: fn(&Aggregate) -> &Columns,
-    ) -> Result<Vec<ArrayRef>, PluginFailure> {
-        if count > self.groups {
-            return Err(PluginFailure::Host(format!("{count} of {} groups", self.groups)));
-        }
+    ) -> Result<Vec<ArrayRef>, PluginError> {
         let Columns { expected, types } = columns(self);
-        let (giving, types) = (Giving::new(expected.clone(), 0), types.clone());
-        let parameters = (self.instance.id(), count);
-        let (done, giving) = self.instance.call::<_, Done>(export, parameters, giving)?;
-        done.0?;
+        let (expected, types) = (expected.clone(), types.clone());
+        if count > self.groups {
+            let told = format!("{count} of {} groups", self.groups);
+            return self.instance.measured(0, |_| Err(PluginFailure::Host(told)));
+        }
         self.groups -= count;
-        all_of(&giving.given(), &types, count as usize)
+        self.instance.measured(0, |instance| {
+            let mut given = Vec::new();
+            let mut left = count;
+            while left > 0 {
+                let some = left.min(TAKEN_GROUPS);
+                let giving = Giving::new(expected.clone(), 0);
+                let parameters = (instance.id(), some);
+                let (done, giving) = instance.call::<_, Done>(export, parameters, giving)?;
+                done.0?;
+                let part = giving.given();
+                check_fresh(&part, some as usize)?;
+                given.extend(part);
+                left -= some;
+            }
+            all_of(&given, &types)
+        })
     }
 }
 
@@ -151,17 +178,14 @@ impl AggregateInstance for Aggregate {
     }
 
     fn states(&mut self, count: u32) -> Result<Vec<ArrayRef>, PluginError> {
-        let taken = self.take(STATES, count, |aggregate| &aggregate.states);
-        self.instance.measured(0, |_| taken)
+        self.take(STATES, count, |aggregate| &aggregate.states)
     }
 
     fn results(&mut self, count: u32) -> Result<ArrayRef, PluginError> {
-        let taken = self.take(RESULTS, count, |aggregate| &aggregate.results);
-        let one = |columns: Vec<ArrayRef>| {
-            let mut columns = columns.into_iter();
-            columns.next().ok_or_else(|| unusable("it gave no column of results"))
-        };
-        self.instance.measured(0, |_| taken.and_then(one))
+        let column = self.take(RESULTS, count, |aggregate| &aggregate.results)?;
+        let column = column.into_iter().next();
+        let none = || unusable("it gave no column of results");
+        self.instance.measured(0, |_| column.ok_or_else(none))
     }
 
     fn memory(&self) -> u64 {
@@ -176,26 +200,29 @@ fn check_silent(giving: Giving) -> Result<(), PluginFailure> {
     }
 }
 
-/// The columns of all parts, which are of so many groups together.
-fn all_of(
-    given: &[Given],
-    types: &[DataType],
-    groups: usize,
-) -> Result<Vec<ArrayRef>, PluginFailure> {
+/// Rows of so many groups, which are none of an input's.
+fn check_fresh(given: &[Given], groups: usize) -> Result<(), PluginFailure> {
     if given.iter().any(|part| !matches!(part.selection, Selection::Fresh(_))) {
         return Err(unusable("it selects rows, and gives states and results of groups"));
     }
     let found: usize = given.iter().map(|part| part.selection.rows(0)).sum();
-    if found != groups {
-        return Err(unusable(format!("it gave {found} rows for {groups} groups")));
+    match found == groups {
+        true => Ok(()),
+        false => Err(unusable(format!("it gave {found} rows for {groups} groups"))),
     }
+}
+
+/// The columns of all parts.
+fn all_of(given: &[Given], types: &[DataType]) -> Result<Vec<ArrayRef>, PluginFailure> {
     let column = |(number, data_type): (usize, &DataType)| {
-        let parts = given.iter().filter_map(|part| part.made.get(number));
-        let parts: Vec<&dyn Array> = parts.map(AsRef::as_ref).collect();
+        let parts: Vec<&ArrayRef> = given.iter().filter_map(|part| part.made.get(number)).collect();
         match parts.as_slice() {
             [] => Ok(new_empty_array(data_type)),
-            [_] => Ok(Arc::clone(&given[0].made[number])),
-            parts => concat(parts).map_err(|error| PluginFailure::Host(error.to_string())),
+            [one] => Ok(Arc::clone(one)),
+            parts => {
+                let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
+                concat(&parts).map_err(|error| PluginFailure::Host(error.to_string()))
+            }
         }
     };
     types.iter().enumerate().map(column).collect()

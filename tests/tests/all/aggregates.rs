@@ -151,7 +151,7 @@ fn groups_that_are_nearly_as_many_as_rows_are_folded_too() {
 fn an_aggregate_over_a_static_table_alone_is_refused() {
     let bench = bench(
         "append",
-        "SELECT r.k FROM rows r JOIN (SELECT k, mean_of(x) AS m FROM prices GROUP BY k) p ON r.k = p.k",
+        "SELECT r.k, p.m FROM rows r JOIN (SELECT k, mean_of(x) AS m FROM prices GROUP BY k) p ON r.k = p.k",
     );
     bench.write("prices.json", "{\"k\":\"k1\",\"x\":1}\n");
     let job = std::fs::read_to_string(bench.path("job.toml")).unwrap();

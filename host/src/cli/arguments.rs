@@ -64,15 +64,17 @@ one ends at once (the batch is replayed at the next start).")]
 
 The file is loaded and checked as `tidemill run` does it, but for what the job grants.")]
     Inspect(InspectArguments),
-    /// Calls one scalar or transform of a plugin with the rows of a file, and prints what it gives.
+    /// Calls one scalar, transform or aggregate of a plugin with the rows of a file, and prints what it
+    /// gives.
     #[command(after_help = "Examples:
   tidemill call orders.wasm with_tax --input rows.jsonl
   tidemill call orders.wasm normalise --input rows.jsonl --format json
   echo '{\"amount\":2.5}' | tidemill call orders.wasm with_tax --input -
   tidemill call till.wasm sales --input rows.jsonl --config tax_rate=0.1 --batch-id 7
 
-The rows are JSON, an object a line. A scalar takes the columns that its parameters are named after,
-and for other parameters the next columns of the first row. Columns have the types that the function
+The rows are JSON, an object a line. A scalar or an aggregate takes the columns that its parameters
+are named after, and for other parameters the next columns of the first row. An aggregate gives one
+value for all rows. Columns have the types that the function
 declares; a value that is none of its type is an error. Columns that it does not declare have the
 types that the rows show. Rows that the function refuses are listed on standard error.
 

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use tidemill_codec::{EncodeOptions, JsonEncoder};
 use tidemill_connectors::{OptionText, SourceConfig, plan_source};
 use tidemill_core::{
-    Attempt, BatchContext, BatchId, ConnectorError, FunctionInstance, FunctionKind,
-    FunctionSignature, PluginModule, QueryId, RowStream, Shape, TableReader, nearest,
+    AggregateInstance, Attempt, BatchContext, BatchId, ConnectorError, FunctionInstance,
+    FunctionKind, FunctionSignature, PluginModule, QueryId, RefusedRow, RowStream, Shape,
+    TableReader, nearest,
 };
 use tidemill_engine::{Clock, SystemClock};
 use tidemill_types::format_schema;
@@ -26,13 +27,20 @@ const QUERY: &str = "call";
 
 /// A function that was opened for the rows of a file.
 pub struct Call {
-    instance: Box<dyn FunctionInstance>,
+    called: Called,
     kind: FunctionKind,
     rows: RowStream,
     /// Which columns of the rows the function is asked with.
     given: Vec<usize>,
-    shape: Shape,
     output: SchemaRef,
+}
+
+/// What is called with them.
+enum Called {
+    /// It gives rows for rows.
+    Rows { instance: Box<dyn FunctionInstance>, shape: Shape },
+    /// It folds all of them into one group.
+    Group { instance: Box<dyn AggregateInstance>, arguments: SchemaRef },
 }
 
 /// A row that the function would not take.
@@ -65,15 +73,10 @@ impl Call {
         let signature = callable(module, function)?;
         let Rows { schema, arguments, rows } = rows_for(signature, input)?;
         let columns = match signature.kind {
-            FunctionKind::Scalar => arguments,
+            FunctionKind::Scalar | FunctionKind::Aggregate => arguments,
             _ => (0..schema.fields().len()).collect(),
         };
         let given = project(&schema, &columns);
-        let shape = module.shape(function, Arc::clone(&given))?;
-        let output = match signature.kind {
-            FunctionKind::Scalar => beside_result(&schema, signature, &shape.output),
-            _ => Arc::clone(&shape.output),
-        };
         let context = BatchContext {
             query: QUERY.to_owned(),
             query_id: QueryId(QUERY.to_owned()),
@@ -83,12 +86,28 @@ impl Call {
             batch_time_ms: SystemClock.now_ms(),
             watermark: None,
         };
-        let instance = module.open(function, &context, given, &shape)?;
-        Ok(Call { instance, kind: signature.kind, rows, given: columns, shape, output })
+        let declared = (&signature.input, &signature.output);
+        let (called, output) = match (signature.kind, declared) {
+            (FunctionKind::Aggregate, (Some(arguments), Some(output))) => {
+                let instance = module.open_aggregate(function, &context)?;
+                let called = Called::Group { instance, arguments: Arc::clone(arguments) };
+                (called, Arc::clone(output))
+            }
+            (kind, _) => {
+                let shape = module.shape(function, Arc::clone(&given))?;
+                let instance = module.open(function, &context, given, &shape)?;
+                let output = match kind {
+                    FunctionKind::Scalar => beside_result(&schema, signature, &shape.output),
+                    _ => Arc::clone(&shape.output),
+                };
+                (Called::Rows { instance, shape }, output)
+            }
+        };
+        Ok(Call { called, kind: signature.kind, rows, given: columns, output })
     }
 
     /// Columns of the rows to come: a transform's own; for a scalar those of the input, and the
-    /// result under the function's name.
+    /// result under the function's name; of an aggregate the result of all rows.
     #[must_use]
     pub fn output(&self) -> SchemaRef {
         Arc::clone(&self.output)
@@ -97,16 +116,10 @@ impl Call {
     /// Calls the function for all rows, a record batch after the other.
     pub fn run(mut self, to: &mut dyn CallOutput) -> Result<(), CallError> {
         let mut before = 0;
-        let assembly = self.shape.assembly();
         while let Some(rows) = self.rows.next() {
             let rows = rows.map_err(CallError::Input)?;
             let given = rows.project(&self.given).map_err(misfit)?;
-            let answer = self.instance.call(&given.project(&self.shape.reads).map_err(misfit)?)?;
-            for part in &answer.given {
-                let result = assembly.rows(part, &given).map_err(misfit)?;
-                to.rows(&self.shown(&rows, &result)?).map_err(CallError::Output)?;
-            }
-            for refused in answer.refused {
+            for refused in self.call(&rows, &given, to)? {
                 let place = refused.row as usize;
                 let row = (place < rows.num_rows()).then(|| as_json(&rows.slice(place, 1)));
                 let number = before + u64::from(refused.row) + 1;
@@ -114,7 +127,37 @@ impl Call {
             }
             before += rows.num_rows() as u64;
         }
+        if let Called::Group { instance, .. } = &mut self.called {
+            let result = vec![instance.results(1)?];
+            let result = RecordBatch::try_new(Arc::clone(&self.output), result).map_err(misfit)?;
+            to.rows(&result).map_err(CallError::Output)?;
+        }
         Ok(())
+    }
+
+    /// Calls it for a record batch, and gives the rows that it would not take.
+    fn call(
+        &mut self,
+        rows: &RecordBatch,
+        given: &RecordBatch,
+        to: &mut dyn CallOutput,
+    ) -> Result<Vec<RefusedRow>, CallError> {
+        match &mut self.called {
+            Called::Rows { instance, shape } => {
+                let read = given.project(&shape.reads).map_err(misfit)?;
+                let (answer, assembly) = (instance.call(&read)?, shape.assembly());
+                for part in &answer.given {
+                    let result = assembly.rows(part, given).map_err(misfit)?;
+                    to.rows(&self.shown(rows, &result)?).map_err(CallError::Output)?;
+                }
+                Ok(answer.refused)
+            }
+            Called::Group { instance, arguments } => {
+                let columns = given.columns().to_vec();
+                let rows = RecordBatch::try_new(Arc::clone(arguments), columns).map_err(misfit)?;
+                Ok(instance.update(&vec![0; rows.num_rows()], 1, &rows)?)
+            }
+        }
     }
 
     fn shown(&self, rows: &RecordBatch, given: &RecordBatch) -> Result<RecordBatch, CallError> {
@@ -170,15 +213,15 @@ fn callable<'a>(
         )));
     };
     let reason = match signature.kind {
-        FunctionKind::Scalar | FunctionKind::Transform => return Ok(signature),
+        FunctionKind::Scalar | FunctionKind::Transform | FunctionKind::Aggregate => {
+            return Ok(signature);
+        }
         FunctionKind::ForeachBatch => format!(
             "it delivers a batch to the targets of a job, and there is no job here; name it in the \
              job's sink (format = \"foreach_batch\", plugin = \"{plugin}\", function = \
              \"{function}\") and start `tidemill run job.toml --trigger available-now`"
         ),
-        FunctionKind::Aggregate | FunctionKind::Stateful => {
-            "scalars and transforms can be called on rows alone".to_owned()
-        }
+        FunctionKind::Stateful => "it needs the state of a query".to_owned(),
     };
     let kind = signature.kind.name();
     Err(PrepareError::Invalid(format!("\"{function}\" is a {kind} function: {reason}")))
@@ -197,7 +240,7 @@ fn rows_for(signature: &FunctionSignature, input: &Path) -> Result<Rows, Prepare
     let first = first_row(input)?;
     let found = plan_source(config(input, None))?.schema();
     let (schema, arguments) = match (&signature.input, signature.kind) {
-        (Some(wanted), FunctionKind::Scalar) => {
+        (Some(wanted), FunctionKind::Scalar | FunctionKind::Aggregate) => {
             let found = in_order(&found, &first);
             let places = places(signature, wanted, &found)?;
             let mut fields: Vec<FieldRef> = found.fields().to_vec();
@@ -245,7 +288,7 @@ fn with_type(field: &FieldRef, wanted: &Field) -> FieldRef {
     Arc::new(wanted.clone().with_name(field.name()).with_nullable(true))
 }
 
-/// For each parameter of a scalar its column: the one of its name, or the next that no parameter
+/// For each parameter of a scalar or an aggregate its column: the one of its name, or the next that no parameter
 /// has the name of.
 fn places(
     signature: &FunctionSignature,

@@ -154,3 +154,20 @@ fn what_cannot_be_called_says_what_to_do_instead() {
     std::fs::remove_file(bench.path("rows.jsonl")).unwrap();
     call(&bench, "orders", "with_tax", &[]).expect_failure(2, &["rows.jsonl: it cannot be read"]);
 }
+
+#[test]
+fn an_aggregate_gives_one_value_for_all_rows() {
+    let bench = bench("{\"k\":\"a\",\"x\":1}\n{\"k\":\"b\",\"x\":2}\n{\"k\":\"c\"}\n");
+    let printed = rows(call(&bench, "faulty", "mean_of", &["--format", "json"]));
+    assert_eq!(printed, [(json!(0), json!({"mean_of": 1.5}))]);
+    let longest = call(&bench, "faulty", "longest", &["--format", "json"]);
+    assert_eq!(rows(longest)[0].1, json!({"longest": "a"}));
+    bench.write("rows.jsonl", "{\"text\":\"so on…\"}\n{\"text\":\"end\"}\n");
+    let refused = call(&bench, "faulty", "longest", &["--format", "json"]).expect_success();
+    assert!(
+        refused.stderr.contains("row 1 is refused: \"so on…\" does not end"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(rows(refused)[0].1, json!({"longest": "end"}));
+}

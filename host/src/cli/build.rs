@@ -180,8 +180,8 @@ fn wasm_of(line: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_library = message["target"]["crate_types"].as_array()?.iter().any(|t| t == "cdylib");
     let files = message["filenames"].as_array().filter(|_| is_library)?;
-    let files = files.iter().filter_map(Value::as_str).map(PathBuf::from);
-    files.filter(|file| file.extension().is_some_and(|kind| kind == "wasm")).last()
+    let mut files = files.iter().filter_map(Value::as_str).map(PathBuf::from);
+    files.find(|file| file.extension().is_some_and(|kind| kind == "wasm"))
 }
 
 /// Copies by a rename: a query that watches the file never sees half of it.

@@ -68,7 +68,7 @@ fn agree(stdout: &str) -> usize {
     let rows: Vec<Value> = printed_rows(stdout).into_values().flatten().collect();
     for row in &rows {
         for (name, value) in row.as_object().unwrap() {
-            if let Some(expected) = row.get(&format!("{name}_")) {
+            if let Some(expected) = row.get(format!("{name}_")) {
                 assert_eq!(value, expected, "{name} in {row:?}");
             }
         }

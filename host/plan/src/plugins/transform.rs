@@ -53,6 +53,8 @@ impl PluginKind for Transforms {
 /// A function, for the columns that its step has.
 pub(super) struct Called {
     pub(super) module: Arc<dyn PluginModule>,
+    /// The step that it is.
+    pub(super) step: String,
     pub(super) function: String,
     /// The columns of the step's input, as it was when the plugin was asked.
     pub(super) given: SchemaRef,
@@ -93,6 +95,7 @@ impl PluginTransform {
     pub(crate) fn try_new(
         input: LogicalPlan,
         module: Arc<dyn PluginModule>,
+        step: &str,
         function: &str,
     ) -> Result<PluginTransform, PlanError> {
         let given = Arc::new(input.schema().as_arrow().clone());
@@ -111,6 +114,7 @@ impl PluginTransform {
         let called = Called {
             output: output.collect(),
             columns: input.schema().columns(),
+            step: step.to_owned(),
             function: function.to_owned(),
             module,
             given: without_notes(&given),

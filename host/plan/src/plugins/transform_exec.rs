@@ -13,7 +13,7 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use futures::{StreamExt, TryStreamExt};
-use tidemill_core::Assembly;
+use tidemill_core::{Assembly, PluginRows};
 
 use super::Opened;
 use super::transform::Called;
@@ -75,6 +75,7 @@ impl ExecutionPlan for PluginTransformExec {
                     Some(opened) => opened,
                     None => opened.insert(Opened::open(
                         &called.module,
+                        &called.step,
                         &called.function,
                         Arc::clone(&called.given),
                         &called.shape,
@@ -82,7 +83,8 @@ impl ExecutionPlan for PluginTransformExec {
                         &context,
                     )?),
                 };
-                let given = opened.call(&rows.project(&reads)?)?;
+                let PluginRows { given, refused } = opened.call(&rows.project(&reads)?)?;
+                opened.refuse(&rows, refused)?;
                 let assembly = assembly.clone();
                 // One part after the other: together they may be many times the input.
                 Ok::<_, DataFusionError>(

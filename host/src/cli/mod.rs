@@ -3,6 +3,7 @@
 mod arguments;
 mod call;
 mod check;
+mod dlq;
 mod functions;
 mod inspect;
 mod logging;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
         Verb::Call(arguments) => call::call(&arguments),
         Verb::New(arguments) => new::new(&arguments),
+        Verb::Dlq(arguments) => dlq::dlq(&arguments),
     })
 }
 

@@ -15,6 +15,7 @@ mod pinned_places;
 mod plugins;
 mod prepare;
 mod statics;
+mod stored_letters;
 mod targets;
 
 pub use alone::{load_plugin, plugin_name};
@@ -22,3 +23,4 @@ pub use call::{Call, CallError, CallOutput, RefusedInput};
 pub use error::PrepareError;
 pub use memory::ProcessMemory;
 pub use prepare::{Prepared, Shared, StartError};
+pub use stored_letters::StoredLetters;

@@ -348,6 +348,145 @@ fn a_place_that_cannot_be_is_refused_by_name() {
     );
 }
 
+fn dlq(bench: &Workbench, arguments: &[&str]) -> Finished {
+    bench.run(&[&["dlq", "job.toml"], arguments].concat())
+}
+
+#[test]
+fn letters_are_listed_and_shown() {
+    let bench = with_place();
+    let nothing = dlq(&bench, &["list"]).expect_success();
+    assert!(nothing.stderr.contains("there are no dead letters"), "{}", nothing.stderr);
+    put(&bench, 0, &["1", "two", "three"]);
+    put(&bench, 1, &["4"]);
+    put(&bench, 2, &["five\nlines"]);
+    run(&bench).expect_success();
+
+    let listed = dlq(&bench, &["list"]).expect_success().stdout;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 3, "{listed}");
+    for (line, words) in [
+        (lines[0], ["batch", "rows", "function"]),
+        (lines[1], ["0 ", "  2  ", "p.parsed  \"two\" is not a number"]),
+        (lines[2], ["2 ", "  1  ", "p.parsed  \"five lines\" is not a number"]),
+    ] {
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+    let counts = dlq(&bench, &["list", "--json"]).expect_success().stdout;
+    let counts: Vec<Value> =
+        counts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&counts[0]["rows"], &counts[1]["batch_id"]), (&json!(2), &json!(2)));
+
+    let shown = dlq(&bench, &["show", "--batch", "2"]).expect_success().stdout;
+    assert!(shown.contains("five lines") && !shown.contains("two"), "{shown}");
+    let cut = dlq(&bench, &["show", "--limit", "1"]).expect_success();
+    assert_eq!(cut.stdout.lines().count(), 2, "{}", cut.stdout);
+    assert!(cut.stderr.contains("and 2 more"), "{}", cut.stderr);
+    let whole = dlq(&bench, &["show", "--json"]).expect_success().stdout;
+    let whole: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(whole, rows(&bench, "dead"));
+    let none = dlq(&bench, &["show", "--batch", "1"]).expect_success();
+    assert!(none.stderr.contains("no dead letters of batch 1"), "{}", none.stderr);
+}
+
+/// What `show --rows` prints is input of the same source.
+#[test]
+fn refused_rows_are_input_for_a_mended_job() {
+    let bench = with_place();
+    put(&bench, 0, &["1", "2o"]);
+    run(&bench).expect_success();
+    let again = dlq(&bench, &["show", "--rows"]).expect_success().stdout;
+    assert_eq!(again, "{\"id\":1,\"text\":\"2o\"}\n");
+    let mended = format!("{JOB}{PLACE}").replace("parsed(text)", "parsed(replace(text, 'o', '0'))");
+    bench.write("job.toml", mended);
+    bench.write_input("input/again.json", 1, again);
+    run(&bench).expect_success();
+    assert_eq!(numbers(&bench), [1, 20]);
+}
+
+#[test]
+fn letters_are_dropped_by_their_batch_and_the_job_goes_on() {
+    let bench = with_place();
+    for number in 0..14 {
+        put(&bench, number, &["1", &format!("x{number}")]);
+    }
+    run(&bench).expect_success();
+    dlq(&bench, &["drop", "--batch", "3"]).expect_failure(2, &["add --yes"]);
+    dlq(&bench, &["drop", "--batch", "99", "--yes"])
+        .expect_failure(2, &["no dead letters of batch 99"]);
+    dlq(&bench, &["drop"]).expect_failure(2, &["--batch", "--all"]);
+    assert_eq!(refused(&bench).len(), 14);
+
+    let third = bench.names("dead").into_iter().find(|name| name.contains("-b00000003")).unwrap();
+    let third = bench.path(&format!("dead/{third}"));
+    let told = dlq(&bench, &["drop", "--batch", "3", "--yes"]).expect_success();
+    assert!(told.stderr.contains("dropped 1 dead letters of batch 3"), "{}", told.stderr);
+    assert!(!third.exists());
+    dlq(&bench, &["drop", "--batch", "13", "--yes"]).expect_success();
+    let left: Vec<String> =
+        (0..13).filter(|number| *number != 3).map(|number| format!("x{number}")).collect();
+    assert_eq!(refused(&bench), left);
+    let shown = dlq(&bench, &["show", "--rows"]).expect_success().stdout;
+    assert_eq!(shown.lines().count(), 12, "by the log, too");
+
+    // The log of the directory is folded twice meanwhile.
+    for number in 14..30 {
+        put(&bench, number, &["1", &format!("x{number}")]);
+    }
+    run(&bench).expect_success();
+    let more = (14..30).map(|number| format!("x{number}"));
+    assert_eq!(refused(&bench), left.into_iter().chain(more).collect::<Vec<_>>());
+
+    // A drop that was cut off before the file was removed.
+    let last = bench.names("dead").into_iter().find(|name| name.contains("-b00000029")).unwrap();
+    let last = bench.path(&format!("dead/{last}"));
+    let text = std::fs::read(&last).unwrap();
+    dlq(&bench, &["drop", "--all", "--yes"]).expect_success();
+    assert_eq!(refused(&bench), [""; 0]);
+    std::fs::write(&last, text).unwrap();
+    put(&bench, 30, &["x30"]);
+    run(&bench).expect_success();
+    assert_eq!(refused(&bench), ["x30"]);
+    assert_eq!(numbers(&bench).len(), 30);
+}
+
+#[test]
+fn letters_are_not_dropped_while_the_job_runs() {
+    let bench = bench(&format!("{JOB}{PLACE}").replace("trigger = { available_now = true }\n", ""));
+    put(&bench, 0, &["one"]);
+    let mut child = bench.spawn(&["run", "job.toml", "--progress", "json"]);
+    let mut output = crate::reload::lines(child.stderr.take().unwrap());
+    output.by_ref().find(|line| line.starts_with('{')).unwrap();
+    assert!(dlq(&bench, &["list"]).expect_success().stdout.contains("p.parsed"));
+    let pid = child.id().to_string();
+    dlq(&bench, &["drop", "--all", "--yes"]).expect_failure(2, &[&pid]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(refused(&bench), ["one"]);
+}
+
+#[test]
+fn letters_that_cannot_be_read_back_are_told_by_their_place() {
+    let told = |place: &str, words: &[&str]| {
+        dlq(&bench(&format!("{JOB}{place}")), &["list"]).expect_failure(2, words);
+    };
+    told("", &["no [dead_letters]"]);
+    told(
+        "[dead_letters]\nformat = \"sqlite\"\npath = \"d.db\"\noptions = { dbtable = \"t\" }\n",
+        &["format \"sqlite\"", "json and parquet"],
+    );
+    told("[dead_letters]\nformat = \"console\"\n", &["format \"console\""]);
+}
+
+#[test]
+fn letters_in_parquet_are_shown_as_well() {
+    let bench = bench(&format!("{JOB}[dead_letters]\nformat = \"parquet\"\npath = \"dead\"\n"));
+    put(&bench, 0, &["1", "two"]);
+    run(&bench).expect_success();
+    let shown = dlq(&bench, &["show", "--rows"]).expect_success().stdout;
+    assert_eq!(shown, "{\"id\":1,\"text\":\"two\"}\n");
+}
+
 #[test]
 fn letters_land_before_a_handler_is_called_and_once_where_it_is_called_again() {
     let job = |mode: &str| {

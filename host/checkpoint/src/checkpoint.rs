@@ -201,6 +201,15 @@ impl Checkpoint {
         Ok(summary.map(|summary| Recovered::of(&summary, false)).transpose()?.flatten())
     }
 
+    /// Takes the lock of the checkpoint at `path`, which is there, and reads nothing: until it is
+    /// dropped nobody runs the query.
+    pub fn lock(
+        disk: &dyn Disk,
+        path: &Path,
+    ) -> Result<Arc<dyn Any + Send + Sync>, CheckpointError> {
+        take_lock(disk, &Layout::new(path))
+    }
+
     /// Opens the checkpoint at `path`, or makes it.
     pub fn open(
         disk: Arc<dyn Disk>,

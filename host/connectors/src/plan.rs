@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Abandoned, ConnectorError, Held, QueryId, Sink, Source};
+use tidemill_core::{Abandoned, BatchId, ConnectorError, Held, QueryId, Sink, Source};
 
 use crate::console::{ConsoleOutput, ConsolePlan};
 use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
@@ -250,6 +250,19 @@ impl PlannedSink {
             SinkKind::Memory(plan) => Box::new(plan.open(&context.query_id, &context.tables)),
             SinkKind::Noop(plan) => Box::new(plan.open()),
         })
+    }
+
+    /// Takes batches back that have landed, and gives the number of files that went; `None` where the
+    /// place is no directory of files. The query must not run.
+    pub fn take_back(
+        &self,
+        query_id: &QueryId,
+        is_wanted: &dyn Fn(BatchId) -> bool,
+    ) -> Option<Result<usize, ConnectorError>> {
+        match &self.kind {
+            SinkKind::File(plan) => Some(plan.take_back(query_id, is_wanted)),
+            _ => None,
+        }
     }
 
     /// Opens the place for a handler's own statements; `None` where it takes none.

@@ -48,6 +48,9 @@ pub struct Progress {
     /// Always empty so far; Spark has the field.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub observed_metrics: BTreeMap<String, Value>,
+    /// Ours: rows that were refused and left as dead letters. `None`: the job has no place for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<u64>,
     /// Ours: the plugins' bytes and calls.
     pub plugins: Vec<PluginProgress>,
     /// The same more exactly, for metrics. Not part of the record.

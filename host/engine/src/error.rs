@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tidemill_checkpoint::CheckpointError;
 use tidemill_core::{BatchId, ConnectorError, OutOfMemory, PluginError, StateError};
-use tidemill_plan::{NoThread, PlanError};
+use tidemill_plan::{NoThread, PlanError, TooManyLetters};
 
 /// Why a batch, and with it the query, could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum EngineError {
     /// What grows with data would go beyond the process's memory budget.
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
+    /// A batch has more dead letters than the job allows. Nothing of it was delivered.
+    #[error(transparent)]
+    DeadLetters(#[from] TooManyLetters),
     /// There is no thread to work on.
     #[error(transparent)]
     Threads(#[from] NoThread),
@@ -78,6 +81,7 @@ impl EngineError {
             | EngineError::Execution(_)
             | EngineError::NotUndone { .. }
             | EngineError::Memory(_)
+            | EngineError::DeadLetters(_)
             | EngineError::Spill(_)
             | EngineError::Incompatible(_) => false,
         }
@@ -107,6 +111,9 @@ impl EngineError {
             }
             if let Some(memory) = error.downcast_ref::<OutOfMemory>() {
                 return EngineError::Memory(memory.clone());
+            }
+            if let Some(letters) = error.downcast_ref::<TooManyLetters>() {
+                return EngineError::DeadLetters(letters.clone());
             }
             if let Some(connector) = error.downcast_ref::<ConnectorError>() {
                 let message = chain(connector);

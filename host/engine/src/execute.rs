@@ -13,7 +13,7 @@ use crate::clock::Stopwatch;
 use crate::handler::{HandlerCall, on_its_own_thread};
 use crate::partitions::Partitions;
 use crate::phase::{Executed, Planned};
-use crate::places::{SINK, as_seen_from};
+use crate::places::{DEAD_LETTERS, SINK, as_seen_from};
 use crate::query::Query;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
@@ -47,9 +47,11 @@ impl Query {
             state: Arc::clone(&self.state) as Arc<dyn StateStore>,
             ahead: std::mem::take(&mut self.ahead),
             memory: Arc::clone(&self.memory),
+            letters_max: self.dead_letters.as_ref().map(|letters| letters.max_rows),
         });
         let executed = self.run_plan(planned, &batch).and_then(|produced| {
             self.hold_state(&batch)?;
+            self.dead_letters.as_ref().map_or(Ok(()), |letters| letters.check(&batch))?;
             Ok(produced)
         });
         if executed.is_err() {
@@ -120,26 +122,38 @@ impl Query {
         Ok(self.state_memory.try_resize(bytes)?)
     }
 
-    /// Makes the rows of a batch visible. Gives what the places with marks hold of it then.
+    /// Makes the rows of a batch visible, its dead letters first. Gives what the places with marks hold of it then.
     pub(crate) fn deliver(
         &mut self,
         executed: &Executed,
     ) -> Result<BTreeMap<String, Delivered>, EngineError> {
+        let secrets = Arc::clone(&self.secrets);
+        let mut letters = || match &mut self.dead_letters {
+            Some(letters) => letters.deliver(executed, &secrets),
+            None => Ok(None),
+        };
+        let of_letters = |delivered: Option<Delivered>| {
+            delivered.map(|delivered| (DEAD_LETTERS.to_owned(), delivered))
+        };
         match &mut self.output {
             Output::Sink(sink) => {
                 if !executed.has_landed {
                     section!("sink_prepare").in_scope(|| sink.prepare())?;
+                }
+                let letters = of_letters(letters()?);
+                if !executed.has_landed {
                     section!("sink_commit").in_scope(|| sink.commit())?;
                 }
                 let delivered = Delivered::of(sink.description(), &executed.planned.delivery(1));
-                let delivered = BTreeMap::from([(SINK.to_owned(), delivered)]);
-                Ok(self.of_marked_places(delivered))
+                let delivered = letters.into_iter().chain([(SINK.to_owned(), delivered)]);
+                Ok(self.of_marked_places(delivered.collect()))
             }
             Output::Handler { plugin, function, targets } => {
+                let letters = of_letters(letters()?);
                 let Some(Kept { rows, memory }) = &executed.kept else {
                     return Ok(BTreeMap::new());
                 };
-                let delivered = Arc::new(Mutex::default());
+                let delivered = Arc::new(Mutex::new(letters.into_iter().collect()));
                 let call = HandlerCall {
                     planned: executed.planned.clone(),
                     targets: targets.clone(),

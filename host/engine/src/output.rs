@@ -5,12 +5,19 @@ use std::sync::Arc;
 
 use tidemill_core::{ConnectorError, QueryId, Sink};
 
-use crate::{EngineError, PlaceFound, TargetFactory};
+use crate::{DeadLetters, EngineError, PlaceFound, TargetFactory};
 
 /// The sink of a query before it is opened.
 pub trait PlannedOutput: Send {
     /// The places behind it, and what they hold of the query. Creates and changes nothing.
     fn places(&self, query_id: &QueryId) -> Result<Vec<PlaceFound>, ConnectorError>;
+
+    /// Opens the place for dead letters, as [`open`](Self::open) does the sink; `None`: there is none,
+    /// and a refused row fails its batch.
+    fn open_dead_letters(&self, query_id: &QueryId) -> Result<Option<DeadLetters>, EngineError> {
+        let _ = query_id;
+        Ok(None)
+    }
 
     /// Opens it, and finishes or undoes what a crash left there.
     fn open(self: Box<Self>, query_id: &QueryId) -> Result<Output, EngineError>;

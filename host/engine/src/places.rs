@@ -13,10 +13,13 @@ use tidemill_core::{Attempt, BatchId, BatchSpec, Delivered, EncodedSpec, Held, M
 /// Name of a query's sink among its places, and in the log. Targets have names of their own.
 pub const SINK: &str = "sink";
 
+/// Name of the place for dead letters among a query's places, and in the log. No target may have it.
+pub const DEAD_LETTERS: &str = "dead_letters";
+
 /// A place that the query writes to, as its start finds it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PlaceFound {
-    /// The target's name; `sink` for the query's sink.
+    /// The target's name; [`SINK`] for the query's sink, [`DEAD_LETTERS`] for the place of those.
     pub name: String,
     /// As [`tidemill_core::Sink::description`] gives it.
     pub description: String,

@@ -9,7 +9,7 @@ use tidemill_core::{
     EventTimeProgress, FunctionProgress, Measured, PluginModule, PluginProgress, PluginUsage,
     Progress, QueryId, SinkProgress, SourceProgress, format_millis,
 };
-use tidemill_plan::{BatchReport, EventTimes};
+use tidemill_plan::{BatchReport, EventTimes, Letters};
 
 use crate::phase::Executed;
 
@@ -139,6 +139,7 @@ impl ProgressReporter {
                 metrics: BTreeMap::new(),
             },
             observed_metrics: BTreeMap::new(),
+            dead_letters: done.batch.letters().map(Letters::count),
             plugins: plugins.iter().map(|module| self.plugin(module.as_ref())).collect(),
             measured: Measured {
                 total: trigger,

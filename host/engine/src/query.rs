@@ -27,7 +27,7 @@ use crate::progress::{Finished, Laps, ProgressReporter, SourceMoved};
 use crate::stop::Waiting;
 use crate::threads::Threads;
 use crate::trace::{BatchSection, section};
-use crate::{Clock, EngineError, Output, PlannedOutput, Plugins, StopSignal};
+use crate::{Clock, DeadLetters, EngineError, Output, PlannedOutput, Plugins, StopSignal};
 
 /// How long an idle query waits before it asks a source again that cannot call it: short after
 /// rows, longer the longer there were none. A directory answers in microseconds.
@@ -208,6 +208,7 @@ pub struct Query {
     /// What was read of the next batch.
     pub(crate) ahead: ReadAhead,
     pub(crate) output: Output,
+    pub(crate) dead_letters: Option<DeadLetters>,
     pub(crate) plugins: Box<dyn Plugins>,
     /// What the plan was made with.
     pub(crate) in_use: Vec<Arc<dyn tidemill_core::PluginModule>>,
@@ -274,6 +275,7 @@ impl Query {
                 (FirstStep::Resume(recovered.next.clone()), output.places(&recovered.query_id)?)
             }
         };
+        let dead_letters = output.open_dead_letters(&recovered.query_id)?;
         let output = output.open(&recovered.query_id)?;
         let waiting = stop.waiting();
         let mut reading = Reading::new(config.sources, &waiting.wake());
@@ -306,6 +308,7 @@ impl Query {
             reading,
             ahead: ReadAhead::default(),
             output,
+            dead_letters,
             plugins,
             in_use,
             checkpoint: Arc::new(Mutex::new(opened.checkpoint)),
@@ -474,15 +477,16 @@ impl Query {
         Ok(Phase::Logged(planned))
     }
 
-    /// Makes state and sink forget the attempt. What was read ahead would be in the way of reading
+    /// Makes state, sink and the place for dead letters forget the attempt. What was read ahead would be in the way of reading
     /// the batch again. After an error nobody knows what the sink would show at its next commit, so
     /// it is not used again.
     fn undo(&mut self) -> Result<(), ConnectorError> {
         self.state.discard();
         self.ahead = ReadAhead::default();
+        let letters = self.dead_letters.as_mut().map_or(Ok(()), |letters| letters.sink.abort());
         match &mut self.output {
-            Output::Sink(sink) => sink.abort(),
-            Output::Handler { .. } => Ok(()),
+            Output::Sink(sink) => sink.abort().and(letters),
+            Output::Handler { .. } => letters,
         }
     }
 

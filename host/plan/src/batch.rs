@@ -12,6 +12,9 @@ use tidemill_core::{
     Attempt, BatchContext, BatchSpec, MemoryBudget, QueryId, StateProgress, StateStore, Watermark,
 };
 
+use tidemill_time::Zone;
+
+use crate::letters::Letters;
 use crate::{QueryMemory, ReadAhead};
 
 /// What an attempt at a micro-batch runs on.
@@ -30,12 +33,15 @@ pub struct BatchRun {
     pub ahead: ReadAhead,
     /// What its operators hold counts against it.
     pub memory: Arc<QueryMemory>,
+    /// How many rows may be refused and leave as dead letters; `None`: none, one fails the batch.
+    pub letters_max: Option<u64>,
 }
 
 /// One attempt at a micro-batch while it runs. Operators find it in their task context, so that
 /// two batches may run on one plan without seeing each other.
 pub struct RunningBatch {
     run: BatchRun,
+    letters: Option<Letters>,
     has_watermark: bool,
     rows_by_source: BTreeMap<String, AtomicU64>,
     event_times: Vec<AtomicEventTimes>,
@@ -47,9 +53,18 @@ pub struct RunningBatch {
 
 impl RunningBatch {
     /// A batch of a plan that has these sources and so many watermarks.
-    pub(crate) fn new(run: BatchRun, sources: &[String], watermarks: usize) -> RunningBatch {
+    pub(crate) fn new(
+        run: BatchRun,
+        sources: &[String],
+        watermarks: usize,
+        zone: Zone,
+    ) -> RunningBatch {
+        let reservation =
+            || run.memory.budget().reserve(format!("the dead letters of {}", run.query));
+        let letters = run.letters_max.map(|max| Letters::new(max, zone, reservation()));
         RunningBatch {
             run,
+            letters,
             has_watermark: watermarks > 0,
             rows_by_source: sources.iter().map(|name| (name.clone(), AtomicU64::new(0))).collect(),
             event_times: (0..watermarks).map(|_| AtomicEventTimes::new()).collect(),
@@ -116,6 +131,12 @@ impl RunningBatch {
     /// What DataFusion's operators run on.
     pub(crate) fn runtime(&self) -> Arc<RuntimeEnv> {
         self.run.memory.streaming()
+    }
+
+    /// Where refused rows go, if the job has a place for them.
+    #[must_use]
+    pub fn letters(&self) -> Option<&Letters> {
+        self.letters.as_ref()
     }
 
     pub(crate) fn state(&self) -> &dyn StateStore {

@@ -22,6 +22,8 @@ use tidemill_frontend::{
     Error, Names, Parsed, QuerySize, parse_query, resolve, without_qualifiers,
 };
 
+use tidemill_time::Zone;
+
 use crate::definition::{StaticTable, Step, StepKind, WatermarkSpec};
 use crate::logical::{
     close_large, distinct_last, expand_windows, extract_calls, gives_rows_once, grouping_columns,
@@ -47,6 +49,8 @@ impl PlannedQuery {
     }
 
     async fn planned(definition: &QueryDefinition) -> Result<PlannedQuery, PlanError> {
+        let zone = Zone::named(&definition.time_zone)
+            .map_err(|error| PlanError::Invalid(error.to_string()))?;
         let mut planner = Planner::new(definition)?;
         for source in &definition.sources {
             planner.add_source(source)?;
@@ -98,6 +102,7 @@ impl PlannedQuery {
             watermarks,
             operators,
             key,
+            zone,
         })
     }
 }
@@ -155,6 +160,7 @@ impl<'d> Planner<'d> {
             step: step.name.clone(),
             reason: error.to_string(),
         };
+        self.tables.enter(&step.name)?;
         let Parsed { relation, size } = self.relation(step).map_err(|error| in_step(&error))?;
         let plan = resolve(&relation, &self.tables).map_err(|error| in_step(&error))?;
         let plan = distinct_last(plan)

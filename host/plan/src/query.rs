@@ -15,6 +15,7 @@ use datafusion::physical_plan::{
 use datafusion::prelude::SessionContext;
 use tidemill_core::{BatchId, MemoryBudget, SourceRange};
 
+use tidemill_time::Zone;
 use tidemill_types::IntervalFields;
 
 use crate::definition::WatermarkSpec;
@@ -31,6 +32,8 @@ pub struct PlannedQuery {
     pub(crate) watermarks: Vec<WatermarkSpec>,
     pub(crate) operators: Vec<StatefulOperator>,
     pub(crate) key: Vec<String>,
+    /// The session's.
+    pub(crate) zone: Zone,
 }
 
 impl PlannedQuery {
@@ -100,7 +103,7 @@ impl PlannedQuery {
     /// A batch to run on this plan.
     #[must_use]
     pub fn batch(&self, run: BatchRun) -> Arc<RunningBatch> {
-        Arc::new(RunningBatch::new(run, &self.sources, self.watermarks.len()))
+        Arc::new(RunningBatch::new(run, &self.sources, self.watermarks.len(), self.zone))
     }
 
     /// Starts a batch. Gives one stream a partition of the result; rows are in the query's order

@@ -25,6 +25,8 @@ pub(crate) struct Tables {
     /// By their names in lower case.
     functions: BTreeMap<String, CatalogFunction>,
     plugins: Vec<Arc<dyn PluginModule>>,
+    /// The step that names them at the moment.
+    step: String,
     streams: Streams,
     /// How many watermarks have been declared.
     watermarks: Cell<usize>,
@@ -40,6 +42,7 @@ impl Tables {
             tables: BTreeMap::new(),
             functions: BTreeMap::new(),
             plugins: definition.plugins.clone(),
+            step: String::new(),
             streams: Streams::of(definition),
             watermarks: Cell::new(0),
         };
@@ -47,7 +50,7 @@ impl Tables {
             tables.functions.insert(name.to_owned(), function);
         }
         for module in &definition.plugins {
-            for (signature, function) in callables(module)? {
+            for (signature, function) in callables(module, "")? {
                 tables.add_function(module, signature, function)?;
             }
         }
@@ -72,6 +75,17 @@ impl Tables {
             )));
         }
         self.functions.insert(name, function);
+        Ok(())
+    }
+
+    /// From here on a step of this name calls the plugins' functions.
+    pub(crate) fn enter(&mut self, step: &str) -> std::result::Result<(), PlanError> {
+        step.clone_into(&mut self.step);
+        for module in &self.plugins {
+            for (signature, function) in callables(module, step)? {
+                self.functions.insert(signature.name.to_lowercase(), function);
+            }
+        }
         Ok(())
     }
 
@@ -164,7 +178,7 @@ impl Catalog for Tables {
         let Some(module) = self.plugins.iter().find(|module| module.name() == plugin) else {
             return Err(Error::new(format!("there is no plugin \"{plugin}\""), None));
         };
-        let node = PluginTransform::try_new(input, Arc::clone(module), function)
+        let node = PluginTransform::try_new(input, Arc::clone(module), &self.step, function)
             .map_err(|error| Error::new(error.to_string(), None))?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }

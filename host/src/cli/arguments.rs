@@ -26,6 +26,7 @@ const EXAMPLES: &str = "Examples:
   tidemill functions                              what SQL can call
   tidemill inspect plugins/orders.wasm            what a plugin has
   tidemill call orders.wasm with_tax --input -    what one of its functions gives
+  tidemill dlq job.toml list                      which rows were refused
 
 Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
 Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
@@ -100,6 +101,97 @@ Exit status: 0 it was built, 1 it does not compile, 2 the crate or the plugin is
 
 What is there already is never overwritten.")]
     New(NewArguments),
+    /// Lists, shows and drops the dead letters of a job: rows that its plugins refused.
+    #[command(after_help = "Examples:
+  tidemill dlq job.toml list                          # by batch: how many, of which function, why
+  tidemill dlq job.toml show --batch 7
+  tidemill dlq job.toml show --json                   # a line a letter, whole
+  tidemill dlq job.toml show --rows > again.jsonl     # the rows themselves, ready as input
+  tidemill dlq job.toml drop --batch 7
+
+Letters in JSON or Parquet files are read, also while the job runs. What is in Kafka or in a table is
+there for the place's own means. `drop` wants that the job does not run.")]
+    Dlq(DlqArguments),
+}
+
+/// Changes to jobs before they are read.
+#[derive(Args)]
+pub(super) struct Changes {
+    /// Changes a value of the job before it is read, like `options.retries=0`.
+    // Parsed later, as clap shows the whole argument where it cannot be, and it may be a secret.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl Changes {
+    pub(super) fn parsed(&self) -> Result<Vec<Override>, String> {
+        self.overrides.iter().map(|argument| argument.parse()).collect()
+    }
+}
+
+#[derive(Args)]
+pub(super) struct DlqArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+    #[command(subcommand)]
+    pub(super) verb: DlqVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum DlqVerb {
+    /// Lists batches with dead letters: how many, of which function, and the first one's reason.
+    List(ListArguments),
+    /// Shows dead letters: the reason, and the row as JSON.
+    Show(ShowArguments),
+    /// Drops the dead letters of a batch, or all of them, for good.
+    Drop(DropArguments),
+}
+
+#[derive(Args)]
+pub(super) struct ListArguments {
+    /// Prints JSON for programs, an object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ShowArguments {
+    /// Only those of this batch.
+    #[arg(long, value_name = "N")]
+    pub(super) batch: Option<u64>,
+    /// No more than so many; of a table 100, where this is not said.
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// Prints each whole, as an object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Prints the rows alone, as JSON lines: input for a mended job.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) rows: bool,
+}
+
+/// What is dropped: one of them.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Dropped {
+    /// Those of this batch.
+    #[arg(long, value_name = "N")]
+    pub(super) batch: Option<u64>,
+    /// Those of all batches.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Args)]
+pub(super) struct DropArguments {
+    #[command(flatten)]
+    pub(super) dropped: Dropped,
+    /// Does not ask.
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 #[derive(Args)]
@@ -209,16 +301,14 @@ pub(super) struct JobArguments {
     /// Job files; each is one query with a checkpoint of its own.
     #[arg(required = true, value_name = "JOB")]
     pub(super) jobs: Vec<PathBuf>,
-    /// Changes a value of the jobs before they are read, like `options.retries=0`.
-    // Parsed later, as clap shows the whole argument where it cannot be, and it may be a secret.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
 }
 
 impl JobArguments {
     /// The changes to the jobs.
     pub(super) fn overrides(&self) -> Result<Vec<Override>, String> {
-        self.overrides.iter().map(|argument| argument.parse()).collect()
+        self.changes.parsed()
     }
 }
 

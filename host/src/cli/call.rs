@@ -60,7 +60,10 @@ fn called(arguments: &CallArguments, config: String) -> Result<u8, PrepareError>
     Ok(match ended {
         Ok(()) => {
             if shown.refused > 0 {
-                say(&format!("{} refused; a batch of a job fails by them", rows(shown.refused)));
+                say(&format!(
+                    "{} refused; a job sends them to its dead letters, or fails by them where it has no place for those",
+                    rows(shown.refused)
+                ));
             }
             ENDED_WELL
         }

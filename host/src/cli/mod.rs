@@ -4,6 +4,7 @@ mod arguments;
 mod build;
 mod call;
 mod check;
+mod dlq;
 mod functions;
 mod inspect;
 mod logging;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Verb::Call(arguments) => call::call(&arguments),
         Verb::Build(arguments) => build::build(&arguments),
         Verb::New(arguments) => new::new(&arguments),
+        Verb::Dlq(arguments) => dlq::dlq(&arguments),
     })
 }
 

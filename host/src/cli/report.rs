@@ -235,6 +235,9 @@ fn readable(progress: &Progress) -> String {
     if dropped > 0 {
         line += &format!(", {} late", grouped(dropped));
     }
+    if let Some(letters) = progress.dead_letters.filter(|letters| *letters > 0) {
+        line += &format!(", {} refused", grouped(letters));
+    }
     if let Some(watermark) = &progress.event_time.watermark {
         line += &format!(", watermark {watermark}");
     }

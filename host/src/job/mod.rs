@@ -14,5 +14,5 @@ mod schema;
 pub use error::{JobError, Location};
 pub use read::Override;
 pub(crate) use resolve::MEMORY_MIN;
-pub use resolve::{Job, JobOptions, JobPlugin, JobSink, JobSource, JobTarget};
+pub use resolve::{Job, JobDeadLetters, JobOptions, JobPlugin, JobSink, JobSource, JobTarget};
 pub use schema::json_schema;

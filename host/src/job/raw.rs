@@ -41,6 +41,8 @@ pub(super) struct RawJob {
     /// Named places that foreach_batch handlers may write to.
     #[serde(default)]
     pub target: BTreeMap<String, RawTarget>,
+    /// Where rows go that plugins refuse. Default: nowhere; a refused row fails its batch.
+    pub dead_letters: Option<RawDeadLetters>,
 }
 
 /// Spark's output modes.
@@ -262,4 +264,23 @@ pub(super) struct RawTarget {
     /// Options of the format.
     #[serde(default)]
     pub options: BTreeMap<String, OptionValue>,
+}
+
+/// Where rows go that plugins refuse, and how many may.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDeadLetters {
+    /// As of a sink. Default: `json`.
+    pub format: Option<Text>,
+    /// As of a sink: a directory of files, or a database file; relative to the job file.
+    pub path: Option<Text>,
+    /// Options of the format.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionValue>,
+    /// So many in one batch; with more it fails. Default: 10000.
+    #[schemars(range(min = 1))]
+    pub max_rows: Option<u64>,
+    /// Such a share of the rows that a batch reads, from 0 to 1; with more it fails. Default: any.
+    #[schemars(range(min = 0, max = 1))]
+    pub max_share: Option<f64>,
 }

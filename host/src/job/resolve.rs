@@ -10,6 +10,7 @@ use tidemill_connectors::{OptionText, is_secret_option, names_file, secrets_of};
 use tidemill_core::{
     Digest, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy, bytes_text, parse_bytes,
 };
+use tidemill_engine::DEAD_LETTERS;
 use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
 use tidemill_time::Zone;
 use tidemill_types::parse_schema;
@@ -19,8 +20,8 @@ use super::environment::{OptionValue, Text};
 use super::error::JobError;
 use super::names::{check_file_name, check_name};
 use super::raw::{
-    RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget, RawTrigger,
-    RawValue, RawWatermark, RawWatermarkPolicy,
+    RawDeadLetters, RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget,
+    RawTrigger, RawValue, RawWatermark, RawWatermarkPolicy,
 };
 use super::read::{JobText, Override, read};
 
@@ -35,6 +36,10 @@ const STATIC_FORMATS: [&str; 4] = ["json", "csv", "parquet", "text"];
 pub(crate) const MEMORY_MIN: u64 = 16 << 20;
 /// Default of `options.retries`.
 const RETRIES: u32 = 3;
+/// Default of `dead_letters.format`.
+const DEAD_LETTERS_FORMAT: &str = "json";
+/// Default of `dead_letters.max_rows`: more in one batch is a broken stream rather than some bad rows.
+const DEAD_LETTERS_MAX: u64 = 10_000;
 
 /// A checked job. Paths are absolute or relative to the process's directory.
 #[derive(Clone)]
@@ -68,6 +73,8 @@ pub struct Job {
     pub from: Option<String>,
     /// Named places.
     pub targets: BTreeMap<String, JobTarget>,
+    /// Where refused rows go.
+    pub dead_letters: Option<JobDeadLetters>,
     /// What came from the environment, and the values of options that are named as secrets: what
     /// must not leave the process but for where the job sends it.
     pub secrets: Secrets,
@@ -165,6 +172,17 @@ pub enum JobSink {
     },
 }
 
+/// Where refused rows go, and how many may.
+#[derive(Clone, Debug)]
+pub struct JobDeadLetters {
+    /// The place.
+    pub place: JobTarget,
+    /// In one batch.
+    pub max_rows: u64,
+    /// In one batch, of the rows that it reads.
+    pub max_share: Option<f64>,
+}
+
 /// A place.
 #[derive(Clone, Debug)]
 pub struct JobTarget {
@@ -193,7 +211,8 @@ impl Job {
             JobSink::Place(place) => Some(place),
             JobSink::ForeachBatch { .. } => None,
         };
-        let places = self.targets.values().chain(sink).map(|place| &place.options);
+        let letters = self.dead_letters.as_ref().map(|letters| &letters.place);
+        let places = self.targets.values().chain(sink).chain(letters).map(|place| &place.options);
         sources.chain(places).for_each(|options| self.secrets.extend(&secrets_of(options)));
     }
 }
@@ -251,6 +270,10 @@ impl Resolver<'_> {
             steps,
             from: raw.sink.from.as_ref().map(|from| from.0.clone()),
             sink: self.sink(raw.sink)?,
+            dead_letters: raw
+                .dead_letters
+                .map(|letters| self.dead_letters(letters, &targets))
+                .transpose()?,
             targets,
             secrets: Secrets::default(),
             name,
@@ -560,6 +583,38 @@ impl Resolver<'_> {
                 Err(self.invalid("sink: format = \"foreach_batch\" needs `plugin` and `function`"))
             }
         }
+    }
+
+    fn dead_letters(
+        &self,
+        raw: RawDeadLetters,
+        targets: &BTreeMap<String, JobTarget>,
+    ) -> Result<JobDeadLetters, JobError> {
+        if targets.contains_key(DEAD_LETTERS) {
+            return Err(self.invalid(format!(
+                "[target.{DEAD_LETTERS}] and [{DEAD_LETTERS}] would keep their marks under one name; give the target another one"
+            )));
+        }
+        if raw.max_rows == Some(0) {
+            return Err(self.invalid(
+                "dead_letters.max_rows is 0, and has to be 1 or more; leave out [dead_letters], and one refused row fails its batch",
+            ));
+        }
+        if let Some(share) = raw.max_share.filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+            return Err(self.invalid(format!(
+                "dead_letters.max_share is {share}, and has to be above 0 and at most 1, like 0.01 for one row of a hundred"
+            )));
+        }
+        let place = RawTarget {
+            format: raw.format.unwrap_or_else(|| Text(DEAD_LETTERS_FORMAT.to_owned())),
+            path: raw.path,
+            options: raw.options,
+        };
+        Ok(JobDeadLetters {
+            place: self.target(place),
+            max_rows: raw.max_rows.unwrap_or(DEAD_LETTERS_MAX),
+            max_share: raw.max_share,
+        })
     }
 
     fn target(&self, raw: RawTarget) -> JobTarget {

@@ -87,6 +87,7 @@ pub(super) struct Metrics {
     input_rows: Family<Labels, Counter>,
     malformed_rows: Family<Labels, Counter>,
     output_rows: Family<Labels, Counter>,
+    dead_letters: Family<Labels, Counter>,
     watermark: Family<Labels, SecondsGauge>,
     watermark_lag: Family<Labels, SecondsGauge>,
     offsets_behind: [(&'static str, Family<Labels, SecondsGauge>); 3],
@@ -130,6 +131,7 @@ impl Metrics {
             input_rows: Family::default(),
             malformed_rows: Family::default(),
             output_rows: Family::default(),
+            dead_letters: Family::default(),
             watermark: Family::default(),
             watermark_lag: Family::default(),
             offsets_behind: ["max", "avg", "min"].map(|kind| (kind, Family::default())),
@@ -194,6 +196,8 @@ impl Metrics {
         list.add("tidemill_malformed_rows", rows, self.malformed_rows.clone());
         let rows = "Rows that the sink was given";
         list.add("tidemill_output_rows", rows, self.output_rows.clone());
+        let rows = "Rows that were refused and went to the dead letters";
+        list.add("tidemill_dead_letters", rows, self.dead_letters.clone());
         list.add(
             "tidemill_watermark_timestamp_seconds",
             "The watermark of the last batch, in seconds since 1970",
@@ -295,6 +299,9 @@ impl Metrics {
         }
         if let Ok(rows) = u64::try_from(progress.sink.num_output_rows) {
             self.output_rows.get_or_create(&of(query)).inc_by(rows);
+        }
+        if let Some(rows) = progress.dead_letters {
+            self.dead_letters.get_or_create(&of(query)).inc_by(rows);
         }
         if let Some(watermark) = measured.watermark_ms {
             self.watermark.get_or_create(&of(query)).set(seconds(watermark));

@@ -150,7 +150,8 @@ impl Directory {
     }
 }
 
-fn path(place: &JobTarget) -> Option<PathBuf> {
+/// Where a place is, however the job says it.
+pub(super) fn path(place: &JobTarget) -> Option<PathBuf> {
     let option = || {
         let mut options = place.options.iter();
         options

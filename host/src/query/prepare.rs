@@ -5,14 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
 use tidemill_connectors::{
-    ConsoleOutput, FoundColumns, MemoryTables, PlannedSink, PlannedSource, SinkConfig, SinkContext,
+    ConsoleOutput, FoundColumns, MemoryTables, PlannedSink, PlannedSource, SinkConfig,
     SourceConfig, plan_sink, plan_source,
 };
-use tidemill_core::{ConnectorError, Digest, FunctionKind, PluginModule, QueryId};
+use tidemill_core::{Digest, FunctionKind, OutputMode, PluginModule};
 use tidemill_engine::{
-    Clock, EngineError, NamedSource, NoPlugins, Output, PlaceFound, PlannedOutput, Plugins, Query,
-    QueryConfig, QueryEvent, SINK, Settings, StopSignal, SystemClock, TargetFactory, Unfinished,
-    first_step,
+    Clock, DEAD_LETTERS, EngineError, NamedSource, NoPlugins, PlannedOutput, Plugins, Query,
+    QueryConfig, QueryEvent, SINK, Settings, StopSignal, SystemClock, Unfinished, first_step,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
@@ -20,11 +19,12 @@ use tidemill_time::Zone;
 
 use super::error::PrepareError;
 use super::late::LateReader;
+use super::letters::LetterPlace;
 use super::memory::ProcessMemory;
+use super::output::{Around, JobOutput, To};
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
 use super::statics::StaticReader;
-use super::targets::Target;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
 
 /// What the queries of a process share: compiled plugins, and the world around them.
@@ -79,6 +79,7 @@ pub struct Prepared {
     plan: PlannedQuery,
     sources: Vec<(PlannedSource, Arc<LateReader>)>,
     sink: Option<Arc<PlannedSink>>,
+    letters: Option<LetterPlace>,
     plugins: Option<JobPlugins>,
     pinned: Pinned,
     zone: Zone,
@@ -152,6 +153,7 @@ impl Prepared {
             plan,
             sources,
             sink: None,
+            letters: None,
             plugins,
             pinned,
             zone,
@@ -225,6 +227,22 @@ impl Prepared {
         }
         for (name, target) in &self.job.targets {
             plan_sink(self.sink_config(name, target))?.check()?;
+        }
+        if let Some(letters) = &self.job.dead_letters {
+            let config = SinkConfig {
+                output_mode: OutputMode::Append,
+                key: Vec::new(),
+                // Of a table in memory.
+                query_name: format!("{}_{DEAD_LETTERS}", self.job.name),
+                ..self.sink_config(DEAD_LETTERS, &letters.place)
+            };
+            let sink = match &self.job.sink {
+                JobSink::Place(place) => self.sink.as_deref().map(|sink| (place, sink)),
+                JobSink::ForeachBatch { .. } => None,
+            };
+            let place = LetterPlace::plan(config, letters, sink)?;
+            place.check()?;
+            self.letters = Some(place);
         }
         Ok(())
     }
@@ -329,19 +347,17 @@ impl Prepared {
     }
 
     fn output(&self) -> JobOutput {
-        let around = self.around.clone();
-        match (&self.job.sink, &self.sink) {
-            (JobSink::ForeachBatch { plugin, function }, _) => JobOutput::Handler {
+        let to = match (&self.job.sink, &self.sink) {
+            (JobSink::ForeachBatch { plugin, function }, _) => To::Handler {
                 plugin: plugin.clone(),
                 function: function.clone(),
                 targets: self.granted_targets(plugin),
-                around,
             },
             (JobSink::Place(_), sink) => {
-                let sink = sink.clone().expect("a place was planned with the job");
-                JobOutput::Sink { sink, around }
+                To::Sink(sink.clone().expect("a place was planned with the job"))
             }
-        }
+        };
+        JobOutput { to, letters: self.letters.clone(), around: self.around.clone() }
     }
 
     fn granted_targets(&self, plugin: &str) -> BTreeMap<String, SinkConfig> {
@@ -374,71 +390,6 @@ impl Prepared {
             uses.push((plugin.clone(), function));
         }
         Ok(uses)
-    }
-}
-
-/// The sink of a job.
-enum JobOutput {
-    Sink {
-        sink: Arc<PlannedSink>,
-        around: Around,
-    },
-    Handler {
-        plugin: String,
-        function: String,
-        /// Those that the plugin is granted.
-        targets: BTreeMap<String, SinkConfig>,
-        around: Around,
-    },
-}
-
-/// What the sinks of a query share with the process.
-#[derive(Clone)]
-struct Around {
-    console: ConsoleOutput,
-    tables: MemoryTables,
-}
-
-impl Around {
-    fn context(self, query_id: &QueryId) -> SinkContext {
-        SinkContext { query_id: query_id.clone(), console: self.console, tables: self.tables }
-    }
-}
-
-impl PlannedOutput for JobOutput {
-    fn places(&self, query_id: &QueryId) -> Result<Vec<PlaceFound>, ConnectorError> {
-        match self {
-            JobOutput::Sink { sink, around } => {
-                let held = sink.held(&around.clone().context(query_id))?;
-                Ok(vec![PlaceFound::sink(sink.description(), held)])
-            }
-            JobOutput::Handler { targets, around, .. } => {
-                let context = around.clone().context(query_id);
-                let found = targets.iter().map(|(name, config)| {
-                    let target = Target::new(config.clone(), context.clone());
-                    let (description, held) = target.held()?;
-                    Ok(PlaceFound { name: name.clone(), description, held })
-                });
-                found.collect()
-            }
-        }
-    }
-
-    fn open(self: Box<Self>, query_id: &QueryId) -> Result<Output, EngineError> {
-        match *self {
-            JobOutput::Sink { sink, around } => {
-                Ok(Output::Sink(sink.open(&around.context(query_id))?))
-            }
-            JobOutput::Handler { plugin, function, targets, around } => {
-                let context = around.context(query_id);
-                let target = |(name, config)| {
-                    let target = Target::new(config, context.clone());
-                    (name, Arc::new(target) as Arc<dyn TargetFactory>)
-                };
-                let targets = targets.into_iter().map(target).collect();
-                Ok(Output::Handler { plugin, function, targets })
-            }
-        }
     }
 }
 

@@ -21,6 +21,7 @@ mod idle;
 mod inspect;
 mod kafka;
 mod left_batches;
+mod letters;
 mod malformed;
 mod memory;
 mod native;

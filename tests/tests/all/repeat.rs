@@ -151,6 +151,7 @@ fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
         attempt: Attempt::FIRST,
         state: Arc::clone(&state) as Arc<dyn StateStore>,
         ahead: ReadAhead::default(),
+        letters_max: None,
         memory: Arc::new(QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap()),
     });
     before(&batch);

@@ -126,6 +126,7 @@ fn answer(sql: &str, deterministic: bool) -> Vec<i64> {
             attempt: Attempt::FIRST,
             state: Arc::new(MemoryStateStore::new(1 << 20)),
             ahead: ReadAhead::default(),
+            letters_max: None,
             memory: Arc::new(
                 QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap(),
             ),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tidemill_core::{ConnectorError, Delivery, Digest, Mark};
+use tidemill_core::{Attempt, BatchId, ConnectorError, Delivery, Digest, EncodedSpec, Mark};
 
 use super::log::{
     COMPACT_INTERVAL, EntryId, LogFolder, SinkFile, parse, sync_folder, text_of, without_deleted,
@@ -101,7 +101,30 @@ impl Ledger {
         for (entry, text) in texts {
             self.folder.write(entry, &text)?;
         }
+        self.remove_taken_back()?;
         self.remove_folded()
+    }
+
+    /// Takes files back that have landed, and gives their number. To the log it is one delivery more of
+    /// the last batch, whose lines take them back; then they are removed.
+    pub(super) fn take_back(
+        &mut self,
+        is_wanted: impl Fn(&SinkFile) -> bool,
+    ) -> Result<usize, ConnectorError> {
+        let Some(landed) = &self.owner.landed else { return Ok(0) };
+        let files = self.lines(&landed.entries)?.into_iter().filter(|file| is_wanted(file));
+        let files: Vec<SinkFile> = files.map(SinkFile::taken_back).collect();
+        let count = files.len();
+        if count > 0 {
+            let delivery = Delivery {
+                batch: BatchId(landed.batch),
+                spec: EncodedSpec::from_text(landed.spec.as_str()),
+                attempt: Attempt::FIRST,
+                call: landed.calls + 1,
+            };
+            self.land(&delivery, files)?;
+        }
+        Ok(count)
     }
 
     /// What is left to do of the last delivery.
@@ -131,6 +154,7 @@ impl Ledger {
                 self.folder.write(entry, &text)?;
             }
         }
+        self.remove_taken_back()?;
         self.remove_folded()
     }
 
@@ -185,7 +209,7 @@ impl Ledger {
     /// Gives the files of the last delivery their final names, unless they have them.
     fn name_files(&self) -> Result<(), ConnectorError> {
         let Some(landed) = &self.owner.landed else { return Ok(()) };
-        for file in &landed.added {
+        for file in landed.added.iter().filter(|file| !file.is_taken_back()) {
             let name = file.name();
             let (from, to) = (self.directory.join(format!(".{name}")), self.directory.join(&name));
             match std::fs::rename(&from, &to) {
@@ -198,6 +222,15 @@ impl Ledger {
             return Ok(());
         }
         sync_folder(&self.directory).map_err(|error| failed("sync", &self.directory, error))
+    }
+
+    /// Removes the files that the last delivery takes back, which no entry names any more.
+    fn remove_taken_back(&self) -> Result<(), ConnectorError> {
+        let Some(landed) = &self.owner.landed else { return Ok(()) };
+        for file in landed.added.iter().filter(|file| file.is_taken_back()) {
+            remove(&self.directory.join(file.name()))?;
+        }
+        Ok(())
     }
 
     fn remove_folded(&self) -> Result<(), ConnectorError> {
@@ -290,6 +323,14 @@ fn create_folder(folder: &Path) -> Result<(), ConnectorError> {
         sync_folder(parent).map_err(|error| failed("sync", parent, error))?;
     }
     Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), ConnectorError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, error)),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn failed(what: &str, path: &Path, error: io::Error) -> ConnectorError {

@@ -77,6 +77,16 @@ impl SinkFile {
         }
     }
 
+    /// The line that takes this file back.
+    pub(super) fn taken_back(self) -> SinkFile {
+        SinkFile { action: Action::Delete, ..self }
+    }
+
+    /// Whether the line takes a file back.
+    pub(super) fn is_taken_back(&self) -> bool {
+        self.action == Action::Delete
+    }
+
     /// The file's path on this machine; `None` where it was written to another file system.
     pub(super) fn path(&self) -> Option<PathBuf> {
         let path = self.path.strip_prefix("file:").unwrap_or(&self.path);
@@ -101,7 +111,7 @@ fn decoded(text: &str) -> String {
 
 /// What is left of some lines when those that take a file back are carried out.
 pub(super) fn without_deleted(mut files: Vec<SinkFile>) -> Vec<SinkFile> {
-    let deleted = files.iter().filter(|file| file.action == Action::Delete);
+    let deleted = files.iter().filter(|file| file.is_taken_back());
     let deleted: std::collections::HashSet<String> =
         deleted.map(|file| file.path.clone()).collect();
     if !deleted.is_empty() {

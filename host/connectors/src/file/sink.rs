@@ -13,15 +13,16 @@
 //! A reader that globs sees whole files of batches that have landed. A reader of the log sees
 //! files that are there, also while the sink works or has died at any point.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Begin, ConnectorError, Delivery, Held, Mark, OutputMode, QueryId, Sink};
+use tidemill_core::{
+    BatchId, Begin, ConnectorError, Delivery, Held, Mark, OutputMode, QueryId, Sink,
+};
 
 use super::FileFormat;
-use super::ledger::{Ledger, failed};
+use super::ledger::{Ledger, failed, remove};
 use super::log::{METADATA_DIR, SinkFile, sync_folder};
 use super::parts::FilePart;
 use super::writer::{Encoding, JSON_OPTIONS, PARQUET_OPTIONS, PartWriter};
@@ -92,6 +93,17 @@ impl FileSinkPlan {
         Ok(Ledger::mark_in(&self.directory, &query_id.0, &self.target)?.into())
     }
 
+    /// Takes the files of batches back that have landed, and gives their number. The query must not
+    /// run.
+    pub(crate) fn take_back(
+        &self,
+        query_id: &QueryId,
+        is_wanted: &dyn Fn(BatchId) -> bool,
+    ) -> Result<usize, ConnectorError> {
+        self.recovered(query_id)?
+            .take_back(|file| batch_of(&file.name()).is_some_and(|batch| is_wanted(batch)))
+    }
+
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<FileSink, ConnectorError> {
         let ledger = self.recovered(query_id)?;
         Ok(FileSink {
@@ -124,6 +136,13 @@ impl FileSinkPlan {
         let (batch, extension) = (delivery.batch.0, self.encoding.extension());
         format!("part-{part:05}-{query}-b{batch:08}{call}.{extension}")
     }
+}
+
+/// The batch in the name of a file: `part-00000-1f0c2b9a-b00000012.json`.
+fn batch_of(name: &str) -> Option<BatchId> {
+    let (_, rest) = name.rsplit_once("-b")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+    digits.parse().ok().map(BatchId)
 }
 
 /// A running file sink.
@@ -264,12 +283,5 @@ impl Sink for FileSink {
             remove(&self.plan.directory.join(format!(".{name}")))?;
         }
         Ok(())
-    }
-}
-
-fn remove(path: &Path) -> Result<(), ConnectorError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, error)),
-        _ => Ok(()),
     }
 }

@@ -50,7 +50,9 @@ pub enum PluginFailure {
     #[error("gave back something unusable: {0}")]
     BadOutput(String),
     /// It refused rows, and the query has no place for them.
-    #[error("refused row {row}: {reason}")]
+    #[error(
+        "refused row {row}: {reason}; add [dead_letters] with a `path` to the job, and refused rows go there instead of ending the batch"
+    )]
     Refused {
         /// Index of the first refused row.
         row: u32,

@@ -24,6 +24,9 @@ use tidemill_core::{PluginModule, Shape};
 use crate::plugins::PluginScalar;
 use tidemill_functions::BatchTime;
 
+/// How the columns begin that hold the results of calls.
+pub(crate) const CALL_COLUMN: &str = "__call_";
+
 /// One call, the same for all rows of the input.
 #[derive(Clone)]
 pub(crate) enum Call {
@@ -38,6 +41,8 @@ pub(crate) enum Call {
 pub(crate) struct PluginCall {
     pub(crate) module: Arc<dyn PluginModule>,
     pub(crate) function: String,
+    /// The step that calls it.
+    pub(crate) step: String,
     /// The arguments' columns, as the plugin names them.
     pub(crate) input: SchemaRef,
     pub(crate) shape: Shape,
@@ -56,6 +61,7 @@ impl Call {
             return Some(Call::Plugin(PluginCall {
                 module: Arc::clone(scalar.module()),
                 function: func.name().to_owned(),
+                step: scalar.step().to_owned(),
                 input: Arc::clone(scalar.input()),
                 shape: scalar.shape().clone(),
                 arguments: args.clone(),
@@ -158,7 +164,7 @@ fn extract_innermost(node: &LogicalPlan, counter: &mut usize) -> Result<Option<L
     let mut outputs = Vec::new();
     for expression in &found {
         let (_, field) = expression.to_field(input.schema())?;
-        outputs.push(Arc::new(field.as_ref().clone().with_name(format!("__call_{counter}"))));
+        outputs.push(Arc::new(field.as_ref().clone().with_name(format!("{CALL_COLUMN}{counter}"))));
         *counter += 1;
     }
     let calls = found.iter().filter_map(Call::of).collect();

@@ -16,7 +16,7 @@ mod window_functions;
 mod windows;
 
 pub(crate) use deduplicate::Deduplicate;
-pub(crate) use evaluate::{Call, Evaluate, extract_calls};
+pub(crate) use evaluate::{CALL_COLUMN, Call, Evaluate, extract_calls};
 pub(crate) use event_time::{
     EventTimeColumn, EventTimeWatermark, delay_micros, is_event_time, number_watermarks,
     tagged_field, times_of, window_ends, with_event_time_of, without_event_time,

@@ -1,9 +1,10 @@
-//! Adds the results of calls as columns.
+//! Adds the results of calls as columns, and takes out the rows that a call refuses.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
@@ -15,7 +16,7 @@ use datafusion::physical_plan::{
     PlanProperties, SendableRecordBatchStream,
 };
 use futures::StreamExt;
-use tidemill_core::{PluginModule, Shape};
+use tidemill_core::{PluginModule, PluginRows, Shape};
 
 use super::properties::{debug_as_shown, one_input, plain};
 use crate::RunningBatch;
@@ -28,6 +29,8 @@ pub(super) enum Callee {
     /// A plugin's scalar.
     Plugin {
         module: Arc<dyn PluginModule>,
+        /// The step that calls it.
+        step: String,
         function: String,
         /// The arguments, as the plugin names them.
         input: SchemaRef,
@@ -70,17 +73,24 @@ struct Running {
 }
 
 impl Running {
-    fn column(&mut self, rows: &RecordBatch, batch: &RunningBatch) -> Result<ArrayRef> {
+    /// A value for each row. Rows that are refused leave `kept`.
+    fn column(
+        &mut self,
+        rows: &RecordBatch,
+        batch: &RunningBatch,
+        kept: &mut Kept,
+    ) -> Result<ArrayRef> {
         match &self.callee {
             Callee::BatchTime(time) => {
                 time.value(batch.spec().batch_time_ms).to_array_of_size(rows.num_rows())
             }
-            Callee::Plugin { module, function, input, shape, arguments } => {
+            Callee::Plugin { module, step, function, input, shape, arguments } => {
                 let arguments = argument_rows(rows, arguments, input)?;
                 if self.opened.is_none() {
                     let schema = Arc::clone(input);
                     self.opened = Some(Opened::open(
                         module,
+                        step,
                         function,
                         schema,
                         shape,
@@ -88,11 +98,17 @@ impl Running {
                         &self.context,
                     )?);
                 }
-                let results = match &mut self.opened {
-                    Some(opened) => opened.call(&arguments)?,
+                let given = match &mut self.opened {
+                    Some(opened) => {
+                        let PluginRows { given, mut refused } = opened.call(&arguments)?;
+                        // A row that several calls refuse is one dead letter.
+                        refused.retain(|refused| kept.leaves(refused.row as usize));
+                        opened.refuse(rows, refused)?;
+                        given
+                    }
                     None => Vec::new(),
                 };
-                match results.first().map(|given| given.made.as_slice()) {
+                match given.first().map(|given| given.made.as_slice()) {
                     Some([result]) if result.len() == rows.num_rows() => Ok(Arc::clone(result)),
                     _ => Err(exec_datafusion_err!(
                         "plugin \"{}\": {function}() did not give one value a row",
@@ -100,6 +116,32 @@ impl Running {
                     )),
                 }
             }
+        }
+    }
+}
+
+/// Which rows of a block stay.
+struct Kept {
+    rows: usize,
+    /// A mark for each row, once one has left.
+    marks: Option<Vec<bool>>,
+}
+
+impl Kept {
+    fn all(rows: usize) -> Kept {
+        Kept { rows, marks: None }
+    }
+
+    /// Takes a row out. Whether it was still there.
+    fn leaves(&mut self, row: usize) -> bool {
+        let marks = self.marks.get_or_insert_with(|| vec![true; self.rows]);
+        marks.get_mut(row).is_some_and(|is_kept| std::mem::replace(is_kept, false))
+    }
+
+    fn of(self, rows: RecordBatch) -> Result<RecordBatch> {
+        match self.marks {
+            None => Ok(rows),
+            Some(marks) => Ok(filter_record_batch(&rows, &BooleanArray::from(marks))?),
         }
     }
 }
@@ -158,10 +200,11 @@ impl ExecutionPlan for EvaluateExec {
         let stream = self.input.execute(partition, context)?.map(move |rows| {
             let rows = rows?;
             let mut columns = rows.columns().to_vec();
+            let mut kept = Kept::all(rows.num_rows());
             for call in &mut running {
-                columns.push(call.column(&rows, &batch)?);
+                columns.push(call.column(&rows, &batch, &mut kept)?);
             }
-            Ok(RecordBatch::try_new(Arc::clone(&output), columns)?)
+            kept.of(RecordBatch::try_new(Arc::clone(&output), columns)?)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }

@@ -106,6 +106,7 @@ impl ExtensionPlanner for Extensions {
                 Call::BatchTime(time) => Callee::BatchTime(time.clone()),
                 Call::Plugin(call) => Callee::Plugin {
                     module: Arc::clone(&call.module),
+                    step: call.step.clone(),
                     function: call.function.clone(),
                     input: Arc::clone(&call.input),
                     shape: call.shape.clone(),

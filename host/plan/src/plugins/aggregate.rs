@@ -23,10 +23,10 @@ use tidemill_core::{
 };
 use tidemill_frontend::CatalogFunction;
 
-use super::opened::refuse_none;
 use super::scope::{failed, running};
 use super::{PluginKind, PluginUse};
 use crate::PlanError;
+use crate::letters::Refusals;
 
 /// Aggregates: called in SQL, a value for a group.
 pub(super) struct Aggregates;
@@ -36,11 +36,12 @@ impl PluginKind for Aggregates {
         &self,
         module: &Arc<dyn PluginModule>,
         function: &FunctionSignature,
+        step: &str,
     ) -> Result<Option<CatalogFunction>, PlanError> {
         if function.kind != FunctionKind::Aggregate {
             return Ok(None);
         }
-        let function = PluginAggregate::try_new(module, function)?;
+        let function = PluginAggregate::try_new(module, function, step)?;
         let function = AggregateUDF::new_from_impl(function);
         Ok(Some(CatalogFunction::Aggregate(Arc::new(function))))
     }
@@ -66,6 +67,8 @@ impl PluginKind for Aggregates {
 /// A function and what it declares.
 struct Called {
     module: Arc<dyn PluginModule>,
+    /// The step that calls it. It is no part of what the call is.
+    step: String,
     name: String,
     input: SchemaRef,
     output: SchemaRef,
@@ -94,6 +97,7 @@ impl PluginAggregate {
     fn try_new(
         module: &Arc<dyn PluginModule>,
         function: &FunctionSignature,
+        step: &str,
     ) -> Result<PluginAggregate, PlanError> {
         let parts = (&function.input, &function.output, &function.state);
         let (Some(input), Some(output), Some(state)) = parts else {
@@ -112,6 +116,7 @@ impl PluginAggregate {
         };
         let called = Called {
             module: Arc::clone(module),
+            step: step.to_owned(),
             name: function.name.clone(),
             input: Arc::clone(input),
             output: Arc::clone(output),
@@ -127,12 +132,11 @@ impl PluginAggregate {
 
     fn groups(&self) -> Result<PluginGroups> {
         let (batch, partition) = running()?;
-        Ok(PluginGroups {
-            called: Arc::clone(&self.called),
-            context: batch.context(partition),
-            opened: None,
-            groups: 0,
-        })
+        let called = Arc::clone(&self.called);
+        let (number, module) = (partition as usize, called.module.as_ref());
+        let refusals = Refusals::new(&batch, number, &called.step, module, &called.name);
+        let context = batch.context(partition);
+        Ok(PluginGroups { called, context, refusals, opened: None, groups: 0 })
     }
 }
 
@@ -204,6 +208,7 @@ impl AggregateUDFImpl for PluginAggregate {
 struct PluginGroups {
     called: Arc<Called>,
     context: BatchContext,
+    refusals: Refusals,
     opened: Option<Box<dyn AggregateInstance>>,
     groups: usize,
 }
@@ -276,7 +281,7 @@ impl GroupsAccumulator for PluginGroups {
         let schema = Arc::clone(&self.called.input);
         let arguments = RecordBatch::try_new_with_options(schema, columns, &options)?;
         let refused = self.opened()?.update(&groups, total, &arguments).map_err(failed)?;
-        refuse_none(refused, &self.called.module, &self.called.name, self.context.batch)
+        self.refusals.take(&arguments, refused)
     }
 
     fn merge_batch(
@@ -310,7 +315,8 @@ impl GroupsAccumulator for PluginGroups {
         let rows = values.first().map_or(0, |column| column.len());
         let each: Vec<usize> = (0..rows).collect();
         let (called, context) = (Arc::clone(&self.called), self.context.clone());
-        let mut fresh = PluginGroups { called, context, opened: None, groups: 0 };
+        let refusals = self.refusals.again();
+        let mut fresh = PluginGroups { called, context, refusals, opened: None, groups: 0 };
         fresh.update_batch(values, &each, opt_filter, rows)?;
         fresh.state(EmitTo::All)
     }

@@ -26,11 +26,12 @@ pub(crate) use transform::PluginTransform;
 
 /// What the plan knows of a kind of function. A handler is none of the plan's.
 trait PluginKind: Sync {
-    /// What SQL calls, if a function of this kind is called in SQL.
+    /// What the SQL of a step calls, if a function of this kind is called in SQL.
     fn callable(
         &self,
         _module: &Arc<dyn PluginModule>,
         _function: &FunctionSignature,
+        _step: &str,
     ) -> Result<Option<CatalogFunction>, PlanError> {
         Ok(None)
     }
@@ -66,14 +67,15 @@ pub struct PluginUse {
     pub output: SchemaRef,
 }
 
-/// The functions of a plugin that are called in SQL.
-pub(crate) fn callables(
-    module: &Arc<dyn PluginModule>,
-) -> Result<Vec<(&FunctionSignature, CatalogFunction)>, PlanError> {
+/// The functions of a plugin that are called in the SQL of a step.
+pub(crate) fn callables<'m>(
+    module: &'m Arc<dyn PluginModule>,
+    step: &str,
+) -> Result<Vec<(&'m FunctionSignature, CatalogFunction)>, PlanError> {
     let mut callables = Vec::new();
     for function in module.functions() {
         for kind in KINDS {
-            let callable = kind.callable(module, function)?;
+            let callable = kind.callable(module, function, step)?;
             callables.extend(callable.map(|callable| (function, callable)));
         }
     }

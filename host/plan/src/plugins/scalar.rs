@@ -25,12 +25,13 @@ impl PluginKind for Scalars {
         &self,
         module: &Arc<dyn PluginModule>,
         function: &FunctionSignature,
+        step: &str,
     ) -> Result<Option<CatalogFunction>, PlanError> {
         if function.kind != FunctionKind::Scalar {
             return Ok(None);
         }
         let varies = !function.deterministic;
-        let function = Arc::new(scalar(module, function)?);
+        let function = Arc::new(scalar(module, function, step)?);
         Ok(Some(CatalogFunction::Scalar { function, varies }))
     }
 
@@ -55,6 +56,8 @@ impl PluginKind for Scalars {
 pub(crate) struct PluginScalar {
     module: Arc<dyn PluginModule>,
     name: String,
+    /// The step that calls it. It is no part of what the call is.
+    step: String,
     input: SchemaRef,
     shape: Shape,
     is_deterministic: bool,
@@ -69,6 +72,11 @@ impl PluginScalar {
 
     pub(crate) fn module(&self) -> &Arc<dyn PluginModule> {
         &self.module
+    }
+
+    /// The step that calls it.
+    pub(crate) fn step(&self) -> &str {
+        &self.step
     }
 
     /// Its arguments, as the plugin names them.
@@ -89,6 +97,7 @@ impl PluginScalar {
 fn scalar(
     module: &Arc<dyn PluginModule>,
     function: &FunctionSignature,
+    step: &str,
 ) -> Result<ScalarUDF, PlanError> {
     let (Some(input), Some(output)) = (&function.input, &function.output) else {
         return Err(PlanError::Invalid(format!(
@@ -109,6 +118,7 @@ fn scalar(
     Ok(ScalarUDF::new_from_impl(PluginScalar {
         module: Arc::clone(module),
         name: function.name.clone(),
+        step: step.to_owned(),
         input: Arc::clone(input),
         shape: Shape::of_all(input, Arc::clone(output)),
         is_deterministic: function.deterministic,

@@ -6,12 +6,16 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, internal_datafusion_err};
+use datafusion::common::{
+    Column, DFSchema, DFSchemaRef, DataFusionError, Result, internal_datafusion_err,
+};
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_plan::ExecutionPlan;
-use tidemill_core::{Assembly, FunctionKind, Origin, PluginModule, Shape};
+use tidemill_core::{
+    Assembly, BatchId, FunctionKind, Origin, PluginError, PluginFailure, PluginModule, Shape,
+};
 use tidemill_types::IntervalFields;
 
 use super::transform_exec::PluginTransformExec;
@@ -54,6 +58,8 @@ impl PluginKind for Transforms {
 /// A function, for the columns that its step has.
 pub(super) struct Called {
     pub(super) module: Arc<dyn PluginModule>,
+    /// The step that it is.
+    pub(super) step: String,
     pub(super) function: String,
     /// The columns of the step's input, as it was when the plugin was asked.
     pub(super) given: SchemaRef,
@@ -65,6 +71,16 @@ pub(super) struct Called {
 }
 
 impl Called {
+    /// What it gave cannot be used.
+    pub(super) fn unusable(&self, batch: BatchId, reason: &str) -> DataFusionError {
+        DataFusionError::External(Box::new(PluginError {
+            plugin: self.module.name().to_owned(),
+            function: self.function.clone(),
+            batch: Some(batch),
+            failure: PluginFailure::BadOutput(reason.to_owned()),
+        }))
+    }
+
     fn as_used(&self) -> PluginUse {
         PluginUse {
             plugin: self.module.name().to_owned(),
@@ -94,6 +110,7 @@ impl PluginTransform {
     pub(crate) fn try_new(
         input: LogicalPlan,
         module: Arc<dyn PluginModule>,
+        step: &str,
         function: &str,
     ) -> Result<PluginTransform, PlanError> {
         let given = Arc::new(input.schema().as_arrow().clone());
@@ -112,6 +129,7 @@ impl PluginTransform {
         let called = Called {
             output: output.collect(),
             columns: input.schema().columns(),
+            step: step.to_owned(),
             function: function.to_owned(),
             module,
             given: without_notes(&given),

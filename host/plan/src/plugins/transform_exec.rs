@@ -13,10 +13,11 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use futures::{StreamExt, TryStreamExt};
-use tidemill_core::Assembly;
+use tidemill_core::{Assembly, PluginRows};
 
 use super::Opened;
 use super::transform::Called;
+use crate::RunningBatch;
 use crate::physical::{debug_as_shown, one_input, plain};
 
 /// One instance of the plugin a partition and batch; one call a record batch.
@@ -66,6 +67,7 @@ impl ExecutionPlan for PluginTransformExec {
     ) -> Result<SendableRecordBatchStream> {
         let (called, reads) = (Arc::clone(&self.called), self.reads.clone());
         let assembly = self.assembly.clone();
+        let batch = RunningBatch::of(&context)?.spec().batch;
         let input = self.input.execute(partition, Arc::clone(&context))?;
         let mut opened: Option<Opened> = None;
         let stream = input
@@ -75,6 +77,7 @@ impl ExecutionPlan for PluginTransformExec {
                     Some(opened) => opened,
                     None => opened.insert(Opened::open(
                         &called.module,
+                        &called.step,
                         &called.function,
                         Arc::clone(&called.given),
                         &called.shape,
@@ -82,12 +85,13 @@ impl ExecutionPlan for PluginTransformExec {
                         &context,
                     )?),
                 };
-                let given = opened.call(&rows.project(&reads)?)?;
-                let (assembly, who) = (assembly.clone(), opened.who());
+                let PluginRows { given, refused } = opened.call(&rows.project(&reads)?)?;
+                opened.refuse(&rows, refused)?;
+                let (assembly, called) = (assembly.clone(), Arc::clone(&called));
                 // One part after the other: together they may be many times the input.
                 Ok::<_, DataFusionError>(futures::stream::iter(given).map(move |given| {
                     let rows = assembly.rows(&given, &rows);
-                    rows.map_err(|error| who.unusable(&error.to_string()))
+                    rows.map_err(|error| called.unusable(batch, &error.to_string()))
                 }))
             })
             .try_flatten();

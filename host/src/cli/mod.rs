@@ -11,6 +11,7 @@ mod new;
 mod report;
 mod run;
 mod signals;
+mod skip;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Verb::Call(arguments) => call::call(&arguments),
         Verb::New(arguments) => new::new(&arguments),
         Verb::Dlq(arguments) => dlq::dlq(&arguments),
+        Verb::Skip(arguments) => skip::skip(&arguments),
     })
 }
 

@@ -332,13 +332,13 @@ impl Log<'_> {
             let place = places.iter().find(|place| place.name == *name);
             let place = place.map_or(name.as_str(), |place| place.description.as_str());
             return Err(format!(
-                "{place} holds rows of batch {next} already, so it cannot be planned anew: other rows under the same number would be dropped there, or rows would be there twice. Mend what makes it fail and run it as it is, or give up what is missing of it (`--skip-batch {next}`)"
+                "{place} holds rows of batch {next} already, so it cannot be planned anew: other rows under the same number would be dropped there, or rows would be there twice. Mend what makes it fail and run it as it is, or give up what is missing of it (`tidemill skip JOB --batch {next}`)"
             ));
         }
         if !self.recovered.marks.is_empty() {
             let marks: Vec<&str> = self.recovered.marks.iter().map(String::as_str).collect();
             return Err(format!(
-                "the handler has marked batch {next} as processed (\"{}\"), so it cannot be planned anew: what it sent out would be sent again or be missing. Mend what makes it fail and run it as it is, or give up what is missing of it (`--skip-batch {next}`)",
+                "the handler has marked batch {next} as processed (\"{}\"), so it cannot be planned anew: what it sent out would be sent again or be missing. Mend what makes it fail and run it as it is, or give up what is missing of it (`tidemill skip JOB --batch {next}`)",
                 marks.join("\", \"")
             ));
         }

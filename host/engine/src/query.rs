@@ -343,6 +343,12 @@ impl Query {
         &self.query_id
     }
 
+    /// Settles the batch that an earlier run left unfinished, as was asked, and runs none.
+    pub fn settle(&mut self) -> Result<(), EngineError> {
+        self.store_plugins()?;
+        self.first_phase().map(drop)
+    }
+
     /// Runs batches until the query is asked to stop, its trigger is satisfied, one fails, or
     /// nobody reads them any more.
     pub fn run(&mut self) -> Result<Outcome, EngineError> {

@@ -27,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   tidemill inspect plugins/orders.wasm            what a plugin has
   tidemill call orders.wasm with_tax --input -    what one of its functions gives
   tidemill dlq job.toml list                      which rows were refused
+  tidemill skip job.toml --batch 7                do without the rows of batch 7, which failed
 
 Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
 Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
@@ -42,7 +43,6 @@ pub(super) enum Verb {
   tidemill run job.toml --metrics 9464            # http://127.0.0.1:9464/metrics and /status
   tidemill run job.toml --metrics 0.0.0.0:9464    # the same, for every machine that gets there
   tidemill run job.toml --trace trace.json        # open it in https://ui.perfetto.dev
-  tidemill run job.toml --skip-batch 7            # do without the rows of batch 7, which failed
   tidemill run job.toml --replan-batch 7          # its input was mended: read what is there now
 
 Ctrl-C, SIGTERM or SIGHUP finishes the batch in flight, commits it and ends with status 0; a second
@@ -112,6 +112,14 @@ What is there already is never overwritten.")]
 Letters in JSON or Parquet files are read, also while the job runs. What is in Kafka or in a table is
 there for the place's own means. `drop` wants that the job does not run.")]
     Dlq(DlqArguments),
+    /// Passes over a batch that failed or is pending: it is committed without its rows.
+    ///
+    /// For a batch that cannot be computed, when its rows can be done without: none of them reach the
+    /// sink, state is as if there were none, and what was to be read is printed. Any other number is
+    /// refused. The next `tidemill run` goes on with the batch after it.
+    #[command(after_help = "Examples:
+  tidemill skip job.toml --batch 7")]
+    Skip(SkipArguments),
 }
 
 /// Changes to jobs before they are read.
@@ -185,6 +193,13 @@ pub(super) struct Dropped {
     all: bool,
 }
 
+impl Dropped {
+    /// Whether the letters of a batch are.
+    pub(super) fn has(&self, batch: u64) -> bool {
+        self.all || self.batch == Some(batch)
+    }
+}
+
 #[derive(Args)]
 pub(super) struct DropArguments {
     #[command(flatten)]
@@ -208,6 +223,18 @@ pub(super) struct BuildArguments {
     /// Arguments for cargo.
     #[arg(last = true, value_name = "CARGO ARGUMENTS")]
     pub(super) cargo: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct SkipArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    /// The batch, which failed or is pending; the message of its failure names it.
+    #[arg(long, value_name = "N")]
+    pub(super) batch: u64,
+    #[command(flatten)]
+    pub(super) changes: Changes,
 }
 
 #[derive(Args)]
@@ -325,17 +352,10 @@ pub(super) struct RunArguments {
     /// Reloads plugins when their files change, where the job does not say.
     #[arg(long)]
     pub(super) watch: bool,
-    /// Commits batch N, which failed or is pending, without its rows, and goes on with the next.
-    ///
-    /// For a batch that cannot be computed, when its rows can be done without: none of them reach
-    /// the sink, and state is as if there were none. Refused for any other number, and with
-    /// several jobs.
-    #[arg(long, value_name = "N", conflicts_with = "replan_batch")]
-    pub(super) skip_batch: Option<u64>,
     /// Plans batch N, which failed or is pending, anew over what its sources have now.
     ///
     /// For input that was mended or removed, or with a smaller limit, to cut the batch into several.
-    /// Refused where a place holds rows of the batch already.
+    /// Refused where a place holds rows of the batch already, and with several jobs.
     #[arg(long, value_name = "N")]
     pub(super) replan_batch: Option<u64>,
     /// Serves metrics for Prometheus at /metrics and the queries' state at /status.
@@ -379,10 +399,9 @@ pub(super) enum ProgressArgument {
 impl RunArguments {
     /// What becomes of a batch that an earlier run left unfinished.
     pub(super) fn unfinished(&self) -> Unfinished {
-        match (self.skip_batch, self.replan_batch) {
-            (Some(batch), _) => Unfinished::Skip(BatchId(batch)),
-            (None, Some(batch)) => Unfinished::Replan(BatchId(batch)),
-            (None, None) => Unfinished::Run,
+        match self.replan_batch {
+            Some(batch) => Unfinished::Replan(BatchId(batch)),
+            None => Unfinished::Run,
         }
     }
 

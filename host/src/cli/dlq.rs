@@ -169,9 +169,8 @@ fn show(stored: &StoredLetters, asked: &ShowArguments) -> Result<u8, PrepareErro
 }
 
 fn drop_some(stored: &StoredLetters, asked: &DropArguments) -> Result<u8, PrepareError> {
-    let is_wanted = |batch: u64| asked.dropped.batch.is_none_or(|wanted| wanted == batch);
     let found = counted(stored)?;
-    let wanted = found.iter().filter(|((batch, ..), _)| is_wanted(*batch));
+    let wanted = found.iter().filter(|((batch, ..), _)| asked.dropped.has(*batch));
     let rows: u64 = wanted.map(|(_, counted)| counted.rows).sum();
     let whose = match asked.dropped.batch {
         Some(batch) => format!("of batch {batch}"),
@@ -192,7 +191,7 @@ fn drop_some(stored: &StoredLetters, asked: &DropArguments) -> Result<u8, Prepar
         say("nothing was dropped");
         return Ok(ENDED_WELL);
     }
-    stored.drop_batches(&|BatchId(batch)| is_wanted(batch))?;
+    stored.drop_batches(&|BatchId(batch)| asked.dropped.has(batch))?;
     say(&format!("dropped {rows} dead letters {whose}"));
     Ok(ENDED_WELL)
 }

@@ -12,6 +12,7 @@ mod new;
 mod report;
 mod run;
 mod signals;
+mod skip;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Verb::Build(arguments) => build::build(&arguments),
         Verb::New(arguments) => new::new(&arguments),
         Verb::Dlq(arguments) => dlq::dlq(&arguments),
+        Verb::Skip(arguments) => skip::skip(&arguments),
     })
 }
 

@@ -115,7 +115,8 @@ fn start(
     let is_one = jobs.len() == 1;
     let unfinished = arguments.unfinished();
     if unfinished != Unfinished::Run && !is_one {
-        let message = "--skip-batch and --replan-batch are for one query; run its job alone with them, and the others after it";
+        let message =
+            "--replan-batch is for one query; run its job alone with it, and the others after it";
         return Err(PrepareError::Invalid(message.to_owned()).into());
     }
     let mut prepared = Vec::new();
@@ -230,7 +231,7 @@ fn ways_out(error: &EngineError) -> Option<String> {
         format!(
             "The next start tries batch {batch} again: the same input, with the job and the plugins as they are then.
   Its input was mended or removed, or should be cut into smaller batches: add --replan-batch {batch} to the next start.
-  Its rows can be done without: add --skip-batch {batch}."
+  Its rows can be done without: `tidemill skip JOB --batch {batch}` passes over it."
         )
     })
 }

@@ -41,7 +41,7 @@ fn poisoned(arguments: &[&str]) -> Workbench {
     let batch = if arguments.is_empty() { 1 } else { 0 };
     let (failed, skip, replan) = (
         format!("batch {batch} failed"),
-        format!("--skip-batch {batch}"),
+        format!("tidemill skip JOB --batch {batch}"),
         format!("--replan-batch {batch}"),
     );
     run(&bench, arguments).expect_failure(1, &[&failed, "'two'", &skip, &replan]);
@@ -50,6 +50,10 @@ fn poisoned(arguments: &[&str]) -> Workbench {
 
 fn run(bench: &Workbench, arguments: &[&str]) -> Finished {
     bench.run(&[&["run", "job.toml"], arguments].concat())
+}
+
+fn skip(bench: &Workbench, batch: &str) -> Finished {
+    bench.run(&["skip", "job.toml", "--batch", batch])
 }
 
 fn numbers(bench: &Workbench) -> Vec<i64> {
@@ -62,19 +66,21 @@ fn numbers(bench: &Workbench) -> Vec<i64> {
 #[test]
 fn a_batch_is_skipped_by_its_number_and_by_no_other() {
     let bench = poisoned(&[]);
-    for (number, way) in [("0", "--skip-batch"), ("2", "--skip-batch"), ("2", "--replan-batch")] {
-        let words = ["is not there to", "the one that failed or is pending is batch 1"];
-        run(&bench, &[way, number]).expect_failure(2, &words);
-    }
+    let words = ["is not there to", "the one that failed or is pending is batch 1"];
+    skip(&bench, "0").expect_failure(2, &words);
+    skip(&bench, "2").expect_failure(2, &words);
+    run(&bench, &["--replan-batch", "2"]).expect_failure(2, &words);
     run(&bench, &[]).expect_failure(1, &["batch 1 failed"]);
-    let skipped = run(&bench, &["--skip-batch", "1"]).expect_success();
+    let skipped = skip(&bench, "1").expect_success();
     for word in ["batch 1 is skipped", "2.json", "in no place"] {
         assert!(skipped.stderr.contains(word), "{}", skipped.stderr);
     }
-    assert_eq!(numbers(&bench), [1, 3]);
+    assert_eq!(numbers(&bench), [1], "no other batch runs");
     let words =
-        ["batch 1 is not there to skip", "no batch failed or is pending, the next one is 3"];
-    run(&bench, &["--skip-batch", "1"]).expect_failure(2, &words);
+        ["batch 1 is not there to skip", "no batch failed or is pending, the next one is 2"];
+    skip(&bench, "1").expect_failure(2, &words);
+    run(&bench, &[]).expect_success();
+    assert_eq!(numbers(&bench), [1, 3]);
     put(&bench, 4, "{\"n\":\"4\"}\n");
     run(&bench, &[]).expect_success();
     assert_eq!(numbers(&bench), [1, 3, 4]);
@@ -120,8 +126,10 @@ fn a_batch_without_input_left_is_planned_anew_and_is_empty() {
 fn a_large_batch_is_cut_until_the_poison_stands_alone() {
     let large = "source.s.options.maxFilesPerTrigger=9";
     let bench = poisoned(&["--set", large]);
-    run(&bench, &["--replan-batch", "0"]).expect_failure(1, &["batch 1 failed", "--skip-batch 1"]);
-    run(&bench, &["--skip-batch", "1"]).expect_success();
+    run(&bench, &["--replan-batch", "0"])
+        .expect_failure(1, &["batch 1 failed", "skip JOB --batch 1"]);
+    skip(&bench, "1").expect_success();
+    run(&bench, &[]).expect_success();
     assert_eq!(numbers(&bench), [1, 3]);
 }
 
@@ -130,16 +138,16 @@ fn neither_way_out_is_taken_where_nothing_is_left() {
     let bench = Workbench::new();
     bench.write("job.toml", JOB);
     put(&bench, 1, "{\"n\":\"1\"}\n");
-    for way in ["--skip-batch", "--replan-batch"] {
-        run(&bench, &[way, "0"]).expect_failure(2, &["there is no checkpoint", "state"]);
-    }
+    let words = ["there is no checkpoint", "state"];
+    skip(&bench, "0").expect_failure(2, &words);
+    run(&bench, &["--replan-batch", "0"]).expect_failure(2, &words);
     assert!(!bench.path("state").exists());
     bench.write("other.toml", JOB.replace("\"numbers\"\noutput", "\"other\"\noutput"));
     bench
-        .run(&["run", "job.toml", "other.toml", "--skip-batch", "0"])
+        .run(&["run", "job.toml", "other.toml", "--replan-batch", "0"])
         .expect_failure(2, &["for one query"]);
-    run(&bench, &["--skip-batch", "0", "--replan-batch", "0"])
-        .expect_failure(2, &["cannot be used"]);
+    // The verb has taken the flag's place.
+    run(&bench, &["--skip-batch", "0"]).expect_failure(2, &["unexpected argument"]);
 }
 
 /// A handler that writes to one target and fails at the next.
@@ -168,7 +176,7 @@ fn a_batch_that_a_target_holds_is_not_planned_anew() {
     let bench = half_delivered();
     let rows = seen(&bench);
     assert!(rows > 0);
-    let words = ["screen.db", "holds rows of batch 0 already", "--skip-batch 0"];
+    let words = ["screen.db", "holds rows of batch 0 already", "skip JOB --batch 0"];
     run(&bench, &["--replan-batch", "0"]).expect_failure(2, &words);
     let summary = Connection::open(bench.path("revenue.db")).unwrap();
     summary.execute_batch("DROP TABLE revenue").unwrap();
@@ -181,7 +189,7 @@ fn a_batch_that_a_target_holds_is_not_planned_anew() {
 fn a_batch_that_a_target_holds_may_be_skipped_and_that_is_said() {
     let bench = half_delivered();
     let rows = seen(&bench);
-    let skipped = run(&bench, &["--skip-batch", "0"]).expect_success();
+    let skipped = skip(&bench, "0").expect_success();
     let words = "screen.db, seen] had its rows already and keeps them";
     assert!(skipped.stderr.contains(words), "{}", skipped.stderr);
     assert_eq!(seen(&bench), rows);

@@ -136,6 +136,9 @@ struct Letter {
     row: String,
 }
 
+/// A letter, and who refused it.
+type Signed = (Arc<Refuser>, Letter);
+
 impl Letters {
     pub(crate) fn new(max_rows: u64, zone: Zone, reservation: Reservation) -> Letters {
         let held = Mutex::new(Held { count: 0, lists: Vec::new(), reservation });
@@ -283,9 +286,9 @@ fn shown(rows: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
-fn rows(batch: u64, time_ms: i64, letters: &[(Arc<Refuser>, Letter)]) -> Result<RecordBatch> {
+fn rows(batch: u64, time_ms: i64, letters: &[Signed]) -> Result<RecordBatch> {
     let batch = i64::try_from(batch).map_err(|_| exec_datafusion_err!("batch {batch}"))?;
-    let text = |of: &dyn Fn(&(Arc<Refuser>, Letter)) -> &str| -> ArrayRef {
+    let text = |of: &dyn Fn(&Signed) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(letters.iter().map(of)))
     };
     let times = TimestampMicrosecondArray::from_value(time_ms.saturating_mul(1_000), letters.len());

@@ -187,6 +187,7 @@ fn metrics_add_up_to_the_progress_records() {
     assert_eq!(
         missing,
         [
+            "tidemill_dead_letters_total",
             "tidemill_source_max_offsets_behind_latest",
             "tidemill_source_avg_offsets_behind_latest",
             "tidemill_source_min_offsets_behind_latest",

@@ -100,8 +100,7 @@ impl FileSinkPlan {
         query_id: &QueryId,
         is_wanted: &dyn Fn(BatchId) -> bool,
     ) -> Result<usize, ConnectorError> {
-        self.recovered(query_id)?
-            .take_back(|file| batch_of(&file.name()).is_some_and(|batch| is_wanted(batch)))
+        self.recovered(query_id)?.take_back(|file| batch_of(&file.name()).is_some_and(is_wanted))
     }
 
     pub(crate) fn open(&self, query_id: &QueryId) -> Result<FileSink, ConnectorError> {

@@ -284,7 +284,7 @@ fn killed_at_random_moments_rows_and_letters_are_those_of_an_undisturbed_run() {
     let given = |number: u64| -> Vec<String> {
         (0..6)
             .map(|n| {
-                if (number + n) % 4 == 0 {
+                if (number + n).is_multiple_of(4) {
                     format!("x{number}.{n}")
                 } else {
                     (number * 10 + n).to_string()

@@ -64,8 +64,8 @@ impl BatchContext {
     }
 
     /// Refuses row number `row` of the input, with the reason. Only in a `transform`, which should
-    /// leave the row out of what it gives back. The host has no place for refused rows yet: the
-    /// batch fails, and says the reason.
+    /// leave the row out of what it gives back. It goes to the job's dead
+    /// letters; where the job has no place for them, the batch fails and says the reason.
     pub fn refuse(&self, row: usize, reason: impl std::fmt::Display) {
         // A record batch has fewer than 2^32 rows: it came through 32-bit memory.
         let row = u32::try_from(row).unwrap_or(u32::MAX);

@@ -123,7 +123,12 @@ impl Instance {
         let started = Instant::now();
         let result = call(self);
         self.module.count_call(&self.function, rows as u64, started.elapsed());
-        result.map_err(|failure| self.module.error(&self.function, self.batch, failure))
+        result.map_err(|failure| self.error(failure))
+    }
+
+    /// An error that says which call it was.
+    pub(crate) fn error(&self, failure: PluginFailure) -> PluginError {
+        self.module.error(&self.function, self.batch, failure)
     }
 
     /// Calls the first export with rows of the columns that are read.

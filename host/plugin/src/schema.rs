@@ -73,7 +73,7 @@ impl Input {
                     sql_name(&found)
                 ));
             }
-            Ok(Arc::new(without_notes(passed, passed.data_type().clone()).with_name(told.name())))
+            Ok(Arc::new(IntervalFields::alone(passed).with_name(told.name())))
         });
         let columns = columns.collect::<Result<Vec<FieldRef>, String>>()?;
         Ok(Arc::new(Schema::new(columns)))
@@ -164,14 +164,5 @@ fn plain(field: &FieldRef) -> Result<FieldRef, String> {
             field.data_type()
         )
     })?;
-    Ok(Arc::new(without_notes(field, crosses)))
-}
-
-/// The column without what the plan notes on it, but for the fields of its intervals.
-fn without_notes(field: &Field, data_type: DataType) -> Field {
-    let bare = Field::new(field.name(), data_type, field.is_nullable());
-    match field.metadata().get(IntervalFields::KEY) {
-        Some(_) => IntervalFields::of_column(field).said_by(bare),
-        None => bare,
-    }
+    Ok(Arc::new(IntervalFields::alone(field).with_data_type(crosses)))
 }

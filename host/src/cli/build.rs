@@ -10,8 +10,7 @@ use tidemill_core::Secrets;
 use super::arguments::BuildArguments;
 use super::check::code_of;
 use super::inspect::as_text;
-use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
-use crate::print::print;
+use super::{FAILED, REFUSED, begin, complain, printed};
 use crate::query::{Shared, load_plugin};
 
 /// What plugins are compiled for.
@@ -66,12 +65,8 @@ impl BuildError {
 /// Builds the plugin, checks it, and prints what is in it.
 pub(super) fn build(arguments: &BuildArguments) -> u8 {
     let nothing = Secrets::default();
-    match logging::filter() {
-        Ok(filter) => logging::start(filter, None, &nothing),
-        Err(error) => {
-            complain(&nothing, &error);
-            return REFUSED;
-        }
+    if let Err(status) = begin() {
+        return status;
     }
     let module = match compile(arguments) {
         Ok(module) => module,
@@ -89,13 +84,7 @@ pub(super) fn build(arguments: &BuildArguments) -> u8 {
     };
     let kind = if arguments.deploy { ", for deployment" } else { "" };
     let built = format!("{TARGET} with simd128{kind}");
-    match print(&as_text(&module.display().to_string(), &loaded, Some(&built))) {
-        Ok(()) => ENDED_WELL,
-        Err(error) => {
-            complain(&nothing, &format!("the answer cannot be printed: {error}"));
-            FAILED
-        }
-    }
+    printed(&as_text(&module.display().to_string(), &loaded, Some(&built)))
 }
 
 /// Runs cargo, whose messages go to standard error as they come, and gives the module that it made.

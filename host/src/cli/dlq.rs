@@ -11,9 +11,9 @@ use tidemill_core::{BatchId, Secrets, format_millis};
 use super::arguments::{DlqArguments, DlqVerb, DropArguments, ShowArguments};
 use super::check::code_of;
 use super::report::grouped;
-use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
+use super::{ENDED_WELL, REFUSED, complain, logging, printed};
 use crate::job::Job;
-use crate::print::{print, say};
+use crate::print::say;
 use crate::query::{PrepareError, StoredLetters};
 
 /// Letters that `show` prints in a table, where nothing else is asked for.
@@ -278,15 +278,5 @@ fn cell(text: &str) -> String {
     match text.char_indices().nth(CELL_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
-    }
-}
-
-fn printed(text: &str) -> u8 {
-    match print(text) {
-        Ok(()) => ENDED_WELL,
-        Err(error) => {
-            complain(&Secrets::default(), &format!("the answer cannot be printed: {error}"));
-            FAILED
-        }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use tidemill_functions::{Determinism, Function, Shape, find, groups, left_out, suggestion};
 
 use super::arguments::FunctionsArguments;
-use super::{ENDED_WELL, FAILED, REFUSED};
-use crate::print::{print, say};
+use super::{REFUSED, printed};
+use crate::print::say;
 
 /// Columns of a terminal that nobody asked for the width of.
 const WIDTH: usize = 96;
@@ -28,13 +28,7 @@ pub(super) fn functions(arguments: &FunctionsArguments) -> u8 {
         None if arguments.markdown => page(),
         None => listed(),
     };
-    match print(&text) {
-        Ok(()) => ENDED_WELL,
-        Err(error) => {
-            say(&format!("error: the answer cannot be printed: {error}"));
-            FAILED
-        }
-    }
+    printed(&text)
 }
 
 /// All names, a paragraph a group.

@@ -12,19 +12,14 @@ use tidemill_types::{format_column_type, format_schema};
 use super::arguments::InspectArguments;
 use super::check::code_of;
 use super::report::grouped;
-use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
-use crate::print::print;
+use super::{begin, complain, printed};
 use crate::query::{Shared, load_plugin};
 
 /// Prints what the plugin has, as text or JSON.
 pub(super) fn inspect(arguments: &InspectArguments) -> u8 {
     let nothing = Secrets::default();
-    match logging::filter() {
-        Ok(filter) => logging::start(filter, None, &nothing),
-        Err(error) => {
-            complain(&nothing, &error);
-            return REFUSED;
-        }
+    if let Err(status) = begin() {
+        return status;
     }
     let module = match load_plugin(&Shared::new(false), &arguments.file, String::new()) {
         Ok(module) => module,
@@ -39,13 +34,7 @@ pub(super) fn inspect(arguments: &InspectArguments) -> u8 {
     } else {
         as_text(&file, &module, None)
     };
-    match print(&text) {
-        Ok(()) => ENDED_WELL,
-        Err(error) => {
-            complain(&nothing, &format!("the answer cannot be printed: {error}"));
-            FAILED
-        }
-    }
+    printed(&text)
 }
 
 /// What the plugin has, for people; `built` says what it was built for, where that is known.

@@ -20,7 +20,7 @@ use clap::Parser;
 use tidemill_core::Secrets;
 
 use self::arguments::{Arguments, Verb};
-use crate::print::say;
+use crate::print::{print, say};
 
 /// The query ended well.
 const ENDED_WELL: u8 = 0;
@@ -53,4 +53,26 @@ pub fn main() -> ExitCode {
 /// Says what went wrong on standard error.
 fn complain(secrets: &Secrets, error: &dyn std::fmt::Display) {
     say(&secrets.conceal(&format!("error: {error}")));
+}
+
+/// Begins to log for a verb that runs no job, or gives the status to end with.
+fn begin() -> Result<(), u8> {
+    let nothing = Secrets::default();
+    let filter = logging::filter().map_err(|error| {
+        complain(&nothing, &error);
+        REFUSED
+    })?;
+    logging::start(filter, None, &nothing);
+    Ok(())
+}
+
+/// Prints an answer, and gives the status to end with.
+fn printed(text: &str) -> u8 {
+    match print(text) {
+        Ok(()) => ENDED_WELL,
+        Err(error) => {
+            complain(&Secrets::default(), &format!("the answer cannot be printed: {error}"));
+            FAILED
+        }
+    }
 }

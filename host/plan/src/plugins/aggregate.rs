@@ -24,7 +24,7 @@ use tidemill_core::{
 use tidemill_frontend::CatalogFunction;
 
 use super::scope::{failed, running};
-use super::{PluginKind, PluginUse};
+use super::{PluginKind, PluginUse, signature};
 use crate::PlanError;
 use crate::letters::Refusals;
 
@@ -108,12 +108,7 @@ impl PluginAggregate {
                 function.name
             )));
         };
-        let arguments: Vec<DataType> =
-            input.fields().iter().map(|field| field.data_type().clone()).collect();
-        let signature = match arguments.is_empty() {
-            true => Signature::nullary(Volatility::Immutable),
-            false => Signature::exact(arguments, Volatility::Immutable),
-        };
+        let signature = signature(input, Volatility::Immutable);
         let called = Called {
             module: Arc::clone(module),
             step: step.to_owned(),

@@ -9,10 +9,10 @@ mod transform_exec;
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{LogicalPlan, Signature, UserDefinedLogicalNode, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
 use tidemill_core::{FunctionKind, FunctionSignature, PluginModule};
 use tidemill_frontend::CatalogFunction;
@@ -65,6 +65,16 @@ pub struct PluginUse {
     pub input: SchemaRef,
     /// Columns that the plan relies on.
     pub output: SchemaRef,
+}
+
+/// What SQL sees of declared arguments.
+fn signature(arguments: &Schema, volatility: Volatility) -> Signature {
+    let kinds: Vec<DataType> =
+        arguments.fields().iter().map(|field| field.data_type().clone()).collect();
+    match kinds.is_empty() {
+        true => Signature::nullary(volatility),
+        false => Signature::exact(kinds, volatility),
+    }
 }
 
 /// The functions of a plugin that are called in the SQL of a step.

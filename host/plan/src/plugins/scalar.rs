@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use tidemill_core::{FunctionKind, FunctionSignature, PluginModule, Shape};
 use tidemill_frontend::CatalogFunction;
 
-use super::{PluginKind, PluginUse};
+use super::{PluginKind, PluginUse, signature};
 use crate::PlanError;
 use crate::logical::{Call, Evaluate};
 
@@ -106,15 +106,6 @@ fn scalar(
             function.name
         )));
     };
-    let arguments: Vec<DataType> =
-        input.fields().iter().map(|field| field.data_type().clone()).collect();
-    // Volatile, whatever the function says: a constant call must not be folded by a planner that
-    // cannot make it.
-    let signature = if arguments.is_empty() {
-        Signature::nullary(Volatility::Volatile)
-    } else {
-        Signature::exact(arguments, Volatility::Volatile)
-    };
     Ok(ScalarUDF::new_from_impl(PluginScalar {
         module: Arc::clone(module),
         name: function.name.clone(),
@@ -122,7 +113,9 @@ fn scalar(
         input: Arc::clone(input),
         shape: Shape::of_all(input, Arc::clone(output)),
         is_deterministic: function.deterministic,
-        signature,
+        // Volatile, whatever the function says: a constant call must not be folded by a planner that
+        // cannot make it.
+        signature: signature(input, Volatility::Volatile),
     }))
 }
 

@@ -162,15 +162,9 @@ impl PluginTransform {
     }
 }
 
-/// The columns without what the plan notes on them, but for the fields of their intervals.
+/// The columns without what the plan notes on them.
 fn without_notes(schema: &Schema) -> SchemaRef {
-    let bare = schema.fields().iter().map(|field| {
-        let bare = field.as_ref().clone().with_metadata(HashMap::new());
-        match field.metadata().contains_key(IntervalFields::KEY) {
-            true => IntervalFields::of_column(field).said_by(bare),
-            false => bare,
-        }
-    });
+    let bare = schema.fields().iter().map(|field| IntervalFields::alone(field));
     Arc::new(Schema::new(bare.collect::<Vec<Field>>()))
 }
 

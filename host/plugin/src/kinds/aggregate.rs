@@ -118,7 +118,7 @@ impl Aggregate {
         let (expected, types) = (expected.clone(), types.clone());
         if count > self.groups {
             let told = format!("{count} of {} groups", self.groups);
-            return self.instance.measured(0, |_| Err(PluginFailure::Host(told)));
+            return Err(self.instance.error(PluginFailure::Host(told)));
         }
         self.groups -= count;
         self.instance.measured(0, |instance| {
@@ -183,9 +183,8 @@ impl AggregateInstance for Aggregate {
 
     fn results(&mut self, count: u32) -> Result<ArrayRef, PluginError> {
         let column = self.take(RESULTS, count, |aggregate| &aggregate.results)?;
-        let column = column.into_iter().next();
-        let none = || unusable("it gave no column of results");
-        self.instance.measured(0, |_| column.ok_or_else(none))
+        let none = || self.instance.error(unusable("it gave no column of results"));
+        column.into_iter().next().ok_or_else(none)
     }
 
     fn memory(&self) -> u64 {

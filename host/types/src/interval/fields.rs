@@ -2,6 +2,7 @@
 //! DAY TO SECOND, which counts microseconds, and the narrower ones, such as INTERVAL HOUR. They
 //! hold the same numbers: the fields say how these are written, and which unit a plain number is of.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Write as _;
 
@@ -373,6 +374,17 @@ impl IntervalFields {
         let mut metadata = column.metadata().clone();
         metadata.insert(IntervalFields::KEY.to_owned(), self.to_string());
         column.with_metadata(metadata)
+    }
+
+    /// A column of the name and the type that says of its metadata these alone: whatever else is noted on it
+    /// is left out.
+    #[must_use]
+    pub fn alone(column: &Field) -> Field {
+        let bare = column.clone().with_metadata(HashMap::new());
+        match column.metadata().contains_key(IntervalFields::KEY) {
+            true => IntervalFields::of_column(column).said_by(bare),
+            false => bare,
+        }
     }
 
     /// Whether there is an interval at all.

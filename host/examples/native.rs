@@ -112,14 +112,8 @@ fn failed(function: &str, reason: String) -> PluginError {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("which job?")?;
     let signature = FunctionSignature {
-        name: FUNCTION.to_owned(),
-        kind: FunctionKind::Transform,
-        input: None,
-        output: None,
         passes_others: true,
-        state: None,
-        deterministic: true,
-        documentation: String::new(),
+        ..FunctionSignature::new(FUNCTION, FunctionKind::Transform)
     };
     let mut shared = Shared::new(false);
     shared.native = vec![Arc::new(Orders { functions: vec![signature] })];

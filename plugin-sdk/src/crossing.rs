@@ -16,17 +16,24 @@ pub(crate) fn arrived(schema: &SchemaRef, block: BlockResult) -> Result<RecordBa
     if found != wanted {
         return Err(Error::fatal(format!("the host sent {found} columns, and not {wanted}")));
     }
-    let columns = schema.fields().iter().zip(block.columns).map(|(field, column)| {
-        let nodes = column.nodes.into_iter();
-        let column = Column {
-            nodes: nodes.map(|node| Node { length: node.length, nulls: node.nulls }).collect(),
-            buffers: column.buffers.into_iter().map(Buffer::from_vec).collect(),
-        };
-        put_together(field.data_type(), column)
-    });
+    let columns = schema.fields().iter().zip(block.columns);
+    let columns = columns.map(|(field, column)| array(field.data_type(), column));
     let columns = columns.collect::<Result<Vec<_>, BlockError>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(block.rows as usize));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// A column of the host's.
+pub(crate) fn array(
+    data_type: &DataType,
+    column: host::ColumnResult,
+) -> Result<ArrayRef, BlockError> {
+    let nodes = column.nodes.into_iter();
+    let column = Column {
+        nodes: nodes.map(|node| Node { length: node.length, nulls: node.nulls }).collect(),
+        buffers: column.buffers.into_iter().map(Buffer::from_vec).collect(),
+    };
+    put_together(data_type, column)
 }
 
 /// A plugin takes what the host sends on trust: it is laid out as Arrow says, every text is UTF-8, and

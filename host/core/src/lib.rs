@@ -36,9 +36,10 @@ pub use memory::{MemoryBudget, MemoryScope, OutOfMemory, Reservation, bytes_text
 pub use nearest::nearest;
 pub use output_mode::OutputMode;
 pub use plugin::{
-    AggregateInstance, Assembly, BatchContext, BatchHost, BoxFuture, CallFailure, FrameHandle,
-    FunctionInstance, FunctionKind, FunctionSignature, Given, Origin, PluginError, PluginFailure,
-    PluginModule, PluginRows, PluginUsage, RefusedRow, Selection, Shape,
+    AggregateInstance, Assembly, BatchContext, BatchHost, BoxFuture, CallFailure, Change,
+    FrameHandle, FunctionInstance, FunctionKind, FunctionSignature, Given, KeyedState, Origin,
+    PluginError, PluginFailure, PluginModule, PluginRows, PluginUsage, RefusedRow, Selection,
+    Shape, StatefulInstance, Variable, VariableShape, variable_columns,
 };
 pub use printable::printable;
 pub use progress::{
@@ -54,7 +55,7 @@ pub use source::{
 pub use spec::{AttemptSpec, BatchSpec, EncodedSpec};
 pub use state::{
     Bucket, MemberVisitor, OperatorId, ShardId, ShardState, StateError, StateStore, StateUsage,
-    StateVisitor, member_key, split_member,
+    StateVisitor, member_key, member_of, split_member,
 };
 pub use trace::TRACE_TARGET;
 pub use trigger::Trigger;

@@ -108,6 +108,9 @@ pub trait ShardState: Send {
     /// Visits the entries of all buckets `..=until`, in (bucket, key) order. Costs what it visits.
     fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>);
 
+    /// The first bucket that has an entry.
+    fn first(&self) -> Option<Bucket>;
+
     /// Removes the entries of all buckets `..=until`, and shows them, in (bucket, key) order.
     /// Returns how many there were. Costs what it removes.
     fn evict(&mut self, until: Bucket, visit: &mut StateVisitor<'_>) -> Result<u64, StateError>;
@@ -134,6 +137,15 @@ pub fn member_key(group: &[u8], member: u64, key: &mut Vec<u8>) {
 pub fn split_member(key: &[u8]) -> Option<(&[u8], u64)> {
     let (group, member) = key.split_last_chunk::<MEMBER_BYTES>()?;
     Some((group, u64::from_be_bytes(*member)))
+}
+
+/// A number for a member that goes by bytes of its own, as the entry of a map does: XXH3-64 of them, with
+/// seed 0. Others may have the same.
+///
+/// Checkpoints have such members, so it never changes.
+#[must_use]
+pub fn member_of(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
 }
 
 /// All state of a query. Operators ask it for their shards when a batch begins.

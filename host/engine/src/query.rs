@@ -12,8 +12,8 @@ use tidemill_checkpoint::{
 };
 use tidemill_core::{
     Attempt, AttemptSpec, BatchId, BatchSpec, ConnectorError, Digest, Held, MemoryBudget, Progress,
-    QueryId, Reservation, Secrets, Source, SourceRange, Trigger, Watermark, WatermarkNode,
-    WatermarkPolicy, WatermarkTracker,
+    QueryId, Reservation, Secrets, ShardId, Source, SourceRange, StateStore, Trigger, Watermark,
+    WatermarkNode, WatermarkPolicy, WatermarkTracker,
 };
 use tidemill_plan::{Frames, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead, WatermarkSpec};
 use tidemill_types::Interval;
@@ -38,6 +38,9 @@ const IDLE_WAIT_MAX: Duration = Duration::from_millis(200);
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// No wait for a retry is longer.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Microseconds of a millisecond.
+const MICROS: i64 = 1_000;
 
 /// A source that is to call, and does not, is asked all the same.
 const CALL_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -403,7 +406,7 @@ impl Query {
                     }
                     None => {
                         (self.on_event)(QueryEvent::Idle);
-                        if self.waiting.for_work(self.reading.ask_again(wait).min(CALL_WAIT_MAX)) {
+                        if self.waiting.for_work(self.idle_wait(wait, triggered_at)) {
                             return Ok(Outcome::Stopped);
                         }
                         wait = (wait * 2).min(IDLE_WAIT_MAX);
@@ -638,6 +641,7 @@ impl Query {
         let watermark = self.tracker.current();
         let mut operators = self.plan.operators().iter();
         let is_wanted = operators.any(|op| op.wants_batch(self.last_watermark, watermark));
+        let is_timer_due = self.next_timer_ms().is_some_and(|due_ms| due_ms <= now_ms);
         NextBatch {
             batch: self.next_batch,
             batch_time_ms: now_ms,
@@ -646,8 +650,31 @@ impl Query {
             is_unlimited: self.settings.trigger == Trigger::Once,
             may_have_no_data: self.settings.no_data_batches
                 && self.settings.trigger != Trigger::Once
-                && self.has_run
-                && is_wanted,
+                && (self.has_run && is_wanted || is_timer_due),
+        }
+    }
+
+    /// From which batch time on a timer is due that goes by it: milliseconds since 1970-01-01 UTC.
+    fn next_timer_ms(&self) -> Option<i64> {
+        let timers = self.plan.operators().iter().filter_map(|operator| operator.timers);
+        let shards = || (0..self.definition.shuffle_partitions).map(ShardId);
+        let first = timers.flat_map(|timers| shards().map(move |shard| (timers, shard)));
+        let first = first.filter_map(|(timers, shard)| {
+            let shard = self.state.shard(timers, shard);
+            shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).first()
+        });
+        // A timer is due once its time has passed.
+        Some(first.min()?.0.div_euclid(MICROS).saturating_add(1))
+    }
+
+    /// How long an idle query waits before it looks again for rows and due timers, unless it is called.
+    fn idle_wait(&self, now_and_then: Duration, now_ms: i64) -> Duration {
+        let sources = self.reading.ask_again(now_and_then).min(CALL_WAIT_MAX);
+        let may_have_no_data = self.settings.no_data_batches;
+        let timer = self.next_timer_ms().filter(|_| may_have_no_data);
+        match timer.map(|due_ms| u64::try_from(due_ms.saturating_sub(now_ms)).unwrap_or(0)) {
+            Some(left_ms) => sources.min(Duration::from_millis(left_ms)),
+            None => sources,
         }
     }
 

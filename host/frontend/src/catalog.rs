@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
 
 use crate::error::{Error, Result};
-use crate::spec::{Deduplicate, SetOperation, WithWatermark};
+use crate::spec::{Deduplicate, PluginStateful, SetOperation, WithWatermark};
 
 /// Tables and functions, and nodes that the resolver does not know.
 pub trait Catalog {
@@ -59,6 +59,19 @@ pub trait Catalog {
     /// There is no such plugin or transform, or it takes other rows.
     fn transform(&self, _: LogicalPlan, _plugin: &str, _function: &str) -> Result<LogicalPlan> {
         no_stream("a plugin's transform")
+    }
+
+    /// A plan whose rows go through a plugin's function that keeps state for each key.
+    ///
+    /// # Errors
+    /// There is no such plugin or function, or it takes other rows, another key or another initial state.
+    fn stateful(
+        &self,
+        _: LogicalPlan,
+        _initial: Option<LogicalPlan>,
+        _: &PluginStateful,
+    ) -> Result<LogicalPlan> {
+        no_stream("a plugin's stateful function")
     }
 }
 

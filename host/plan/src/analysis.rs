@@ -15,7 +15,7 @@ use tidemill_core::{OutputMode, WatermarkPolicy};
 use crate::logical::{
     Deduplicate, EventTimeWatermark, is_event_time, session_columns, spark_name, unbounded,
 };
-use crate::plugins::PluginScalar;
+use crate::plugins::{PluginScalar, PluginStateful};
 use crate::{PlanError, QueryDefinition};
 use tidemill_functions::BatchTime;
 
@@ -108,7 +108,10 @@ impl Check<'_> {
     }
 
     fn is_stateful(&self, plan: &LogicalPlan) -> bool {
-        self.is_aggregation(plan) || self.is_stream_join(plan) || is_deduplication(plan)
+        self.is_aggregation(plan)
+            || self.is_stream_join(plan)
+            || is_deduplication(plan)
+            || is_stateful_step(plan)
     }
 
     fn aggregations<'p>(&self, plan: &'p LogicalPlan) -> Vec<&'p LogicalPlan> {
@@ -159,6 +162,18 @@ impl Check<'_> {
     /// An aggregation that is emitted again and again must not feed another stateful operator:
     /// what it emits is late there (Spark's checkStreamingQueryGlobalWatermarkLimit).
     fn chains(&self, plan: &LogicalPlan) -> Result<(), PlanError> {
+        self.visit(plan, &mut |node| {
+            let feeds = self.is_stateful(node)
+                && node.inputs().iter().any(|input| has_stateful_step(input));
+            match feeds {
+                false => Ok(()),
+                true => Err(refused(
+                    "a plugin's stateful function below another stateful operator is not supported: when \
+                     its rows are of is the plugin's business, and they may be late there. Let it be the \
+                     last stateful step, and read what the query writes in another one",
+                )),
+            }
+        })?;
         if self.mode == OutputMode::Append {
             return Ok(());
         }
@@ -295,6 +310,18 @@ fn is_deduplication(plan: &LogicalPlan) -> bool {
         LogicalPlan::Extension(Extension { node }) => node.as_any().is::<Deduplicate>(),
         _ => false,
     }
+}
+
+fn is_stateful_step(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Extension(Extension { node }) => node.as_any().is::<PluginStateful>(),
+        _ => false,
+    }
+}
+
+/// Whether a stateful function is anywhere in a plan.
+fn has_stateful_step(plan: &LogicalPlan) -> bool {
+    is_stateful_step(plan) || plan.inputs().into_iter().any(has_stateful_step)
 }
 
 /// Whether it is one that no row is too late for, and may be given rows again and again.

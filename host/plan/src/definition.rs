@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_core::{OutputMode, PluginModule, RangeReader, TableReader, WatermarkPolicy};
+use tidemill_frontend::spec::TimeMode;
 use tidemill_types::Interval;
 
 /// Everything that the plan depends on.
@@ -105,6 +106,21 @@ pub enum StepKind {
         plugin: String,
         /// Name of the function.
         function: String,
+    },
+    /// A plugin's stateful function over one table (Spark's `transformWithState`).
+    Stateful {
+        /// The table.
+        from: String,
+        /// Name of the plugin.
+        plugin: String,
+        /// Name of the function.
+        function: String,
+        /// Columns whose values make a key.
+        key: Vec<String>,
+        /// By which time its timers are due.
+        time_mode: TimeMode,
+        /// A static table that its state begins with.
+        initial_state: Option<String>,
     },
     /// Spark's `dropDuplicates`, or `dropDuplicatesWithinWatermark`.
     DropDuplicates {

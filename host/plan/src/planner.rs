@@ -200,6 +200,18 @@ impl<'d> Planner<'d> {
                 },
                 size: from(name)?,
             }),
+            StepKind::Stateful { from: name, plugin, function, key, time_mode, initial_state } => {
+                let size = from(name)?;
+                let stateful = spec::PluginStateful {
+                    input: read(name),
+                    plugin: plugin.clone(),
+                    function: function.clone(),
+                    key: key.clone(),
+                    time_mode: *time_mode,
+                    initial_state: initial_state.as_deref().map(read),
+                };
+                Ok(Parsed { relation: Relation::PluginStateful(Box::new(stateful)), size })
+            }
             StepKind::DropDuplicates { from: name, columns, within_watermark } => Ok(Parsed {
                 relation: Relation::Deduplicate(Box::new(spec::Deduplicate {
                     input: read(name),

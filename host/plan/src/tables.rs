@@ -14,7 +14,7 @@ use tidemill_types::Interval;
 use crate::analysis::Streams;
 use crate::definition::WatermarkSpec;
 use crate::logical::{Deduplicate, EventTimeWatermark, window_functions};
-use crate::plugins::{PluginTransform, callables};
+use crate::plugins::{PluginStateful, PluginTransform, StatefulStep, callables};
 use crate::{PlanError, QueryDefinition};
 
 /// What steps can name. A name is found whatever its case.
@@ -92,6 +92,11 @@ impl Tables {
     /// Adds a table, or puts it in the place of the one that has its name.
     pub(crate) fn add(&mut self, name: &str, plan: LogicalPlan, size: QuerySize) {
         self.tables.insert(name.to_lowercase(), (name.to_owned(), plan, size));
+    }
+
+    fn plugin(&self, name: &str) -> Result<Arc<dyn PluginModule>> {
+        let module = self.plugins.iter().find(|module| module.name() == name);
+        module.cloned().ok_or_else(|| Error::new(format!("there is no plugin \"{name}\""), None))
     }
 
     /// Which tables stream.
@@ -175,10 +180,33 @@ impl Catalog for Tables {
     }
 
     fn transform(&self, input: LogicalPlan, plugin: &str, function: &str) -> Result<LogicalPlan> {
-        let Some(module) = self.plugins.iter().find(|module| module.name() == plugin) else {
-            return Err(Error::new(format!("there is no plugin \"{plugin}\""), None));
+        let module = self.plugin(plugin)?;
+        let node = PluginTransform::try_new(input, module, &self.step, function)
+            .map_err(|error| Error::new(error.to_string(), None))?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+
+    fn stateful(
+        &self,
+        input: LogicalPlan,
+        initial: Option<LogicalPlan>,
+        spec: &spec::PluginStateful,
+    ) -> Result<LogicalPlan> {
+        if initial.as_ref().is_some_and(|rows| self.streams.reach(rows)) {
+            return Err(Error::new(
+                "initial_state is a stream, and the state begins with rows that are all there; name a \
+                 [static.*] table"
+                    .to_owned(),
+                None,
+            ));
+        }
+        let step = StatefulStep {
+            name: &self.step,
+            function: &spec.function,
+            key: &spec.key,
+            mode: spec.time_mode,
         };
-        let node = PluginTransform::try_new(input, Arc::clone(module), &self.step, function)
+        let node = PluginStateful::try_new(input, initial, self.plugin(&spec.plugin)?, &step)
             .map_err(|error| Error::new(error.to_string(), None))?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }

@@ -14,6 +14,7 @@ pub(crate) const VERSION: &str = "0.2.0";
 
 pub(crate) const LOG: &str = "tidemill:plugin/log@0.2.0";
 pub(crate) const ROWS: &str = "tidemill:plugin/rows@0.2.0";
+pub(crate) const STATE: &str = "tidemill:plugin/state@0.2.0";
 pub(crate) const DATAFRAME: &str = "tidemill:plugin/dataframe@0.2.0";
 pub(crate) const TARGET: &str = "tidemill:plugin/target@0.2.0";
 pub(crate) const LEDGER: &str = "tidemill:plugin/ledger@0.2.0";
@@ -90,6 +91,16 @@ pub(crate) enum VariableShape {
     Items,
     #[component(name = "entries")]
     Entries,
+}
+
+impl From<VariableShape> for tidemill_core::VariableShape {
+    fn from(shape: VariableShape) -> tidemill_core::VariableShape {
+        match shape {
+            VariableShape::Value => tidemill_core::VariableShape::Value,
+            VariableShape::Items => tidemill_core::VariableShape::Items,
+            VariableShape::Entries => tidemill_core::VariableShape::Entries,
+        }
+    }
 }
 
 #[derive(ComponentType, Lift, Debug)]

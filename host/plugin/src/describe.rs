@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
 use tidemill_block::read_schema;
-use tidemill_core::{FunctionKind, FunctionSignature};
+use tidemill_core::{FunctionKind, FunctionSignature, Variable, VariableShape};
+use tidemill_types::sql_name;
 
-use crate::abi::{Function, Variable, VariableShape};
+use crate::abi::{self, Function, Kind};
 use crate::error::LoadProblem;
 use crate::guest::{Exports, Guest, Prepared};
 use crate::kinds;
 use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, NAME_BYTES_MAX, VARIABLES_MAX};
 use crate::state::GuestLog;
 use crate::text::shortened;
+
+/// Properties of stateful functions.
+const KEY: &str = "key";
+const INITIAL_STATE: &str = "initial-state";
 
 /// Asks a fresh instance for its functions.
 pub(crate) fn describe(
@@ -65,11 +69,20 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
         let schema = text.map(|text| read_schema(&text)).transpose();
         schema.map_err(|reason| unfit(format!("the schema of \"{name}\": {reason}")))
     };
-    if let Some((property, _)) = function.properties.first() {
-        return Err(unfit(format!(
-            "\"{name}\" has the property \"{property}\", which this host does not know; it is \
-             older than the plugin's SDK"
-        )));
+    let (mut key, mut initial) = (None, None);
+    for (property, value) in function.properties {
+        let place = match (property.as_str(), function.kind) {
+            (KEY, Kind::Stateful) => &mut key,
+            (INITIAL_STATE, Kind::Stateful) => &mut initial,
+            _ => {
+                let property = shortened(property);
+                return Err(unfit(format!(
+                    "\"{name}\" has the property \"{property}\", which this host does not know; it \
+                     is older than the plugin's SDK"
+                )));
+            }
+        };
+        *place = schema(Some(value))?;
     }
     let state = state(&function.state).map_err(|reason| unfit(format!("\"{name}\": {reason}")))?;
     Ok(FunctionSignature {
@@ -77,6 +90,8 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
         output: schema(function.output)?,
         passes_others: function.passes_others,
         state,
+        key,
+        initial,
         name: function.name.clone(),
         kind: function.kind.into(),
         deterministic: function.deterministic,
@@ -84,33 +99,42 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
     })
 }
 
-/// The state as columns: one for each variable.
-fn state(variables: &[Variable]) -> Result<Option<SchemaRef>, String> {
+/// The variables of its state, each of which is one column.
+fn state(variables: &[abi::Variable]) -> Result<Vec<Variable>, String> {
     if variables.len() > VARIABLES_MAX {
         let count = variables.len();
         return Err(format!("it has {count} variables of state, and the limit is {VARIABLES_MAX}"));
     }
     let mut names = BTreeSet::new();
-    let mut columns = Vec::with_capacity(variables.len());
-    for variable in variables {
+    if let Some(twice) = variables.iter().find(|variable| !names.insert(&variable.name)) {
+        let name = shortened(&twice.name);
+        return Err(format!("it has two variables of state with the name \"{name}\""));
+    }
+    let variable = |variable: &abi::Variable| {
         let name = &variable.name;
         check_name("a variable of state", name)?;
-        if !names.insert(name.as_str()) {
-            return Err(format!("it has two variables of state with the name \"{name}\""));
-        }
-        if variable.shape != VariableShape::Value || variable.ttl.is_some() {
-            return Err(format!(
-                "this host keeps no state that is a list or a map or has a time to live, as \"{name}\" is"
-            ));
-        }
         let schema = read_schema(&variable.schema);
         let schema = schema.map_err(|reason| format!("the schema of \"{name}\": {reason}"))?;
-        match &**schema.fields() {
-            [column] => columns.push(column.as_ref().clone().with_name(name)),
-            columns => return Err(format!("\"{name}\" has {} columns", columns.len())),
+        let [column] = &**schema.fields() else {
+            return Err(format!("\"{name}\" has {} columns", schema.fields().len()));
+        };
+        let field = Arc::new(column.as_ref().clone().with_name(name));
+        let variable = Variable { field, shape: variable.shape.into(), ttl: variable.ttl };
+        let is_fit = match variable.shape {
+            VariableShape::Value => true,
+            VariableShape::Items => variable.item().is_some(),
+            VariableShape::Entries => variable.entry().is_some(),
+        };
+        match is_fit {
+            true => Ok(variable),
+            false => Err(format!(
+                "\"{name}\" is a {}, and its type is {}",
+                variable.shape.name(),
+                sql_name(column.data_type())
+            )),
         }
-    }
-    Ok((!columns.is_empty()).then(|| Arc::new(Schema::new(columns))))
+    };
+    variables.iter().map(variable).collect()
 }
 
 /// Refuses a function that this host, or the plugin itself, has no way to call.

@@ -8,6 +8,7 @@ use wasmtime::{Engine, Store};
 
 use crate::abi::{Context, FUNCTIONS, Failure, Function, Opened};
 use crate::giving::Giving;
+use crate::keyed::Keyed;
 use crate::kinds::{Kind, kinds};
 use crate::limits::{Limits, ticks};
 use crate::state::{CallState, GuestLog, failure, start_failure, store};
@@ -124,20 +125,24 @@ impl Guest {
         exports.iter().map(|export| self.export(export)).collect()
     }
 
-    /// Calls a function that may give rows.
+    /// Calls a function that may give rows, and reach the state of keys where there are any.
     pub(crate) fn call_giving<P, R>(
         &mut self,
         function: Func,
         parameters: P,
         giving: Giving,
+        keyed: Option<Keyed>,
     ) -> Result<(R, Giving), PluginFailure>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        self.store.data_mut().giving = Some(giving);
+        let state = self.store.data_mut();
+        (state.giving, state.keyed) = (Some(giving), keyed);
         let result = self.call(function, parameters);
-        let giving = self.store.data_mut().giving.take();
+        let state = self.store.data_mut();
+        state.keyed = None;
+        let giving = state.giving.take();
         // It lies there since before the call.
         let lost = || PluginFailure::Host("the rows of the call are lost".to_owned());
         Ok((result?, giving.ok_or_else(lost)?))

@@ -12,10 +12,11 @@ use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::abi::{
-    Block, Column, DATAFRAME, Failure, LEDGER, LOG, Level, Parameters, ROWS, Response, Selection,
-    TARGET,
+    Block, Column, DATAFRAME, Failure, LEDGER, LOG, Level, Parameters, ROWS, Response, STATE,
+    Selection, TARGET,
 };
 use crate::frames::{blocks, parameters, rows_of};
+use crate::keyed;
 use crate::limits::{COLLECT_BYTES_MAX, FRAMES_MAX};
 use crate::schema::Input;
 use crate::state::{Bridge, CallState, check_sql};
@@ -38,6 +39,7 @@ pub(crate) fn for_rows(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     log(linker.instance(LOG)?)?;
     rows(linker.instance(ROWS)?)?;
+    keyed::link(linker.instance(STATE)?)?;
 
     let mut dataframe = linker.instance(DATAFRAME)?;
     stub!(dataframe, "schema-of", (u64) -> String);
@@ -71,6 +73,7 @@ pub(crate) fn for_handlers(engine: &Engine) -> wasmtime::Result<Linker<CallState
     let mut linker = Linker::new(engine);
     log(linker.instance(LOG)?)?;
     rows(linker.instance(ROWS)?)?;
+    keyed::link(linker.instance(STATE)?)?;
 
     let mut dataframe = linker.instance(DATAFRAME)?;
     dataframe

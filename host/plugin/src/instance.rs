@@ -15,6 +15,7 @@ use wasmtime::component::{ComponentNamedList, Func, Lift, Lower};
 use crate::abi::{self, Block, Column, Failure, RowError};
 use crate::giving::{Expected, Giving};
 use crate::guest::Guest;
+use crate::keyed::Keyed;
 use crate::kinds::Kind;
 use crate::module::Inner;
 use crate::schema::{Arguments, Input, as_plain, ddl, same_columns};
@@ -136,7 +137,7 @@ impl Instance {
         &mut self,
         rows: &RecordBatch,
     ) -> Result<PluginRows, PluginFailure> {
-        let input = apart(&self.reads, rows.columns()).map_err(PluginFailure::Signature)?;
+        let input = self.input_apart(rows)?;
         let block = lent(&input, rows.num_rows())?;
         let giving = Giving::new(self.expected.clone(), rows.num_rows());
         let id = self.id;
@@ -144,6 +145,14 @@ impl Instance {
             self.call::<_, (Result<Vec<RowError>, Failure>,)>(0, (id, block), giving)?;
         let refused = checked(refused.0?, rows.num_rows())?;
         Ok(PluginRows { given: giving.given(), refused })
+    }
+
+    /// Rows of the columns that are read, as they cross.
+    pub(crate) fn input_apart(
+        &self,
+        rows: &RecordBatch,
+    ) -> Result<Vec<tidemill_block::Column>, PluginFailure> {
+        apart(&self.reads, rows.columns()).map_err(PluginFailure::Signature)
     }
 
     /// Calls an export of the kind, and gives what it has answered and given.
@@ -157,6 +166,35 @@ impl Instance {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
+        self.call_in(export, parameters, giving, None)
+    }
+
+    /// The same for an export that gives rows of its own and reaches the state of keys.
+    pub(crate) fn call_with_state<P, R>(
+        &mut self,
+        export: usize,
+        parameters: P,
+        keyed: Keyed,
+    ) -> Result<(R, Giving), PluginFailure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let giving = Giving::new(self.expected.clone(), 0);
+        self.call_in(export, parameters, giving, Some(keyed))
+    }
+
+    fn call_in<P, R>(
+        &mut self,
+        export: usize,
+        parameters: P,
+        giving: Giving,
+        keyed: Option<Keyed>,
+    ) -> Result<(R, Giving), PluginFailure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
         if self.is_broken {
             return Err(PluginFailure::Host(
                 "the instance failed in an earlier call; open a new one".to_owned(),
@@ -165,7 +203,7 @@ impl Instance {
         let function = self.exports.get(export);
         let function = *function.ok_or_else(|| PluginFailure::Host("no such export".to_owned()))?;
         self.is_broken = true;
-        let answer = self.guest.call_giving(function, parameters, giving)?;
+        let answer = self.guest.call_giving(function, parameters, giving, keyed)?;
         self.is_broken = false;
         Ok(answer)
     }

@@ -12,7 +12,7 @@ use tidemill_core::Digest;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
-use crate::abi::{DATAFRAME, LEDGER, LOG, ROWS, TARGET, TYPES, VERSION};
+use crate::abi::{DATAFRAME, LEDGER, LOG, ROWS, STATE, TARGET, TYPES, VERSION};
 use crate::describe::describe;
 use crate::error::{LoadError, LoadProblem};
 use crate::guarded::{Ended, guarded, guarded_until};
@@ -230,6 +230,7 @@ fn check_imports(
             TYPES => continue,
             LOG => ("lines in the log", None),
             ROWS => ("the rows that it gives", None),
+            STATE => ("the state of keys", None),
             DATAFRAME => ("the tables of a handler", None),
             LEDGER => ("the marks of a handler", None),
             TARGET if config.targets.is_empty() => {

@@ -9,12 +9,12 @@ use arrow::datatypes::SchemaRef;
 use tidemill_core::{
     AggregateInstance, BatchContext, BatchHost, BatchId, BoxFuture, Digest, FrameHandle,
     FunctionInstance, FunctionKind, FunctionSignature, PluginError, PluginFailure, PluginModule,
-    PluginUsage, Shape,
+    PluginUsage, Shape, StatefulInstance,
 };
 
 use crate::guest::Prepared;
 use crate::instance::Instance;
-use crate::kinds::{self, Kind, aggregate, handler};
+use crate::kinds::{self, Kind, aggregate, handler, stateful};
 use crate::limits::Limits;
 use crate::load::Import;
 use crate::text::shortened_failure;
@@ -102,6 +102,11 @@ fn is_for_rows(kind: FunctionKind) -> bool {
     kinds::of(kind).is_some_and(|kind| kind.for_rows.is_some())
 }
 
+/// Whether what a kind gives follows from the columns of its input.
+fn has_shape(kind: FunctionKind) -> bool {
+    is_for_rows(kind) || kind == FunctionKind::Stateful
+}
+
 impl PluginModule for Module {
     fn name(&self) -> &str {
         &self.inner.name
@@ -117,7 +122,7 @@ impl PluginModule for Module {
 
     fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError> {
         let shape = || {
-            let (kind, signature) = self.inner.function_where(function, is_for_rows)?;
+            let (kind, signature) = self.inner.function_where(function, has_shape)?;
             let opened = Instance::open(&self.inner, kind, signature, None, &input)?;
             Ok(opened.shape().clone())
         };
@@ -149,6 +154,19 @@ impl PluginModule for Module {
         context: &BatchContext,
     ) -> Result<Box<dyn AggregateInstance>, PluginError> {
         match aggregate::open(&self.inner, function, context) {
+            Ok(opened) => Ok(Box::new(opened)),
+            Err(failure) => Err(self.inner.error(function, Some(context.batch), failure)),
+        }
+    }
+
+    fn open_stateful(
+        &self,
+        function: &str,
+        context: &BatchContext,
+        input: SchemaRef,
+        shape: &Shape,
+    ) -> Result<Box<dyn StatefulInstance>, PluginError> {
+        match stateful::open(&self.inner, function, context, &input, shape) {
             Ok(opened) => Ok(Box::new(opened)),
             Err(failure) => Err(self.inner.error(function, Some(context.batch), failure)),
         }

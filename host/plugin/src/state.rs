@@ -8,6 +8,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::abi::{Failure, Level};
 use crate::giving::Giving;
+use crate::keyed::Keyed;
 use crate::limits::{
     FRAMES_MAX, LOG_BYTES_MAX, LOG_LINES_MAX, Limits, MARKS_MAX, MemoryLimit, NAME_BYTES_MAX,
     OUTPUT_BYTES_MAX, OutOfMemory, STATEMENT_BYTES_MAX,
@@ -22,11 +23,19 @@ pub(crate) struct CallState {
     pub(crate) bridge: Option<Bridge>,
     /// While a call runs that may give rows.
     pub(crate) giving: Option<Giving>,
+    /// While a stateful function runs.
+    pub(crate) keyed: Option<Keyed>,
 }
+
+/// The host refuses what the guest asks of it, or could not do it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) PluginFailure);
 
 impl CallState {
     pub(crate) fn new(limits: Limits, log: GuestLog, bridge: Option<Bridge>) -> CallState {
-        CallState { memory: MemoryLimit::new(limits.memory), limits, log, bridge, giving: None }
+        let memory = MemoryLimit::new(limits.memory);
+        CallState { memory, limits, log, bridge, giving: None, keyed: None }
     }
 }
 
@@ -50,6 +59,9 @@ pub(crate) fn failure(store: &mut Store<CallState>, error: &wasmtime::Error) -> 
     let state = store.data_mut();
     if error.downcast_ref::<OutOfMemory>().is_some() {
         return PluginFailure::Memory { limit: state.limits.memory };
+    }
+    if let Some(Refused(failure)) = error.downcast_ref::<Refused>() {
+        return failure.clone();
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => deadline(state.limits),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
 use serde_json::{Value, json};
-use tidemill_core::{FunctionKind, FunctionSignature, PluginModule, Secrets};
+use tidemill_core::{
+    FunctionKind, FunctionSignature, PluginModule, Secrets, Variable, variable_columns,
+};
 use tidemill_plugin_host::{Import, Module};
-use tidemill_types::{format_column_type, format_schema};
+use tidemill_types::{Interval, format_column_type, format_schema};
 
 use super::arguments::InspectArguments;
 use super::check::code_of;
@@ -78,10 +80,10 @@ fn describe(text: &mut String, function: &FunctionSignature) {
             let arguments = input.map_or_else(|| "…".to_owned(), ddl);
             let given = output.and_then(|output| output.fields().first());
             let given = given.map_or_else(|| "…".to_owned(), |column| format_column_type(column));
-            let state = function
-                .state
-                .as_deref()
-                .map_or_else(String::new, |state| format!("\n  state  {}", ddl(state)));
+            let state = match function.state.as_slice() {
+                [] => String::new(),
+                state => format!("\n  state  {}", ddl(&variable_columns(state))),
+            };
             writeln!(text, "{name}({arguments}) → {given}\n  {kind}{state}")
         }
         FunctionKind::Transform if function.passes_others => {
@@ -96,7 +98,20 @@ fn describe(text: &mut String, function: &FunctionSignature) {
             )
         }
         FunctionKind::ForeachBatch => writeln!(text, "{name}\n  {kind}"),
-        FunctionKind::Transform | FunctionKind::Stateful => {
+        FunctionKind::Stateful => {
+            let columns = |schema: Option<&Schema>| schema.map_or_else(String::new, ddl);
+            let key = columns(function.key.as_deref());
+            let (taken, given) = (columns(input), columns(output));
+            let _ = writeln!(
+                text,
+                "{name}\n  {kind}\n  key    {key}\n  takes  {taken}\n  gives  {given}"
+            );
+            if let Some(initial) = &function.initial {
+                let _ = writeln!(text, "  starts {}", ddl(initial));
+            }
+            function.state.iter().try_for_each(|kept| writeln!(text, "  keeps  {}", variable(kept)))
+        }
+        FunctionKind::Transform => {
             let taken = input.map_or_else(|| "any rows".to_owned(), ddl);
             let given = output.map_or_else(|| "what follows from the rows".to_owned(), ddl);
             writeln!(text, "{name}\n  {kind}\n  takes  {taken}\n  gives  {given}")
@@ -105,6 +120,16 @@ fn describe(text: &mut String, function: &FunctionSignature) {
     for line in function.documentation.trim().lines() {
         let _ = writeln!(text, "  {}", format!("| {}", line.trim()).trim_end());
     }
+}
+
+/// A variable of a key: `count bigint, a value forgotten after 1 hour`.
+fn variable(variable: &Variable) -> String {
+    let column = ddl(&variable_columns(std::slice::from_ref(variable)));
+    let forgotten = variable.ttl.map_or_else(String::new, |ttl| {
+        let ttl = Interval { micros: i64::try_from(ttl).unwrap_or(i64::MAX) };
+        format!(", forgotten after {ttl}")
+    });
+    format!("{column}, a {}{forgotten}", variable.shape.name())
 }
 
 /// Columns in Spark's DDL: `id string not null, tags array<string>`.
@@ -124,6 +149,13 @@ fn as_json(file: &str, module: &Module) -> Value {
             "grant": import.grant,
         })
     };
+    let state = |variable: &Variable| {
+        json!({
+            "column": ddl(&variable_columns(std::slice::from_ref(variable))),
+            "kind": variable.shape.name(),
+            "ttl_micros": variable.ttl,
+        })
+    };
     let function = |function: &FunctionSignature| {
         json!({
             "name": function.name,
@@ -131,7 +163,9 @@ fn as_json(file: &str, module: &Module) -> Value {
             "input": function.input.as_deref().map(ddl),
             "output": function.output.as_deref().map(ddl),
             "passes_others": function.passes_others,
-            "state": function.state.as_deref().map(ddl),
+            "key": function.key.as_deref().map(ddl),
+            "initial_state": function.initial.as_deref().map(ddl),
+            "state": function.state.iter().map(state).collect::<Vec<_>>(),
             "deterministic": function.deterministic,
             "documentation": function.documentation,
         })

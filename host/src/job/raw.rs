@@ -209,16 +209,30 @@ pub(super) struct RawStep {
     pub sql: Option<Text>,
     /// Name of a plugin.
     pub plugin: Option<Text>,
-    /// Name of the plugin's transform.
+    /// Name of the plugin's transform, or, with a `key`, of its stateful function.
     pub function: Option<Text>,
     /// Spark's dropDuplicates: the first row of each key passes.
     pub drop_duplicates: Option<RawDropDuplicates>,
     /// Event time of the result.
     pub watermark: Option<RawWatermark>,
-    /// Key columns of a stateful plugin. Not supported yet.
+    /// Of a stateful function: the columns whose values make a key.
     pub key: Option<Vec<Text>>,
-    /// Timers of a stateful plugin. Not supported yet.
-    pub time_mode: Option<Text>,
+    /// Of a stateful function: by which time its timers are due. Default: `none`.
+    pub time_mode: Option<RawTimeMode>,
+    /// Of a stateful function: the static table whose rows its state begins with.
+    pub initial_state: Option<Text>,
+}
+
+/// Spark's time modes.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawTimeMode {
+    /// No timers, and nothing is forgotten by itself.
+    None,
+    /// By the batch's time.
+    ProcessingTime,
+    /// By the watermark.
+    EventTime,
 }
 
 /// Spark's dropDuplicates.

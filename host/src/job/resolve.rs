@@ -11,7 +11,7 @@ use tidemill_core::{
     Digest, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy, bytes_text, parse_bytes,
 };
 use tidemill_engine::DEAD_LETTERS;
-use tidemill_plan::{Step, StepKind, ValueFormat, WatermarkSpec};
+use tidemill_plan::{Step, StepKind, TimeMode, ValueFormat, WatermarkSpec};
 use tidemill_time::Zone;
 use tidemill_types::parse_schema;
 use tidemill_types::{Interval, IntervalError};
@@ -21,7 +21,7 @@ use super::error::JobError;
 use super::names::{check_file_name, check_name};
 use super::raw::{
     RawDeadLetters, RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget,
-    RawTrigger, RawValue, RawWatermark, RawWatermarkPolicy,
+    RawTimeMode, RawTrigger, RawValue, RawWatermark, RawWatermarkPolicy,
 };
 use super::read::{JobText, Override, read};
 
@@ -476,10 +476,24 @@ impl Resolver<'_> {
         tables: &[String],
     ) -> Result<Step, JobError> {
         let place = format!("step \"{}\"", &*raw.name);
-        let not_yet = [("key", raw.key.is_some()), ("time_mode", raw.time_mode.is_some())];
-        if let Some((key, _)) = not_yet.into_iter().find(|(_, is_set)| *is_set) {
-            return Err(self.not_yet(format!("{place}: {key}")));
-        }
+        let of_stateful = [
+            ("time_mode", raw.time_mode.is_some()),
+            ("initial_state", raw.initial_state.is_some()),
+        ];
+        let key = match &raw.key {
+            None => {
+                if let Some((word, _)) = of_stateful.into_iter().find(|(_, is_set)| *is_set) {
+                    return Err(self.invalid(format!(
+                        "{place}: `{word}` is for a plugin's stateful function, whose `key` names the columns that make a key"
+                    )));
+                }
+                None
+            }
+            Some(names) if names.is_empty() => {
+                return Err(self.invalid(format!("{place}: `key` names no column")));
+            }
+            Some(names) => Some(names.iter().map(|name| name.0.clone()).collect::<Vec<_>>()),
+        };
         let from = || -> Result<String, JobError> {
             let named = raw.from.as_ref().map(|from| from.0.clone());
             let from = named.or_else(|| before.clone()).ok_or_else(|| {
@@ -500,11 +514,29 @@ impl Resolver<'_> {
                     self.invalid(format!("{place}: SQL names its tables itself; leave out `from`"))
                 );
             }
-            (None, Some(plugin), Some(function), None) => StepKind::Transform {
-                from: from()?,
-                plugin: plugin.0.clone(),
-                function: function.0.clone(),
-            },
+            (None, Some(plugin), Some(function), None) => {
+                let (from, plugin, function) = (from()?, plugin.0.clone(), function.0.clone());
+                match key {
+                    None => StepKind::Transform { from, plugin, function },
+                    Some(key) => StepKind::Stateful {
+                        time_mode: match raw.time_mode {
+                            None | Some(RawTimeMode::None) => TimeMode::None,
+                            Some(RawTimeMode::ProcessingTime) => TimeMode::ProcessingTime,
+                            Some(RawTimeMode::EventTime) => TimeMode::EventTime,
+                        },
+                        initial_state: raw.initial_state.as_ref().map(|table| table.0.clone()),
+                        from,
+                        plugin,
+                        function,
+                        key,
+                    },
+                }
+            }
+            _ if key.is_some() => {
+                return Err(self.invalid(format!(
+                    "{place}: `key` is for a stateful function; name its `plugin` and `function`"
+                )));
+            }
             (None, None, None, Some(duplicates)) => StepKind::DropDuplicates {
                 from: from()?,
                 columns: duplicates.columns.iter().map(|column| column.0.clone()).collect(),
@@ -513,7 +545,7 @@ impl Resolver<'_> {
             (None, None, None, None) if raw.watermark.is_some() => StepKind::Same { from: from()? },
             _ => {
                 return Err(self.invalid(format!(
-                    "{place} takes either `sql`, or `plugin` and `function`, or `drop_duplicates`, or just a `watermark`"
+                    "{place} takes either `sql`, or `plugin` and `function` (with a `key` where that is stateful), or `drop_duplicates`, or just a `watermark`"
                 )));
             }
         };

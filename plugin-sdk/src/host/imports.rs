@@ -1,11 +1,11 @@
 //! The imports, with rows as record batches.
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::bindings::tidemill::plugin::dataframe::{self, Handle};
-use crate::bindings::tidemill::plugin::types::BlockParam;
-use crate::bindings::tidemill::plugin::{ledger, target};
+use crate::bindings::tidemill::plugin::types::{BlockParam, ColumnParam};
+use crate::bindings::tidemill::plugin::{ledger, state, target};
 use crate::{Error, Response, Result, crossing};
 
 /// Bytes of rows that one call fetches from the host: a few record batches, so that collecting a
@@ -104,4 +104,63 @@ pub(crate) fn is_processed(name: &str) -> Result<bool> {
 
 pub(crate) fn mark_processed(name: &str) -> Result<()> {
     ledger::mark_processed(name).map_err(Error::from_host)
+}
+
+/// What a variable holds for these keys, a row a key.
+pub(crate) fn read_state(variable: u32, keys: &[u32], data_type: &DataType) -> Result<ArrayRef> {
+    Ok(crossing::array(data_type, state::read(variable, keys))?)
+}
+
+/// The value of one entry of each of these keys.
+pub(crate) fn find_entries(
+    variable: u32,
+    keys: &[u32],
+    entries: &ArrayRef,
+    data_type: &DataType,
+) -> Result<ArrayRef> {
+    let found = crossing::lend([entries], |entries| state::find(variable, keys, one(entries)))?;
+    Ok(crossing::array(data_type, found)?)
+}
+
+pub(crate) fn write_state(variable: u32, keys: &[u32], values: &ArrayRef) -> Result<()> {
+    crossing::lend([values], |values| state::write(variable, keys, one(values)))
+}
+
+pub(crate) fn append_items(variable: u32, keys: &[u32], items: &ArrayRef) -> Result<()> {
+    crossing::lend([items], |items| state::append(variable, keys, one(items)))
+}
+
+pub(crate) fn put_entries(
+    variable: u32,
+    keys: &[u32],
+    entries: &ArrayRef,
+    values: &ArrayRef,
+) -> Result<()> {
+    crossing::lend([entries, values], |columns| {
+        let [entries, values] = [0, 1].map(|column: usize| columns[column].clone());
+        state::put(variable, keys, entries, values);
+    })
+}
+
+pub(crate) fn remove_entries(variable: u32, keys: &[u32], entries: &ArrayRef) -> Result<()> {
+    crossing::lend([entries], |entries| state::remove(variable, keys, one(entries)))
+}
+
+/// The column that was lent, where it lies.
+fn one<'a>(columns: &[ColumnParam<'a>]) -> ColumnParam<'a> {
+    columns[0].clone()
+}
+
+pub(crate) fn timers(key: u32) -> Result<Vec<i64>> {
+    Ok(state::timers(key))
+}
+
+pub(crate) fn set_timers(keys: &[u32], times: &[i64]) -> Result<()> {
+    state::set_timers(keys, times);
+    Ok(())
+}
+
+pub(crate) fn delete_timers(keys: &[u32], times: &[i64]) -> Result<()> {
+    state::delete_timers(keys, times);
+    Ok(())
 }

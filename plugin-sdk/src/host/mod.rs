@@ -6,6 +6,6 @@ mod imports;
 
 pub(crate) use crate::bindings::tidemill::plugin::dataframe::Handle;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use crate::testing::host::*;
+pub(crate) use crate::testing::{host::*, state::*};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use imports::*;

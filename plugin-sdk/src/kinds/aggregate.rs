@@ -110,11 +110,10 @@ impl<A: Aggregate> Aggregation<A> {
 impl<A: Aggregate> Body for Aggregation<A> {
     fn declared(&self) -> Declared {
         Declared {
-            kind: FunctionKind::Aggregate,
             input: Some(Arc::new(Schema::new(A::arguments()))),
             output: Some(Self::output()),
-            passes_others: false,
             state: A::schema().fields().iter().map(variable).collect(),
+            ..Declared::of(FunctionKind::Aggregate)
         }
     }
 

@@ -16,8 +16,7 @@ pub struct Handler(pub fn(DataFrame, &BatchContext) -> Result<()>);
 
 impl Body for Handler {
     fn declared(&self) -> Declared {
-        let kind = FunctionKind::ForeachBatch;
-        Declared { kind, input: None, output: None, passes_others: false, state: Vec::new() }
+        Declared::of(FunctionKind::ForeachBatch)
     }
 
     fn open(self: Box<Handler>, _input: &SchemaRef) -> Result<Opened> {

@@ -4,6 +4,7 @@
 pub(crate) mod aggregate;
 pub(crate) mod handler;
 pub(crate) mod scalar;
+pub(crate) mod stateful;
 pub(crate) mod transform;
 
 use std::any::Any;
@@ -17,7 +18,7 @@ use crate::bindings::tidemill::plugin::types::{self, FunctionKind, Origin, Varia
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function of a plugin",
     note = "give the function one of the attributes #[scalar], #[transform], #[foreach_batch], or the \
-            implementation of the type #[aggregate]"
+            implementation of the type #[aggregate] or #[stateful]"
 )]
 pub trait Exported {
     /// Name in the plugin.
@@ -53,6 +54,16 @@ pub struct Declared {
     pub(crate) output: Option<SchemaRef>,
     pub(crate) passes_others: bool,
     pub(crate) state: Vec<Variable>,
+    /// What the kind has for itself.
+    pub(crate) properties: Vec<(String, String)>,
+}
+
+impl Declared {
+    /// A function that takes any rows, and says no more of itself.
+    pub(crate) fn of(kind: FunctionKind) -> Declared {
+        let (state, properties) = (Vec::new(), Vec::new());
+        Declared { kind, input: None, output: None, passes_others: false, state, properties }
+    }
 }
 
 /// A function that the host can call.
@@ -82,7 +93,8 @@ impl Opened {
 impl Function {
     /// As `describe` tells it to the host.
     pub(crate) fn describe(&self, name: &str) -> types::Function {
-        let Declared { kind, input, output, passes_others, state } = self.body.declared();
+        let Declared { kind, input, output, passes_others, state, properties } =
+            self.body.declared();
         types::Function {
             name: name.to_owned(),
             kind,
@@ -92,7 +104,7 @@ impl Function {
             state,
             deterministic: self.deterministic,
             documentation: self.documentation.to_owned(),
-            properties: Vec::new(),
+            properties,
         }
     }
 }

@@ -31,11 +31,9 @@ pub(crate) type Evaluated = (ArrayRef, Vec<RowError>);
 impl Body for Scalar {
     fn declared(&self) -> Declared {
         Declared {
-            kind: FunctionKind::Scalar,
             input: Some(Arc::new(Schema::new(self.input.clone()))),
             output: Some(Arc::new(Schema::new(vec![self.output.clone()]))),
-            passes_others: false,
-            state: Vec::new(),
+            ..Declared::of(FunctionKind::Scalar)
         }
     }
 

@@ -63,11 +63,9 @@ impl<P: Functions> Guest for Exports<P> {
 impl Body for Making {
     fn declared(&self) -> Declared {
         Declared {
-            kind: FunctionKind::Transform,
             input: self.input.map(columns_of),
             output: self.output.map(columns_of),
-            passes_others: false,
-            state: Vec::new(),
+            ..Declared::of(FunctionKind::Transform)
         }
     }
 
@@ -108,11 +106,10 @@ impl Making {
 impl Body for Selecting {
     fn declared(&self) -> Declared {
         Declared {
-            kind: FunctionKind::Transform,
             input: Some(columns_of(self.reads)),
             output: Some(columns_of(self.sets)),
             passes_others: true,
-            state: Vec::new(),
+            ..Declared::of(FunctionKind::Transform)
         }
     }
 

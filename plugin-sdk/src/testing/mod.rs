@@ -1,7 +1,8 @@
 //! For unit tests of a plugin's functions, which run on the author's machine without a host.
 //!
 //! A scalar and an aggregate are called as they are. [`transform`] gives what a transform makes of rows,
-//! and [`Job`] calls a handler and keeps what it did:
+//! [`Keys`] calls a stateful function and keeps what it keeps, and [`Job`] calls a handler and keeps what it
+//! did:
 //!
 //! ```
 //! use tidemill_plugin::prelude::*;
@@ -28,7 +29,10 @@
 
 pub(crate) mod host;
 mod job;
+mod keys;
+pub(crate) mod state;
 mod transform;
 
 pub use job::Job;
+pub use keys::Keys;
 pub use transform::transform;

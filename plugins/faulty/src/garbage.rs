@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use tidemill_plugin::__private::Exports;
 use tidemill_plugin::__private::bindings::exports::tidemill::plugin::{
-    aggregates, functions, handlers, scalars, transforms,
+    aggregates, functions, handlers, scalars, stateful, transforms,
 };
 use tidemill_plugin::__private::bindings::tidemill::plugin::rows::{Selection, give};
+use tidemill_plugin::__private::bindings::tidemill::plugin::state;
 use tidemill_plugin::__private::bindings::tidemill::plugin::types::{
     BatchContext, BlockResult, ColumnParam, ColumnResult, Failure, Function, Node, Opened, RowError,
 };
@@ -80,6 +81,66 @@ impl aggregates::Guest for Faulty {
             None => <Sound as aggregates::Guest>::results(opened, count)?,
         }
         Ok(())
+    }
+}
+
+impl stateful::Guest for Faulty {
+    fn rows(opened: u32, keys: BlockResult, counts: Vec<u32>, input: BlockResult) -> Rows {
+        match garbage() {
+            Some(garbage) => {
+                misuse_state(&garbage);
+                Ok(give_spoilt(&garbage, Selection::Fresh(input.rows), input))
+            }
+            None => <Sound as stateful::Guest>::rows(opened, keys, counts, input),
+        }
+    }
+
+    fn timers(
+        opened: u32,
+        keys: BlockResult,
+        owners: Vec<u32>,
+        times: Vec<i64>,
+    ) -> Result<(), Failure> {
+        <Sound as stateful::Guest>::timers(opened, keys, owners, times)
+    }
+
+    fn initial(opened: u32, keys: BlockResult, rows: BlockResult) -> Result<(), Failure> {
+        <Sound as stateful::Guest>::initial(opened, keys, rows)
+    }
+}
+
+/// Asks of the state what it has not: of `tally`, whose variables are a number, a list of texts and a map of
+/// numbers by texts.
+fn misuse_state(garbage: &str) {
+    const NUMBER: u32 = 0;
+    const LIST: u32 = 1;
+    const MAP: u32 = 2;
+    let (nodes, values) = ([Node { length: 1, nulls: 0 }], 7_i64.to_le_bytes());
+    let buffers: [&[u8]; 2] = [&[], &values];
+    let number = || ColumnParam { nodes: &nodes, buffers: &buffers };
+    let offsets = [0_i32.to_le_bytes(), 1_i32.to_le_bytes()].concat();
+    let buffers: [&[u8]; 3] = [&[], &offsets, b"x"];
+    let text = || ColumnParam { nodes: &nodes, buffers: &buffers };
+    let (null_nodes, bitmap) = ([Node { length: 1, nulls: 1 }], [0_u8]);
+    let null_buffers: [&[u8]; 3] = [&bitmap, &offsets, b"x"];
+    let null = || ColumnParam { nodes: &null_nodes, buffers: &null_buffers };
+    match garbage {
+        "variable" => drop(state::read(99, &[0])),
+        "key" => drop(state::read(NUMBER, &[99])),
+        "written key" => state::write(NUMBER, &[99], number()),
+        "written type" => state::write(NUMBER, &[0], text()),
+        "written rows" => state::write(NUMBER, &[0, 0], number()),
+        "appended to a number" => state::append(NUMBER, &[0], number()),
+        "appended type" => state::append(LIST, &[0], number()),
+        "found in a list" => drop(state::find(LIST, &[0], text())),
+        "put into a number" => state::put(NUMBER, &[0], text(), number()),
+        "put without a key" => state::put(MAP, &[0], null(), number()),
+        "removed rows" => state::remove(MAP, &[0, 0, 0], text()),
+        "timer's key" => drop(state::timers(99)),
+        "timers" => state::set_timers(&[0], &[1, 2]),
+        "deleted timers" => state::delete_timers(&[0, 99], &[1, 2]),
+        "read a lot" => drop(state::read(LIST, &vec![0; 100_000_000])),
+        _ => {}
     }
 }
 

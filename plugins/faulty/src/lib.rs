@@ -174,6 +174,128 @@ impl Longest {
     }
 }
 
+/// What a row asks of the state of its key.
+#[derive(Row)]
+struct Order {
+    what: String,
+    text: String,
+    n: i64,
+}
+
+/// The state of a key, told when a row asks for it or a timer is due.
+#[derive(Row)]
+struct Told {
+    k: Option<String>,
+    number: Option<i64>,
+    texts: Vec<String>,
+    by_text: BTreeMap<String, i64>,
+    one: Option<i64>,
+    timers: Vec<i64>,
+    due: Option<i64>,
+}
+
+/// What `tally` keeps.
+#[derive(State)]
+struct Tally {
+    number: ValueState<i64>,
+    texts: ListState<String>,
+    by_text: MapState<String, i64>,
+}
+
+impl Tally {
+    fn told(&self, k: Option<String>, text: &str, timers: &Timers, due: Option<i64>) -> Told {
+        Told {
+            k,
+            number: self.number.get().copied(),
+            texts: self.texts.get(),
+            by_text: self.by_text.entries(),
+            one: self.by_text.get(&text.to_owned()),
+            timers: timers.list().into_iter().map(|timer| timer.0).collect(),
+            due,
+        }
+    }
+}
+
+/// Does with the state of a key what the rows say, in their order.
+#[stateful]
+impl Tally {
+    fn rows(
+        &mut self,
+        k: Option<String>,
+        orders: Vec<Order>,
+        timers: &mut Timers,
+        ctx: &BatchContext,
+    ) -> Result<Vec<Told>> {
+        let mut told = Vec::new();
+        for Order { what, text, n } in orders {
+            match what.as_str() {
+                "add" => self.number.set(self.number.get().unwrap_or(&0) + n),
+                "batch" => self.number.set(i64::try_from(ctx.batch_id)?),
+                "forget" => self.number.clear(),
+                "append" => self.texts.append(text),
+                "replace" => self.texts.set(text.split(',').map(str::to_owned).collect()),
+                "empty" => self.texts.clear(),
+                "put" => self.by_text.insert(text, n),
+                "drop" => self.by_text.remove(&text),
+                "drop all" => self.by_text.clear(),
+                "timer" => timers.set(Timestamp(n)),
+                "no timer" => timers.delete(Timestamp(n)),
+                "tell" => told.push(self.told(k.clone(), &text, timers, None)),
+                "refuse" => return Err(Error::bad_row(text)),
+                "panic" => panic!("{text}"),
+                other => return Err(Error::fatal(format!("there is no order \"{other}\""))),
+            }
+        }
+        Ok(told)
+    }
+
+    fn timer(&mut self, k: Option<String>, due: Timestamp, timers: &mut Timers) -> Option<Told> {
+        self.number.set(self.number.get().unwrap_or(&0) + 1000);
+        Some(self.told(k, "", timers, Some(due.0)))
+    }
+
+    fn initial(&mut self, _k: Option<String>, order: Order) -> Result<()> {
+        if order.text == "refuse" {
+            return Err(Error::bad_row("no such beginning"));
+        }
+        self.number.set(order.n);
+        self.texts.append(order.text);
+        Ok(())
+    }
+}
+
+/// As `tally`, of which nothing is there for longer than a second.
+#[derive(State)]
+struct Brief {
+    #[state(ttl = "1 second")]
+    number: ValueState<i64>,
+    #[state(ttl = "1 second")]
+    texts: ListState<String>,
+    #[state(ttl = "1 second")]
+    by_text: MapState<String, i64>,
+}
+
+/// Adds to all that it keeps, and tells it.
+#[stateful]
+impl Brief {
+    fn rows(&mut self, k: String, orders: Vec<Order>) -> Vec<Told> {
+        for Order { text, n, .. } in orders {
+            self.number.set(self.number.get().unwrap_or(&0) + n);
+            self.texts.append(text.clone());
+            self.by_text.insert(text, n);
+        }
+        vec![Told {
+            k: Some(k),
+            number: self.number.get().copied(),
+            texts: self.texts.get(),
+            by_text: self.by_text.entries(),
+            one: None,
+            timers: Vec::new(),
+            due: None,
+        }]
+    }
+}
+
 /// Panics on a negative number.
 #[scalar]
 fn panics(n: i64) -> i64 {
@@ -319,6 +441,6 @@ macro_rules! list {
 // Not `plugin!`: the exports are made by hand.
 list! {
     echo, describe_all, describe_others, points, first_of, parsed, only_even, panics, spins, hoards, recurses,
-    turned, every_second, counted, Mean, Longest, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
+    turned, every_second, counted, Mean, Longest, Tally, Brief, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
     spoilt_scalar,
 }

@@ -37,6 +37,7 @@ mod scripts;
 mod secrets;
 mod spark;
 mod sqlite_start;
+mod stateful;
 mod statements;
 mod streams;
 mod texts;

@@ -25,16 +25,7 @@ pub(crate) struct NativeHandler {
 impl NativeHandler {
     /// A plugin that does this with each batch.
     pub(crate) fn new(work: Box<Work>) -> Arc<NativeHandler> {
-        let function = FunctionSignature {
-            name: "handle".to_owned(),
-            kind: FunctionKind::ForeachBatch,
-            input: None,
-            output: None,
-            passes_others: false,
-            state: None,
-            deterministic: true,
-            documentation: String::new(),
-        };
+        let function = FunctionSignature::new("handle", FunctionKind::ForeachBatch);
         Arc::new(NativeHandler { functions: [function], work })
     }
 }

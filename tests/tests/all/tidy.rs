@@ -117,7 +117,7 @@ fn shown_bench() -> Workbench {
     let bench = Workbench::new();
     std::fs::create_dir(bench.path("plugins")).unwrap();
     std::fs::create_dir(bench.path("input")).unwrap();
-    for name in ["orders", "flights"] {
+    for name in ["orders", "flights", "visits"] {
         std::fs::copy(plugin(name), bench.path(&format!("plugins/{name}.wasm"))).unwrap();
     }
     let click = "{\"page\":\"home\",\"at\":\"2026-01-01 09:00:00\"}\n";

@@ -30,14 +30,10 @@ struct Tickets {
 impl Tickets {
     fn new(deterministic: bool) -> Tickets {
         let signature = FunctionSignature {
-            name: "ticket".to_owned(),
-            kind: FunctionKind::Scalar,
             input: Some(column("n")),
             output: Some(column("ticket")),
-            passes_others: false,
-            state: None,
             deterministic,
-            documentation: String::new(),
+            ..FunctionSignature::new("ticket", FunctionKind::Scalar)
         };
         Tickets { functions: vec![signature], next: Arc::default() }
     }

@@ -27,6 +27,7 @@ pub fn check<S: StateBackend>(make: impl Fn(u64) -> S) {
     reads_see_the_running_batch(&make(AMPLE));
     discard_leaves_the_state_as_it_was(&make(AMPLE));
     scans_are_in_order_and_stop_where_told(&make(AMPLE));
+    the_first_bucket_is_of_what_is_there(&make(AMPLE));
     changes_are_in_order_and_hold_what_was_removed(&make(AMPLE));
     shards_are_apart(&make(AMPLE));
     a_batch_may_not_outgrow_its_budget(&make(1_000));
@@ -82,6 +83,19 @@ pub fn discard_leaves_the_state_as_it_was(store: &impl StateBackend) {
     assert_eq!(scan(store, i64::MAX), entries);
     assert_eq!(with_shard(store, |shard| shard.usage()), usage);
     assert!(changes(store).is_empty());
+}
+
+/// The first bucket is that of an entry which is there, the running batch's changes included.
+pub fn the_first_bucket_is_of_what_is_there(store: &impl StateBackend) {
+    let first = || with_shard(store, |shard| shard.first());
+    assert_eq!(first(), None);
+    put(store, 7, "a", "1");
+    put(store, 5, "b", "1");
+    assert_eq!(first(), Some(Bucket(5)));
+    assert!(remove(store, 5, "b"));
+    assert_eq!(first(), Some(Bucket(7)));
+    store.discard();
+    assert_eq!(first(), None);
 }
 
 /// Scans merge the overlay in, and visit buckets up to and with the one that is named.

@@ -212,6 +212,11 @@ impl Entries {
         self.slots[number as usize].change = change.map_or(NONE, number_of);
     }
 
+    /// The first bucket that has a live entry.
+    pub(super) fn first(&self) -> Option<Bucket> {
+        self.buckets.first_key_value().map(|(bucket, _)| *bucket)
+    }
+
     /// Visits the live entries of the buckets `..=until`, in (bucket, key) order. Gives their
     /// numbers, in this order.
     pub(super) fn scan(&self, until: Bucket, visit: &mut StateVisitor<'_>) -> Vec<u32> {

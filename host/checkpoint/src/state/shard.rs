@@ -248,6 +248,10 @@ impl ShardState for Shard {
         self.entries.scan(until, visit);
     }
 
+    fn first(&self) -> Option<Bucket> {
+        self.entries.first()
+    }
+
     fn evict(&mut self, until: Bucket, visit: &mut StateVisitor<'_>) -> Result<u64, StateError> {
         let leaving = self.entries.scan(until, visit);
         leaving.iter().try_for_each(|entry| self.remove_entry(*entry))?;

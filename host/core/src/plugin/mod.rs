@@ -5,6 +5,7 @@
 
 mod batch_host;
 mod failure;
+mod keyed;
 mod rows;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batch_host::{BatchHost, CallFailure, FrameHandle};
 pub use failure::{PluginError, PluginFailure};
+pub use keyed::{Change, KeyedState, Variable, VariableShape, variable_columns};
 pub use rows::{Assembly, Given, Origin, PluginRows, RefusedRow, Selection, Shape};
 
 use crate::{Attempt, BatchId, Digest, QueryId, Watermark};
@@ -68,12 +70,35 @@ pub struct FunctionSignature {
     /// Whether a transform lets the other columns of its input through. `input` is then what it needs
     /// of them, and `output` what it adds or replaces.
     pub passes_others: bool,
-    /// The columns of an aggregate's state.
-    pub state: Option<SchemaRef>,
+    /// What it keeps for a group (aggregate) or a key (stateful).
+    pub state: Vec<Variable>,
+    /// The columns of a stateful function's keys, by position.
+    pub key: Option<SchemaRef>,
+    /// The columns of its initial state, by name, where it takes one.
+    pub initial: Option<SchemaRef>,
     /// Whether equal input gives equal output.
     pub deterministic: bool,
     /// The author's doc comment.
     pub documentation: String,
+}
+
+impl FunctionSignature {
+    /// A deterministic function that takes any rows, and says no more of itself.
+    #[must_use]
+    pub fn new(name: &str, kind: FunctionKind) -> FunctionSignature {
+        FunctionSignature {
+            name: name.to_owned(),
+            kind,
+            input: None,
+            output: None,
+            passes_others: false,
+            state: Vec::new(),
+            key: None,
+            initial: None,
+            deterministic: true,
+            documentation: String::new(),
+        }
+    }
 }
 
 /// Fixed for one attempt at one micro-batch, and handed to every call.
@@ -132,6 +157,19 @@ pub trait PluginModule: Send + Sync {
         context: &BatchContext,
     ) -> Result<Box<dyn AggregateInstance>, PluginError> {
         Err(none_of_its_kind(self.name(), function, context, "aggregates"))
+    }
+
+    /// A fresh instance for the stateful `function` over rows of `input`, where `shape` is what
+    /// [`shape`](Self::shape) said. Blocks as [`open`](Self::open) does.
+    fn open_stateful(
+        &self,
+        function: &str,
+        context: &BatchContext,
+        input: SchemaRef,
+        shape: &Shape,
+    ) -> Result<Box<dyn StatefulInstance>, PluginError> {
+        let _ = (input, shape);
+        Err(none_of_its_kind(self.name(), function, context, "stateful functions"))
     }
 
     /// Calls a foreach_batch handler with `batch`, a frame of `host`. It computes between its waits:
@@ -205,6 +243,36 @@ pub trait AggregateInstance: Send + Sync {
 
     /// Bytes that it holds.
     fn memory(&self) -> u64;
+}
+
+/// An opened stateful function, for keys of one shard. Thrown away after the batch, and after a failure.
+pub trait StatefulInstance: Send {
+    /// Calls the function with rows of some keys: `keys` has a row a key, and of `rows` (the columns that its
+    /// [`Shape`] reads) the first `counts[0]` are of the first key, and so on.
+    fn rows(
+        &mut self,
+        keys: &[ArrayRef],
+        counts: &[u32],
+        rows: &RecordBatch,
+        state: Box<dyn KeyedState>,
+    ) -> Result<PluginRows, PluginError>;
+
+    /// Calls it for timers that are due: timer i is of key `owners[i]`.
+    fn timers(
+        &mut self,
+        keys: &[ArrayRef],
+        owners: &[u32],
+        times: &[i64],
+        state: Box<dyn KeyedState>,
+    ) -> Result<PluginRows, PluginError>;
+
+    /// Calls it with the initial state, a row a key, of the columns that the signature names.
+    fn initial(
+        &mut self,
+        keys: &[ArrayRef],
+        rows: &RecordBatch,
+        state: Box<dyn KeyedState>,
+    ) -> Result<PluginRows, PluginError>;
 }
 
 /// How often a plugin was called.

@@ -187,6 +187,17 @@ impl<'c> Resolver<'c> {
                 let plan = self.catalog.transform(plan, plugin, function)?;
                 Ok(Resolved { scope: Scope::of(&plan), plan })
             }
+            Relation::PluginStateful(stateful) => {
+                let input = self.relation(&stateful.input)?;
+                let plan = self.named(input)?;
+                let initial = stateful.initial_state.as_ref();
+                let initial = initial.map(|rows| {
+                    let rows = self.relation(rows)?;
+                    self.named(rows)
+                });
+                let plan = self.catalog.stateful(plan, initial.transpose()?, stateful)?;
+                Ok(Resolved { scope: Scope::of(&plan), plan })
+            }
         }
     }
 

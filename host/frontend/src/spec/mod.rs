@@ -12,8 +12,8 @@ pub use expression::{
     Subquery, WindowSpec,
 };
 pub use relation::{
-    Cte, Deduplicate, Grouping, Join, JoinKind, LateralView, Pivot, PivotValue, Relation, SetKind,
-    SetOperation, Unpivot, UnpivotRow, With, WithWatermark,
+    Cte, Deduplicate, Grouping, Join, JoinKind, LateralView, Pivot, PivotValue, PluginStateful,
+    Relation, SetKind, SetOperation, TimeMode, Unpivot, UnpivotRow, With, WithWatermark,
 };
 pub use sign::Sign;
 

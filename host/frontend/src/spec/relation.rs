@@ -139,6 +139,8 @@ pub enum Relation {
         /// Its function.
         function: String,
     },
+    /// A stateful function of a plugin (Spark's `transformWithState`).
+    PluginStateful(Box<PluginStateful>),
 }
 
 /// GROUP BY.
@@ -329,4 +331,48 @@ pub struct Deduplicate {
     pub columns: Vec<String>,
     /// Whether a row is forgotten once the watermark has passed its event time by the delay.
     pub within_watermark: bool,
+}
+
+/// Spark's `transformWithState`, with a plugin's function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginStateful {
+    /// What is read.
+    pub input: Relation,
+    /// The plugin.
+    pub plugin: String,
+    /// Its function.
+    pub function: String,
+    /// Columns whose values make a key.
+    pub key: Vec<String>,
+    /// By which time its timers are due.
+    pub time_mode: TimeMode,
+    /// Rows that it has for keys before all others.
+    pub initial_state: Option<Relation>,
+}
+
+/// The time by which timers are due and state is forgotten (Spark's TimeMode).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeMode {
+    /// There are no timers, and nothing is forgotten by itself.
+    None,
+    /// The batch's time.
+    ProcessingTime,
+    /// The watermark.
+    EventTime,
+}
+
+impl TimeMode {
+    /// All of them.
+    pub const ALL: [TimeMode; 3] = [TimeMode::None, TimeMode::ProcessingTime, TimeMode::EventTime];
+
+    /// As a job writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            TimeMode::None => "none",
+            TimeMode::ProcessingTime => "processing_time",
+            TimeMode::EventTime => "event_time",
+        }
+    }
 }

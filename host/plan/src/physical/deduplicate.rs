@@ -110,6 +110,7 @@ impl Stateful for DeduplicateExec {
             key: Arc::clone(&self.keys.schema),
             value: Arc::new(Schema::empty()),
             follows: placement.lag,
+            timers: None,
         };
         let placed = DeduplicateExec { placement: Some(placement), ..self.over(only(inputs)?) };
         Ok((Arc::new(placed), description))

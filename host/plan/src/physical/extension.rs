@@ -51,7 +51,7 @@ impl ExtensionPlanner for Extensions {
         let schema = Arc::new(node.schema().as_arrow().clone());
         let expression =
             |e: &_| planner.create_physical_expr(e, logical_input.schema(), session, planning);
-        if let Some(plan) = plan_node(node, &input)? {
+        if let Some(plan) = plan_node(node, physical_inputs)? {
             return Ok(Some(plan));
         }
         let node = node.as_any();

@@ -49,6 +49,11 @@ impl Inputs {
 
     /// The next block with rows, or `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        Ok(self.next_numbered().await?.map(|(_, rows)| rows))
+    }
+
+    /// The same with the number of the partition that it is of.
+    pub(super) async fn next_numbered(&mut self) -> Result<Option<(usize, RecordBatch)>> {
         let mut ended = 0;
         while ended < self.partitions.len() {
             let turn = self.next;
@@ -58,7 +63,7 @@ impl Inputs {
                 continue;
             };
             match partition.next().await.transpose()? {
-                Some(rows) if rows.num_rows() > 0 => return Ok(Some(rows)),
+                Some(rows) if rows.num_rows() > 0 => return Ok(Some((turn, rows))),
                 Some(_) => ended = 0,
                 None => {
                     self.partitions[turn] = None;

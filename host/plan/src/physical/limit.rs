@@ -58,6 +58,7 @@ impl Stateful for StreamLimitExec {
             key: Arc::new(Schema::empty()),
             value: Arc::new(Schema::new(vec![Field::new("passed", DataType::Int64, false)])),
             follows: None,
+            timers: None,
         };
         let placed = StreamLimitExec { placement: Some(placement), ..self.over(only(inputs)?) };
         Ok((Arc::new(placed), description))

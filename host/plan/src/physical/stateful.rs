@@ -24,6 +24,7 @@ use tidemill_frontend::without_qualifiers;
 
 use super::deduplicate::DeduplicateExec;
 use super::event_time::EventTimeWatermarkExec;
+use super::keyed::KeyedExec;
 use super::limit::StreamLimitExec;
 use super::stream_join::StreamJoinExec;
 use crate::RunningBatch;
@@ -48,6 +49,9 @@ pub struct StatefulOperator {
     /// Microseconds that its watermark stays behind the query's, where a watermark moves it: only
     /// then can a batch without rows have an effect.
     pub(crate) follows: Option<i64>,
+    /// Where timers are that the batch's time makes due, if it has any: a batch without rows is worth
+    /// running for them.
+    pub timers: Option<OperatorId>,
 }
 
 impl StatefulOperator {
@@ -86,6 +90,11 @@ pub(super) trait Stateful {
         placement: Placement,
     ) -> Result<(Arc<dyn ExecutionPlan>, StatefulOperator)>;
 
+    /// How many numbers it takes, from its own one on.
+    fn numbers(&self) -> u32 {
+        1
+    }
+
     /// Microseconds by which its rows may leave later than its own watermark says.
     fn holds_back(&self) -> i64 {
         0
@@ -106,6 +115,7 @@ fn as_stateful(plan: &Arc<dyn ExecutionPlan>) -> Option<&dyn Stateful> {
     of::<DeduplicateExec>(plan)
         .or_else(|| of::<StreamLimitExec>(plan))
         .or_else(|| of::<StreamJoinExec>(plan))
+        .or_else(|| of::<KeyedExec>(plan))
 }
 
 /// What all stateful operators of a plan share.
@@ -229,6 +239,17 @@ impl OperatorState {
         name: &str,
         counts: StateCounts,
     ) -> Result<()> {
+        self.report_with(batch, name, counts, &[])
+    }
+
+    /// The same for an operator that has entries under other numbers, too.
+    pub(super) fn report_with(
+        &self,
+        batch: &RunningBatch,
+        name: &str,
+        counts: StateCounts,
+        others: &[&OperatorState],
+    ) -> Result<()> {
         let shards = u64::from(self.placement.shards);
         let mut progress = StateProgress {
             operator_name: name.to_owned(),
@@ -240,10 +261,12 @@ impl OperatorState {
             custom_metrics: counts.custom,
             ..StateProgress::default()
         };
-        for shard in self.all_shards() {
-            let usage = self.shard(shard, |state| Ok(state.usage()))?;
-            progress.num_rows_total += usage.rows;
-            progress.memory_used_bytes += usage.bytes;
+        for state in std::iter::once(self).chain(others.iter().copied()) {
+            for shard in state.all_shards() {
+                let usage = state.shard(shard, |state| Ok(state.usage()))?;
+                progress.num_rows_total += usage.rows;
+                progress.memory_used_bytes += usage.bytes;
+            }
         }
         batch.report_operator(self.placement.operator.0, progress);
         Ok(())
@@ -325,7 +348,7 @@ impl Placing {
             return Ok((replace_children_if_necessary(plan, inputs)?, lag));
         };
         let number = self.next;
-        self.next += 1;
+        self.next += operator.numbers();
         let (inputs, lag) = self.place_inputs(&plan)?;
         let StatefulSettings { mode, shards } = self.settings;
         let placement = Placement { operator: OperatorId(number), mode, shards, lag };

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 };
 use tidemill_core::{
     AggregateInstance, BatchContext, FunctionKind, FunctionSignature, PluginModule,
+    variable_columns,
 };
 use tidemill_frontend::CatalogFunction;
 
@@ -99,11 +100,9 @@ impl PluginAggregate {
         function: &FunctionSignature,
         step: &str,
     ) -> Result<PluginAggregate, PlanError> {
-        let parts = (&function.input, &function.output, &function.state);
-        let (Some(input), Some(output), Some(state)) = parts else {
+        let (Some(input), Some(output)) = (&function.input, &function.output) else {
             return Err(PlanError::Invalid(format!(
-                "plugin \"{}\": the aggregate \"{}\" does not declare its arguments, its result and \
-                 its state",
+                "plugin \"{}\": the aggregate \"{}\" does not declare its arguments and its result",
                 module.name(),
                 function.name
             )));
@@ -115,7 +114,7 @@ impl PluginAggregate {
             name: function.name.clone(),
             input: Arc::clone(input),
             output: Arc::clone(output),
-            state: Arc::clone(state),
+            state: variable_columns(&function.state),
         };
         Ok(PluginAggregate { called: Arc::new(called), signature })
     }

@@ -4,6 +4,7 @@ mod aggregate;
 mod opened;
 mod scalar;
 mod scope;
+mod stateful;
 mod transform;
 mod transform_exec;
 
@@ -16,12 +17,14 @@ use datafusion::logical_expr::{LogicalPlan, Signature, UserDefinedLogicalNode, V
 use datafusion::physical_plan::ExecutionPlan;
 use tidemill_core::{FunctionKind, FunctionSignature, PluginModule};
 use tidemill_frontend::CatalogFunction;
+use tidemill_types::IntervalFields;
 
 use crate::PlanError;
 
 pub(crate) use opened::Opened;
 pub(crate) use scalar::PluginScalar;
 pub(crate) use scope::{during, with_scopes};
+pub(crate) use stateful::{PluginStateful, StatefulStep};
 pub(crate) use transform::PluginTransform;
 
 /// What the plan knows of a kind of function. A handler is none of the plan's.
@@ -39,18 +42,18 @@ trait PluginKind: Sync {
     /// The calls in one node of a plan.
     fn uses(&self, node: &LogicalPlan) -> Vec<PluginUse>;
 
-    /// The operator of a node over one input, if the kind has a node of its own and this is one.
+    /// The operator of a node over its inputs, if the kind has a node of its own and this is one.
     fn plan(
         &self,
         _node: &dyn UserDefinedLogicalNode,
-        _input: &Arc<dyn ExecutionPlan>,
+        _inputs: &[Arc<dyn ExecutionPlan>],
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         Ok(None)
     }
 }
 
-static KINDS: [&dyn PluginKind; 3] =
-    [&scalar::Scalars, &transform::Transforms, &aggregate::Aggregates];
+static KINDS: [&dyn PluginKind; 4] =
+    [&scalar::Scalars, &transform::Transforms, &aggregate::Aggregates, &stateful::StatefulSteps];
 
 /// A plugin's function as a plan calls it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,12 @@ pub struct PluginUse {
     pub input: SchemaRef,
     /// Columns that the plan relies on.
     pub output: SchemaRef,
+}
+
+/// The columns without what the plan notes on them.
+fn without_notes(schema: &Schema) -> SchemaRef {
+    let bare = schema.fields().iter().map(|field| IntervalFields::alone(field));
+    Arc::new(Schema::new(bare.collect::<Vec<_>>()))
 }
 
 /// What SQL sees of declared arguments.
@@ -110,10 +119,10 @@ pub(crate) fn uses_of(node: &LogicalPlan) -> Vec<PluginUse> {
 /// The operator of a node that a plugin's function is.
 pub(crate) fn plan_node(
     node: &dyn UserDefinedLogicalNode,
-    input: &Arc<dyn ExecutionPlan>,
+    inputs: &[Arc<dyn ExecutionPlan>],
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     for kind in KINDS {
-        if let Some(plan) = kind.plan(node, input)? {
+        if let Some(plan) = kind.plan(node, inputs)? {
             return Ok(Some(plan));
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::{
     Column, DFSchema, DFSchemaRef, DataFusionError, Result, internal_datafusion_err,
 };
@@ -16,10 +16,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use tidemill_core::{
     Assembly, BatchId, FunctionKind, Origin, PluginError, PluginFailure, PluginModule, Shape,
 };
-use tidemill_types::IntervalFields;
 
 use super::transform_exec::PluginTransformExec;
-use super::{PluginKind, PluginUse};
+use super::{PluginKind, PluginUse, without_notes};
 use crate::PlanError;
 use crate::logical::{is_event_time, with_event_time_of};
 
@@ -36,9 +35,10 @@ impl PluginKind for Transforms {
     fn plan(
         &self,
         node: &dyn UserDefinedLogicalNode,
-        input: &Arc<dyn ExecutionPlan>,
+        inputs: &[Arc<dyn ExecutionPlan>],
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(step) = node.as_any().downcast_ref::<PluginTransform>() else {
+        let (Some(step), [input]) = (node.as_any().downcast_ref::<PluginTransform>(), inputs)
+        else {
             return Ok(None);
         };
         let schema = Arc::new(step.schema.as_arrow().clone());
@@ -114,6 +114,14 @@ impl PluginTransform {
         function: &str,
     ) -> Result<PluginTransform, PlanError> {
         let given = Arc::new(input.schema().as_arrow().clone());
+        let named = module.functions().iter().find(|known| known.name == function);
+        if named.is_some_and(|known| known.kind == FunctionKind::Stateful) {
+            return Err(PlanError::Invalid(format!(
+                "plugin \"{}\", function \"{function}\": it keeps something for each key; name the \
+                 columns of the key in the step, as in key = [\"user_id\"]",
+                module.name()
+            )));
+        }
         let shape = module.shape(function, Arc::clone(&given))?;
         let output = shape.output.fields().iter().map(|field| {
             let kept = given.fields().iter().find(|before| {
@@ -160,12 +168,6 @@ impl PluginTransform {
     fn identity(&self) -> (&str, tidemill_core::Digest, &str) {
         (self.called.module.name(), self.called.module.digest(), &self.called.function)
     }
-}
-
-/// The columns without what the plan notes on them.
-fn without_notes(schema: &Schema) -> SchemaRef {
-    let bare = schema.fields().iter().map(|field| IntervalFields::alone(field));
-    Arc::new(Schema::new(bare.collect::<Vec<Field>>()))
 }
 
 impl PartialEq for PluginTransform {

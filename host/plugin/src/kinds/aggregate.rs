@@ -7,7 +7,7 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, Fields};
 use tidemill_core::{
     AggregateInstance, BatchContext, FunctionKind, FunctionSignature, Given, PluginError,
-    PluginFailure, RefusedRow, Selection,
+    PluginFailure, RefusedRow, Selection, Variable, VariableShape, variable_columns,
 };
 
 use super::{Kind, check_call};
@@ -34,8 +34,17 @@ const RESULTS: usize = 3;
 
 fn check(signature: &FunctionSignature) -> Result<(), String> {
     check_call(signature)?;
-    if signature.state.is_none() {
+    if signature.state.is_empty() {
         return Err("it does not declare its state, which the host keeps".to_owned());
+    }
+    let is_plain =
+        |variable: &&Variable| variable.shape == VariableShape::Value && variable.ttl.is_none();
+    if let Some(other) = signature.state.iter().find(|variable| !is_plain(variable)) {
+        return Err(format!(
+            "the state of a group is values that are kept, and \"{}\" is a list or a map or has a \
+             time to live",
+            other.field.name()
+        ));
     }
     if signature.input.as_ref().is_some_and(|input| input.fields().is_empty()) {
         // Rows without a column have no number where DataFusion folds them.
@@ -60,14 +69,14 @@ pub(crate) fn open(
 ) -> Result<Aggregate, PluginFailure> {
     let is_wanted = |kind| kind == FunctionKind::Aggregate;
     let (kind, signature) = module.function_where(function, is_wanted)?;
-    let (Some(input), Some(state)) = (&signature.input, &signature.state) else {
-        return Err(unusable("it declares no arguments or no state"));
+    let Some(input) = &signature.input else {
+        return Err(unusable("it declares no arguments"));
     };
     let instance = Instance::open(module, kind, signature, Some(context), input)?;
     let types = |fields: &Fields| fields.iter().map(|f| f.data_type().clone()).collect();
     Ok(Aggregate {
         arguments: types(input.fields()),
-        states: Columns::of(state.fields()),
+        states: Columns::of(variable_columns(&signature.state).fields()),
         results: Columns::of(instance.shape().output.fields()),
         instance,
         groups: 0,

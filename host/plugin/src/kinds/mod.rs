@@ -3,6 +3,7 @@
 pub(crate) mod aggregate;
 pub(crate) mod handler;
 mod scalar;
+pub(crate) mod stateful;
 mod transform;
 
 use tidemill_core::{FunctionInstance, FunctionKind, FunctionSignature};
@@ -25,7 +26,8 @@ pub(crate) struct Kind {
     pub(crate) for_rows: Option<fn(Instance) -> Box<dyn FunctionInstance>>,
 }
 
-static KINDS: [&Kind; 4] = [&scalar::KIND, &transform::KIND, &aggregate::KIND, &handler::KIND];
+static KINDS: [&Kind; 5] =
+    [&scalar::KIND, &transform::KIND, &aggregate::KIND, &stateful::KIND, &handler::KIND];
 
 /// All kinds that this host calls.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {

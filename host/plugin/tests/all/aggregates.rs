@@ -84,8 +84,7 @@ fn an_aggregate_declares_what_the_host_keeps() {
     let module = load("faulty", config());
     let mean = module.functions().iter().find(|function| function.name == "mean_of").unwrap();
     assert_eq!(mean.kind, FunctionKind::Aggregate);
-    let state = mean.state.as_ref().unwrap();
-    let names: Vec<&str> = state.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = mean.state.iter().map(|kept| kept.field.name().as_str()).collect();
     assert_eq!(names, ["sum", "count"]);
     let told = module.open_aggregate("with_tax", &context(0)).err().unwrap().to_string();
     assert!(told.contains("there is no such function"), "{told}");

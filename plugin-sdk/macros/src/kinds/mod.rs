@@ -3,4 +3,5 @@
 pub(crate) mod aggregate;
 pub(crate) mod handler;
 pub(crate) mod scalar;
+pub(crate) mod stateful;
 pub(crate) mod transform;

@@ -93,6 +93,7 @@ impl StatefulAggregateExec {
             key: Arc::clone(&self.layout.keys),
             value: Arc::clone(&self.layout.states),
             follows: self.placement.lag.filter(|_| self.placement.mode != OutputMode::Complete),
+            timers: None,
         }
     }
 }

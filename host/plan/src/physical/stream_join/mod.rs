@@ -136,6 +136,7 @@ impl Stateful for StreamJoinExec {
             key: left.key_schema(),
             value: Arc::clone(&self.plan.pair),
             follows: placement.lag.filter(|_| is_bounded),
+            timers: None,
         };
         let placed = StreamJoinExec { placement: Some(placement), ..self.over(inputs)? };
         Ok((Arc::new(placed), description))

@@ -137,14 +137,11 @@ fn state(variables: &[abi::Variable]) -> Result<Vec<Variable>, String> {
     variables.iter().map(variable).collect()
 }
 
-/// Refuses a function that this host, or the plugin itself, has no way to call.
+/// Refuses a function that the plugin gives no way to call.
 fn check_kind(function: &FunctionSignature, exports: &Exports) -> Result<(), LoadProblem> {
     let (name, kind) = (&function.name, function.kind.name());
     let unfit = |reason: String| LoadProblem::NoPlugin { reason };
     let known = kinds::of(function.kind);
-    let known = known.ok_or_else(|| {
-        unfit(format!("\"{name}\" is {kind}, a kind that this host does not call"))
-    })?;
     if exports.of_kind(known.kind).is_none() {
         let interface = known.interface;
         return Err(unfit(format!("it lists the {kind} \"{name}\", and exports no `{interface}`")));

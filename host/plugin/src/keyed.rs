@@ -11,7 +11,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::LinkerInstance;
 
 use crate::abi::Column;
-use crate::limits::{ARRAYS_MAX, OUTPUT_BYTES_MAX, VALUES_MAX};
+use crate::limits::{ARRAYS_MAX, OUTPUT_BYTES_MAX, READ_KEYS_MAX, VALUES_MAX};
 use crate::state::{CallState, Refused};
 
 /// The state of the keys of one call.
@@ -77,9 +77,18 @@ impl Keyed {
         }
     }
 
+    fn check_read(&self, keys: &[u32]) -> Result<(), PluginFailure> {
+        match keys.len() {
+            ..=READ_KEYS_MAX => self.check_keys(keys),
+            count => {
+                Err(misused(format!("{count} keys in one read; the limit is {READ_KEYS_MAX}")))
+            }
+        }
+    }
+
     fn read(&mut self, (number, keys): (u32, Vec<u32>)) -> Result<Given, PluginFailure> {
         let (number, _) = self.variable(number)?;
-        self.check_keys(&keys)?;
+        self.check_read(&keys)?;
         lowered(&self.state.read(number, &keys)?)
     }
 
@@ -88,7 +97,7 @@ impl Keyed {
         (number, keys, entries): (u32, Vec<u32>, Given),
     ) -> Result<Given, PluginFailure> {
         let (number, variable) = self.variable(number)?;
-        self.check_keys(&keys)?;
+        self.check_read(&keys)?;
         let (key, _) = entry_of(&variable)?;
         let entries = self.entry_keys(&variable, key, &keys, entries)?;
         lowered(&self.state.find(number, &keys, &entries)?)

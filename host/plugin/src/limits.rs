@@ -101,6 +101,9 @@ pub(crate) const BLOCK_ROWS: usize = 8_192;
 /// some two hundred bytes, however few the guest sent for it.
 pub(crate) const ARRAYS_MAX: u64 = 1 << 20;
 
+/// Keys that one read of a state may name: a call has fewer, and one may be named any number of times.
+pub(crate) const READ_KEYS_MAX: usize = 1 << 20;
+
 /// Lines that one call may log: enough to debug with, too few to fill a disk.
 pub(crate) const LOG_LINES_MAX: u32 = 1_000;
 

@@ -74,10 +74,10 @@ impl Inner {
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             ))
         })?;
-        if let Some(kind) = kinds::of(function.kind).filter(|kind| is_wanted(kind.kind)) {
-            return Ok((kind, function));
+        if is_wanted(function.kind) {
+            return Ok((kinds::of(function.kind), function));
         }
-        let wanted = kinds::kinds().map(|kind| kind.kind).filter(|kind| is_wanted(*kind));
+        let wanted = FunctionKind::ALL.into_iter().filter(|kind| is_wanted(*kind));
         let wanted: Vec<&str> = wanted.map(FunctionKind::name).collect();
         Err(PluginFailure::Signature(format!(
             "it is a {} and is used as a {}",
@@ -99,12 +99,7 @@ impl Inner {
 
 /// Whether a kind is called with rows and gives rows.
 fn is_for_rows(kind: FunctionKind) -> bool {
-    kinds::of(kind).is_some_and(|kind| kind.for_rows.is_some())
-}
-
-/// Whether what a kind gives follows from the columns of its input.
-fn has_shape(kind: FunctionKind) -> bool {
-    is_for_rows(kind) || kind == FunctionKind::Stateful
+    kinds::of(kind).for_rows.is_some()
 }
 
 impl PluginModule for Module {
@@ -122,7 +117,10 @@ impl PluginModule for Module {
 
     fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError> {
         let shape = || {
-            let (kind, signature) = self.inner.function_where(function, has_shape)?;
+            let named = self.inner.functions.iter().find(|known| known.name == function);
+            let is_stateful = named.is_some_and(|known| known.kind == FunctionKind::Stateful);
+            let is_wanted = |kind| is_for_rows(kind) || is_stateful;
+            let (kind, signature) = self.inner.function_where(function, is_wanted)?;
             let opened = Instance::open(&self.inner, kind, signature, None, &input)?;
             Ok(opened.shape().clone())
         };

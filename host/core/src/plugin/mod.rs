@@ -43,6 +43,15 @@ pub enum FunctionKind {
 }
 
 impl FunctionKind {
+    /// All of them.
+    pub const ALL: [FunctionKind; 5] = [
+        FunctionKind::Scalar,
+        FunctionKind::Transform,
+        FunctionKind::Aggregate,
+        FunctionKind::Stateful,
+        FunctionKind::ForeachBatch,
+    ];
+
     /// As the job and the messages write it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -26,17 +26,20 @@ pub(crate) struct Kind {
     pub(crate) for_rows: Option<fn(Instance) -> Box<dyn FunctionInstance>>,
 }
 
-static KINDS: [&Kind; 5] =
-    [&scalar::KIND, &transform::KIND, &aggregate::KIND, &stateful::KIND, &handler::KIND];
-
-/// All kinds that this host calls.
+/// All kinds.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
-    KINDS.into_iter()
+    FunctionKind::ALL.into_iter().map(of)
 }
 
-/// What the host knows of this kind, if it calls functions of it.
-pub(crate) fn of(kind: FunctionKind) -> Option<&'static Kind> {
-    kinds().find(|known| known.kind == kind)
+/// What the host knows of this kind.
+pub(crate) fn of(kind: FunctionKind) -> &'static Kind {
+    match kind {
+        FunctionKind::Scalar => &scalar::KIND,
+        FunctionKind::Transform => &transform::KIND,
+        FunctionKind::Aggregate => &aggregate::KIND,
+        FunctionKind::Stateful => &stateful::KIND,
+        FunctionKind::ForeachBatch => &handler::KIND,
+    }
 }
 
 /// Arguments and one result are declared: the plan has to know them.

@@ -185,6 +185,8 @@ impl Handmade {
         let keeps = "(param i32 i32 i32 i32 i32 i32 i32) (result i32)";
         let context = "(param i32 i32 i32 i32 i64 i32 i32 i64 i32 i64)";
         let counts = "(param i32 i32) (result i32)";
+        let by_key = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)";
+        let timers = "(param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)";
         let exports = [
             ("functions", "describe", "(result i32)", sound(self.described)),
             (
@@ -200,6 +202,9 @@ impl Handmade {
             ("aggregates", "merge", keeps, sound(done)),
             ("aggregates", "states", counts, sound(done)),
             ("aggregates", "results", counts, sound(done)),
+            ("stateful", "rows", by_key, sound(done)),
+            ("stateful", "timers", timers, sound(done)),
+            ("stateful", "initial", keeps, sound(done)),
             ("handlers", "call", "(param i32 i64) (result i32)", sound(done)),
         ];
         let mut text = format!("(module {}", imports(self.calls_targets));

@@ -298,7 +298,9 @@ fn what_describe_says_is_checked() {
     };
     // A kind that no host knows is none of the contract.
     assert!(changed(2, 9).contains("unexpected discriminant: 9"));
-    assert!(changed(2, 3).contains("is stateful, a kind that this host does not call"));
+    assert!(
+        changed(2, 3).contains("the stateful \"f\": it does not declare the columns of its keys")
+    );
     assert!(changed(9, 1).contains("the scalar \"f\" cannot let columns through"));
     let property = list(&|made| {
         let name = made.bytes(b"colour");

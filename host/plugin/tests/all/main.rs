@@ -11,4 +11,5 @@ mod handmade;
 mod hostile;
 mod loading;
 mod reloading;
+mod stateful;
 mod support;

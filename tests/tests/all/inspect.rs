@@ -67,7 +67,15 @@ fn what_a_plugin_imports_is_listed_with_its_grant() {
     assert!(text.contains(mean), "{text}");
     let functions = found["functions"].as_array().unwrap();
     let mean = functions.iter().find(|function| function["name"] == "mean_of").unwrap();
-    assert_eq!(mean["state"], "sum double not null, count bigint not null");
+    let value = |column: &str| json!({"column": column, "kind": "value", "ttl_micros": null});
+    let state = [value("sum double not null"), value("count bigint not null")];
+    assert_eq!(mean["state"], json!(state));
+    let brief =
+        "\nbrief\n  stateful, deterministic\n  key    k string\n  takes  what string not null";
+    assert!(text.contains(brief), "{text}");
+    let kept = "  keeps  texts array<string>, a list, forgotten after 1 second\n";
+    assert!(text.contains(kept), "{text}");
+    assert!(text.contains("\n  starts what string not null"), "{text}");
 }
 
 #[test]

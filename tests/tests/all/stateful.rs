@@ -2,7 +2,7 @@
 //! forgotten, and what is refused.
 
 use std::io::{BufRead, BufReader};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tidemill_tests::{Finished, Workbench, plugin, printed_rows};
@@ -99,6 +99,13 @@ fn told(rows: &[Value], columns: &[&str]) -> Vec<Value> {
 /// Microseconds of a second of the day that the orders are of.
 fn at(second: i64) -> i64 {
     (1_767_225_600 + second) * 1_000_000
+}
+
+/// Microseconds of the time in a while.
+#[allow(clippy::disallowed_methods, reason = "the command has the same clock, and timers go by it")]
+fn from_now(wait: Duration) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from((now + wait).as_micros()).unwrap()
 }
 
 const KEYED: &str = "key = [\"k\"]";
@@ -238,8 +245,7 @@ fn timers_are_due_once_the_watermark_has_passed_them() {
 fn timers_go_by_the_batch_s_time_and_wake_an_idle_query() {
     let mut bench = Bench::new("tally", BY_CLOCK);
     let soon = Instant::now() + Duration::from_millis(700);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let later = i64::try_from((now + Duration::from_millis(700)).as_micros()).unwrap();
+    let later = from_now(Duration::from_millis(700));
     bench.add(0, &[("a", "timer", "", later), ("a", "timer", "", 1_000_000)]);
     let mut query = bench.workbench.spawn(&["run", "job.toml"]);
     let mut lines = BufReader::new(query.stdout.take().unwrap()).lines();
@@ -259,8 +265,7 @@ fn timers_go_by_the_batch_s_time_and_wake_an_idle_query() {
 #[test]
 fn timers_of_a_query_that_was_down_are_due_when_it_starts() {
     let mut bench = Bench::new("tally", BY_CLOCK);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let later = i64::try_from((now + Duration::from_millis(1_200)).as_micros()).unwrap();
+    let later = from_now(Duration::from_millis(1_200));
     bench.add(0, &[("a", "timer", "", later)]);
     let mut printed = bench.run();
     let begin = Instant::now();

@@ -69,12 +69,33 @@ impl PluginHost {
         bytes: &[u8],
         config: PluginConfig,
     ) -> Result<Arc<Module>, LoadError> {
+        let module = self.load_unkept(name, bytes, config)?;
+        self.keep(&module);
+        Ok(module)
+    }
+
+    /// The same without a copy of the compiled code for the next start: see [`keep`](Self::keep).
+    pub(crate) fn load_unkept(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        config: PluginConfig,
+    ) -> Result<Arc<Module>, LoadError> {
         let name = Arc::from(name);
         let module = self.module(&name, bytes, config);
         module.map_err(|problem| LoadError {
             plugin: name.to_string(),
             problem: shortened_problem(problem),
         })
+    }
+
+    /// Keeps the compiled code for the next start, if it was compiled now. Takes as long as to write some
+    /// megabytes.
+    pub(crate) fn keep(&self, module: &Module) {
+        if module.inner.was_compiled {
+            let component = module.inner.prepared.for_rows.component();
+            self.cache.put(&self.engine, module.inner.digest, component);
+        }
     }
 
     fn module(
@@ -85,13 +106,11 @@ impl PluginHost {
     ) -> Result<Arc<Module>, LoadProblem> {
         check_size(bytes.len())?;
         let digest = Digest::of(bytes);
-        let component = match self.cache.get(&self.engine, digest) {
+        let kept = self.cache.get(&self.engine, digest);
+        let was_compiled = kept.is_none();
+        let component = match kept {
             Some(component) => component,
-            None => {
-                let component = self.compile_within(COMPILE_TIME_MAX, bytes)?;
-                self.cache.put(&self.engine, digest, &component);
-                component
-            }
+            None => self.compile_within(COMPILE_TIME_MAX, bytes)?,
         };
         let prepared = guarded(|| {
             let imports = check_imports(name, &component, &config)?;
@@ -112,6 +131,7 @@ impl PluginHost {
                 limits: config.limits,
                 targets: Arc::new(config.targets),
                 prepared,
+                was_compiled,
             }),
         }))
     }

@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) targets: Arc<BTreeSet<String>>,
     pub(crate) prepared: Prepared,
+    /// Whether its code was not kept from an earlier start.
+    pub(crate) was_compiled: bool,
     /// In the order of `functions`.
     pub(crate) usage: Vec<UsageCounters>,
 }

@@ -2,11 +2,13 @@
 //!
 //! 1. The file's directory is watched: an editor or a build replaces the file by a rename as often
 //!    as it writes into it.
-//! 2. One thread of low priority waits for the file to be quiet, reads it, and goes on if its
-//!    digest is a new one. Batches go on with the old module.
+//! 2. One thread of low priority waits until the file is whole, or quiet where nobody says so, reads
+//!    it, and goes on if its digest is a new one. Batches go on with the old module.
 //! 3. It checks and compiles the bytes, and compares the functions with what the query uses.
 //! 4. The result lies ready. The engine takes it between two batches; a module that is no good is
 //!    taken as an error, and the old one stays.
+//!
+//! 5. The thread keeps the compiled code for the next start.
 //!
 //! A change during step 3 is seen after it. A newer result replaces one that nobody has taken.
 
@@ -18,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::{Condvar, Mutex};
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
@@ -32,7 +34,7 @@ use crate::module::Module;
 use crate::schema::{ddl, same_columns};
 use crate::text::shortened_problem;
 
-/// How long the file has to be quiet. A linker writes a module in one go of a few milliseconds.
+/// How long a file has to be quiet that somebody writes into and has not closed.
 const QUIET: Duration = Duration::from_millis(30);
 
 /// Of 100, the usual being 50: gets about a tenth of a processor that others want too.
@@ -95,7 +97,8 @@ impl Reloader {
         let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
             return Err(failed(&"it is not a file"));
         };
-        // Room for one: it says that there was a change, not how many.
+        // Room for one: it says that there was a change, not how many. What does not fit into it is seen, as
+        // the file is read after it.
         let (changed, changes) = sync_channel(1);
         let watcher = notify::recommended_watcher(notifier(file.to_owned(), changed));
         let mut watcher = watcher.map_err(|error| failed(&error))?;
@@ -157,14 +160,34 @@ impl Reloader {
 /// Passes on that `file` has changed.
 fn notifier(
     file: OsString,
-    changed: SyncSender<()>,
+    changed: SyncSender<Written>,
 ) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
     move |event| match event {
         // Reading the file is an event too, and would have no end.
         Ok(event) if is_read(event.kind) => {}
         Ok(event) if !event.paths.iter().any(|path| path.file_name() == Some(&file)) => {}
+        Ok(event) => drop(changed.try_send(Written::of(event.kind))),
         // Events may have been lost: the digest tells whether there was a change.
-        Ok(_) | Err(_) => drop(changed.try_send(())),
+        Err(_) => drop(changed.try_send(Written::InPart)),
+    }
+}
+
+/// How much of a file is there after a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Who wrote it has closed it, or it came under its name as a whole.
+    Whole,
+    /// More may follow.
+    InPart,
+}
+
+impl Written {
+    fn of(kind: EventKind) -> Written {
+        match kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_)) => Written::Whole,
+            _ => Written::InPart,
+        }
     }
 }
 
@@ -183,7 +206,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, changes: &Receiver<()>) {
+    fn run(mut self, changes: &Receiver<Written>) {
         let priority =
             ThreadPriorityValue::try_from(COMPILE_PRIORITY).map(ThreadPriority::Crossplatform);
         if let Err(error) = priority.map_err(|error| error.to_string()).and_then(|priority| {
@@ -193,14 +216,21 @@ impl Worker {
         }
         // wasmtime compiles in the pool that it is called in: one thread, this one.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
-        while changes.recv().is_ok() {
-            while changes.recv_timeout(QUIET).is_ok() {}
+        while let Ok(mut written) = changes.recv() {
+            while written == Written::InPart
+                && let Ok(more) = changes.recv_timeout(QUIET)
+            {
+                written = more;
+            }
             let outcome = match &pool {
                 Ok(pool) => pool.install(|| self.next()),
                 Err(_) => self.next(),
             };
             if let Some(outcome) = outcome {
+                let module = outcome.as_ref().ok().cloned();
                 self.ready.fill(outcome);
+                // Nobody waits for that.
+                module.iter().for_each(|module| self.host.keep(module));
             }
         }
     }
@@ -217,7 +247,7 @@ impl Worker {
             return None;
         }
         self.seen = digest;
-        let module = self.host.load(&self.plugin, &bytes, self.config.clone());
+        let module = self.host.load_unkept(&self.plugin, &bytes, self.config.clone());
         Some(module.and_then(|module| {
             check_uses(&module, &self.uses).map_err(|reason| LoadError {
                 plugin: self.plugin.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Float64Array, StringBuilder};
+use arrow::compute::prep_null_mask_filter;
 use serde::Deserialize;
 use tidemill_plugin::prelude::*;
 
@@ -27,6 +28,7 @@ fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
     let amounts: &Float64Array = orders["amount"].as_primitive();
     // Where there is no amount there is a null, which drops the row as false does.
     let usable = BooleanArray::from_unary(amounts, |amount| amount >= 0.0);
+    let usable = prep_null_mask_filter(&usable);
     let dropped = orders.num_rows() - usable.true_count();
     if dropped > 0 {
         log::debug!(dropped; "dropped {dropped} orders of batch {}", ctx.batch_id);
@@ -36,10 +38,7 @@ fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
     let mut written =
         StringBuilder::with_capacity(orders.num_rows(), categories.value_data().len());
     let mut text = String::new();
-    for (row, usable) in usable.iter().enumerate() {
-        if usable != Some(true) {
-            continue;
-        }
+    for row in usable.values().set_indices() {
         if categories.is_null(row) {
             written.append_null();
             continue;

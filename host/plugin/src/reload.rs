@@ -78,15 +78,17 @@ impl Ready {
 }
 
 impl Reloader {
-    /// Watches the file at `path`, from which `current` was loaded with `config`.
+    /// Watches the file at `path`, from which plugin `name` is loaded with `config`. `seen` are the
+    /// bytes of the file that are known: others are a change.
     pub fn new(
         host: &PluginHost,
+        name: &str,
         path: &Path,
         config: PluginConfig,
-        current: &Module,
+        seen: Digest,
         uses: Vec<UsedFunction>,
     ) -> Result<Reloader, LoadError> {
-        let plugin = current.name().to_owned();
+        let plugin = name.to_owned();
         let failed = |reason: &dyn std::fmt::Display| LoadError {
             plugin: plugin.clone(),
             problem: LoadProblem::Unwatched { path: path.to_owned(), reason: reason.to_string() },
@@ -116,7 +118,7 @@ impl Reloader {
             path: path.clone(),
             config,
             uses,
-            seen: current.digest(),
+            seen,
             ready: Arc::clone(&ready),
         };
         // A name with a NUL would be one that no thread can have.

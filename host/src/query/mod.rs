@@ -3,24 +3,34 @@
 
 mod alone;
 mod call;
+mod case_rows;
+mod cases;
 mod compiled_in;
 mod error;
+mod kept_plugins;
 mod late;
 mod letters;
 mod memory;
+mod origins;
 mod output;
 mod pinned;
 mod pinned_operators;
 mod pinned_places;
+mod planning;
 mod plugins;
 mod prepare;
+mod replay;
 mod statics;
 mod stored_letters;
 mod targets;
 
 pub use alone::{load_plugin, plugin_name};
 pub use call::{Call, CallError, CallOutput, RefusedInput};
+pub use cases::{Case, CaseError, cases_of};
 pub use error::PrepareError;
+pub use kept_plugins::{KeptPlugin, KeptPlugins, UsedNext};
 pub use memory::ProcessMemory;
+pub use planning::plan_now;
 pub use prepare::{Prepared, Shared, StartError};
+pub use replay::{Outcome as ReplayOutcome, Replay, Rows as ReplayedRows};
 pub use stored_letters::StoredLetters;

@@ -10,6 +10,7 @@ use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, U
 
 use super::compiled_in::CompiledIn;
 use super::error::PrepareError;
+use super::origins::{Origin, Origins};
 use super::prepare::Shared;
 use crate::job::JobPlugin;
 
@@ -25,7 +26,10 @@ pub(super) struct Loaded {
     name: String,
     path: PathBuf,
     config: PluginConfig,
-    watch: bool,
+    /// What the file held when it was looked at, where it is watched from then on.
+    watched: Option<Digest>,
+    /// Bytes that may not come back by a change of the file: they were rolled back.
+    rolled_back: Option<Digest>,
     current: Arc<Module>,
     /// The generation before, until the engine has planned with the present one.
     previous: Option<Arc<Module>>,
@@ -33,7 +37,11 @@ pub(super) struct Loaded {
 }
 
 impl JobPlugins {
-    pub(super) fn load(shared: &Shared, plugins: &[JobPlugin]) -> Result<JobPlugins, PrepareError> {
+    pub(super) fn load(
+        shared: &Shared,
+        plugins: &[JobPlugin],
+        origins: &Origins,
+    ) -> Result<JobPlugins, PrepareError> {
         if !shared.native.is_empty() {
             return JobPlugins::compiled_in(&shared.native);
         }
@@ -41,12 +49,24 @@ impl JobPlugins {
         let mut loaded = Vec::new();
         for plugin in plugins {
             let config = config_of(plugin);
-            let current = host.load_file(&plugin.name, &plugin.path, config.clone())?;
+            let name = &plugin.name;
+            let (current, file) = match origins.get(name) {
+                None => {
+                    let current = host.load_file(name, &plugin.path, config.clone())?;
+                    let file = Some(current.digest());
+                    (current, file)
+                }
+                Some(Origin::Kept { bytes, file, .. }) => {
+                    (host.load(name, bytes, config.clone())?, *file)
+                }
+                Some(Origin::Other(path)) => (host.load_file(name, path, config.clone())?, None),
+            };
             loaded.push(Loaded {
-                name: plugin.name.clone(),
+                name: name.clone(),
                 path: plugin.path.clone(),
                 config,
-                watch: plugin.watch.unwrap_or(shared.watch),
+                watched: file.filter(|_| plugin.watch.unwrap_or(shared.watch)),
+                rolled_back: file.filter(|file| *file != current.digest()),
                 current,
                 previous: None,
                 reloader: None,
@@ -72,13 +92,15 @@ impl JobPlugins {
         let JobPlugins::Files { host, plugins } = self else {
             return Ok(());
         };
-        for plugin in plugins.iter_mut().filter(|plugin| plugin.watch) {
+        for plugin in plugins {
+            let Some(seen) = plugin.watched else { continue };
             let mine = uses.iter().filter(|(name, _)| *name == plugin.name);
             plugin.reloader = Some(Reloader::new(
                 host,
+                &plugin.name,
                 &plugin.path,
                 plugin.config.clone(),
-                &plugin.current,
+                seen,
                 mine.map(|(_, function)| function.clone()).collect(),
             )?);
         }
@@ -148,6 +170,11 @@ impl Plugins for JobPlugins {
             let outcome = plugin.reloader.as_ref().and_then(Reloader::take_ready)?;
             let name = plugin.name.clone();
             Some(match outcome {
+                Ok(module) if Some(module.digest()) == plugin.rolled_back => {
+                    let digest = module.digest().short();
+                    let reason = format!("the file holds {digest} again, which was rolled back");
+                    PluginChange::Refused { name, reason }
+                }
                 Ok(module) => {
                     let digest = module.digest();
                     plugin.previous = Some(std::mem::replace(&mut plugin.current, module));

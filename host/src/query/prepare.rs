@@ -1,29 +1,35 @@
 //! Checks and plans a job, then starts it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
+use arrow::array::RecordBatch;
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Rewound, Seen};
 use tidemill_connectors::{
     ConsoleOutput, FoundColumns, MemoryTables, PlannedSink, PlannedSource, SinkConfig,
     SourceConfig, plan_sink, plan_source,
 };
-use tidemill_core::{Digest, FunctionKind, OutputMode, PluginModule};
+use tidemill_core::{AttemptSpec, ConnectorError, Digest, FunctionKind, OutputMode, PluginModule};
 use tidemill_engine::{
     Clock, DEAD_LETTERS, EngineError, NamedSource, NoPlugins, PlannedOutput, Plugins, Query,
-    QueryConfig, QueryEvent, SINK, Settings, StopSignal, SystemClock, Unfinished, first_step,
+    QueryConfig, QueryEvent, ReplayConfig, Replayed, SINK, Settings, StopSignal, SystemClock,
+    Unfinished, first_step, replay,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
 use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
 use tidemill_time::Zone;
 
+use super::case_rows::{CaseRows, CaseSource};
 use super::error::PrepareError;
 use super::late::LateReader;
 use super::letters::LetterPlace;
 use super::memory::ProcessMemory;
+use super::origins::{Origins, chosen, warn};
 use super::output::{Around, JobOutput, To};
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
+use super::replay::overlay_bytes;
 use super::statics::StaticReader;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
 
@@ -42,6 +48,10 @@ pub struct Shared {
     pub native: Vec<Arc<dyn PluginModule>>,
     /// Their budget.
     pub memory: Arc<ProcessMemory>,
+    /// Their clock.
+    pub clock: Arc<dyn Clock>,
+    /// Rows of a case that take the place of the sources', where the job is tested.
+    pub(super) case: Option<CaseRows>,
     host: OnceLock<PluginHost>,
 }
 
@@ -56,6 +66,8 @@ impl Shared {
             tables: MemoryTables::default(),
             native: Vec::new(),
             memory: Arc::default(),
+            clock: Arc::new(SystemClock),
+            case: None,
             host: OnceLock::new(),
         }
     }
@@ -69,6 +81,18 @@ impl Shared {
     }
 }
 
+/// A source that can be opened.
+struct PreparedSource {
+    name: String,
+    reader: Arc<LateReader>,
+    from: RowsFrom,
+}
+
+enum RowsFrom {
+    Place(PlannedSource),
+    Case(CaseSource),
+}
+
 /// A job that can be started. Nothing has been created for it.
 pub struct Prepared {
     job: Job,
@@ -77,7 +101,7 @@ pub struct Prepared {
     /// By table: what its files show of its columns.
     found: BTreeMap<String, FoundColumns>,
     plan: PlannedQuery,
-    sources: Vec<(PlannedSource, Arc<LateReader>)>,
+    sources: Vec<PreparedSource>,
     sink: Option<Arc<PlannedSink>>,
     letters: Option<LetterPlace>,
     plugins: Option<JobPlugins>,
@@ -88,6 +112,7 @@ pub struct Prepared {
     seen: Seen,
     unfinished: Unfinished,
     disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
     memory: Arc<ProcessMemory>,
     around: Around,
 }
@@ -97,9 +122,30 @@ impl Prepared {
     /// plugins' bytes, signatures and grants, the SQL, and what is pinned in a
     /// checkpoint that is there.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
+        let mut prepared = Prepared::planned(job, shared, None).await?;
+        prepared.check_places()?;
+        Ok(prepared)
+    }
+
+    /// As [`new`](Self::new), but for the places that rows go to. `origins` say where the plugins'
+    /// bytes come from, in place of what was chosen in the checkpoint.
+    pub(super) async fn planned(
+        job: Job,
+        shared: &Shared,
+        origins: Option<Origins>,
+    ) -> Result<Prepared, PrepareError> {
         shared.memory.ask(job.options.memory, &job.name)?;
         let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
         let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
+        let origins = match (origins, &seen) {
+            (Some(origins), _) => origins,
+            (None, Some(_)) => {
+                let origins = chosen(&job, shared)?;
+                warn(&job, shared, &origins);
+                origins
+            }
+            (None, None) => Origins::new(),
+        };
         let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
         let zone = pinned.zone()?;
         let mut sources = Vec::new();
@@ -111,13 +157,22 @@ impl Prepared {
             let planned = plan_source(config)?;
             found.extend(planned.found().map(|columns| (source.name.clone(), columns)));
             let reader = Arc::new(LateReader::default());
-            tables.push(table(source, &planned, &reader));
-            sources.push((planned, reader));
+            let mut table = table(source, &planned, &reader);
+            let from = match &shared.case {
+                None => RowsFrom::Place(planned),
+                Some(case) => {
+                    let columns = table.columns()?;
+                    (table.schema, table.value) = (Arc::clone(&columns), None);
+                    RowsFrom::Case(case.source(&source.name, columns, zone))
+                }
+            };
+            tables.push(table);
+            sources.push(PreparedSource { name: source.name.clone(), reader, from });
         }
         let plugins = if job.plugins.is_empty() {
             None
         } else {
-            Some(JobPlugins::load(shared, &job.plugins)?)
+            Some(JobPlugins::load(shared, &job.plugins, &origins)?)
         };
         let (mut statics, mut static_digests) = (Vec::new(), BTreeMap::new());
         for table in &job.statics {
@@ -145,7 +200,7 @@ impl Prepared {
         };
         let plan = PlannedQuery::plan(&definition).await?;
         let pins = pinned.check(&job, &found, plan.operators())?;
-        let mut prepared = Prepared {
+        Ok(Prepared {
             job,
             definition,
             static_digests,
@@ -161,11 +216,10 @@ impl Prepared {
             seen: seen.unwrap_or(Seen::Nothing),
             unfinished: Unfinished::Run,
             disk: Arc::clone(&shared.disk),
+            clock: Arc::clone(&shared.clock),
             memory: Arc::clone(&shared.memory),
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
-        };
-        prepared.check_places()?;
-        Ok(prepared)
+        })
     }
 
     /// Says what becomes of a batch that an earlier run left unfinished. The start refuses a number
@@ -247,7 +301,7 @@ impl Prepared {
         Ok(())
     }
 
-    fn check_handler(&self, plugin: &str, function: &str) -> Result<(), PrepareError> {
+    pub(super) fn check_handler(&self, plugin: &str, function: &str) -> Result<(), PrepareError> {
         let module = self.definition.plugins.iter().find(|module| module.name() == plugin);
         let Some(module) = module else {
             return Err(PrepareError::Invalid(format!(
@@ -289,16 +343,9 @@ impl Prepared {
         stop: StopSignal,
         on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
     ) -> Result<Query, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut sources = Vec::new();
-        for (planned, reader) in &self.sources {
-            let clock = Arc::clone(&clock);
-            let source = planned
-                .open(Arc::new(move || clock.now_ms()))
-                .map_err(|error| StartError::Engine(error.into()))?;
-            reader.fill(source.reader());
-            sources.push(NamedSource { name: planned.name().to_owned(), source });
-        }
+        let clock = Arc::clone(&self.clock);
+        let sources =
+            self.open_sources(&clock).map_err(|error| StartError::Engine(error.into()))?;
         let plugins: Box<dyn Plugins> = match self.plugins.take() {
             None => Box::new(NoPlugins),
             Some(mut plugins) => {
@@ -314,10 +361,7 @@ impl Prepared {
             ..OpenOptions::default()
         };
         let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
-        checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
-            Some(bytes) => bytes,
-            None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
-        };
+        checkpoint_options.overlay_bytes_max = overlay_bytes(&self.job, &memory);
         let settings = Settings {
             trigger: self.job.trigger,
             no_data_batches: options.no_data_batches,
@@ -344,6 +388,58 @@ impl Prepared {
             on_event,
         };
         Ok(Query::open(config, Box::new(output), stop)?)
+    }
+
+    /// Runs a batch that is in the log once more, with this plan, and gives its rows to `rows`. No
+    /// place sees anything of it.
+    pub(super) fn replay(
+        &self,
+        batch: &Rewound,
+        spill: &Path,
+        rows: &mut dyn FnMut(RecordBatch) -> Result<(), EngineError>,
+    ) -> Result<Replayed, EngineError> {
+        let config = ReplayConfig {
+            name: &self.job.name,
+            plan: &self.plan,
+            sources: self.open_sources(&self.clock)?,
+            threads: self.definition.scan_partitions,
+            memory: self.memory.budget(),
+            spill,
+            letters_max: self.job.dead_letters.as_ref().map(|letters| letters.max_rows),
+        };
+        replay(config, batch, rows)
+    }
+
+    /// In what job and tables are not as they were when an attempt ran.
+    pub(super) fn changes_since(&self, attempt: &AttemptSpec) -> Vec<String> {
+        let job = (attempt.job != self.job.digest).then(|| "the job".to_owned());
+        let is_other = |(name, digest): &(&String, &Digest)| {
+            attempt.statics.get(*name).is_some_and(|logged| logged != *digest)
+        };
+        let tables = self.static_digests.iter().filter(is_other);
+        let tables = tables.map(|(name, _)| format!("the static table \"{name}\""));
+        job.into_iter().chain(tables).collect()
+    }
+
+    /// The session's time zone.
+    pub(super) fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    fn open_sources(&self, clock: &Arc<dyn Clock>) -> Result<Vec<NamedSource>, ConnectorError> {
+        let mut sources = Vec::new();
+        for PreparedSource { name, reader, from } in &self.sources {
+            let source = match from {
+                RowsFrom::Place(planned) => {
+                    let clock = Arc::clone(clock);
+                    planned.open(Arc::new(move || clock.now_ms()))?
+                }
+                RowsFrom::Case(rows) => rows.open()?,
+            };
+            reader.fill(source.reader());
+            sources.push(NamedSource { name: name.clone(), source });
+        }
+        Ok(sources)
     }
 
     fn output(&self) -> JobOutput {

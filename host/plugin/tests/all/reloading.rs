@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use tempfile::TempDir;
-use tidemill_core::{FunctionKind, PluginModule};
+use tidemill_core::{Digest, FunctionKind, PluginModule};
 use tidemill_plugin_host::{LoadProblem, Module, Reloader, UsedFunction};
 
 use crate::support::{Opened, config, guest, host, noted, table};
@@ -41,7 +41,7 @@ fn running_with(output: DataType) -> Running {
         input: schema("x", DataType::Float64),
         output: Some(schema("with_tax", output)),
     }];
-    let reloader = Reloader::new(host(), &path, config(), &module, uses).unwrap();
+    let reloader = Reloader::new(host(), "orders", &path, config(), module.digest(), uses).unwrap();
     Running { directory, bytes, module, reloader }
 }
 
@@ -138,9 +138,9 @@ fn a_file_that_did_not_change_is_not_loaded() {
 
 #[test]
 fn a_directory_that_is_not_there_is_told() {
-    let module = host().load("orders", &guest("orders"), config()).unwrap();
     let path = Path::new("/no/such/directory/orders.wasm");
-    let error = Reloader::new(host(), path, config(), &module, Vec::new()).err().unwrap();
+    let seen = Digest::of(b"");
+    let error = Reloader::new(host(), "orders", path, config(), seen, Vec::new()).err().unwrap();
     let told = error.to_string();
     assert!(told.starts_with("plugin \"orders\": could not read /no/such/directory"), "{told}");
 }

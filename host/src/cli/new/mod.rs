@@ -116,6 +116,9 @@ fn job(name: &str) -> Vec<NewFile> {
         file("input/0001.json", include_str!("job/input.json")),
         file(".gitignore", "/.tidemill\n"),
         file("README.md", include_str!("job/README.md")),
+        file("job.test/first/batches/0/sales.jsonl", include_str!("job/first.jsonl")),
+        file("job.test/first/batches/1/sales.jsonl", include_str!("job/second.jsonl")),
+        file("job.test/first/expected.jsonl", include_str!("job/expected.jsonl")),
     ]
 }
 
@@ -147,7 +150,7 @@ fn next_steps(kind: &NewKind, name: &str, directory: &Path) -> String {
             "plugin",
             "  rustup target add wasm32-unknown-unknown        # once\n  cargo test                                      # its functions, on this machine\n  cargo plugin                                    # builds the .wasm file\n",
         ),
-        NewKind::Job(_) => ("job", "  tidemill check job.toml\n"),
+        NewKind::Job(_) => ("job", "  tidemill check job.toml\n  tidemill test job.toml\n"),
     };
     format!(
         "made the {what} {name} in {place}; to run it:\n\n  cd {place}\n{steps}  tidemill run job.toml --trigger available-now\n"

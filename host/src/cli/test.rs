@@ -12,7 +12,7 @@ use super::arguments::TestArguments;
 use super::check::code_of;
 use super::{ENDED_WELL, FAILED, complain, job_of, printed};
 use crate::job::Job;
-use crate::query::{Case, CaseError, PrepareError, cases_of};
+use crate::query::{Case, Played, PrepareError, cases_of};
 
 /// Lines that are shown of each side of a batch that is not as expected.
 const SHOWN_LINES: usize = 20;
@@ -36,13 +36,13 @@ fn play_all(arguments: &TestArguments, job: &Job) -> Result<u8, PrepareError> {
     let mut failed = 0;
     for case in &cases {
         let told = match case.play(job) {
-            Ok(given) if arguments.bless => bless(case, &given)?,
-            Ok(given) => compare(case, &given)?,
-            Err(CaseError::Start(error)) => {
+            Ok(Played::Gave(given)) if arguments.bless => bless(case, &given)?,
+            Ok(Played::Gave(given)) => compare(case, &given)?,
+            Ok(Played::Failed(error)) => Told::Failed(format!("  {error}\n")),
+            Err(error) => {
                 complain(&job.secrets, &format!("{}: {error}", case.name));
                 return Ok(code_of(error.is_retryable()));
             }
-            Err(CaseError::Failed(error)) => Told::Failed(format!("  {error}\n")),
         };
         let text = match &told {
             Told::Well(what) => format!("{}: {what}\n", case.name),

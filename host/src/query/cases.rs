@@ -69,21 +69,13 @@ struct Settings {
     ordered: bool,
 }
 
-/// Why a case was not played to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum CaseError {
-    /// The job, a plugin or the case is wrong.
-    #[error(transparent)]
-    Start(#[from] StartError),
+/// What came of a case.
+pub enum Played {
+    /// The lines that the sink got: the console's JSON lines, and after them rows that plugins
+    /// refused.
+    Gave(Vec<String>),
     /// A batch failed.
-    #[error(transparent)]
-    Failed(#[from] EngineError),
-}
-
-impl From<PrepareError> for CaseError {
-    fn from(error: PrepareError) -> CaseError {
-        CaseError::Start(error.into())
-    }
+    Failed(EngineError),
 }
 
 /// The cases of a job, by name.
@@ -140,12 +132,11 @@ impl Case {
         })
     }
 
-    /// Plays it, and gives the lines that its sink got: the console's JSON lines, and after them, by
-    /// batch, rows that plugins refused. `to_start` is told before the first batch.
+    /// Plays it.
     ///
     /// # Errors
-    /// The job or the case is wrong, or a batch failed.
-    pub fn play(&self, job: &Job) -> Result<Vec<String>, CaseError> {
+    /// The job, a plugin or the case is wrong.
+    pub fn play(&self, job: &Job) -> Result<Played, StartError> {
         let place = TempDir::new().map_err(|error| {
             PrepareError::Exhausted(format!("there is no temporary directory: {error}"))
         })?;
@@ -165,13 +156,15 @@ impl Case {
             prepared.check_handler(plugin, function)?;
         }
         let mut query = prepared.start(StopSignal::new(), Box::new(|_| ()))?;
-        query.run()?;
+        if let Err(error) = query.run() {
+            return Ok(Played::Failed(error));
+        }
         drop(query);
         let text = String::from_utf8_lossy(&printed.lock()).into_owned();
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let letters = format!("{}_{DEAD_LETTERS}", job.name);
         lines.extend(shared.tables.get(&letters).iter().flat_map(|table| refused(&table.rows())));
-        Ok(lines)
+        Ok(Played::Gave(lines))
     }
 
     /// The job with nothing around it but the rows of the case: a checkpoint of its own, and no place

@@ -26,7 +26,7 @@ mod targets;
 
 pub use alone::{load_plugin, plugin_name};
 pub use call::{Call, CallError, CallOutput, RefusedInput};
-pub use cases::{Case, CaseError, cases_of};
+pub use cases::{Case, Played, cases_of};
 pub use error::PrepareError;
 pub use kept_plugins::{KeptPlugin, KeptPlugins, UsedNext};
 pub use memory::ProcessMemory;

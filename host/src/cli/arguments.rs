@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   tidemill build till                             the plugin's .wasm file
   tidemill check job.toml                         is the job right?
   tidemill run job.toml                           run it until Ctrl-C
+  tidemill dev job.toml                           the same, while it and its plugins are written
   tidemill run job.toml --trigger available-now   process what is there, then end
   tidemill functions                              what SQL can call
   tidemill inspect plugins/orders.wasm            what a plugin has
@@ -51,6 +52,21 @@ pub(super) enum Verb {
 Ctrl-C, SIGTERM or SIGHUP finishes the batch in flight, commits it and ends with status 0; a second
 one ends at once (the batch is replayed at the next start).")]
     Run(RunArguments),
+    /// Runs a job while it and its plugins are written.
+    ///
+    /// As `run --watch`, and beside that: a plugin whose crate is at hand is built when its sources
+    /// change; after a plugin was taken over, it is shown what it changes in the batch before; a job
+    /// that changes is started anew where it is right; and what fails ends nothing, but waits for
+    /// the next change.
+    #[command(after_help = "Examples:
+  tidemill dev job.toml
+
+A plugin's crate is the nearest directory above its file with a Cargo.toml and a library of its name:
+`tidemill new plugin` makes them so. It is built as by `tidemill build`. The job's places are its own:
+rows are delivered as by `run`.
+
+q and Enter, or Ctrl-C, end it after the batch in flight.")]
+    Dev(DevArguments),
     /// Checks jobs without starting or creating anything: keys, schemas, SQL, plugins, places.
     #[command(after_help = "Examples:
   tidemill check examples/orders/job.toml
@@ -248,6 +264,15 @@ pub(super) struct DropArguments {
     /// Does not ask.
     #[arg(long)]
     pub(super) yes: bool,
+}
+
+#[derive(Args)]
+pub(super) struct DevArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) changes: Changes,
 }
 
 #[derive(Args)]

@@ -4,6 +4,7 @@ mod arguments;
 mod build;
 mod call;
 mod check;
+mod dev;
 mod dlq;
 mod functions;
 mod inspect;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     ExitCode::from(match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Dev(arguments) => dev::dev(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Functions(arguments) => functions::functions(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),

@@ -15,7 +15,7 @@ use super::check::code_of;
 use super::printed_rows::PrintedRows;
 use super::report::grouped;
 use super::{ENDED_WELL, FAILED, complain, job_of, printed};
-use crate::job::JobSink;
+use crate::job::{Job, JobSink};
 use crate::print::say;
 use crate::query::{PrepareError, Replay, ReplayOutcome, ReplayedRows};
 
@@ -105,6 +105,18 @@ fn compare(
         say("there is no difference");
     }
     Ok(Ended::Well)
+}
+
+/// Shows what another plugin, that is at its place by now, changes in a batch.
+pub(super) fn show_difference(job: Job, batch: BatchId, plugin: &str) -> Result<(), PrepareError> {
+    let file = job.plugins.iter().find(|known| known.name == plugin);
+    let file = file.map_or_else(String::new, |plugin| plugin.path.display().to_string());
+    let replay = Replay::of(job, batch)?;
+    match compare(&replay, batch, &format!("{plugin}={file}"), RowFormat::Table)? {
+        Ended::Well => {}
+        Ended::Failed(reason) => say(&replay.job().secrets.conceal(&reason)),
+    }
+    Ok(())
 }
 
 /// What has to be known of the rows.

@@ -163,7 +163,9 @@ fn a_choice_may_be_made_while_the_query_runs_and_counts_from_its_next_start_on()
     let bench = ran(b"ab");
     bench.write("live.toml", JOB.replace("trigger = { available_now = true }\n", ""));
     let mut child = bench.spawn(&["run", "live.toml", "--progress", "json"]);
-    bench.write_input("input/2.json", 2, "{\"delay\":5}\n");
+    // Not written where it would be read half.
+    bench.write_input("new/2.json", 2, "{\"delay\":5}\n");
+    std::fs::rename(bench.path("new/2.json"), bench.path("input/2.json")).unwrap();
     let mut output = crate::reload::lines(child.stderr.take().unwrap());
     output.find(|line| line.contains("\"batchId\":2")).unwrap();
     let told = plugins(&bench, &["rollback", "p"]).expect_success().stderr;

@@ -13,6 +13,7 @@ mod changed;
 mod columns;
 mod crash;
 mod crash_points;
+mod dev;
 mod durability;
 mod engine;
 mod faults;

@@ -76,7 +76,7 @@ fn cargo(project: &Path, arguments: &[&str]) -> std::process::Output {
 }
 
 /// The command with the compiler that this repository's plugins are built with.
-fn with_toolchain(mut command: Command) -> Command {
+pub(crate) fn with_toolchain(mut command: Command) -> Command {
     if let Ok(toolchain) = std::env::var("TIDEMILL_PLUGIN_TOOLCHAIN") {
         command.env("RUSTUP_TOOLCHAIN", toolchain);
     }

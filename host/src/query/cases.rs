@@ -30,7 +30,8 @@ use tidemill_types::Interval;
 use super::case_rows::CaseRows;
 use super::error::PrepareError;
 use super::planning::plan_now;
-use super::prepare::{Prepared, Shared, StartError};
+use super::prepare::{Prepared, StartError};
+use super::shared::Shared;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
 
 /// Ending of the folder with the cases of a job.

@@ -7,7 +7,8 @@ use tidemill_plugin_host::PluginHost;
 use super::error::PrepareError;
 use super::origins::{chosen, origin};
 use super::planning::plan_now;
-use super::prepare::{Prepared, Shared};
+use super::prepare::Prepared;
+use super::shared::Shared;
 use crate::job::{Job, JobPlugin};
 
 /// The plugins of a job with a checkpoint. Takes no lock: the query may run.

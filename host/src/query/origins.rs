@@ -8,7 +8,7 @@ use tidemill_core::Digest;
 use tidemill_plugin_host::PluginHost;
 
 use super::error::PrepareError;
-use super::prepare::Shared;
+use super::shared::Shared;
 use crate::job::{Job, JobPlugin};
 
 /// In place of a plugin's file.

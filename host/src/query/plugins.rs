@@ -11,7 +11,7 @@ use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, U
 use super::compiled_in::CompiledIn;
 use super::error::PrepareError;
 use super::origins::{Origin, Origins};
-use super::prepare::Shared;
+use super::shared::Shared;
 use crate::job::JobPlugin;
 
 /// All plugins of a query.

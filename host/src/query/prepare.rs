@@ -2,25 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Rewound, Seen};
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, Rewound, Seen};
 use tidemill_connectors::{
-    ConsoleOutput, FoundColumns, MemoryTables, PlannedSink, PlannedSource, SinkConfig,
-    SourceConfig, plan_sink, plan_source,
+    FoundColumns, PlannedSink, PlannedSource, SinkConfig, SourceConfig, plan_sink, plan_source,
 };
-use tidemill_core::{AttemptSpec, ConnectorError, Digest, FunctionKind, OutputMode, PluginModule};
+use tidemill_core::{AttemptSpec, ConnectorError, Digest, FunctionKind, OutputMode};
 use tidemill_engine::{
     Clock, DEAD_LETTERS, EngineError, NamedSource, NoPlugins, PlannedOutput, Plugins, Query,
-    QueryConfig, QueryEvent, ReplayConfig, Replayed, SINK, Settings, StopSignal, SystemClock,
-    Unfinished, first_step, replay,
+    QueryConfig, QueryEvent, ReplayConfig, Replayed, SINK, Settings, StopSignal, Unfinished,
+    first_step, replay,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
-use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
+use tidemill_plugin_host::UsedFunction;
 use tidemill_time::Zone;
 
-use super::case_rows::{CaseRows, CaseSource};
+use super::case_rows::CaseSource;
 use super::error::PrepareError;
 use super::late::LateReader;
 use super::letters::LetterPlace;
@@ -30,56 +29,9 @@ use super::output::{Around, JobOutput, To};
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
 use super::replay::overlay_bytes;
+use super::shared::Shared;
 use super::statics::StaticReader;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
-
-/// What the queries of a process share: compiled plugins, and the world around them.
-pub struct Shared {
-    /// Whether plugins are watched where the job does not say.
-    pub watch: bool,
-    /// Where checkpoints are.
-    pub disk: Arc<dyn Disk>,
-    /// Where console sinks print.
-    pub console: ConsoleOutput,
-    /// Where memory sinks keep their tables.
-    pub tables: MemoryTables,
-    /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
-    /// Whatever digest they give, the one that counts is of their name and of the executable.
-    pub native: Vec<Arc<dyn PluginModule>>,
-    /// Their budget.
-    pub memory: Arc<ProcessMemory>,
-    /// Their clock.
-    pub clock: Arc<dyn Clock>,
-    /// Rows of a case that take the place of the sources', where the job is tested.
-    pub(super) case: Option<CaseRows>,
-    host: OnceLock<PluginHost>,
-}
-
-impl Shared {
-    /// On the machine's disk.
-    #[must_use]
-    pub fn new(watch: bool) -> Shared {
-        Shared {
-            watch,
-            disk: Arc::new(RealDisk),
-            console: ConsoleOutput::stdout(),
-            tables: MemoryTables::default(),
-            native: Vec::new(),
-            memory: Arc::default(),
-            clock: Arc::new(SystemClock),
-            case: None,
-            host: OnceLock::new(),
-        }
-    }
-
-    pub(super) fn host(&self) -> Result<PluginHost, PrepareError> {
-        if let Some(host) = self.host.get() {
-            return Ok(host.clone());
-        }
-        let host = PluginHost::new(&HostOptions::default())?;
-        Ok(self.host.get_or_init(|| host).clone())
-    }
-}
 
 /// A source that can be opened.
 struct PreparedSource {

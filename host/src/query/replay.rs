@@ -15,7 +15,8 @@ use tidemill_time::Zone;
 use super::error::PrepareError;
 use super::origins::{Origin, Origins};
 use super::planning::plan_now;
-use super::prepare::{Prepared, Shared};
+use super::prepare::Prepared;
+use super::shared::Shared;
 use crate::job::{Job, JobPlugin};
 
 /// A batch that can be run again, as often as is wanted.

@@ -183,6 +183,8 @@ fn a_new_plugin_builds_and_its_job_runs() {
     let called = bench.run(&["call", &place, "size_class", "--input", rows]).expect_success();
     assert_eq!(cells(&called.stdout)[1], "|Books|12.5|large|");
     bench.run(&["check", "till-2/job.toml"]).expect_success();
+    let tested = bench.run(&["test", "till-2/job.toml"]).expect_success();
+    assert_eq!(tested.stdout, "first: ok\n1 case, 0 failed\n");
     let run = ["run", "till-2/job.toml", "--trigger", "available-now"];
     let printed = cells(&bench.run(&run).expect_success().stdout);
     let wanted =

@@ -102,6 +102,8 @@ fn plugin(name: &str) -> Vec<NewFile> {
         file("src/lib.rs", include_str!("plugin/lib.rs")),
         file("job.toml", include_str!("plugin/job.toml.txt")),
         file("input/0001.json", include_str!("plugin/input.json")),
+        file("job.test/first/batches/0/raw.jsonl", include_str!("plugin/input.json")),
+        file("job.test/first/expected.jsonl", include_str!("plugin/expected.jsonl")),
         file("tidemill-sdk/README.md", include_str!("plugin/sdk.md")),
         (PathBuf::from("Cargo.lock"), sdk::lock()),
     ];

@@ -4,7 +4,7 @@
 //! meanwhile.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidemill_core::{AttemptSpec, BatchId, BatchSpec, Digest, QueryId, Reservation};
@@ -133,6 +133,12 @@ impl Checkpoint {
         path: &Path,
     ) -> Result<BTreeMap<String, Choice>, CheckpointError> {
         choices::read(disk, &Layout::new(path))
+    }
+
+    /// The file that has them. It may not be there.
+    #[must_use]
+    pub fn choices_file(path: &Path) -> PathBuf {
+        Layout::new(path).choices()
     }
 
     /// Chooses what the next start uses of a plugin, durably; `None`: its file. The bytes have to be

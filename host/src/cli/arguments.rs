@@ -174,8 +174,9 @@ Exit status: 0 all is as expected, 1 it is not, or a batch failed, 2 the job or 
   tidemill plugins job.toml pin orders 3fa9c1         # whatever the file holds, until --off
   tidemill plugins job.toml pin orders --off
 
-A generation is kept for as long as batches that ran it can be replayed. What is chosen counts from
-the next start on; the query may run meanwhile. Before, it is seen to that the job can run with it.")]
+A generation is kept for as long as batches that ran it can be replayed. The query may run meanwhile:
+it takes what is chosen between two batches where it watches the plugin, and otherwise with its next
+start. Before, it is seen to that the job can run with it.")]
     Plugins(PluginsArguments),
 }
 

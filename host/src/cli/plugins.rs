@@ -118,7 +118,7 @@ fn told(kept: &KeptPlugins, used: &UsedNext) -> u8 {
     if let Some(pid) = used.running {
         let process = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
         say(&format!(
-            "{process} runs the query, and goes on with what it has: stop it and start it again"
+            "{process} runs the query: it takes this between two batches where it watches the plugin, and otherwise with its next start"
         ));
     }
     ENDED_WELL

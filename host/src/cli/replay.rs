@@ -7,7 +7,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use parking_lot::Mutex;
 use tidemill_connectors::ConsoleOutput;
-use tidemill_core::{BatchId, ConnectorError};
+use tidemill_core::{BatchId, ConnectorError, Digest};
 use tidemill_engine::EngineError;
 
 use super::arguments::{ReplayArguments, RowFormat};
@@ -107,10 +107,20 @@ fn compare(
     Ok(Ended::Well)
 }
 
-/// Shows what another plugin, that is at its place by now, changes in a batch.
-pub(super) fn show_difference(job: Job, batch: BatchId, plugin: &str) -> Result<(), PrepareError> {
+/// Shows what the new file of a plugin, which has these bytes, changes in a batch.
+pub(super) fn show_difference(
+    job: Job,
+    batch: BatchId,
+    plugin: &str,
+    digest: Digest,
+) -> Result<(), PrepareError> {
     let file = job.plugins.iter().find(|known| known.name == plugin);
-    let file = file.map_or_else(String::new, |plugin| plugin.path.display().to_string());
+    let Some(file) = file.map(|plugin| plugin.path.clone()) else { return Ok(()) };
+    if Replay::digest_of(plugin, &file)? != digest {
+        // It has changed again, or others were chosen in its place.
+        return Ok(());
+    }
+    let file = file.display();
     let replay = Replay::of(job, batch)?;
     match compare(&replay, batch, &format!("{plugin}={file}"), RowFormat::Table)? {
         Ended::Well => {}

@@ -1,11 +1,12 @@
 //! Where the bytes of a query's plugins come from: their files, or what somebody chose in their place.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tidemill_checkpoint::{Checkpoint, Choice};
+use tidemill_checkpoint::{Checkpoint, Choice, Disk};
 use tidemill_core::Digest;
-use tidemill_plugin_host::PluginHost;
+use tidemill_plugin_host::{Chooser, PluginHost};
 
 use super::error::PrepareError;
 use super::shared::Shared;
@@ -64,6 +65,22 @@ pub(super) fn origin(
     Ok(Some(Origin::Kept { bytes, digest: choice.digest, file }))
 }
 
+/// Chooses for a plugin while its query runs, as a start would. What cannot be read changes nothing.
+pub(super) fn chooser(name: &str, disk: &Arc<dyn Disk>, checkpoint: &Path) -> Chooser {
+    let (name, disk, path) = (name.to_owned(), Arc::clone(disk), checkpoint.to_owned());
+    let choose = move |file: Option<Digest>| {
+        let choice = Checkpoint::choices(disk.as_ref(), &path).map(|mut all| all.remove(&name));
+        let choice = choice.inspect_err(|error| tracing::warn!("plugin \"{name}\": {error}"));
+        let choice = choice.ok().flatten()?;
+        if choice.instead_of.is_some() && choice.instead_of != file {
+            return None;
+        }
+        let bytes = Checkpoint::kept_plugin(disk.as_ref(), &path, choice.digest);
+        bytes.inspect_err(|error| tracing::warn!("plugin \"{name}\": {error}")).ok()
+    };
+    Chooser { file: Checkpoint::choices_file(checkpoint), choose: Box::new(choose) }
+}
+
 /// Says which files are not what runs.
 pub(super) fn warn(job: &Job, shared: &Shared, origins: &Origins) {
     for plugin in &job.plugins {
@@ -76,7 +93,7 @@ pub(super) fn warn(job: &Job, shared: &Shared, origins: &Origins) {
             continue;
         }
         let is_watched = plugin.watch.unwrap_or(shared.watch);
-        let watched = if is_watched { ", and not watched" } else { "" };
+        let watched = if is_watched { ", whatever changes there" } else { "" };
         tracing::warn!(
             "plugin \"{name}\" is pinned to {digest}: its file {path} is ignored{watched}; `tidemill plugins JOB pin {name} --off` ends that"
         );

@@ -1,16 +1,17 @@
 //! A job's plugins: loaded, watched, and swapped between batches.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tidemill_checkpoint::{CheckpointError, Disk};
 use tidemill_core::{Digest, PluginModule, Wake};
 use tidemill_engine::{PluginChange, Plugins};
 use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, UsedFunction};
 
 use super::compiled_in::CompiledIn;
 use super::error::PrepareError;
-use super::origins::{Origin, Origins};
+use super::origins::{Origin, Origins, chooser};
 use super::shared::Shared;
 use crate::job::JobPlugin;
 
@@ -26,10 +27,7 @@ pub(super) struct Loaded {
     name: String,
     path: PathBuf,
     config: PluginConfig,
-    /// What the file held when it was looked at, where it is watched from then on.
-    watched: Option<Digest>,
-    /// Bytes that may not come back by a change of the file: they were rolled back.
-    rolled_back: Option<Digest>,
+    watch: bool,
     current: Arc<Module>,
     /// The generation before, until the engine has planned with the present one.
     previous: Option<Arc<Module>>,
@@ -50,23 +48,16 @@ impl JobPlugins {
         for plugin in plugins {
             let config = config_of(plugin);
             let name = &plugin.name;
-            let (current, file) = match origins.get(name) {
-                None => {
-                    let current = host.load_file(name, &plugin.path, config.clone())?;
-                    let file = Some(current.digest());
-                    (current, file)
-                }
-                Some(Origin::Kept { bytes, file, .. }) => {
-                    (host.load(name, bytes, config.clone())?, *file)
-                }
-                Some(Origin::Other(path)) => (host.load_file(name, path, config.clone())?, None),
+            let current = match origins.get(name) {
+                None => host.load_file(name, &plugin.path, config.clone())?,
+                Some(Origin::Kept { bytes, .. }) => host.load(name, bytes, config.clone())?,
+                Some(Origin::Other(path)) => host.load_file(name, path, config.clone())?,
             };
             loaded.push(Loaded {
                 name: name.clone(),
                 path: plugin.path.clone(),
                 config,
-                watched: file.filter(|_| plugin.watch.unwrap_or(shared.watch)),
-                rolled_back: file.filter(|file| *file != current.digest()),
+                watch: plugin.watch.unwrap_or(shared.watch),
                 current,
                 previous: None,
                 reloader: None,
@@ -87,21 +78,33 @@ impl JobPlugins {
         Ok(JobPlugins::Native(modules))
     }
 
-    /// Starts to watch the files of the plugins that are to be reloaded.
-    pub(super) fn watch(&mut self, uses: &[(String, UsedFunction)]) -> Result<(), PrepareError> {
+    /// Starts to watch the files of the plugins that are to be reloaded, and what is chosen for them
+    /// in the checkpoint at `checkpoint`.
+    pub(super) fn watch(
+        &mut self,
+        uses: &[(String, UsedFunction)],
+        disk: &Arc<dyn Disk>,
+        checkpoint: &Path,
+    ) -> Result<(), PrepareError> {
         let JobPlugins::Files { host, plugins } = self else {
             return Ok(());
         };
-        for plugin in plugins {
-            let Some(seen) = plugin.watched else { continue };
+        if plugins.iter().any(|plugin| plugin.watch) {
+            // It is about to be made anyway, and only what is there can be watched.
+            disk.create_dir(checkpoint).map_err(|source| {
+                let (action, path) = ("create", checkpoint.to_owned());
+                PrepareError::from(CheckpointError::Io { action, path, source })
+            })?;
+        }
+        for plugin in plugins.iter_mut().filter(|plugin| plugin.watch) {
             let mine = uses.iter().filter(|(name, _)| *name == plugin.name);
             plugin.reloader = Some(Reloader::new(
                 host,
-                &plugin.name,
-                &plugin.path,
+                (&plugin.name, &plugin.path),
                 plugin.config.clone(),
-                seen,
+                plugin.current.digest(),
                 mine.map(|(_, function)| function.clone()).collect(),
+                Some(chooser(&plugin.name, disk, checkpoint)),
             )?);
         }
         Ok(())
@@ -170,11 +173,6 @@ impl Plugins for JobPlugins {
             let outcome = plugin.reloader.as_ref().and_then(Reloader::take_ready)?;
             let name = plugin.name.clone();
             Some(match outcome {
-                Ok(module) if Some(module.digest()) == plugin.rolled_back => {
-                    let digest = module.digest().short();
-                    let reason = format!("the file holds {digest} again, which was rolled back");
-                    PluginChange::Refused { name, reason }
-                }
                 Ok(module) => {
                     let digest = module.digest();
                     plugin.previous = Some(std::mem::replace(&mut plugin.current, module));

@@ -301,7 +301,7 @@ impl Prepared {
         let plugins: Box<dyn Plugins> = match self.plugins.take() {
             None => Box::new(NoPlugins),
             Some(mut plugins) => {
-                plugins.watch(&self.uses()?)?;
+                plugins.watch(&self.uses()?, &self.disk, &self.job.checkpoint)?;
                 Box::new(plugins)
             }
         };

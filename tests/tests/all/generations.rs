@@ -49,6 +49,12 @@ fn run(bench: &Workbench, batch: i64) -> (String, Finished) {
     (digest, finished)
 }
 
+/// Puts the file of a batch where a query that runs reads it, all at once.
+fn put(bench: &Workbench, batch: i64) {
+    let new = bench.write_input(&format!("new/{batch}.json"), batch, "{\"delay\":5}\n");
+    std::fs::rename(new, bench.path(&format!("input/{batch}.json"))).unwrap();
+}
+
 fn plugins(bench: &Workbench, arguments: &[&str]) -> Finished {
     bench.run(&[&["plugins", "job.toml"], arguments].concat())
 }
@@ -115,7 +121,7 @@ fn each_rollback_goes_one_further_back() {
 }
 
 #[test]
-fn a_pinned_plugin_ignores_its_file_and_is_not_watched() {
+fn a_pinned_plugin_ignores_its_file() {
     let bench = ran(b"ab");
     let a = digest(&version(b'a'));
     plugins(&bench, &["pin", "p", &a[..10]]).expect_success();
@@ -124,7 +130,7 @@ fn a_pinned_plugin_ignores_its_file_and_is_not_watched() {
     let run = ["run", "job.toml", "--progress", "json", "--watch"];
     let finished = bench.run(&run).expect_success();
     assert_eq!(finished.progress()[0]["plugins"][0]["digest"], a);
-    for words in ["is pinned to", "p.wasm is ignored, and not watched", "--off"] {
+    for words in ["is pinned to", "p.wasm is ignored, whatever changes there", "--off"] {
         assert!(finished.stderr.contains(words), "{}", finished.stderr);
     }
     // Not even a file has to be there.
@@ -163,9 +169,7 @@ fn a_choice_may_be_made_while_the_query_runs_and_counts_from_its_next_start_on()
     let bench = ran(b"ab");
     bench.write("live.toml", JOB.replace("trigger = { available_now = true }\n", ""));
     let mut child = bench.spawn(&["run", "live.toml", "--progress", "json"]);
-    // Not written where it would be read half.
-    bench.write_input("new/2.json", 2, "{\"delay\":5}\n");
-    std::fs::rename(bench.path("new/2.json"), bench.path("input/2.json")).unwrap();
+    put(&bench, 2);
     let mut output = crate::reload::lines(child.stderr.take().unwrap());
     output.find(|line| line.contains("\"batchId\":2")).unwrap();
     let told = plugins(&bench, &["rollback", "p"]).expect_success().stderr;
@@ -175,4 +179,36 @@ fn a_choice_may_be_made_while_the_query_runs_and_counts_from_its_next_start_on()
     output.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(run(&bench, 3).0, digest(&version(b'a')));
+}
+
+/// What is chosen while the query watches its plugin is taken as a new file is.
+#[test]
+fn a_query_that_watches_its_plugin_takes_a_choice_between_two_batches() {
+    let bench = ran(b"ab");
+    let (a, b, c) = (digest(&version(b'a')), digest(&version(b'b')), digest(&version(b'c')));
+    let job = JOB.replace("trigger = { available_now = true }\n", "");
+    bench.write("live.toml", job.replace("path = \"p.wasm\"", "path = \"p.wasm\"\nwatch = true"));
+    let mut child = bench.spawn(&["run", "live.toml", "--progress", "json"]);
+    put(&bench, 2);
+    let mut output = crate::reload::lines(child.stderr.take().unwrap());
+    output.find(|line| line.contains("\"batchId\":2")).unwrap();
+    let mut takes = |digest: &str| {
+        output.find(|line| line.contains("reloaded") && line.contains(&digest[..12])).unwrap()
+    };
+    let replace = |letter: u8| {
+        let new = bench.write("p.new", version(letter));
+        std::fs::rename(new, bench.path("p.wasm")).unwrap();
+    };
+    plugins(&bench, &["rollback", "p"]).expect_success();
+    takes(&a);
+    replace(b'c');
+    takes(&c);
+    plugins(&bench, &["pin", "p", &b]).expect_success();
+    takes(&b);
+    replace(b'a');
+    plugins(&bench, &["pin", "p", "--off"]).expect_success();
+    takes(&a);
+    crate::reload::interrupt(&child);
+    output.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

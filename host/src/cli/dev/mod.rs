@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tidemill_core::{BatchId, Secrets};
+use tidemill_core::{BatchId, Digest, Secrets};
 use tidemill_engine::{Outcome, QueryEvent, StopSignal};
 
 use self::watch::{Change, PluginCrate, Watch};
@@ -49,6 +49,7 @@ enum Happened {
     Reloaded {
         query: u64,
         plugin: String,
+        digest: Digest,
         batch: BatchId,
     },
     /// The query with this number ended; the text says why it failed.
@@ -155,8 +156,8 @@ impl Dev<'_> {
             };
             match happened {
                 Happened::Changed(change) => self.follow(change),
-                Happened::Reloaded { query, plugin, batch } => {
-                    self.show_difference(query, &plugin, batch);
+                Happened::Reloaded { query, plugin, digest, batch } => {
+                    self.show_difference(query, &plugin, digest, batch);
                 }
                 Happened::Ended { query, outcome } => self.ended(query, outcome),
                 Happened::Quit => {
@@ -260,9 +261,9 @@ impl Dev<'_> {
         let (teller, tell) = (Arc::clone(&reporter), self.tell.clone());
         let on_event = Box::new(move |event: QueryEvent<'_>| {
             teller.tell(&event);
-            if let QueryEvent::Reloaded { plugin, batch, .. } = event {
+            if let QueryEvent::Reloaded { plugin, digest, batch } = event {
                 let plugin = plugin.to_owned();
-                let _ = tell.send(Happened::Reloaded { query: number, plugin, batch });
+                let _ = tell.send(Happened::Reloaded { query: number, plugin, digest, batch });
             }
         });
         let stop = StopSignal::new();
@@ -316,12 +317,12 @@ impl Dev<'_> {
     }
 
     /// Shows what a plugin that was just taken changes in the batch before.
-    fn show_difference(&self, query: u64, plugin: &str, next: BatchId) {
+    fn show_difference(&self, query: u64, plugin: &str, digest: Digest, next: BatchId) {
         let running = self.running.as_ref().filter(|running| running.number == query);
         let (Some(running), Some(last)) = (running, next.0.checked_sub(1)) else { return };
         let job = running.job.clone();
         let secrets = job.secrets.clone();
-        if let Err(error) = show_difference(job, BatchId(last), plugin) {
+        if let Err(error) = show_difference(job, BatchId(last), plugin, digest) {
             let text = format!("batch {last} is not run again with the new plugin: {error}");
             say(&secrets.conceal(&text));
         }

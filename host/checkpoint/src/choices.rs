@@ -17,6 +17,10 @@ use crate::names::{Layout, temporary};
 
 const MAGIC: [u8; 8] = *b"TIDECHOI";
 
+/// What such a file should be. Nothing else depends on it.
+const WANTED: &str =
+    "the choices of a checkpoint; it may be removed, and then plugins' files are used";
+
 /// What is used of one plugin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Choice {
@@ -33,7 +37,7 @@ pub(crate) type Choices = BTreeMap<String, Choice>;
 /// Those of the checkpoint; none where there is no file.
 pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> Result<Choices, CheckpointError> {
     let path = layout.choices();
-    let mut frames = match framed::open(disk, &path, MAGIC, "the choices of a checkpoint") {
+    let mut frames = match framed::open(disk, &path, MAGIC, WANTED) {
         Err(CheckpointError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(Choices::new());
         }
@@ -45,7 +49,7 @@ pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> Result<Choices, Checkpoi
             let choices = record::from_json(&frame.payload);
             choices.map_err(|found| CheckpointError::damaged(&path, offset, found))
         }
-        _ => Err(CheckpointError::damaged(&path, offset, "it holds no choices alone")),
+        _ => Err(CheckpointError::damaged(&path, offset, format!("it is not {WANTED}"))),
     }
 }
 

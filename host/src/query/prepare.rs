@@ -364,7 +364,8 @@ impl Prepared {
 
     /// In what job and tables are not as they were when an attempt ran.
     pub(super) fn changes_since(&self, attempt: &AttemptSpec) -> Vec<String> {
-        let job = (attempt.job != self.job.digest).then(|| "the job".to_owned());
+        let job = (attempt.job != self.job.digest)
+            .then(|| "the text of the job, with --set and --trigger,".to_owned());
         let is_other = |(name, digest): &(&String, &Digest)| {
             attempt.statics.get(*name).is_some_and(|logged| logged != *digest)
         };

@@ -165,7 +165,9 @@ format = "noop"
     bench.write("job.toml", changed);
     let replayed = replay(&bench, 1, &["--format", "json"]).expect_success();
     assert_eq!(lines(&replayed), [json!({"batch_id": 1, "row": {"id": 3, "n": 3}})]);
-    for words in ["the job has changed", "1 row of 2, 1 refused"] {
+    for words in
+        ["the text of the job, with --set and --trigger, has changed", "1 row of 2, 1 refused"]
+    {
         assert!(replayed.stderr.contains(words), "{}", replayed.stderr);
     }
     assert!(!bench.path("dead").exists());

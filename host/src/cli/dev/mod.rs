@@ -202,6 +202,10 @@ impl Dev<'_> {
         }
         if changes.contains(&Change::Job) {
             self.look();
+            let is_missing = |number: &usize| !self.crates[*number].file.exists();
+            for number in (0..self.crates.len()).filter(is_missing) {
+                self.build(number);
+            }
         }
         // A running query takes a new plugin by itself.
         if is_other {

@@ -23,7 +23,7 @@ use crate::names::{Layout, TEMPORARY, segment_number, snapshot_number};
 use crate::plugins::Plugins;
 use crate::recover::{self, Leftover, Loaded, Recovered};
 use crate::snapshot::{Keep, RunningFlag, SnapshotTask};
-use crate::state::{CHUNK_BYTES, Change, MemoryStateStore, StateBackend};
+use crate::state::{CHUNK_BYTES, Change, Loading, MemoryStateStore, StateBackend};
 
 /// Bytes after which [`Checkpoint::wants_roll`] asks for a new segment.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -36,9 +36,6 @@ pub const FOLD_BYTES: u64 = 64 * 1024 * 1024;
 /// queries that are started for a batch or two leave one segment each, and all that was read since
 /// positions were last logged.
 const SHORT_RUNS: usize = 100;
-
-/// Bytes of changes after which the memory that state takes is counted again while it is loaded.
-const LOADED_BYTES: u64 = 256 * 1024;
 
 /// Bytes of state that one batch may change, by default.
 pub const OVERLAY_BYTES: u64 = 256 * 1024 * 1024;
@@ -226,7 +223,7 @@ impl Checkpoint {
         disk: Arc<dyn Disk>,
         path: &Path,
         options: OpenOptions,
-        mut memory: Reservation,
+        memory: Reservation,
     ) -> Result<Found, CheckpointError> {
         let layout = Layout::new(path);
         for dir in layout.directories() {
@@ -236,22 +233,13 @@ impl Checkpoint {
         let head = Head::read(&*disk, &layout)?;
         check_seen(&layout, &options.seen, head.as_ref())?;
         let tail = Tail::read(&*disk, &layout)?;
-        let state = Arc::new(MemoryStateStore::new(options.overlay_bytes_max));
-        let mut uncounted = 0;
-        let mut apply = |change: Change<'_>| {
-            uncounted += change.key.len() as u64 + change.value.map_or(0, <[u8]>::len) as u64;
-            state.load(change);
-            if uncounted >= LOADED_BYTES {
-                uncounted = 0;
-                memory.try_resize(state.bytes())?;
-            }
-            Ok(())
-        };
-        let loaded =
-            recover::load(&*disk, &layout, head.as_ref(), tail.as_ref(), Some(&mut apply))?;
-        memory.try_resize(state.bytes())?;
-        check_state(&layout, &loaded, &*state)?;
-        Ok(Found { disk, layout, options, head, tail, loaded, lock, state, state_memory: memory })
+        let mut loading = Loading::new(options.overlay_bytes_max, memory);
+        let mut add = |change: Change<'_>| loading.add(change);
+        let loaded = recover::load(&*disk, &layout, head.as_ref(), tail.as_ref(), Some(&mut add))?;
+        let segment = layout.segment(loaded.last_segment);
+        let damaged = |found: String| CheckpointError::damaged(&segment, 0, found);
+        let (state, state_memory) = loading.finish(&loaded.summary.state_rows, damaged)?;
+        Ok(Found { disk, layout, options, head, tail, loaded, lock, state, state_memory })
     }
 
     /// Begins this process's own segment, and with it the log, if there is none.
@@ -552,22 +540,4 @@ fn clear(disk: &dyn Disk, leftover: Option<&Leftover>) -> Result<(), CheckpointE
             disk.remove(path).map_err(CheckpointError::io("remove", path))
         }
     }
-}
-
-/// The last commit says how many entries each operator has.
-fn check_state(
-    layout: &Layout,
-    loaded: &Loaded,
-    state: &dyn StateBackend,
-) -> Result<(), CheckpointError> {
-    let rows = state.rows().into_iter().filter(|(_, rows)| *rows > 0);
-    let rows: BTreeMap<u32, u64> = rows.map(|(operator, rows)| (operator.0, rows)).collect();
-    if rows == loaded.summary.state_rows {
-        return Ok(());
-    }
-    let found = format!(
-        "the state has {rows:?} entries by operator, and the last commit says {:?}",
-        loaded.summary.state_rows
-    );
-    Err(CheckpointError::damaged(&layout.segment(loaded.last_segment), 0, found))
 }

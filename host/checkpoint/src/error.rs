@@ -133,6 +133,21 @@ pub enum CheckpointError {
         /// The limit.
         limit: u64,
     },
+    /// What is needed to run a batch once more is not there.
+    #[error(
+        "batch {batch} cannot be run again: {} has what is needed for {}{}",
+        path.display(), range(.first, .next), gone(.batch, .first)
+    )]
+    NoBatch {
+        /// The batch.
+        batch: BatchId,
+        /// The checkpoint.
+        path: PathBuf,
+        /// The first batch that can be run again.
+        first: BatchId,
+        /// The batch after the last one.
+        next: BatchId,
+    },
     /// The bytes of a plugin are not in the checkpoint.
     #[error(
         "the bytes of plugin {digest} are not in the checkpoint ({} is missing)", path.display()
@@ -174,6 +189,7 @@ impl CheckpointError {
             | CheckpointError::Gap(_)
             | CheckpointError::Memory(_)
             | CheckpointError::RecordTooLarge { .. }
+            | CheckpointError::NoBatch { .. }
             | CheckpointError::NoPlugin { .. }
             | CheckpointError::WrongPlugin { .. } => false,
         }
@@ -206,6 +222,22 @@ pub struct LogGap {
     pub planned: Option<(BatchId, Attempt)>,
     /// The last batch that was committed.
     pub committed: Option<BatchId>,
+}
+
+fn range(first: &BatchId, next: &BatchId) -> String {
+    match next.0.checked_sub(1) {
+        Some(last) if last > first.0 => format!("batches {first} to {last}"),
+        Some(last) if last == first.0 => format!("batch {first}"),
+        _ => "no batch yet".to_owned(),
+    }
+}
+
+fn gone(batch: &BatchId, first: &BatchId) -> &'static str {
+    if batch < first {
+        "; what is needed for older ones goes after 100 batches and an hour, or with 1 GiB"
+    } else {
+        ""
+    }
 }
 
 /// What only another path would mend.

@@ -34,6 +34,10 @@ impl Layout {
         self.root.join("tail")
     }
 
+    pub(crate) fn choices(&self) -> PathBuf {
+        self.root.join("choices")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.root.join("log")
     }

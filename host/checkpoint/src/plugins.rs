@@ -1,7 +1,7 @@
 //! The bytes of plugins, by digest: a batch is replayed with the bytes that it was planned with.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,12 +44,7 @@ impl Plugins {
 
     pub(crate) fn bytes(&self, digest: Digest) -> Result<Vec<u8>, CheckpointError> {
         self.take_into_use(&digest)?;
-        let path = self.layout.plugin(&digest);
-        let mut bytes = Vec::new();
-        let mut file = self.disk.read(&path).map_err(CheckpointError::io("read", &path))?;
-        file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", &path))?;
-        check(digest, &bytes, &path)?;
-        Ok(bytes)
+        kept_bytes(&*self.disk, &self.layout, digest)
     }
 
     /// The plugin stays for as long as this run lasts.
@@ -89,6 +84,25 @@ impl Plugins {
     fn held(&self) -> MutexGuard<'_, BTreeMap<Digest, bool>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The bytes of a plugin that is kept.
+pub(crate) fn kept_bytes(
+    disk: &dyn Disk,
+    layout: &Layout,
+    digest: Digest,
+) -> Result<Vec<u8>, CheckpointError> {
+    let path = layout.plugin(&digest);
+    let mut bytes = Vec::new();
+    let mut file = match disk.read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(CheckpointError::NoPlugin { digest, path });
+        }
+        file => file.map_err(CheckpointError::io("read", &path))?,
+    };
+    file.read_to_end(&mut bytes).map_err(CheckpointError::io("read", &path))?;
+    check(digest, &bytes, &path)?;
+    Ok(bytes)
 }
 
 fn check(wanted: Digest, bytes: &[u8], path: &Path) -> Result<(), CheckpointError> {

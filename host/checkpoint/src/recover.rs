@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::head::{Head, Tail};
 use crate::log::record::Planned;
 use crate::log::segment::{self, HEADER_BYTES};
-use crate::log::{Apply, Chain, Ending, LogSummary};
+use crate::log::{Chain, Ending, Follower, LogSummary};
 use crate::names::{Layout, segment_number, snapshot_number};
 use crate::snapshot::EntriesReader;
 use crate::{Change, CheckpointError, LogGap};
@@ -210,14 +210,25 @@ pub(crate) fn look(
     disk: &dyn Disk,
     layout: &Layout,
 ) -> Result<Option<LogSummary>, CheckpointError> {
+    look_for(disk, layout, |head, tail| {
+        let loaded = load(disk, layout, head, tail, None)?;
+        Ok(head.map(|_| loaded.summary))
+    })
+}
+
+/// Reads with `read`, and anew where files went meanwhile.
+pub(crate) fn look_for<T>(
+    disk: &dyn Disk,
+    layout: &Layout,
+    read: impl Fn(Option<&Head>, Option<&Tail>) -> Result<T, CheckpointError>,
+) -> Result<T, CheckpointError> {
     let mut looks = 1;
     loop {
         let before = files(disk, layout)?;
         let tail = Tail::read(disk, layout)?;
-        match load(disk, layout, before.0.as_ref(), tail.as_ref(), None) {
-            Ok(loaded) => return Ok(before.0.map(|_| loaded.summary)),
+        match read(before.0.as_ref(), tail.as_ref()) {
             Err(_) if looks < LOOKS_MAX && files(disk, layout)? != before => looks += 1,
-            Err(error) => return Err(error),
+            outcome => return outcome,
         }
     }
 }
@@ -230,28 +241,41 @@ fn files(disk: &dyn Disk, layout: &Layout) -> Result<Files, CheckpointError> {
     Ok((head, snapshots, numbers(disk, layout.log(), segment_number)?))
 }
 
-/// Reads the newest snapshot and the log after it. Changes nothing. State goes to `apply`, if it
-/// is wanted.
+/// Reads the newest snapshot and the log after it. Changes nothing. `follower` is told of them, if
+/// there is one; without it the state is not read.
 pub(crate) fn load(
     disk: &dyn Disk,
     layout: &Layout,
     head: Option<&Head>,
     tail: Option<&Tail>,
-    apply: Option<&mut Apply<'_>>,
+    follower: Option<&mut dyn Follower>,
+) -> Result<Loaded, CheckpointError> {
+    let base = numbers(disk, layout.snapshots(), snapshot_number)?.last().copied().unwrap_or(0);
+    load_from(disk, layout, head, tail, base, follower)
+}
+
+/// As [`load`], from the snapshot of segment `base` on; 0: from the log's beginning.
+pub(crate) fn load_from(
+    disk: &dyn Disk,
+    layout: &Layout,
+    head: Option<&Head>,
+    tail: Option<&Tail>,
+    base: u64,
+    follower: Option<&mut dyn Follower>,
 ) -> Result<Loaded, CheckpointError> {
     let Some(head) = head else {
         return Ok(Loaded { leftover: unbegun(disk, layout)?, ..Loaded::default() });
     };
     let mut loaded = Loaded::default();
-    let base = numbers(disk, layout.snapshots(), snapshot_number)?.last().copied().unwrap_or(0);
     let mut nothing = |_: Change<'_>| Ok(());
-    let wants_state = apply.is_some();
-    let apply = apply.unwrap_or(&mut nothing);
+    let wants_state = follower.as_ref().is_some_and(|follower| follower.wants_state());
+    let follower: &mut dyn Follower = follower.unwrap_or(&mut nothing);
     if base > 0 {
         let (summary, entries) = EntriesReader::snapshot(disk, &layout.snapshot(base))?;
         if wants_state {
-            entries.visit_all(apply)?;
+            entries.visit_all(&mut |entry| follower.change(entry))?;
         }
+        follower.snapshot(&summary);
         loaded.summary = summary;
         loaded.last_segment = base;
     }
@@ -271,7 +295,7 @@ pub(crate) fn load(
         } else {
             Ending::Closed
         };
-        load_segment(disk, layout, number, ending, tail, &mut loaded, apply)?;
+        load_segment(disk, layout, number, ending, tail, &mut loaded, follower)?;
     }
     check_head(layout, head, &loaded)?;
     Ok(loaded)
@@ -291,11 +315,11 @@ fn load_segment(
     ending: Ending,
     tail: Option<&Tail>,
     loaded: &mut Loaded,
-    apply: &mut Apply<'_>,
+    follower: &mut dyn Follower,
 ) -> Result<(), CheckpointError> {
     let path = layout.segment(number);
     let summary = &mut loaded.summary;
-    let folded = loaded.chain.fold(disk, layout, number, ending, summary, apply)?;
+    let folded = loaded.chain.fold(disk, layout, number, ending, summary, follower)?;
     let Some(header) = folded.header else {
         loaded.leftover = Some(Leftover::Unbegun(path));
         return Ok(());
@@ -345,7 +369,14 @@ pub(crate) fn unbegun(
     }
     let mut summary = LogSummary::default();
     let ending = Ending::Open { durable: 0 };
-    Chain::default().fold(disk, layout, first, ending, &mut summary, &mut |_| Ok(()))?;
+    Chain::default().fold(
+        disk,
+        layout,
+        first,
+        ending,
+        &mut summary,
+        &mut |_: Change<'_>| Ok(()),
+    )?;
     if summary.planned.is_some() {
         return no_head();
     }
@@ -363,7 +394,7 @@ fn missing(layout: &Layout, path: PathBuf, base: u64, segments: &[u64]) -> Check
     CheckpointError::Missing { path, found }
 }
 
-fn numbers(
+pub(crate) fn numbers(
     disk: &dyn Disk,
     dir: PathBuf,
     number: fn(&str) -> Option<u64>,

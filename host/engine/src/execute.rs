@@ -217,7 +217,7 @@ impl Query {
 }
 
 /// The block under the schema that outsiders are shown.
-fn plain(
+pub(crate) fn plain(
     schema: &arrow::datatypes::SchemaRef,
     block: &RecordBatch,
 ) -> Result<RecordBatch, EngineError> {

@@ -53,12 +53,16 @@ impl PluginHost {
         path: &Path,
         config: PluginConfig,
     ) -> Result<Arc<Module>, LoadError> {
-        let bytes = read(path).unwrap_or_else(|error| {
-            let reason = error.to_string();
-            Err(LoadProblem::Read { path: path.to_owned(), reason })
-        });
-        let bytes = bytes.map_err(|problem| LoadError { plugin: name.to_owned(), problem })?;
+        let bytes =
+            bytes_of(path).map_err(|problem| LoadError { plugin: name.to_owned(), problem })?;
         self.load(name, &bytes, config)
+    }
+
+    /// The digest of the file at `path`, which is not looked into.
+    pub fn digest_of_file(name: &str, path: &Path) -> Result<Digest, LoadError> {
+        let bytes = bytes_of(path);
+        let bytes = bytes.map_err(|problem| LoadError { plugin: name.to_owned(), problem })?;
+        Ok(Digest::of(&bytes))
     }
 
     /// Checks, compiles and links `bytes`: a core module with the component type embedded, or a
@@ -186,6 +190,13 @@ impl PluginHost {
             exports,
         })
     }
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, LoadProblem> {
+    read(path).unwrap_or_else(|error| {
+        let reason = error.to_string();
+        Err(LoadProblem::Read { path: path.to_owned(), reason })
+    })
 }
 
 /// The bytes of a plugin's file, or that it has too many. An error says that it cannot be read.

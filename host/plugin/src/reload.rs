@@ -10,9 +10,11 @@
 //!
 //! 5. The thread keeps the compiled code for the next start.
 //!
+//! Somebody may want other bytes than the file's ([`Chooser`]): then these are looked for in step 2.
+//!
 //! A change during step 3 is seen after it. A newer result replaces one that nobody has taken.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -53,6 +55,15 @@ pub struct UsedFunction {
     pub output: Option<SchemaRef>,
 }
 
+/// Who may want other bytes in place of those of the file.
+pub struct Chooser {
+    /// A file beside the plugin's own: when it changes, the choice may be another.
+    pub file: PathBuf,
+    /// Gives the bytes that are wanted, by the digest of the file's; `None`: the file's own. The
+    /// file may not be there.
+    pub choose: Box<dyn Fn(Option<Digest>) -> Option<Vec<u8>> + Send>,
+}
+
 /// Watches one plugin's file.
 pub struct Reloader {
     ready: Arc<Ready>,
@@ -80,15 +91,17 @@ impl Ready {
 }
 
 impl Reloader {
-    /// Watches the file at `path`, from which `current` was loaded with `config`.
+    /// Watches the file at `path`, from which plugin `name` is loaded with `config`, if `chooser`
+    /// does not want others. `seen` are the bytes that are in use: others are a change.
     pub fn new(
         host: &PluginHost,
-        path: &Path,
+        (name, path): (&str, &Path),
         config: PluginConfig,
-        current: &Module,
+        seen: Digest,
         uses: Vec<UsedFunction>,
+        chooser: Option<Chooser>,
     ) -> Result<Reloader, LoadError> {
-        let plugin = current.name().to_owned();
+        let plugin = name.to_owned();
         let failed = |reason: &dyn std::fmt::Display| LoadError {
             plugin: plugin.clone(),
             problem: LoadProblem::Unwatched { path: path.to_owned(), reason: reason.to_string() },
@@ -97,20 +110,26 @@ impl Reloader {
         let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
             return Err(failed(&"it is not a file"));
         };
+        let chosen = chooser.as_ref().map(|chooser| &*chooser.file);
+        let places = chosen.and_then(|file| Some((file.parent()?, file.file_name()?)));
+        let places: Vec<(&Path, &OsStr)> = places.into_iter().chain([(directory, file)]).collect();
         // Room for one: it says that there was a change, not how many. What does not fit into it is seen, as
         // the file is read after it.
         let (changed, changes) = sync_channel(1);
-        let watcher = notify::recommended_watcher(notifier(file.to_owned(), changed));
+        let names = places.iter().map(|(_, file)| (*file).to_owned()).collect();
+        let watcher = notify::recommended_watcher(notifier(names, changed));
         let mut watcher = watcher.map_err(|error| failed(&error))?;
-        let watching = watcher.watch(directory, RecursiveMode::NonRecursive);
-        watching.map_err(|error| match error.kind {
-            // Nothing that the machine lacks: there is no such file.
-            notify::ErrorKind::PathNotFound => LoadError {
-                plugin: plugin.clone(),
-                problem: LoadProblem::Read { path: path.clone(), reason: error.to_string() },
-            },
-            _ => failed(&error),
-        })?;
+        for (directory, _) in places {
+            let watching = watcher.watch(directory, RecursiveMode::NonRecursive);
+            watching.map_err(|error| match error.kind {
+                // Nothing that the machine lacks: there is no such file.
+                notify::ErrorKind::PathNotFound => LoadError {
+                    plugin: plugin.clone(),
+                    problem: LoadProblem::Read { path: path.clone(), reason: error.to_string() },
+                },
+                _ => failed(&error),
+            })?;
+        }
 
         let ready = Arc::new(Ready::default());
         let worker = Worker {
@@ -119,7 +138,8 @@ impl Reloader {
             path: path.clone(),
             config,
             uses,
-            seen: current.digest(),
+            seen,
+            chooser,
             ready: Arc::clone(&ready),
         };
         // A name with a NUL would be one that no thread can have.
@@ -157,15 +177,16 @@ impl Reloader {
     }
 }
 
-/// Passes on that `file` has changed.
+/// Passes on that one of the files has changed.
 fn notifier(
-    file: OsString,
+    files: Vec<OsString>,
     changed: SyncSender<Written>,
 ) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
+    let is_one = move |path: &Path| files.iter().any(|file| path.file_name() == Some(file));
     move |event| match event {
         // Reading the file is an event too, and would have no end.
         Ok(event) if is_read(event.kind) => {}
-        Ok(event) if !event.paths.iter().any(|path| path.file_name() == Some(&file)) => {}
+        Ok(event) if !event.paths.iter().any(|path| is_one(path)) => {}
         Ok(event) => drop(changed.try_send(Written::of(event.kind))),
         // Events may have been lost: the digest tells whether there was a change.
         Err(_) => drop(changed.try_send(Written::InPart)),
@@ -202,6 +223,7 @@ struct Worker {
     config: PluginConfig,
     uses: Vec<UsedFunction>,
     seen: Digest,
+    chooser: Option<Chooser>,
     ready: Arc<Ready>,
 }
 
@@ -235,10 +257,15 @@ impl Worker {
         }
     }
 
-    /// The file's module, if the file is another one than before.
+    /// The module that is wanted, if it is another one than before.
     fn next(&mut self) -> Option<Outcome> {
+        let file = read(&self.path);
+        let chosen = self.chooser.as_ref().and_then(|chooser| {
+            let digest = file.as_ref().ok().and_then(|bytes| bytes.as_ref().ok());
+            (chooser.choose)(digest.map(|bytes| Digest::of(bytes)))
+        });
         // Between a removal and a rename there is no file. Its return is another event.
-        let bytes = match read(&self.path).ok()? {
+        let bytes = match chosen.map(Ok).or_else(|| file.ok())? {
             Ok(bytes) => bytes,
             Err(problem) => return Some(Err(LoadError { plugin: self.plugin.clone(), problem })),
         };

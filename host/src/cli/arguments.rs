@@ -22,12 +22,16 @@ const EXAMPLES: &str = "Examples:
   tidemill build till                             the plugin's .wasm file
   tidemill check job.toml                         is the job right?
   tidemill run job.toml                           run it until Ctrl-C
+  tidemill dev job.toml                           the same, while it and its plugins are written
   tidemill run job.toml --trigger available-now   process what is there, then end
   tidemill functions                              what SQL can call
   tidemill inspect plugins/orders.wasm            what a plugin has
   tidemill call orders.wasm with_tax --input -    what one of its functions gives
   tidemill dlq job.toml list                      which rows were refused
   tidemill skip job.toml --batch 7                do without the rows of batch 7, which failed
+  tidemill test job.toml                          does it still give what it has to?
+  tidemill replay job.toml --batch 7              what batch 7 gave
+  tidemill plugins job.toml rollback orders       go back to the plugin that ran before
 
 Exit status: 0 ended well, 1 the query failed, 2 the job, the arguments or a plugin are wrong.
 Environment: TIDEMILL_LOG=info (or debug, or tidemill_engine=trace) shows more of what happens.";
@@ -48,6 +52,21 @@ pub(super) enum Verb {
 Ctrl-C, SIGTERM or SIGHUP finishes the batch in flight, commits it and ends with status 0; a second
 one ends at once (the batch is replayed at the next start).")]
     Run(RunArguments),
+    /// Runs a job while it and its plugins are written.
+    ///
+    /// As `run --watch`, and beside that: a plugin whose crate is at hand is built when its sources
+    /// change; after a plugin was taken over, it is shown what it changes in the batch before; a job
+    /// that changes is started anew where it is right; and what fails ends nothing, but waits for
+    /// the next change.
+    #[command(after_help = "Examples:
+  tidemill dev job.toml
+
+A plugin's crate is the nearest directory above its file with a Cargo.toml and a library of its name:
+`tidemill new plugin` makes them so. It is built as by `tidemill build`. The job's places are its own:
+rows are delivered as by `run`.
+
+q and Enter, or Ctrl-C, end it after the batch in flight.")]
+    Dev(DevArguments),
     /// Checks jobs without starting or creating anything: keys, schemas, SQL, plugins, places.
     #[command(after_help = "Examples:
   tidemill check examples/orders/job.toml
@@ -120,6 +139,45 @@ there for the place's own means. `drop` wants that the job does not run.")]
     #[command(after_help = "Examples:
   tidemill skip job.toml --batch 7")]
     Skip(SkipArguments),
+    /// Runs a batch that is in the log again, aside, and shows what it gives.
+    ///
+    /// No sink, mark, state or log sees anything of it, and no handler is called. The batch reads the
+    /// rows that it read, with the state, watermark and time that it had; job and tables are as they
+    /// are now.
+    #[command(after_help = "Examples:
+  tidemill replay job.toml --batch 7                             # its rows, with the plugins that it ran
+  tidemill replay job.toml --batch 7 --plugin new/orders.wasm    # what another file changes in them
+  tidemill replay job.toml --batch 7 --plugin orders=new.wasm --format json
+
+Files and topics have to hold what the batch read. The checkpoint keeps what is needed for the last 100
+batches and the last hour, up to 1 GiB.
+
+Exit status: 0 it was run, 1 it failed, 2 the job, the batch or the plugin are wrong.")]
+    Replay(ReplayArguments),
+    /// Plays the cases of a job: rows in, batch by batch, and the rows that its sink has to get.
+    ///
+    /// They are in JOB.test/CASE/ beside the job: batches/0/SOURCE.jsonl, batches/1/… and
+    /// expected.jsonl. The job runs with its own steps, plugins, output mode and watermarks; its
+    /// sources and its sink are not touched.
+    #[command(after_help = "Examples:
+  tidemill test job.toml
+  tidemill test job.toml late-rows        # one case
+  tidemill test job.toml --bless          # writes down what the job gives now
+
+Exit status: 0 all is as expected, 1 it is not, or a batch failed, 2 the job or a case are wrong.")]
+    Test(TestArguments),
+    /// Lists the generations of a job's plugins that its checkpoint keeps, and goes back to one.
+    #[command(after_help = "Examples:
+  tidemill plugins job.toml list
+  tidemill plugins job.toml rollback orders           # to the generation before
+  tidemill plugins job.toml rollback orders 3fa9c1    # to the one whose digest begins so
+  tidemill plugins job.toml pin orders 3fa9c1         # whatever the file holds, until --off
+  tidemill plugins job.toml pin orders --off
+
+A generation is kept for as long as batches that ran it can be replayed. The query may run meanwhile:
+it takes what is chosen between two batches where it watches the plugin, and otherwise with its next
+start. Before, it is seen to that the job can run with it.")]
+    Plugins(PluginsArguments),
 }
 
 /// Changes to jobs before they are read.
@@ -210,6 +268,93 @@ pub(super) struct DropArguments {
 }
 
 #[derive(Args)]
+pub(super) struct DevArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+}
+
+#[derive(Args)]
+pub(super) struct ReplayArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    /// The batch.
+    #[arg(long, value_name = "N")]
+    pub(super) batch: u64,
+    /// Runs it with this file as well, and shows in which rows the two differ; with the plugin's name
+    /// where there are several.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(super) plugin: Option<String>,
+    /// How the rows are printed.
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(super) format: RowFormat,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+}
+
+#[derive(Args)]
+pub(super) struct TestArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    /// Only these cases.
+    #[arg(value_name = "CASE")]
+    pub(super) cases: Vec<String>,
+    /// Writes down what the job gives, in place of what was expected.
+    #[arg(long)]
+    pub(super) bless: bool,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+}
+
+#[derive(Args)]
+pub(super) struct PluginsArguments {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) changes: Changes,
+    #[command(subcommand)]
+    pub(super) verb: PluginsVerb,
+}
+
+#[derive(Subcommand)]
+pub(super) enum PluginsVerb {
+    /// Lists them: the batches that ran each, its size, and which one is used.
+    List(ListArguments),
+    /// Goes back to an earlier generation, until the plugin's file changes.
+    Rollback(RollbackArguments),
+    /// Keeps to a generation, whatever the plugin's file holds.
+    Pin(PinArguments),
+}
+
+#[derive(Args)]
+pub(super) struct RollbackArguments {
+    /// The plugin, as the job names it.
+    #[arg(value_name = "NAME")]
+    pub(super) plugin: String,
+    /// How the digest of the generation begins; none: the one before the present one.
+    #[arg(value_name = "DIGEST")]
+    pub(super) digest: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct PinArguments {
+    /// The plugin, as the job names it.
+    #[arg(value_name = "NAME")]
+    pub(super) plugin: String,
+    /// How the digest of the generation begins.
+    #[arg(value_name = "DIGEST", required_unless_present = "off")]
+    pub(super) digest: Option<String>,
+    /// Uses the plugin's file again.
+    #[arg(long, conflicts_with = "digest")]
+    pub(super) off: bool,
+}
+
+#[derive(Args)]
 pub(super) struct BuildArguments {
     /// The directory of the plugin's crate.
     #[arg(value_name = "DIR", default_value = ".")]
@@ -291,12 +436,12 @@ pub(super) struct CallArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) batch_id: u64,
     /// How the rows are printed.
-    #[arg(long, value_enum, default_value_t = CallFormat::Table)]
-    pub(super) format: CallFormat,
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(super) format: RowFormat,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CallFormat {
+pub(super) enum RowFormat {
     /// A table, with all rows and nothing cut.
     Table,
     /// A line of JSON a row.

@@ -27,7 +27,7 @@ const DEPLOYED: [&str; 5] = [
 
 /// Why there is no module.
 #[derive(Debug, thiserror::Error)]
-enum BuildError {
+pub(super) enum BuildError {
     #[error(
         "there is no Cargo.toml in {0}; name the directory of the plugin's crate, or make one with `tidemill new plugin NAME`"
     )]
@@ -88,7 +88,7 @@ pub(super) fn build(arguments: &BuildArguments) -> u8 {
 }
 
 /// Runs cargo, whose messages go to standard error as they come, and gives the module that it made.
-fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError> {
+pub(super) fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError> {
     let directory = arguments.directory.as_path();
     if !directory.join("Cargo.toml").is_file() {
         return Err(BuildError::NoCrate(directory.display().to_string()));
@@ -111,6 +111,7 @@ fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError> {
     let module = module.ok_or(BuildError::NoModule)?;
     match &arguments.out {
         None => Ok(module),
+        Some(out) if is_same(&module, out) => Ok(module),
         Some(out) => {
             replace(&module, out).map_err(|reason| BuildError::Unwritten {
                 path: out.display().to_string(),
@@ -171,6 +172,12 @@ fn wasm_of(line: &str) -> Option<PathBuf> {
     let files = message["filenames"].as_array().filter(|_| is_library)?;
     let mut files = files.iter().filter_map(Value::as_str).map(PathBuf::from);
     files.find(|file| file.extension().is_some_and(|kind| kind == "wasm"))
+}
+
+/// Whether cargo makes the file where it is wanted.
+fn is_same(module: &Path, out: &Path) -> bool {
+    let absolute = |path: &Path| path.canonicalize().ok();
+    absolute(module).is_some_and(|module| absolute(out) == Some(module))
 }
 
 /// Copies by a rename: a query that watches the file never sees half of it.

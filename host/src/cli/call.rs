@@ -1,25 +1,19 @@
 //! `tidemill call`: one function of a plugin on some rows.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use tempfile::NamedTempFile;
-use tidemill_connectors::{OptionText, SinkConfig, SinkContext, plan_sink};
-use tidemill_core::{
-    Attempt, BatchId, ConnectorError, Delivery, EncodedSpec, QueryId, Secrets, Sink,
-};
+use tidemill_core::{BatchId, ConnectorError, Secrets};
+use tidemill_time::UTC;
 
-use super::arguments::{CallArguments, CallFormat};
+use super::arguments::CallArguments;
 use super::check::code_of;
+use super::printed_rows::PrintedRows;
 use super::{ENDED_WELL, FAILED, REFUSED, UNREAD, complain, logging};
 use crate::print::say;
 use crate::query::{Call, CallError, CallOutput, PrepareError, RefusedInput, Shared, load_plugin};
-
-/// Rows that are shown as a table; the console takes no more.
-const TABLE_ROWS: &str = "100000";
 
 /// Calls the function, and prints what it gives.
 pub(super) fn call(arguments: &CallArguments) -> u8 {
@@ -50,19 +44,17 @@ fn called(arguments: &CallArguments, config: String) -> Result<u8, PrepareError>
     let input = Input::of(&arguments.input)?;
     let batch = BatchId(arguments.batch_id);
     let call = Call::open(module.as_ref(), &arguments.function, &input.path, batch)?;
-    let sink = console(&shared, arguments.format, call.output())?;
-    let mut shown = Shown { sink, refused: 0 };
-    shown.sink.begin(delivery(batch))?;
+    let rows = PrintedRows::begin(arguments.format, call.output(), UTC, batch, shared.console)?;
+    let mut shown = Shown { rows, refused: 0 };
     let ended = call.run(&mut shown);
-    let ended = ended.and_then(|()| {
-        shown.sink.prepare().and_then(|()| shown.sink.commit()).map_err(CallError::Output)
-    });
+    let Shown { rows, refused } = shown;
+    let ended = ended.and_then(|()| rows.print().map_err(CallError::Output));
     Ok(match ended {
         Ok(()) => {
-            if shown.refused > 0 {
+            if refused > 0 {
                 say(&format!(
                     "{} refused; a job sends them to its dead letters, or fails by them where it has no place for those",
-                    rows(shown.refused)
+                    counted(refused)
                 ));
             }
             ENDED_WELL
@@ -78,7 +70,7 @@ fn called(arguments: &CallArguments, config: String) -> Result<u8, PrepareError>
     })
 }
 
-fn rows(count: u64) -> String {
+fn counted(count: u64) -> String {
     if count == 1 { "1 row is".to_owned() } else { format!("{count} rows are") }
 }
 
@@ -108,15 +100,15 @@ impl Input {
     }
 }
 
-/// The console sink, and what was refused beside it.
+/// The rows that are printed at the end, and what was refused beside them.
 struct Shown {
-    sink: Box<dyn Sink>,
+    rows: PrintedRows,
     refused: u64,
 }
 
 impl CallOutput for Shown {
     fn rows(&mut self, rows: &RecordBatch) -> Result<(), ConnectorError> {
-        self.sink.write(rows)
+        self.rows.write(rows)
     }
 
     fn refused(&mut self, refused: RefusedInput) {
@@ -124,36 +116,6 @@ impl CallOutput for Shown {
         let row = refused.row.map_or_else(String::new, |row| format!(": {row}"));
         say(&format!("row {} is refused: {}{row}", refused.number, refused.reason));
     }
-}
-
-fn console(
-    shared: &Shared,
-    format: CallFormat,
-    schema: SchemaRef,
-) -> Result<Box<dyn Sink>, PrepareError> {
-    let options: &[(&str, &str)] = match format {
-        CallFormat::Table => &[("numRows", TABLE_ROWS), ("truncate", "false")],
-        CallFormat::Json => &[("format", "json")],
-    };
-    let options = options.iter().map(|(key, value)| ((*key).to_owned(), OptionText::from(*value)));
-    let planned = plan_sink(SinkConfig {
-        name: "call".to_owned(),
-        format: "console".to_owned(),
-        options: options.collect::<BTreeMap<_, _>>(),
-        schema: Some(schema),
-        ..SinkConfig::default()
-    })?;
-    let context = SinkContext {
-        query_id: QueryId("call".to_owned()),
-        console: shared.console.clone(),
-        tables: shared.tables.clone(),
-    };
-    Ok(planned.open(&context)?)
-}
-
-fn delivery(batch: BatchId) -> Delivery {
-    // The console keeps no mark, which is what a spec is for.
-    Delivery { batch, spec: EncodedSpec::from_text("{}"), attempt: Attempt::FIRST, call: 1 }
 }
 
 /// The plugin's settings of `key=value` arguments, as a job's `config` table would give them. A

@@ -8,7 +8,7 @@ use super::arguments::JobArguments;
 use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
 use crate::job::Job;
 use crate::print::print;
-use crate::query::{PrepareError, Prepared, Shared};
+use crate::query::{PrepareError, Prepared, Shared, plan_now};
 
 pub(super) fn check(arguments: &JobArguments) -> u8 {
     let (filter, overrides) = match logging::filter().and_then(|f| Ok((f, arguments.overrides()?)))
@@ -78,11 +78,7 @@ fn findings(prepared: &Prepared) -> String {
     text
 }
 
-/// Plans a job. Planning is brief and asks no one else, so a runtime of its own will do.
+/// Plans a job.
 pub(super) fn prepare(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| PrepareError::Exhausted(format!("no runtime to plan on: {error}")))?;
-    runtime.block_on(Prepared::new(job, shared))
+    plan_now(Prepared::new(job, shared))?
 }

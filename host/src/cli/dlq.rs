@@ -6,20 +6,18 @@ use std::io::{self, IsTerminal, Write as _};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde_json::{Value, json};
-use tidemill_core::{BatchId, Secrets, format_millis};
+use tidemill_core::{BatchId, format_millis};
 
 use super::arguments::{DlqArguments, DlqVerb, DropArguments, ShowArguments};
 use super::check::code_of;
 use super::report::grouped;
-use super::{ENDED_WELL, REFUSED, complain, logging, printed};
-use crate::job::Job;
+use super::table::table;
+use super::{ENDED_WELL, complain, job_of, printed};
 use crate::print::say;
 use crate::query::{PrepareError, StoredLetters};
 
 /// Letters that `show` prints in a table, where nothing else is asked for.
 const TABLE_ROWS: u64 = 100;
-/// Characters of a cell in a table.
-const CELL_CHARS: usize = 100;
 
 /// One dead letter.
 struct Letter {
@@ -35,21 +33,12 @@ struct Letter {
 }
 
 pub(super) fn dlq(arguments: &DlqArguments) -> u8 {
-    let nothing = Secrets::default();
-    let asked = logging::filter().and_then(|filter| Ok((filter, arguments.changes.parsed()?)));
-    let job = match asked {
-        Ok((filter, overrides)) => {
-            let job = Job::read(&arguments.job, &overrides);
-            let secrets = job.as_ref().map_or(&nothing, |job| &job.secrets);
-            logging::start(filter, None, secrets);
-            job
-        }
-        Err(error) => {
-            complain(&nothing, &error);
-            return REFUSED;
-        }
+    let job = match job_of(&arguments.job, &arguments.changes) {
+        Ok(job) => job,
+        Err(code) => return code,
     };
-    let stored = job.map_err(PrepareError::from).and_then(StoredLetters::of);
+    let secrets = job.secrets.clone();
+    let stored = StoredLetters::of(job);
     let done = stored.and_then(|stored| match &arguments.verb {
         DlqVerb::List(list) => list_all(&stored, list.json),
         DlqVerb::Show(asked) => show(&stored, asked),
@@ -58,7 +47,7 @@ pub(super) fn dlq(arguments: &DlqArguments) -> u8 {
     match done {
         Ok(code) => code,
         Err(error) => {
-            complain(&nothing, &error);
+            complain(&secrets, &error);
             code_of(error.is_retryable())
         }
     }
@@ -253,30 +242,4 @@ fn as_json(letter: &Letter) -> Value {
         "reason": letter.reason,
         "row": letter.row,
     })
-}
-
-/// Lines under a head, in columns.
-fn table<const N: usize>(head: [&str; N], lines: impl Iterator<Item = [String; N]>) -> String {
-    let lines: Vec<[String; N]> = lines.map(|line| line.map(|text| cell(&text))).collect();
-    let mut widths = head.map(|name| name.chars().count());
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    let rest = lines.iter().map(|cells| line(cells.iter().map(String::as_str).collect()));
-    line(head.to_vec()) + &rest.collect::<String>()
-}
-
-/// In one line, and not longer than a cell.
-fn cell(text: &str) -> String {
-    let text = text.replace(['\n', '\r', '\t'], " ");
-    match text.char_indices().nth(CELL_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

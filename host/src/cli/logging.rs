@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::{panic, thread};
 
+use parking_lot::RwLock;
 use tidemill_core::Secrets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -43,7 +44,7 @@ fn parse(asked: Option<OsString>) -> Result<EnvFilter, String> {
 }
 
 /// A panic is said like any other line, so that its message shows no secret, either.
-fn conceal_panics(secrets: Arc<Secrets>) {
+fn conceal_panics(secrets: Concealed) {
     panic::set_hook(Box::new(move |info| {
         let thread = thread::current();
         let backtrace = Backtrace::capture();
@@ -56,14 +57,30 @@ fn conceal_panics(secrets: Arc<Secrets>) {
     }));
 }
 
+/// What log lines do not show. Clones share it.
+#[derive(Clone)]
+pub(super) struct Concealed(Arc<RwLock<Secrets>>);
+
+impl Concealed {
+    /// They do not show these, either.
+    pub(super) fn extend(&self, secrets: &Secrets) {
+        self.0.write().extend(secrets);
+    }
+
+    fn conceal(&self, text: &str) -> String {
+        self.0.read().conceal(text).into_owned()
+    }
+}
+
 /// Log lines go to standard error, spans into the trace if there is one. Without, the filter of
 /// the lines alone decides, so that a span costs a comparison.
-pub(super) fn start(filter: EnvFilter, trace: Option<&Trace>, secrets: &Secrets) {
-    let secrets = Arc::new(secrets.clone());
-    conceal_panics(Arc::clone(&secrets));
+pub(super) fn start(filter: EnvFilter, trace: Option<&Trace>, secrets: &Secrets) -> Concealed {
+    let secrets = Concealed(Arc::new(RwLock::new(secrets.clone())));
+    conceal_panics(secrets.clone());
+    let concealed = secrets.clone();
     let lines = fmt::layer()
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(move || Lines { secrets: Arc::clone(&secrets) });
+        .with_writer(move || Lines { secrets: secrets.clone() });
     match trace {
         None => registry().with(lines).with(filter).init(),
         Some(trace) => {
@@ -71,12 +88,13 @@ pub(super) fn start(filter: EnvFilter, trace: Option<&Trace>, secrets: &Secrets)
             registry().with(lines.with_filter(filter)).with(spans.with_filter(wanted)).init();
         }
     }
+    concealed
 }
 
 /// Standard error without secrets. It always takes a line: to complain that it cannot be written,
 /// as the layer would, panics in its turn.
 struct Lines {
-    secrets: Arc<Secrets>,
+    secrets: Concealed,
 }
 
 impl Write for Lines {

@@ -4,22 +4,31 @@ mod arguments;
 mod build;
 mod call;
 mod check;
+mod dev;
 mod dlq;
 mod functions;
 mod inspect;
 mod logging;
 mod new;
+mod plugins;
+mod printed_rows;
+mod replay;
 mod report;
 mod run;
 mod signals;
 mod skip;
+mod table;
+mod test;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tidemill_core::Secrets;
 
-use self::arguments::{Arguments, Verb};
+use self::arguments::{Arguments, Changes, Verb};
+use self::check::code_of;
+use crate::job::Job;
 use crate::print::{print, say};
 
 /// The query ended well.
@@ -39,6 +48,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     ExitCode::from(match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Dev(arguments) => dev::dev(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Functions(arguments) => functions::functions(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
@@ -47,6 +57,9 @@ pub fn main() -> ExitCode {
         Verb::New(arguments) => new::new(&arguments),
         Verb::Dlq(arguments) => dlq::dlq(&arguments),
         Verb::Skip(arguments) => skip::skip(&arguments),
+        Verb::Replay(arguments) => replay::replay(&arguments),
+        Verb::Test(arguments) => test::test(&arguments),
+        Verb::Plugins(arguments) => plugins::plugins(&arguments),
     })
 }
 
@@ -64,6 +77,23 @@ fn begin() -> Result<(), u8> {
     })?;
     logging::start(filter, None, &nothing);
     Ok(())
+}
+
+/// Reads the job of a verb, and begins to log for it; or gives the status to end with.
+fn job_of(path: &Path, changes: &Changes) -> Result<Job, u8> {
+    let nothing = Secrets::default();
+    let asked = logging::filter().and_then(|filter| Ok((filter, changes.parsed()?)));
+    let (filter, overrides) = asked.map_err(|error| {
+        complain(&nothing, &error);
+        REFUSED
+    })?;
+    let job = Job::read(path, &overrides);
+    logging::start(filter, None, job.as_ref().map_or(&nothing, |job| &job.secrets));
+    job.map_err(|error| {
+        // Who read the job has concealed what is secret in it.
+        complain(&nothing, &error);
+        code_of(error.is_retryable())
+    })
 }
 
 /// Prints an answer, and gives the status to end with.

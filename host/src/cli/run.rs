@@ -221,7 +221,7 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal, secrets: &Secrets) -> u8 {
 }
 
 /// What can be done about a batch that fails at each start. `None` for what passes by itself.
-fn ways_out(error: &EngineError) -> Option<String> {
+pub(super) fn ways_out(error: &EngineError) -> Option<String> {
     let EngineError::Batch { batch, reason } = error else {
         return None;
     };

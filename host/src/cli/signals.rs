@@ -18,6 +18,20 @@ pub(super) fn stop_on_signals(
     trace: Option<Trace>,
     talks: bool,
 ) -> io::Result<()> {
+    on_signals(move || {
+        if stop.is_set() {
+            trace.iter().for_each(Trace::finish);
+            std::process::exit(INTERRUPTED.into());
+        }
+        stop.stop();
+        if talks {
+            say("stopping: the batch in flight is finished first; Ctrl-C again ends at once");
+        }
+    })
+}
+
+/// Calls `act` for each signal that asks the process to end.
+pub(super) fn on_signals(mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
     let mut wanted = vec![SIGINT, SIGTERM];
     // Under `nohup` a terminal that goes away is to change nothing.
     if !is_ignored(SIGHUP) {
@@ -25,16 +39,7 @@ pub(super) fn stop_on_signals(
     }
     let mut signals = Signals::new(wanted)?;
     thread::Builder::new().name("tidemill-signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            if stop.is_set() {
-                trace.iter().for_each(Trace::finish);
-                std::process::exit(INTERRUPTED.into());
-            }
-            stop.stop();
-            if talks {
-                say("stopping: the batch in flight is finished first; Ctrl-C again ends at once");
-            }
-        }
+        signals.forever().for_each(|_| act());
     })?;
     Ok(())
 }

@@ -2,36 +2,23 @@
 
 use std::sync::Arc;
 
-use tidemill_core::{BatchId, Secrets};
+use tidemill_core::BatchId;
 use tidemill_engine::{QueryEvent, StopSignal, Unfinished};
 
 use super::arguments::{ProgressArgument, SkipArguments};
 use super::check::{code_of, prepare};
 use super::report::Reporter;
-use super::{ENDED_WELL, FAILED, REFUSED, complain, logging};
+use super::{ENDED_WELL, FAILED, complain, job_of};
 use crate::job::Job;
 use crate::query::{Shared, StartError};
 
 /// Commits the batch without its rows, and runs no other.
 pub(super) fn skip(arguments: &SkipArguments) -> u8 {
-    let nothing = Secrets::default();
-    let asked = logging::filter().and_then(|filter| Ok((filter, arguments.changes.parsed()?)));
-    let (filter, overrides) = match asked {
-        Ok(asked) => asked,
-        Err(error) => {
-            complain(&nothing, &error);
-            return REFUSED;
-        }
-    };
-    let job = match Job::read(&arguments.job, &overrides) {
+    let job = match job_of(&arguments.job, &arguments.changes) {
         Ok(job) => job,
-        Err(error) => {
-            complain(&nothing, &error);
-            return code_of(error.is_retryable());
-        }
+        Err(code) => return code,
     };
     let secrets = job.secrets.clone();
-    logging::start(filter, None, &secrets);
     match skipped(job, BatchId(arguments.batch)) {
         Ok(code) => code,
         Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidemill_plugin_host::{Module, PluginConfig};
 
 use super::error::PrepareError;
-use super::prepare::Shared;
+use super::shared::Shared;
 
 /// Loads the plugin at `path` under its file's name, with `config_json` for its settings.
 ///

@@ -221,7 +221,11 @@ fn callable<'a>(
              job's sink (format = \"foreach_batch\", plugin = \"{plugin}\", function = \
              \"{function}\") and start `tidemill run job.toml --trigger available-now`"
         ),
-        FunctionKind::Stateful => "it needs the state of a query".to_owned(),
+        FunctionKind::Stateful => format!(
+            "it keeps something for each key of a query, and there is no query here; name it in a step \
+             of a job (plugin = \"{plugin}\", function = \"{function}\", key = […]), and give the job a \
+             case for `tidemill test`"
+        ),
     };
     let kind = signature.kind.name();
     Err(PrepareError::Invalid(format!("\"{function}\" is a {kind} function: {reason}")))

@@ -3,24 +3,36 @@
 
 mod alone;
 mod call;
+mod case_rows;
+mod cases;
 mod compiled_in;
 mod error;
+mod kept_plugins;
 mod late;
 mod letters;
 mod memory;
+mod origins;
 mod output;
 mod pinned;
 mod pinned_operators;
 mod pinned_places;
+mod planning;
 mod plugins;
 mod prepare;
+mod replay;
+mod shared;
 mod statics;
 mod stored_letters;
 mod targets;
 
 pub use alone::{load_plugin, plugin_name};
 pub use call::{Call, CallError, CallOutput, RefusedInput};
+pub use cases::{Case, Played, cases_of};
 pub use error::PrepareError;
+pub use kept_plugins::{KeptPlugin, KeptPlugins, UsedNext};
 pub use memory::ProcessMemory;
-pub use prepare::{Prepared, Shared, StartError};
+pub use planning::plan_now;
+pub use prepare::{Prepared, StartError};
+pub use replay::{Outcome as ReplayOutcome, Replay, Rows as ReplayedRows};
+pub use shared::Shared;
 pub use stored_letters::StoredLetters;

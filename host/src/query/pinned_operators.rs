@@ -6,7 +6,7 @@ use tidemill_types::format_schema;
 
 use super::pinned::both;
 
-/// A stateful operator. Its number, from the sink's side, is its place in the list.
+/// A stateful operator, in the order from the sink's side.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PinnedOperator {

@@ -1,16 +1,18 @@
 //! A job's plugins: loaded, watched, and swapped between batches.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tidemill_checkpoint::{CheckpointError, Disk};
 use tidemill_core::{Digest, PluginModule, Wake};
 use tidemill_engine::{PluginChange, Plugins};
 use tidemill_plugin_host::{Limits, Module, PluginConfig, PluginHost, Reloader, UsedFunction};
 
 use super::compiled_in::CompiledIn;
 use super::error::PrepareError;
-use super::prepare::Shared;
+use super::origins::{Origin, Origins, chooser};
+use super::shared::Shared;
 use crate::job::JobPlugin;
 
 /// All plugins of a query.
@@ -33,7 +35,11 @@ pub(super) struct Loaded {
 }
 
 impl JobPlugins {
-    pub(super) fn load(shared: &Shared, plugins: &[JobPlugin]) -> Result<JobPlugins, PrepareError> {
+    pub(super) fn load(
+        shared: &Shared,
+        plugins: &[JobPlugin],
+        origins: &Origins,
+    ) -> Result<JobPlugins, PrepareError> {
         if !shared.native.is_empty() {
             return JobPlugins::compiled_in(&shared.native);
         }
@@ -41,9 +47,14 @@ impl JobPlugins {
         let mut loaded = Vec::new();
         for plugin in plugins {
             let config = config_of(plugin);
-            let current = host.load_file(&plugin.name, &plugin.path, config.clone())?;
+            let name = &plugin.name;
+            let current = match origins.get(name) {
+                None => host.load_file(name, &plugin.path, config.clone())?,
+                Some(Origin::Kept { bytes, .. }) => host.load(name, bytes, config.clone())?,
+                Some(Origin::Other(path)) => host.load_file(name, path, config.clone())?,
+            };
             loaded.push(Loaded {
-                name: plugin.name.clone(),
+                name: name.clone(),
                 path: plugin.path.clone(),
                 config,
                 watch: plugin.watch.unwrap_or(shared.watch),
@@ -67,19 +78,33 @@ impl JobPlugins {
         Ok(JobPlugins::Native(modules))
     }
 
-    /// Starts to watch the files of the plugins that are to be reloaded.
-    pub(super) fn watch(&mut self, uses: &[(String, UsedFunction)]) -> Result<(), PrepareError> {
+    /// Starts to watch the files of the plugins that are to be reloaded, and what is chosen for them
+    /// in the checkpoint at `checkpoint`.
+    pub(super) fn watch(
+        &mut self,
+        uses: &[(String, UsedFunction)],
+        disk: &Arc<dyn Disk>,
+        checkpoint: &Path,
+    ) -> Result<(), PrepareError> {
         let JobPlugins::Files { host, plugins } = self else {
             return Ok(());
         };
+        if plugins.iter().any(|plugin| plugin.watch) {
+            // It is about to be made anyway, and only what is there can be watched.
+            disk.create_dir(checkpoint).map_err(|source| {
+                let (action, path) = ("create", checkpoint.to_owned());
+                PrepareError::from(CheckpointError::Io { action, path, source })
+            })?;
+        }
         for plugin in plugins.iter_mut().filter(|plugin| plugin.watch) {
             let mine = uses.iter().filter(|(name, _)| *name == plugin.name);
             plugin.reloader = Some(Reloader::new(
                 host,
-                &plugin.path,
+                (&plugin.name, &plugin.path),
                 plugin.config.clone(),
-                &plugin.current,
+                plugin.current.digest(),
                 mine.map(|(_, function)| function.clone()).collect(),
+                Some(chooser(&plugin.name, disk, checkpoint)),
             )?);
         }
         Ok(())

@@ -1,72 +1,48 @@
 //! Checks and plans a job, then starts it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::Arc;
 
-use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, RealDisk, Seen};
+use arrow::array::RecordBatch;
+use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, Rewound, Seen};
 use tidemill_connectors::{
-    ConsoleOutput, FoundColumns, MemoryTables, PlannedSink, PlannedSource, SinkConfig,
-    SourceConfig, plan_sink, plan_source,
+    FoundColumns, PlannedSink, PlannedSource, SinkConfig, SourceConfig, plan_sink, plan_source,
 };
-use tidemill_core::{Digest, FunctionKind, OutputMode, PluginModule};
+use tidemill_core::{AttemptSpec, ConnectorError, Digest, FunctionKind, OutputMode};
 use tidemill_engine::{
     Clock, DEAD_LETTERS, EngineError, NamedSource, NoPlugins, PlannedOutput, Plugins, Query,
-    QueryConfig, QueryEvent, SINK, Settings, StopSignal, SystemClock, Unfinished, first_step,
+    QueryConfig, QueryEvent, ReplayConfig, Replayed, SINK, Settings, StopSignal, Unfinished,
+    first_step, replay,
 };
 use tidemill_plan::{PlannedQuery, QueryDefinition, SourceTable, StaticTable};
-use tidemill_plugin_host::{HostOptions, PluginHost, UsedFunction};
+use tidemill_plugin_host::UsedFunction;
 use tidemill_time::Zone;
 
+use super::case_rows::CaseSource;
 use super::error::PrepareError;
 use super::late::LateReader;
 use super::letters::LetterPlace;
 use super::memory::ProcessMemory;
+use super::origins::{Origins, chosen, warn};
 use super::output::{Around, JobOutput, To};
 use super::pinned::Pinned;
 use super::plugins::JobPlugins;
+use super::replay::overlay_bytes;
+use super::shared::Shared;
 use super::statics::StaticReader;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
 
-/// What the queries of a process share: compiled plugins, and the world around them.
-pub struct Shared {
-    /// Whether plugins are watched where the job does not say.
-    pub watch: bool,
-    /// Where checkpoints are.
-    pub disk: Arc<dyn Disk>,
-    /// Where console sinks print.
-    pub console: ConsoleOutput,
-    /// Where memory sinks keep their tables.
-    pub tables: MemoryTables,
-    /// Plugins that are compiled in. If there are any, jobs use them by name and load no files.
-    /// Whatever digest they give, the one that counts is of their name and of the executable.
-    pub native: Vec<Arc<dyn PluginModule>>,
-    /// Their budget.
-    pub memory: Arc<ProcessMemory>,
-    host: OnceLock<PluginHost>,
+/// A source that can be opened.
+struct PreparedSource {
+    name: String,
+    reader: Arc<LateReader>,
+    from: RowsFrom,
 }
 
-impl Shared {
-    /// On the machine's disk.
-    #[must_use]
-    pub fn new(watch: bool) -> Shared {
-        Shared {
-            watch,
-            disk: Arc::new(RealDisk),
-            console: ConsoleOutput::stdout(),
-            tables: MemoryTables::default(),
-            native: Vec::new(),
-            memory: Arc::default(),
-            host: OnceLock::new(),
-        }
-    }
-
-    pub(super) fn host(&self) -> Result<PluginHost, PrepareError> {
-        if let Some(host) = self.host.get() {
-            return Ok(host.clone());
-        }
-        let host = PluginHost::new(&HostOptions::default())?;
-        Ok(self.host.get_or_init(|| host).clone())
-    }
+enum RowsFrom {
+    Place(PlannedSource),
+    Case(CaseSource),
 }
 
 /// A job that can be started. Nothing has been created for it.
@@ -77,7 +53,7 @@ pub struct Prepared {
     /// By table: what its files show of its columns.
     found: BTreeMap<String, FoundColumns>,
     plan: PlannedQuery,
-    sources: Vec<(PlannedSource, Arc<LateReader>)>,
+    sources: Vec<PreparedSource>,
     sink: Option<Arc<PlannedSink>>,
     letters: Option<LetterPlace>,
     plugins: Option<JobPlugins>,
@@ -88,6 +64,7 @@ pub struct Prepared {
     seen: Seen,
     unfinished: Unfinished,
     disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
     memory: Arc<ProcessMemory>,
     around: Around,
 }
@@ -97,9 +74,30 @@ impl Prepared {
     /// plugins' bytes, signatures and grants, the SQL, and what is pinned in a
     /// checkpoint that is there.
     pub async fn new(job: Job, shared: &Shared) -> Result<Prepared, PrepareError> {
+        let mut prepared = Prepared::planned(job, shared, None).await?;
+        prepared.check_places()?;
+        Ok(prepared)
+    }
+
+    /// As [`new`](Self::new), but for the places that rows go to. `origins` say where the plugins'
+    /// bytes come from, in place of what was chosen in the checkpoint.
+    pub(super) async fn planned(
+        job: Job,
+        shared: &Shared,
+        origins: Option<Origins>,
+    ) -> Result<Prepared, PrepareError> {
         shared.memory.ask(job.options.memory, &job.name)?;
         let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
         let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
+        let origins = match (origins, &seen) {
+            (Some(origins), _) => origins,
+            (None, Some(_)) => {
+                let origins = chosen(&job, shared)?;
+                warn(&job, shared, &origins);
+                origins
+            }
+            (None, None) => Origins::new(),
+        };
         let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
         let zone = pinned.zone()?;
         let mut sources = Vec::new();
@@ -111,13 +109,22 @@ impl Prepared {
             let planned = plan_source(config)?;
             found.extend(planned.found().map(|columns| (source.name.clone(), columns)));
             let reader = Arc::new(LateReader::default());
-            tables.push(table(source, &planned, &reader));
-            sources.push((planned, reader));
+            let mut table = table(source, &planned, &reader);
+            let from = match &shared.case {
+                None => RowsFrom::Place(planned),
+                Some(case) => {
+                    let columns = table.columns()?;
+                    (table.schema, table.value) = (Arc::clone(&columns), None);
+                    RowsFrom::Case(case.source(&source.name, columns, zone))
+                }
+            };
+            tables.push(table);
+            sources.push(PreparedSource { name: source.name.clone(), reader, from });
         }
         let plugins = if job.plugins.is_empty() {
             None
         } else {
-            Some(JobPlugins::load(shared, &job.plugins)?)
+            Some(JobPlugins::load(shared, &job.plugins, &origins)?)
         };
         let (mut statics, mut static_digests) = (Vec::new(), BTreeMap::new());
         for table in &job.statics {
@@ -145,7 +152,7 @@ impl Prepared {
         };
         let plan = PlannedQuery::plan(&definition).await?;
         let pins = pinned.check(&job, &found, plan.operators())?;
-        let mut prepared = Prepared {
+        Ok(Prepared {
             job,
             definition,
             static_digests,
@@ -161,11 +168,10 @@ impl Prepared {
             seen: seen.unwrap_or(Seen::Nothing),
             unfinished: Unfinished::Run,
             disk: Arc::clone(&shared.disk),
+            clock: Arc::clone(&shared.clock),
             memory: Arc::clone(&shared.memory),
             around: Around { console: shared.console.clone(), tables: shared.tables.clone() },
-        };
-        prepared.check_places()?;
-        Ok(prepared)
+        })
     }
 
     /// Says what becomes of a batch that an earlier run left unfinished. The start refuses a number
@@ -247,7 +253,7 @@ impl Prepared {
         Ok(())
     }
 
-    fn check_handler(&self, plugin: &str, function: &str) -> Result<(), PrepareError> {
+    pub(super) fn check_handler(&self, plugin: &str, function: &str) -> Result<(), PrepareError> {
         let module = self.definition.plugins.iter().find(|module| module.name() == plugin);
         let Some(module) = module else {
             return Err(PrepareError::Invalid(format!(
@@ -289,20 +295,13 @@ impl Prepared {
         stop: StopSignal,
         on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
     ) -> Result<Query, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut sources = Vec::new();
-        for (planned, reader) in &self.sources {
-            let clock = Arc::clone(&clock);
-            let source = planned
-                .open(Arc::new(move || clock.now_ms()))
-                .map_err(|error| StartError::Engine(error.into()))?;
-            reader.fill(source.reader());
-            sources.push(NamedSource { name: planned.name().to_owned(), source });
-        }
+        let clock = Arc::clone(&self.clock);
+        let sources =
+            self.open_sources(&clock).map_err(|error| StartError::Engine(error.into()))?;
         let plugins: Box<dyn Plugins> = match self.plugins.take() {
             None => Box::new(NoPlugins),
             Some(mut plugins) => {
-                plugins.watch(&self.uses()?)?;
+                plugins.watch(&self.uses()?, &self.disk, &self.job.checkpoint)?;
                 Box::new(plugins)
             }
         };
@@ -314,10 +313,7 @@ impl Prepared {
             ..OpenOptions::default()
         };
         let (memory, spill) = (self.memory.budget(), options.spill_directory.clone());
-        checkpoint_options.overlay_bytes_max = match options.state_overlay_memory {
-            Some(bytes) => bytes,
-            None => checkpoint_options.overlay_bytes_max.min(memory.limit() / 4),
-        };
+        checkpoint_options.overlay_bytes_max = overlay_bytes(&self.job, &memory);
         let settings = Settings {
             trigger: self.job.trigger,
             no_data_batches: options.no_data_batches,
@@ -344,6 +340,59 @@ impl Prepared {
             on_event,
         };
         Ok(Query::open(config, Box::new(output), stop)?)
+    }
+
+    /// Runs a batch that is in the log once more, with this plan, and gives its rows to `rows`. No
+    /// place sees anything of it.
+    pub(super) fn replay(
+        &self,
+        batch: &Rewound,
+        spill: &Path,
+        rows: &mut dyn FnMut(RecordBatch) -> Result<(), EngineError>,
+    ) -> Result<Replayed, EngineError> {
+        let config = ReplayConfig {
+            name: &self.job.name,
+            plan: &self.plan,
+            sources: self.open_sources(&self.clock)?,
+            threads: self.definition.scan_partitions,
+            memory: self.memory.budget(),
+            spill,
+            letters_max: self.job.dead_letters.as_ref().map(|letters| letters.max_rows),
+        };
+        replay(config, batch, rows)
+    }
+
+    /// In what job and tables are not as they were when an attempt ran.
+    pub(super) fn changes_since(&self, attempt: &AttemptSpec) -> Vec<String> {
+        let job = (attempt.job != self.job.digest)
+            .then(|| "the text of the job, with --set and --trigger,".to_owned());
+        let is_other = |(name, digest): &(&String, &Digest)| {
+            attempt.statics.get(*name).is_some_and(|logged| logged != *digest)
+        };
+        let tables = self.static_digests.iter().filter(is_other);
+        let tables = tables.map(|(name, _)| format!("the static table \"{name}\""));
+        job.into_iter().chain(tables).collect()
+    }
+
+    /// The session's time zone.
+    pub(super) fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    fn open_sources(&self, clock: &Arc<dyn Clock>) -> Result<Vec<NamedSource>, ConnectorError> {
+        let mut sources = Vec::new();
+        for PreparedSource { name, reader, from } in &self.sources {
+            let source = match from {
+                RowsFrom::Place(planned) => {
+                    let clock = Arc::clone(clock);
+                    planned.open(Arc::new(move || clock.now_ms()))?
+                }
+                RowsFrom::Case(rows) => rows.open()?,
+            };
+            reader.fill(source.reader());
+            sources.push(NamedSource { name: name.clone(), source });
+        }
+        Ok(sources)
     }
 
     fn output(&self) -> JobOutput {

@@ -14,7 +14,7 @@ use tidemill_time::Zone;
 use super::error::PrepareError;
 use super::pinned::Pinned;
 use super::pinned_places::path;
-use super::prepare::Shared;
+use super::shared::Shared;
 use super::statics::StaticReader;
 use crate::job::{Job, JobDeadLetters};
 

@@ -23,9 +23,12 @@ fn cells(printed: &str) -> Vec<String> {
 fn a_new_job_is_right_and_runs() {
     let bench = Workbench::new();
     let said = bench.run(&["new", "job", "revenue"]).expect_success().stdout;
-    assert!(said.contains("cd revenue\n  tidemill check job.toml\n"), "{said}");
-    assert_eq!(bench.names("revenue"), [".gitignore", "README.md", "input", "job.toml"]);
+    assert!(said.contains("cd revenue\n  tidemill check job.toml\n  tidemill test"), "{said}");
+    let names = [".gitignore", "README.md", "input", "job.test", "job.toml"];
+    assert_eq!(bench.names("revenue"), names);
     bench.run(&["check", "revenue/job.toml"]).expect_success();
+    let tested = bench.run(&["test", "revenue/job.toml"]).expect_success();
+    assert_eq!(tested.stdout, "first: ok\n1 case, 0 failed\n");
     let run = ["run", "revenue/job.toml", "--trigger", "available-now"];
     let printed = cells(&bench.run(&run).expect_success().stdout);
     assert_eq!(printed[0], "|hour|item|revenue|");
@@ -73,7 +76,7 @@ fn cargo(project: &Path, arguments: &[&str]) -> std::process::Output {
 }
 
 /// The command with the compiler that this repository's plugins are built with.
-fn with_toolchain(mut command: Command) -> Command {
+pub(crate) fn with_toolchain(mut command: Command) -> Command {
     if let Ok(toolchain) = std::env::var("TIDEMILL_PLUGIN_TOOLCHAIN") {
         command.env("RUSTUP_TOOLCHAIN", toolchain);
     }
@@ -183,6 +186,8 @@ fn a_new_plugin_builds_and_its_job_runs() {
     let called = bench.run(&["call", &place, "size_class", "--input", rows]).expect_success();
     assert_eq!(cells(&called.stdout)[1], "|Books|12.5|large|");
     bench.run(&["check", "till-2/job.toml"]).expect_success();
+    let tested = bench.run(&["test", "till-2/job.toml"]).expect_success();
+    assert_eq!(tested.stdout, "first: ok\n1 case, 0 failed\n");
     let run = ["run", "till-2/job.toml", "--trigger", "available-now"];
     let printed = cells(&bench.run(&run).expect_success().stdout);
     let wanted =

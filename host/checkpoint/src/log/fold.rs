@@ -6,13 +6,38 @@ use super::frame::{Frame, FrameReader, Next};
 use super::record::{Record, kind};
 use super::segment::{self, Header};
 use super::summary::LogSummary;
-use crate::CheckpointError;
 use crate::disk::Disk;
 use crate::names::Layout;
 use crate::state::{Change, decode_changes};
+use crate::{CheckpointError, LogGap};
 
-/// Takes the state changes of a log.
-pub(crate) type Apply<'a> = dyn FnMut(Change<'_>) -> Result<(), CheckpointError> + 'a;
+/// Is told what a log says while it is read.
+pub(crate) trait Follower {
+    /// A change of the state by a batch that is committed, be it a record later.
+    fn change(&mut self, change: Change<'_>) -> Result<(), CheckpointError>;
+
+    /// Whether it wants the state of the snapshot that is read first, too.
+    fn wants_state(&self) -> bool {
+        true
+    }
+
+    /// The snapshot that is read first was told, and says this.
+    fn snapshot(&mut self, summary: &LogSummary) {
+        let _ = summary;
+    }
+
+    /// A record that follows from those before it.
+    fn record(&mut self, record: &Record) {
+        let _ = record;
+    }
+}
+
+/// Wants the state alone.
+impl<F: FnMut(Change<'_>) -> Result<(), CheckpointError>> Follower for F {
+    fn change(&mut self, change: Change<'_>) -> Result<(), CheckpointError> {
+        self(change)
+    }
+}
 
 /// How a segment may end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,8 +67,8 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Folds all records of a segment into `summary`, and gives the state changes of the batches
-    /// that it commits to `apply`.
+    /// Folds all records of a segment into `summary`, and tells `follower` of them and of the state
+    /// changes of the batches that it commits.
     pub(crate) fn fold(
         &mut self,
         disk: &dyn Disk,
@@ -51,7 +76,7 @@ impl Chain {
         number: u64,
         ending: Ending,
         summary: &mut LogSummary,
-        apply: &mut Apply<'_>,
+        follower: &mut dyn Follower,
     ) -> Result<Folded, CheckpointError> {
         let path = layout.segment(number);
         let (header, mut frames) = segment::open(disk, &path)?;
@@ -64,7 +89,7 @@ impl Chain {
             return if is_unbegun { Ok(unbegun) } else { Err(damaged()) };
         };
         self.link(layout, number, header)?;
-        let mut fold = SegmentFold { path, summary, apply, ending, pending: Pending::default() };
+        let mut fold = SegmentFold { path, summary, follower, ending, pending: Pending::default() };
         let torn_at = fold.run(&mut frames)?;
         self.fencing = header.fencing;
         self.len = Some(torn_at.unwrap_or(frames.offset()));
@@ -116,10 +141,10 @@ impl Chain {
     }
 }
 
-struct SegmentFold<'a, 'b> {
+struct SegmentFold<'a> {
     path: PathBuf,
     summary: &'a mut LogSummary,
-    apply: &'a mut Apply<'b>,
+    follower: &'a mut dyn Follower,
     ending: Ending,
     pending: Pending,
 }
@@ -135,7 +160,7 @@ struct Pending {
     held: Vec<Frame>,
 }
 
-impl SegmentFold<'_, '_> {
+impl SegmentFold<'_> {
     /// Gives where begins what does not count.
     fn run(&mut self, frames: &mut FrameReader) -> Result<Option<u64>, CheckpointError> {
         loop {
@@ -198,14 +223,17 @@ impl SegmentFold<'_, '_> {
             );
             return Err(damaged(found));
         }
-        self.summary.fold(record).map_err(|gap| damaged(gap.to_string()))?;
+        let gap = |gap: LogGap| damaged(gap.to_string());
+        self.summary.check(&record).map_err(gap)?;
+        self.follower.record(&record);
+        self.summary.fold(record).map_err(gap)?;
         pending.held.iter().try_for_each(|chunk| self.apply(chunk))
     }
 
     fn apply(&mut self, chunk: &Frame) -> Result<(), CheckpointError> {
         let path: &Path = &self.path;
         decode_changes(&chunk.payload).try_for_each(|change| match change {
-            Some(change) => (self.apply)(change),
+            Some(change) => self.follower.change(change),
             None => {
                 let found = "its state changes do not add up";
                 Err(CheckpointError::damaged(path, chunk.offset, found))

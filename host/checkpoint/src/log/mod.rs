@@ -6,5 +6,5 @@ pub(crate) mod record;
 pub(crate) mod segment;
 mod summary;
 
-pub(crate) use fold::{Apply, Chain, Ending};
+pub(crate) use fold::{Chain, Ending, Follower};
 pub(crate) use summary::LogSummary;

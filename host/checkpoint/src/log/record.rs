@@ -22,6 +22,8 @@ pub(crate) mod kind {
     pub(crate) const END: u8 = 18;
     /// Of the head alone.
     pub(crate) const HEAD: u8 = 24;
+    /// Of the choices alone.
+    pub(crate) const CHOICES: u8 = 25;
 }
 
 /// A record of the log, changes of state apart.

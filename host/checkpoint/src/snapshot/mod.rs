@@ -9,18 +9,19 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_core::BatchId;
+use tidemill_core::{BatchId, Digest};
 
 use crate::CheckpointError;
+use crate::choices;
 use crate::disk::Disk;
 use crate::log::{Chain, Ending, LogSummary};
 use crate::names::{Layout, segment_number, snapshot_number};
 use crate::plugins::Plugins;
 
-use file::{EntriesWriter, read_summary};
+use file::EntriesWriter;
 use merge::{Merge, Sorter, change_of};
 
-pub(crate) use file::EntriesReader;
+pub(crate) use file::{EntriesReader, read_summary};
 pub use retention::Keep;
 use retention::{Base, oldest_to_keep};
 
@@ -105,9 +106,9 @@ impl SnapshotTask {
         sorter: &mut Sorter<'_>,
     ) -> Result<(), CheckpointError> {
         let mut chain = Chain::default();
-        let apply = &mut |change: crate::Change<'_>| sorter.add(&change);
+        let follower = &mut |change: crate::Change<'_>| sorter.add(&change);
         for number in self.base + 1..=self.through {
-            chain.fold(&*self.disk, &self.layout, number, Ending::Closed, summary, apply)?;
+            chain.fold(&*self.disk, &self.layout, number, Ending::Closed, summary, follower)?;
         }
         chain.check_last(&*self.disk, &self.layout, self.through + 1)
     }
@@ -160,7 +161,11 @@ impl SnapshotTask {
         }
         // `batches` is also the number of the first batch that can be replayed.
         let is_named = |last: &BatchId| last.0 >= oldest.batches;
-        self.plugins.retain(|digest| summary.plugins.get(digest).is_some_and(is_named))?;
+        let choices = choices::read(&*self.disk, &self.layout)?;
+        let is_chosen = |digest: &Digest| choices.values().any(|choice| choice.digest == *digest);
+        self.plugins.retain(|digest| {
+            summary.plugins.get(digest).is_some_and(is_named) || is_chosen(digest)
+        })?;
         Ok(unwanted.len() as u64)
     }
 

@@ -5,6 +5,7 @@ mod changes;
 pub mod contract;
 mod entries;
 mod lists;
+mod loading;
 mod memory;
 mod shard;
 
@@ -16,6 +17,7 @@ use crate::CheckpointError;
 
 pub use changes::Change;
 pub(crate) use changes::{CHUNK_BYTES, decode as decode_changes, decode_first};
+pub(crate) use loading::Loading;
 pub use memory::MemoryStateStore;
 
 /// A state store as the engine sees it. What operators change is an overlay until [`apply`] or

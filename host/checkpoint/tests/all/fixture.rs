@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidemill_checkpoint::{MemoryDisk, Resume};
+use tidemill_checkpoint::{Checkpoint, Choice, MemoryDisk, Resume};
 use tidemill_core::{BatchId, Digest};
 
 use crate::support::{self, Query, entries, options, root};
@@ -26,11 +26,17 @@ fn lives() -> MemoryDisk {
     query.checkpoint.append_mark(BatchId(17), "deliver").unwrap();
     query.checkpoint.sync().unwrap();
     drop(query);
+    Checkpoint::choose(&disk, root(), "numbers", Some(choice())).unwrap();
     let path = support::last_segment(&disk);
     let mut bytes = disk.bytes(&path).unwrap();
     bytes.extend([7, 0, 0, 0, 5]);
     disk.put(&path, &bytes);
     disk
+}
+
+/// What was chosen in the newest of them.
+fn choice() -> Choice {
+    Choice { digest: Digest::of(support::PLUGIN), instead_of: Some(Digest([9; 32])) }
 }
 
 fn fixtures() -> PathBuf {
@@ -94,5 +100,8 @@ fn every_fixture_is_opened_and_goes_on() {
         assert_eq!(entries(&query.state), state);
         query.run_through(20).unwrap();
         assert_eq!(entries(&query.state), entries(&wanted.state));
+        let choices = Checkpoint::choices(&disk, root()).unwrap();
+        let chosen = has("choices").then(|| ("numbers".to_owned(), choice()));
+        assert_eq!(choices, chosen.into_iter().collect());
     }
 }

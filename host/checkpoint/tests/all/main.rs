@@ -8,6 +8,7 @@ mod fixture;
 mod fold;
 mod head;
 mod log;
+mod past;
 mod replan;
 mod snapshot;
 mod state;

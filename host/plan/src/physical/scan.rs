@@ -40,11 +40,21 @@ pub(crate) struct StreamTable {
 
 impl StreamTable {
     pub(crate) fn try_new(source: SourceTable, slices: usize) -> Result<StreamTable, PlanError> {
-        let schema = match &source.value {
-            Some(value) => decoded_schema(&source, value)?,
-            None => Arc::clone(&source.schema),
-        };
+        let schema = source.columns()?;
         Ok(StreamTable { source, slices, schema, scans: AtomicUsize::new(0) })
+    }
+}
+
+impl SourceTable {
+    /// The columns of the table: those of the source, or those that its `value` is taken apart into.
+    ///
+    /// # Errors
+    /// A column that is to be kept beside them is not there.
+    pub fn columns(&self) -> Result<SchemaRef, PlanError> {
+        match &self.value {
+            Some(value) => decoded_schema(self, value),
+            None => Ok(Arc::clone(&self.schema)),
+        }
     }
 }
 

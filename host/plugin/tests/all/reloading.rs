@@ -8,8 +8,8 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use tempfile::TempDir;
-use tidemill_core::{FunctionKind, PluginModule};
-use tidemill_plugin_host::{LoadProblem, Module, Reloader, UsedFunction};
+use tidemill_core::{Digest, FunctionKind, PluginModule};
+use tidemill_plugin_host::{Chooser, LoadProblem, Module, Reloader, UsedFunction};
 
 use crate::support::{Opened, config, guest, host, noted, table};
 
@@ -41,7 +41,8 @@ fn running_with(output: DataType) -> Running {
         input: schema("x", DataType::Float64),
         output: Some(schema("with_tax", output)),
     }];
-    let reloader = Reloader::new(host(), &path, config(), &module, uses).unwrap();
+    let seen = module.digest();
+    let reloader = Reloader::new(host(), ("orders", &path), config(), seen, uses, None).unwrap();
     Running { directory, bytes, module, reloader }
 }
 
@@ -137,10 +138,40 @@ fn a_file_that_did_not_change_is_not_loaded() {
 }
 
 #[test]
+fn somebody_may_want_other_bytes_than_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, file) = (directory.path().join("orders.wasm"), directory.path().join("choices"));
+    let (first, kept) = (guest("orders"), noted(guest("orders"), "kept"));
+    fs::write(&path, &first).unwrap();
+    // The file `choices` says which bytes of the plugin's file are not wanted.
+    let (choices, wanted) = (file.clone(), kept.clone());
+    let choose = move |found: Option<Digest>| {
+        let unwanted = fs::read_to_string(&choices).ok()?;
+        (found?.to_string() == unwanted).then(|| wanted.clone())
+    };
+    let chooser = Chooser { file: file.clone(), choose: Box::new(choose) };
+    let seen = Digest::of(&first);
+    let reloader =
+        Reloader::new(host(), ("orders", &path), config(), seen, Vec::new(), Some(chooser));
+    let reloader = reloader.unwrap();
+    let next = || reloader.wait_ready(PATIENCE).expect("the change was not seen").unwrap().digest();
+    replace(&file, seen.to_string().as_bytes());
+    assert_eq!(next(), Digest::of(&kept));
+    let second = noted(first.clone(), "second");
+    replace(&path, &second);
+    assert_eq!(next(), Digest::of(&second));
+    replace(&path, &first);
+    assert_eq!(next(), Digest::of(&kept));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(next(), seen);
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_told() {
-    let module = host().load("orders", &guest("orders"), config()).unwrap();
     let path = Path::new("/no/such/directory/orders.wasm");
-    let error = Reloader::new(host(), path, config(), &module, Vec::new()).err().unwrap();
+    let seen = Digest::of(b"");
+    let reloader = Reloader::new(host(), ("orders", path), config(), seen, Vec::new(), None);
+    let error = reloader.err().unwrap();
     let told = error.to_string();
     assert!(told.starts_with("plugin \"orders\": could not read /no/such/directory"), "{told}");
 }

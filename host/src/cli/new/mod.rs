@@ -102,6 +102,8 @@ fn plugin(name: &str) -> Vec<NewFile> {
         file("src/lib.rs", include_str!("plugin/lib.rs")),
         file("job.toml", include_str!("plugin/job.toml.txt")),
         file("input/0001.json", include_str!("plugin/input.json")),
+        file("job.test/first/batches/0/raw.jsonl", include_str!("plugin/input.json")),
+        file("job.test/first/expected.jsonl", include_str!("plugin/expected.jsonl")),
         file("tidemill-sdk/README.md", include_str!("plugin/sdk.md")),
         (PathBuf::from("Cargo.lock"), sdk::lock()),
     ];
@@ -116,6 +118,9 @@ fn job(name: &str) -> Vec<NewFile> {
         file("input/0001.json", include_str!("job/input.json")),
         file(".gitignore", "/.tidemill\n"),
         file("README.md", include_str!("job/README.md")),
+        file("job.test/first/batches/0/sales.jsonl", include_str!("job/first.jsonl")),
+        file("job.test/first/batches/1/sales.jsonl", include_str!("job/second.jsonl")),
+        file("job.test/first/expected.jsonl", include_str!("job/expected.jsonl")),
     ]
 }
 
@@ -147,7 +152,7 @@ fn next_steps(kind: &NewKind, name: &str, directory: &Path) -> String {
             "plugin",
             "  rustup target add wasm32-unknown-unknown        # once\n  cargo test                                      # its functions, on this machine\n  cargo plugin                                    # builds the .wasm file\n",
         ),
-        NewKind::Job(_) => ("job", "  tidemill check job.toml\n"),
+        NewKind::Job(_) => ("job", "  tidemill check job.toml\n  tidemill test job.toml\n"),
     };
     format!(
         "made the {what} {name} in {place}; to run it:\n\n  cd {place}\n{steps}  tidemill run job.toml --trigger available-now\n"

@@ -266,3 +266,28 @@ fn a_sink_of_files_may_become_a_topic_and_a_topic_no_files() {
     run(&bench, &to_files).expect_failure(2, &["another sink", "kafka", "json"]);
     assert!(!bench.names("").contains(&"out".to_owned()), "nothing is created");
 }
+
+#[test]
+fn a_batch_of_a_topic_is_replayed_and_nothing_is_sent() {
+    let (Some(input), Some(output)) = (Topic::new(2), Topic::new(2)) else { return };
+    let bench = Workbench::new();
+    bench.write("job.toml", forwarding(&input, &output, AVAILABLE_NOW));
+    for rows in [0..30, 30..50] {
+        input.write(&orders(rows));
+        bench.run(&["run", "job.toml"]).expect_success();
+    }
+    // What comes after the batch is not of it.
+    input.write(&orders(50..60));
+    for (batch, wanted) in [("0", 0..30), ("1", 30..50)] {
+        let arguments = ["replay", "job.toml", "--batch", batch, "--format", "json"];
+        let replayed = bench.run(&arguments).expect_success();
+        let row = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let value = line["row"]["value"].as_str().unwrap().to_owned();
+            Plain { key: line["row"]["key"].as_str().map(Into::into), ..Plain::value(0, value) }
+        };
+        let rows: Vec<Plain> = replayed.stdout.lines().map(row).collect();
+        assert_eq!(ids(&rows), wanted.collect::<Vec<_>>());
+    }
+    assert_eq!(ids(&output.read()), (0..50).collect::<Vec<_>>());
+}

@@ -1,0 +1,334 @@
+//! `tidemill dev`: a job that runs while it and its plugins are written.
+//!
+//! ```text
+//! a plugin's sources ─▶ cargo ─▶ its file ─▶ the running query ─▶ the last batch again: what changed?
+//! the job            ─▶ is it right? ─▶ the query ends after its batch ─▶ the job is started anew
+//! a batch that fails ─▶ nothing runs until something changes
+//! ```
+//!
+//! The query has a thread; what happens comes through one channel to this one, which does what
+//! follows from it.
+
+mod watch;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tidemill_core::{BatchId, Digest, Secrets};
+use tidemill_engine::{Outcome, QueryEvent, StopSignal};
+
+use self::watch::{Change, PluginCrate, Watch};
+use super::arguments::{BuildArguments, DevArguments, ProgressArgument};
+use super::build::compile;
+use super::check::prepare;
+use super::logging::{self, Concealed};
+use super::replay::show_difference;
+use super::report::Reporter;
+use super::run::ways_out;
+use super::signals::on_signals;
+use super::{ENDED_WELL, FAILED, INTERRUPTED, REFUSED, complain};
+use crate::job::{Job, Override};
+use crate::print::say;
+use crate::query::{Prepared, Shared};
+
+/// What happened and was not looked at. Who has more to tell waits.
+const HAPPENINGS: usize = 64;
+
+/// How long files have to be quiet: an editor writes several in one go.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What this thread waits for.
+enum Happened {
+    Changed(Change),
+    /// Of the query with this number: from this batch on a plugin runs its new bytes.
+    Reloaded {
+        query: u64,
+        plugin: String,
+        digest: Digest,
+        batch: BatchId,
+    },
+    /// The query with this number ended; the text says why it failed.
+    Ended {
+        query: u64,
+        outcome: Result<Outcome, String>,
+    },
+    /// Somebody wants an end.
+    Quit,
+}
+
+pub(super) fn dev(arguments: &DevArguments) -> u8 {
+    let nothing = Secrets::default();
+    let asked = logging::filter().and_then(|filter| Ok((filter, arguments.changes.parsed()?)));
+    let (filter, overrides) = match asked {
+        Ok(asked) => asked,
+        Err(error) => {
+            complain(&nothing, &error);
+            return REFUSED;
+        }
+    };
+    let concealed = logging::start(filter, None, &nothing);
+    let (tell, told) = sync_channel(HAPPENINGS);
+    if let Err(error) = listen(&tell) {
+        complain(&nothing, &format!("signals cannot be waited for: {error}"));
+        return FAILED;
+    }
+    let mut dev = Dev {
+        path: &arguments.job,
+        overrides,
+        concealed,
+        tell,
+        told,
+        waiting: VecDeque::new(),
+        crates: Vec::new(),
+        watch: None,
+        running: None,
+        started: 0,
+        is_told: false,
+    };
+    dev.run()
+}
+
+/// Who asks for an end: a signal, or somebody at the terminal.
+fn listen(tell: &SyncSender<Happened>) -> io::Result<()> {
+    let (signalled, typed) = (tell.clone(), tell.clone());
+    let mut is_asked = false;
+    on_signals(move || {
+        if is_asked {
+            std::process::exit(INTERRUPTED.into());
+        }
+        is_asked = true;
+        let _ = signalled.send(Happened::Quit);
+    })?;
+    if io::stdin().is_terminal() {
+        thread::Builder::new().name("tidemill-keys".to_owned()).spawn(move || {
+            let quits = |line: &io::Result<String>| line.as_ref().is_ok_and(|l| l.trim() == "q");
+            if io::stdin().lock().lines().any(|line| quits(&line)) {
+                let _ = typed.send(Happened::Quit);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// A query on its thread.
+struct Running {
+    number: u64,
+    job: Job,
+    stop: StopSignal,
+    thread: JoinHandle<()>,
+}
+
+struct Dev<'a> {
+    path: &'a Path,
+    overrides: Vec<Override>,
+    concealed: Concealed,
+    tell: SyncSender<Happened>,
+    told: Receiver<Happened>,
+    /// What happened while changes were collected.
+    waiting: VecDeque<Happened>,
+    crates: Vec<PluginCrate>,
+    watch: Option<Watch>,
+    running: Option<Running>,
+    /// Queries so far.
+    started: u64,
+    /// Whether it was said that nothing runs until something changes.
+    is_told: bool,
+}
+
+impl Dev<'_> {
+    fn run(&mut self) -> u8 {
+        self.look();
+        for number in 0..self.crates.len() {
+            self.build(number);
+        }
+        self.start_anew();
+        loop {
+            self.say_if_idle();
+            let happened = match self.waiting.pop_front() {
+                Some(happened) => happened,
+                // This thread has a sender, so there is always another.
+                None => self.told.recv().unwrap_or(Happened::Quit),
+            };
+            match happened {
+                Happened::Changed(change) => self.follow(change),
+                Happened::Reloaded { query, plugin, digest, batch } => {
+                    self.show_difference(query, &plugin, digest, batch);
+                }
+                Happened::Ended { query, outcome } => self.ended(query, outcome),
+                Happened::Quit => {
+                    self.stop();
+                    return ENDED_WELL;
+                }
+            }
+        }
+    }
+
+    /// Reads the job for what is to be watched: where it is wrong, the job alone.
+    fn look(&mut self) {
+        let (mut plugins, mut crates) = (Vec::new(), Vec::new());
+        if let Ok(job) = Job::read(self.path, &self.overrides) {
+            plugins = job.plugins.iter().map(|plugin| plugin.path.clone()).collect();
+            crates = job.plugins.iter().filter_map(PluginCrate::of).collect();
+        }
+        let tell = self.tell.clone();
+        let tell = move |change| drop(tell.send(Happened::Changed(change)));
+        match Watch::start(self.path, &plugins, &crates, tell) {
+            Ok(watch) => (self.watch, self.crates) = (Some(watch), crates),
+            Err(error) => say(&format!("changes of files cannot be noticed: {error}")),
+        }
+    }
+
+    /// Does what follows from a change, and from all that come in the same go.
+    fn follow(&mut self, change: Change) {
+        let mut changes = BTreeSet::from([change]);
+        loop {
+            match self.told.recv_timeout(QUIET) {
+                Ok(Happened::Changed(change)) => drop(changes.insert(change)),
+                Ok(other) => self.waiting.push_back(other),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let is_idle = self.running.is_none();
+        let mut is_other = changes.contains(&Change::Job) || is_idle;
+        for change in &changes {
+            if let Change::Sources(number) = change {
+                is_other &= self.build(*number) || changes.contains(&Change::Job);
+            }
+        }
+        if changes.contains(&Change::Job) {
+            self.look();
+            let is_missing = |number: &usize| !self.crates[*number].file.exists();
+            for number in (0..self.crates.len()).filter(is_missing) {
+                self.build(number);
+            }
+        }
+        // A running query takes a new plugin by itself.
+        if is_other {
+            self.start_anew();
+        }
+    }
+
+    /// Builds a plugin. Cargo says on standard error what is wrong with it.
+    fn build(&self, number: usize) -> bool {
+        let Some(PluginCrate { plugin, file, directory }) = self.crates.get(number) else {
+            return false;
+        };
+        let built = compile(&BuildArguments {
+            directory: directory.clone(),
+            deploy: false,
+            out: Some(file.clone()),
+            cargo: Vec::new(),
+        });
+        if let Err(error) = &built {
+            say(&format!("\"{plugin}\" stays as it is: {error}"));
+        }
+        built.is_ok()
+    }
+
+    /// Ends the query and starts the job as it is now, if it is right; otherwise what runs goes on.
+    fn start_anew(&mut self) {
+        self.is_told = false;
+        let prepared = Job::read(self.path, &self.overrides).map_err(|error| error.to_string());
+        let prepared = prepared.and_then(|job| {
+            self.concealed.extend(&job.secrets);
+            let secrets = job.secrets.clone();
+            let prepared = prepare(job, &Shared::new(true));
+            prepared.map_err(|error| secrets.conceal(&error.to_string()).into_owned())
+        });
+        match prepared {
+            Ok(prepared) => {
+                self.stop();
+                if let Err(error) = self.start(prepared) {
+                    say(&format!("error: {error}"));
+                }
+            }
+            Err(error) => {
+                let goes_on =
+                    if self.running.is_some() { "; the job from before goes on" } else { "" };
+                say(&format!("error: {error}{goes_on}"));
+            }
+        }
+    }
+
+    fn start(&mut self, prepared: Prepared) -> Result<(), String> {
+        let job = prepared.job().clone();
+        let secrets = job.secrets.clone();
+        let conceal = move |text: String| secrets.conceal(&text).into_owned();
+        let reporter = Arc::new(Reporter::new(&job, true, ProgressArgument::Auto));
+        self.started += 1;
+        let number = self.started;
+        let (teller, tell) = (Arc::clone(&reporter), self.tell.clone());
+        let on_event = Box::new(move |event: QueryEvent<'_>| {
+            teller.tell(&event);
+            if let QueryEvent::Reloaded { plugin, digest, batch } = event {
+                let plugin = plugin.to_owned();
+                let _ = tell.send(Happened::Reloaded { query: number, plugin, digest, batch });
+            }
+        });
+        let stop = StopSignal::new();
+        let started = prepared.start(stop.clone(), on_event);
+        let mut query = started.map_err(|error| conceal(error.to_string()))?;
+        let tell = self.tell.clone();
+        let run = move || {
+            let outcome = query.run();
+            reporter.end(&outcome);
+            // The next start wants its checkpoint.
+            drop(query);
+            let outcome = outcome.map_err(|error| {
+                let ways = ways_out(&error).map(|ways| format!("\n{ways}")).unwrap_or_default();
+                conceal(format!("{error}{ways}"))
+            });
+            let _ = tell.send(Happened::Ended { query: number, outcome });
+        };
+        let thread = thread::Builder::new().name(format!("query {}", job.name)).spawn(run);
+        let thread = thread.map_err(|error| format!("no thread to run on: {error}"))?;
+        self.running = Some(Running { number, job, stop, thread });
+        Ok(())
+    }
+
+    /// Ends the query after its batch, and waits for it.
+    fn stop(&mut self) {
+        let Some(Running { stop, thread, .. }) = self.running.take() else { return };
+        stop.stop();
+        // Whoever tells must not wait for this thread meanwhile.
+        while !thread.is_finished() {
+            self.waiting.extend(self.told.recv_timeout(QUIET).ok());
+        }
+        drop(thread.join());
+    }
+
+    fn ended(&mut self, query: u64, outcome: Result<Outcome, String>) {
+        if self.running.as_ref().is_some_and(|running| running.number == query) {
+            self.stop();
+        }
+        match outcome {
+            Ok(Outcome::Unread) => self.waiting.push_back(Happened::Quit),
+            Ok(Outcome::Stopped | Outcome::Finished) => {}
+            Err(error) => say(&format!("error: {error}")),
+        }
+    }
+
+    fn say_if_idle(&mut self) {
+        if self.running.is_none() && !self.is_told && self.waiting.is_empty() {
+            say("nothing runs until the job or a plugin changes");
+            self.is_told = true;
+        }
+    }
+
+    /// Shows what a plugin that was just taken changes in the batch before.
+    fn show_difference(&self, query: u64, plugin: &str, digest: Digest, next: BatchId) {
+        let running = self.running.as_ref().filter(|running| running.number == query);
+        let (Some(running), Some(last)) = (running, next.0.checked_sub(1)) else { return };
+        let job = running.job.clone();
+        let secrets = job.secrets.clone();
+        if let Err(error) = show_difference(job, BatchId(last), plugin, digest) {
+            let text = format!("batch {last} is not run again with the new plugin: {error}");
+            say(&secrets.conceal(&text));
+        }
+    }
+}

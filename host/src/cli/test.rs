@@ -1,0 +1,184 @@
+//! `tidemill test`: the cases of a job.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+
+use serde_json::Value;
+use tidemill_core::nearest;
+
+use super::arguments::TestArguments;
+use super::check::code_of;
+use super::{ENDED_WELL, FAILED, complain, job_of, printed};
+use crate::job::Job;
+use crate::query::{Case, Played, PrepareError, cases_of};
+
+/// Lines that are shown of each side of a batch that is not as expected.
+const SHOWN_LINES: usize = 20;
+
+pub(super) fn test(arguments: &TestArguments) -> u8 {
+    let job = match job_of(&arguments.job, &arguments.changes) {
+        Ok(job) => job,
+        Err(code) => return code,
+    };
+    match play_all(arguments, &job) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&job.secrets, &error);
+            code_of(error.is_retryable())
+        }
+    }
+}
+
+fn play_all(arguments: &TestArguments, job: &Job) -> Result<u8, PrepareError> {
+    let cases = wanted(cases_of(job)?, &arguments.cases)?;
+    let mut failed = 0;
+    for case in &cases {
+        let told = match case.play(job) {
+            Ok(Played::Gave(given)) if arguments.bless => bless(case, &given)?,
+            Ok(Played::Gave(given)) => compare(case, &given)?,
+            Ok(Played::Failed(error)) => Told::Failed(format!("  {error}\n")),
+            Err(error) => {
+                complain(&job.secrets, &format!("{}: {error}", case.name));
+                return Ok(code_of(error.is_retryable()));
+            }
+        };
+        let text = match &told {
+            Told::Well(what) => format!("{}: {what}\n", case.name),
+            Told::Failed(why) => format!("{}: failed\n{why}", case.name),
+        };
+        failed += usize::from(matches!(told, Told::Failed(_)));
+        let code = printed(&job.secrets.conceal(&text));
+        if code != ENDED_WELL {
+            return Ok(code);
+        }
+    }
+    let all = cases.len();
+    let code =
+        printed(&format!("{all} case{}, {failed} failed\n", if all == 1 { "" } else { "s" }));
+    Ok(if failed > 0 { FAILED } else { code })
+}
+
+fn wanted(mut cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>, PrepareError> {
+    let known: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        let advice = match nearest(name, known.iter().map(String::as_str)) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        return Err(PrepareError::Invalid(format!("there is no case \"{name}\"; {advice}")));
+    }
+    cases.retain(|case| names.is_empty() || names.contains(&case.name));
+    Ok(cases)
+}
+
+enum Told {
+    Well(&'static str),
+    Failed(String),
+}
+
+fn bless(case: &Case, given: &[String]) -> Result<Told, PrepareError> {
+    let text: String = given.iter().map(|line| format!("{line}\n")).collect();
+    if fs::read_to_string(&case.expected).is_ok_and(|expected| expected == text) {
+        return Ok(Told::Well("as it was"));
+    }
+    fs::write(&case.expected, text).map_err(|error| {
+        PrepareError::Invalid(format!("{} cannot be written: {error}", case.expected.display()))
+    })?;
+    Ok(Told::Well("written; look at what changed"))
+}
+
+/// The lines of a batch, as they are written and as they are compared.
+type Lines = BTreeMap<u64, Vec<(String, Value)>>;
+
+fn compare(case: &Case, given: &[String]) -> Result<Told, PrepareError> {
+    let path = case.expected.display();
+    let expected = match fs::read_to_string(&case.expected) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Told::Failed(format!(
+                "  there is no {path}; `--bless` writes down what the job gives\n"
+            )));
+        }
+        expected => expected
+            .map_err(|error| PrepareError::Invalid(format!("{path} cannot be read: {error}")))?,
+    };
+    let wrong = |number: usize, reason: &str| {
+        PrepareError::Invalid(format!(
+            "{path}:{}: {reason}; a line is like {{\"batch_id\":0,\"row\":{{…}}}}",
+            number + 1
+        ))
+    };
+    let mut lines = Lines::new();
+    for (number, line) in expected.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        add(&mut lines, line).map_err(|reason| wrong(number, &reason))?;
+    }
+    let mut found = Lines::new();
+    for line in given {
+        add(&mut found, line).map_err(PrepareError::Invalid)?;
+    }
+    let differences = differences(&lines, &found, case.is_ordered);
+    Ok(if differences.is_empty() { Told::Well("ok") } else { Told::Failed(differences) })
+}
+
+fn add(lines: &mut Lines, line: &str) -> Result<(), String> {
+    let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let batch = value.get("batch_id").and_then(Value::as_u64);
+    let batch = batch.ok_or("it has no batch_id")?;
+    lines.entry(batch).or_default().push((line.to_owned(), value));
+    Ok(())
+}
+
+/// What is not as expected, batch by batch; empty: nothing.
+fn differences(expected: &Lines, given: &Lines, is_ordered: bool) -> String {
+    let mut text = String::new();
+    let none = Vec::new();
+    let mut batches: Vec<u64> = expected.keys().chain(given.keys()).copied().collect();
+    batches.sort_unstable();
+    batches.dedup();
+    for batch in batches {
+        let expected = expected.get(&batch).unwrap_or(&none);
+        let given = given.get(&batch).unwrap_or(&none);
+        let (missing, extra) = (only(expected, given), only(given, expected));
+        let differs = !missing.is_empty() || !extra.is_empty();
+        let values = |lines: &[(String, Value)]| {
+            lines.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        if !differs && (!is_ordered || values(expected) == values(given)) {
+            continue;
+        }
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  batch {batch}");
+        if !differs {
+            text.push_str("    the rows are right, and their order is not\n");
+        }
+        shown(&mut text, "- ", &missing);
+        shown(&mut text, "+ ", &extra);
+    }
+    if !text.is_empty() {
+        text.push_str("  - expected, and not given; + given, and not expected\n");
+    }
+    text
+}
+
+fn shown(text: &mut String, sign: &str, lines: &[&str]) {
+    for line in lines.iter().take(SHOWN_LINES) {
+        let _ = writeln!(text, "    {sign}{line}");
+    }
+    if let Some(more) = lines.len().checked_sub(SHOWN_LINES).filter(|more| *more > 0) {
+        let _ = writeln!(text, "    {sign}and {more} more");
+    }
+}
+
+/// Those that the others lack, or have less often.
+fn only<'a>(these: &'a [(String, Value)], others: &[(String, Value)]) -> Vec<&'a str> {
+    let mut left: Vec<&Value> = others.iter().map(|(_, value)| value).collect();
+    let mut only = Vec::new();
+    for (line, value) in these {
+        match left.iter().position(|other| *other == value) {
+            Some(place) => drop(left.swap_remove(place)),
+            None => only.push(line.as_str()),
+        }
+    }
+    only
+}

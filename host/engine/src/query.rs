@@ -236,6 +236,8 @@ pub struct Query {
     pub(crate) reporter: ProgressReporter,
     pub(crate) laps: Laps,
     pub(crate) on_event: Box<dyn FnMut(QueryEvent<'_>) + Send>,
+    /// No batch without rows runs for timers after this time: the end of what is available now.
+    timers_until_ms: Option<i64>,
     stop: StopSignal,
     waiting: Waiting,
     /// The checkpoint's directory.
@@ -330,6 +332,7 @@ impl Query {
             reporter,
             laps: Laps::default(),
             on_event: config.on_event,
+            timers_until_ms: None,
             stop,
             waiting,
             checkpoint_path: config.checkpoint,
@@ -394,6 +397,9 @@ impl Query {
                 }
                 self.take_plugin_changes()?;
                 let triggered_at = self.pace.trigger();
+                if self.settings.trigger.is_bounded() {
+                    self.timers_until_ms.get_or_insert(triggered_at);
+                }
                 in_batch.begin(&self.name, self.next_batch);
                 let constructed = self.construct(triggered_at)?;
                 if constructed.is_none() {
@@ -641,7 +647,8 @@ impl Query {
         let watermark = self.tracker.current();
         let mut operators = self.plan.operators().iter();
         let is_wanted = operators.any(|op| op.wants_batch(self.last_watermark, watermark));
-        let is_timer_due = self.next_timer_ms().is_some_and(|due_ms| due_ms <= now_ms);
+        let until_ms = self.timers_until_ms.map_or(now_ms, |until_ms| until_ms.min(now_ms));
+        let is_timer_due = self.next_timer_ms().is_some_and(|due_ms| due_ms <= until_ms);
         NextBatch {
             batch: self.next_batch,
             batch_time_ms: now_ms,

@@ -168,9 +168,9 @@ impl Check<'_> {
             match feeds {
                 false => Ok(()),
                 true => Err(refused(
-                    "a plugin's stateful function below another stateful operator is not supported: when \
-                     its rows are of is the plugin's business, and they may be late there. Let it be the \
-                     last stateful step, and read what the query writes in another one",
+                    "a plugin's stateful function below another stateful operator is not supported: \
+                     nobody knows the event time of its rows, which may be late there. Let it be the last \
+                     stateful step, and read what the query writes in another query",
                 )),
             }
         })?;

@@ -30,6 +30,8 @@ pub(crate) struct Tables {
     streams: Streams,
     /// How many watermarks have been declared.
     watermarks: Cell<usize>,
+    /// How many stateful steps of plugins there have been.
+    stateful: Cell<usize>,
 }
 
 impl Tables {
@@ -45,6 +47,7 @@ impl Tables {
             step: String::new(),
             streams: Streams::of(definition),
             watermarks: Cell::new(0),
+            stateful: Cell::new(0),
         };
         for (name, function) in window_functions() {
             tables.functions.insert(name.to_owned(), function);
@@ -200,8 +203,10 @@ impl Catalog for Tables {
                 None,
             ));
         }
+        self.stateful.set(self.stateful.get() + 1);
         let step = StatefulStep {
             name: &self.step,
+            number: self.stateful.get(),
             function: &spec.function,
             key: &spec.key,
             mode: spec.time_mode,

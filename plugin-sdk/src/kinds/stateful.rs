@@ -202,6 +202,7 @@ pub(crate) trait Keyed {
         give: &mut dyn FnMut(Given) -> Result<()>,
     ) -> Result<()>;
 
+    /// Takes the initial state, a row a key. Each column may have nulls.
     fn initial(
         &mut self,
         keys: &RecordBatch,
@@ -373,7 +374,10 @@ impl<S: Stateful> Keyed for Keys<S> {
                 state.on_timer(keys, *key as usize, due, timers, context)
             })?;
             // There is no row to refuse.
-            self.keep(done.map_err(Error::Fatal)?, give)?;
+            let given = done.map_err(|reason| {
+                Error::fatal(format!("the timer at {time} µs since 1970: {reason}"))
+            })?;
+            self.keep(given, give)?;
         }
         self.flush()?;
         self.give(give)
@@ -386,12 +390,19 @@ impl<S: Stateful> Keyed for Keys<S> {
         context: &BatchContext,
     ) -> Result<()> {
         self.begin_call(keys);
+        // There is no place for refused rows of a table.
+        let refused = |key: usize, reason: &str| {
+            Error::fatal(format!("row {key} of these keys of the initial state: {reason}"))
+        };
+        if let Some(unfit) = without_a_place(&self.seed(), rows).first() {
+            return Err(refused(unfit.row as usize, &unfit.reason));
+        }
         for key in 0..keys.num_rows() {
             let row = rows.slice(key, 1);
             let done = self.with_key(key as u32, |state, timers| {
                 state.on_seed(keys, key, &row, timers, context)
             })?;
-            done.map_err(Error::Fatal)?;
+            done.map_err(|reason| refused(key, &reason))?;
         }
         self.flush()
     }
@@ -430,7 +441,7 @@ impl<P: Functions> Guest for Exports<P> {
     fn initial(opened: u32, keys: BlockResult, seeds: BlockResult) -> Result<(), Failure> {
         with(opened, |held: &mut Box<dyn Keyed>, context| {
             let keys = crossing::arrived(held.key(), keys)?;
-            let seeds = crossing::arrived(&held.seed(), seeds)?;
+            let seeds = crossing::arrived(&nullable(&held.seed()), seeds)?;
             held.initial(&keys, &seeds, context)
         })
     }

@@ -13,7 +13,7 @@
 //! after it was written last, by the batch's time, it is forgotten. The step of the job needs
 //! `time_mode = "processing_time"` for that.
 //!
-//! Values of all keys of a call come at the first question for one; lists and maps come key by key, and an
+//! Values of some thousand keys come at the first question for one of them; lists and maps come key by key, and an
 //! entry of a map alone. Changes go back to the host together, at the end of a call.
 
 mod list;
@@ -68,7 +68,7 @@ pub trait Kept {
     /// What was changed of the key is kept, or forgotten.
     fn end_key(&mut self, keeps: bool);
 
-    /// Hands what was changed to the host. Later questions are asked anew.
+    /// Hands what was changed to the host. The call may go on after it.
     fn flush(&mut self) -> Result<()>;
 }
 

@@ -1,6 +1,7 @@
 //! One value for each key.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema};
@@ -11,18 +12,25 @@ use crate::kinds::written;
 use crate::value::IntoColumn;
 use crate::{Result, host};
 
+/// Keys whose values are asked for at a time: many, as each question costs a call of the host, and not all,
+/// as values may be large.
+const WINDOW: u32 = 4_096;
+
 /// One value for each key, or none.
 pub struct ValueState<T> {
     variable: u32,
+    /// How many keys the call has.
     keys: u32,
     key: u32,
-    /// Of all keys of the call.
-    loaded: OnceCell<ArrayRef>,
+    /// The values of a window of keys, and the first of them.
+    loaded: RefCell<Option<(u32, ArrayRef)>>,
     /// Of the key.
     current: OnceCell<Option<T>>,
     is_changed: bool,
     /// What keys of the call have from here on.
     changed: Vec<(u32, Option<T>)>,
+    /// What of that the host knows already.
+    flushed: HashMap<u32, Option<T>>,
 }
 
 impl<T: Stored> ValueState<T> {
@@ -52,16 +60,21 @@ impl<T: Stored> ValueState<T> {
     }
 
     fn load(&self) -> Result<Option<T>> {
-        let column = match self.loaded.get() {
-            Some(column) => column,
-            None => {
-                let keys: Vec<u32> = (0..self.keys).collect();
-                let column =
-                    host::read_state(self.variable, &keys, &<T as IntoColumn>::data_type())?;
-                self.loaded.get_or_init(|| column)
+        if let Some(value) = self.flushed.get(&self.key) {
+            return Ok(value.clone());
+        }
+        let first = self.key - self.key % WINDOW;
+        let mut loaded = self.loaded.borrow_mut();
+        let column = match &mut *loaded {
+            Some((window, column)) if *window == first => column,
+            other => {
+                let keys: Vec<u32> = (first..self.keys.min(first + WINDOW)).collect();
+                let data_type = <T as IntoColumn>::data_type();
+                let column = host::read_state(self.variable, &keys, &data_type)?;
+                &mut other.insert((first, column)).1
             }
         };
-        value_at(column, self.key as usize)
+        value_at(column, (self.key - first) as usize)
     }
 }
 
@@ -77,10 +90,11 @@ impl<T: Stored> StateField for ValueState<T> {
             variable,
             keys: 0,
             key: 0,
-            loaded: OnceCell::new(),
+            loaded: RefCell::new(None),
             current: OnceCell::new(),
             is_changed: false,
             changed: Vec::new(),
+            flushed: HashMap::new(),
         }
     }
 }
@@ -89,6 +103,7 @@ impl<T: Stored> Kept for ValueState<T> {
     fn begin_call(&mut self, keys: u32) {
         self.keys = keys;
         self.loaded.take();
+        self.flushed.clear();
     }
 
     fn begin_key(&mut self, key: u32) {
@@ -104,13 +119,14 @@ impl<T: Stored> Kept for ValueState<T> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.loaded.take();
         let changed = std::mem::take(&mut self.changed);
         if changed.is_empty() {
             return Ok(());
         }
         let keys: Vec<u32> = changed.iter().map(|(key, _)| *key).collect();
         let values = changed.iter().map(|(_, value)| value.as_ref());
-        host::write_state(self.variable, &keys, &column_of(keys.len(), values))
+        host::write_state(self.variable, &keys, &column_of(keys.len(), values))?;
+        self.flushed.extend(changed);
+        Ok(())
     }
 }

@@ -108,7 +108,7 @@ impl<S: Stateful + Exported> Keys<S> {
     }
 
     /// A batch of rows, which have the key's columns and those of the input. Gives what the function gives for
-    /// them; an error if it refuses one.
+    /// them; an error if it refuses one, after which the other keys have changed.
     pub fn rows<T: Row>(&mut self, rows: &[T]) -> Result<Vec<S::Output>> {
         let input = S::Input::schema();
         let Sorted { keys, counts, rows } = self.sorted(&T::to_batch(rows)?, &input)?;

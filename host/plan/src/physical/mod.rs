@@ -28,7 +28,7 @@ mod time_window;
 
 pub(crate) use extension::Extensions;
 pub(crate) use gather::gather_partitions;
-pub(crate) use keyed::{KeyedExec, KeyedFunction, places};
+pub(crate) use keyed::{KeyedExec, KeyedFunction};
 pub(crate) use measured::measured;
 pub(crate) use properties::{debug_as_shown, leaf, one_input, only, plain};
 pub use read_ahead::ReadAhead;

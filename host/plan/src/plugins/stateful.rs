@@ -18,7 +18,7 @@ use tidemill_types::sql_name;
 use super::{PluginKind, PluginUse, without_notes};
 use crate::PlanError;
 use crate::logical::is_event_time;
-use crate::physical::{KeyedExec, KeyedFunction, places};
+use crate::physical::{KeyedExec, KeyedFunction};
 
 /// Stateful functions: steps of their own.
 pub(super) struct StatefulSteps;
@@ -45,6 +45,7 @@ impl PluginKind for StatefulSteps {
         let function = KeyedFunction {
             module: Arc::clone(&called.module),
             step: called.step.clone(),
+            number: called.number,
             function: called.function.clone(),
             given: Arc::clone(&called.given),
             shape: called.shape.clone(),
@@ -69,6 +70,8 @@ impl PluginKind for StatefulSteps {
 /// What a step asks of a stateful function.
 pub(crate) struct StatefulStep<'a> {
     pub(crate) name: &'a str,
+    /// Which one it is of the job's stateful steps, from 1 on.
+    pub(crate) number: usize,
     pub(crate) function: &'a str,
     /// The columns that make the key.
     pub(crate) key: &'a [String],
@@ -79,6 +82,7 @@ pub(crate) struct StatefulStep<'a> {
 struct Called {
     module: Arc<dyn PluginModule>,
     step: String,
+    number: usize,
     function: String,
     /// The columns of the step's input, as it was when the plugin was asked.
     given: SchemaRef,
@@ -136,8 +140,7 @@ impl PluginStateful {
         let key = key_of(signature, step.key, &given).map_err(refused)?;
         let table = initial.as_ref().map(|plan| plan.schema().as_arrow().clone());
         let initial_columns = match (&signature.initial, table) {
-            (None, None) => None,
-            (Some(_), None) => None,
+            (_, None) => None,
             (None, Some(_)) => {
                 return Err(refused(
                     "it takes no initial state; leave out `initial_state`".to_owned(),
@@ -156,6 +159,7 @@ impl PluginStateful {
         let called = Called {
             columns: inputs.iter().map(|input| input.schema().columns()).collect(),
             step: step.name.to_owned(),
+            number: step.number,
             mode: step.mode,
             initial: initial_columns,
             module,
@@ -229,6 +233,24 @@ fn check_mode(signature: &FunctionSignature, mode: TimeMode, given: &Schema) -> 
     }
 }
 
+/// The columns of a schema by their names in any case.
+fn columns_named(schema: &Schema, names: &[String]) -> Result<Vec<usize>, String> {
+    let place = |name: &String| {
+        let fields = schema.fields().iter().enumerate();
+        let mut named = fields.filter(|(_, field)| field.name().eq_ignore_ascii_case(name));
+        match (named.next(), named.next()) {
+            (Some((place, _)), None) => Ok(place),
+            (Some(_), Some(_)) => Err(format!("the column \"{name}\" is ambiguous")),
+            (None, _) => {
+                let known: Vec<&str> =
+                    schema.fields().iter().map(|field| field.name().as_str()).collect();
+                Err(format!("there is no column \"{name}\" among {}", known.join(", ")))
+            }
+        }
+    };
+    names.iter().map(place).collect()
+}
+
 /// Where the columns of the key are.
 fn key_of(
     signature: &FunctionSignature,
@@ -236,7 +258,7 @@ fn key_of(
     given: &Schema,
 ) -> Result<Vec<usize>, String> {
     let declared = signature.key.as_ref().ok_or("it declares no columns of keys")?;
-    let found = places(given, names).map_err(|reason| format!("key: {reason}"))?;
+    let found = columns_named(given, names).map_err(|reason| format!("key: {reason}"))?;
     if found.len() != declared.fields().len() {
         return Err(format!(
             "its key has {} columns ({}), and the step's `key` names {}",
@@ -247,7 +269,7 @@ fn key_of(
     }
     for (place, wanted) in found.iter().zip(declared.fields()) {
         let column = given.field(*place);
-        if contains_map(column.data_type()) {
+        if tidemill_functions::contains_map(column.data_type()) {
             return Err(format!(
                 "key: the column \"{}\" is a MAP, and maps cannot be compared",
                 column.name()
@@ -267,17 +289,13 @@ fn initial_of(
 ) -> Result<Initial, String> {
     let named = |reason: String| format!("initial_state: {reason}");
     let names: Vec<String> = wanted.fields().iter().map(|field| field.name().clone()).collect();
-    let reads = places(table, &names).map_err(named)?;
+    let reads = columns_named(table, &names).map_err(named)?;
     for (place, wanted) in reads.iter().zip(wanted.fields()) {
         let column = table.field(*place);
         check_type("initial_state", column.name(), column.data_type(), wanted.data_type())?;
     }
     let key = key_of(signature, key, table).map_err(named)?;
     Ok(Initial { reads, key })
-}
-
-fn contains_map(data_type: &DataType) -> bool {
-    tidemill_functions::contains_map(data_type)
 }
 
 fn check_type(what: &str, name: &str, found: &DataType, wanted: &DataType) -> Result<(), String> {

@@ -176,14 +176,14 @@ impl<'i> Method<'i> {
 
     /// The same key as `rows` has.
     fn check_key(&self, rows: &Method<'_>) -> Result<()> {
-        let types = |key: &Key| {
+        let parts = |key: &Key| {
             let types = key.types.iter().map(|ty| with_elided_lifetimes(ty).to_string());
-            types.collect::<Vec<_>>()
+            types.zip(key.names.clone()).collect::<Vec<_>>()
         };
-        match types(&self.key) == types(&rows.key) {
+        match parts(&self.key) == parts(&rows.key) {
             true => Ok(()),
             false => {
-                let message = "the key has another type than that of `rows`";
+                let message = "the key has other types or names than that of `rows`";
                 Err(Error::new_spanned(self.signature, message))
             }
         }

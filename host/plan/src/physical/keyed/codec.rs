@@ -9,6 +9,8 @@
 //! | a list | one a batch that added to it, with the batch's number as member | the items of that batch |
 //! | a map | one an entry, with [`member_of`](tidemill_core::member_of) of the entry's key as member | keys and values, in turn: several only where members agree |
 //!
+//! One entry of shard 0 says that the initial state has been taken; its key is two bytes 0xFF.
+//!
 //! Of a variable with a time to live each value begins with the time after which it is forgotten: 8 bytes,
 //! big endian, microseconds of the batch's time. Values, items and entries are of Arrow's row format; those
 //! of lists and maps have their lengths before them, 4 bytes, big endian.
@@ -27,8 +29,11 @@ use tidemill_types::sql_name;
 
 use super::super::encoding::encoding;
 
+/// In shard 0, once the initial state has been taken. No variable has a name of that length.
+pub(super) const INITIAL_TAKEN: &[u8] = &[0xff, 0xff];
+
 /// A variable, and how it is written.
-pub(super) struct Kept {
+pub(super) struct Stored {
     pub(super) variable: Variable,
     /// What the keys of its entries begin with.
     prefix: Vec<u8>,
@@ -81,8 +86,8 @@ impl Encoding {
     }
 }
 
-impl Kept {
-    pub(super) fn of(variable: &Variable) -> Result<Kept> {
+impl Stored {
+    pub(super) fn of(variable: &Variable) -> Result<Stored> {
         let name = variable.field.name();
         let (value, entry) = match variable.shape {
             VariableShape::Value => (Some(variable.field.data_type()), None),
@@ -95,7 +100,7 @@ impl Kept {
             value.ok_or_else(|| internal_datafusion_err!("\"{name}\" is of another shape"))?;
         // The host of plugins has bounded it.
         let length = u16::try_from(name.len()).map_err(|_| exec_datafusion_err!("a long name"))?;
-        Ok(Kept {
+        Ok(Stored {
             variable: variable.clone(),
             prefix: [&length.to_be_bytes(), name.as_bytes()].concat(),
             value: Encoding::of(name, value)?,

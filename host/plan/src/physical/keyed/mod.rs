@@ -12,7 +12,7 @@ mod store;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::row::RowConverter;
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -33,7 +33,7 @@ use super::properties::{debug_as_shown, plain};
 use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
 use crate::logical::EventTimeColumn;
-use codec::Kept;
+use codec::Stored;
 
 /// Spark's name for the operator.
 const NAME: &str = "transformWithStateExec";
@@ -45,6 +45,8 @@ const NUMBERS: u32 = 3;
 pub(crate) struct KeyedFunction {
     pub(crate) module: Arc<dyn PluginModule>,
     pub(crate) step: String,
+    /// Which one it is of the job's stateful steps, from 1 on.
+    pub(crate) number: usize,
     pub(crate) function: String,
     /// The columns of the input that the plugin was asked with.
     pub(crate) given: SchemaRef,
@@ -62,7 +64,7 @@ pub(crate) struct KeyedFunction {
 /// What does not change from batch to batch.
 struct Plan {
     function: KeyedFunction,
-    kept: Arc<[Kept]>,
+    kept: Arc<[Stored]>,
     keys: RowConverter,
     key_schema: SchemaRef,
     /// Of the input: by it rows are late.
@@ -96,7 +98,7 @@ impl KeyedExec {
             keys,
             key_schema,
             time: EventTimeColumn::of(&schema)?,
-            kept: function.variables.iter().map(Kept::of).collect::<Result<_>>()?,
+            kept: function.variables.iter().map(Stored::of).collect::<Result<_>>()?,
             assembly: Assembly::new(&function.shape, &all, Arc::clone(&output), Some),
             input_schema: schema,
             function,
@@ -151,6 +153,11 @@ fn timers_of(operator: OperatorId) -> OperatorId {
     OperatorId(operator.0 + 1)
 }
 
+/// Where it has when values with a time to live are forgotten.
+fn expiries_of(operator: OperatorId) -> OperatorId {
+    OperatorId(operator.0 + 2)
+}
+
 impl Plan {
     /// What of the function has to stay while a checkpoint lives, beside the types of what it keeps.
     fn details(&self) -> String {
@@ -160,7 +167,9 @@ impl Plan {
         };
         let function = &self.function;
         let kept: Vec<String> = function.variables.iter().map(kept).collect();
-        format!("time_mode {}; {}", function.mode.name(), kept.join("; "))
+        let (name, number, mode) = (&function.function, function.number, function.mode.name());
+        let initial = if function.initial.is_some() { "; initial_state" } else { "" };
+        format!("{name} (stateful step {number}); time_mode {mode}; {}{initial}", kept.join("; "))
     }
 }
 
@@ -210,30 +219,13 @@ impl ExecutionPlan for KeyedExec {
     ) -> Result<SendableRecordBatchStream> {
         let placement = placement(self.placement, partition)?;
         let batch = RunningBatch::of(&context)?;
-        // Before all else, and so in the query's first batch alone.
-        let is_first = batch.spec().batch == tidemill_core::BatchId::FIRST;
-        let initial = self.initial.as_ref().filter(|_| is_first);
-        let initial = initial.map(|rows| Inputs::start(rows, &context)).transpose()?;
-        let input = Inputs::start(&self.input, &context)?;
         let run = run::Run::new(Arc::clone(&self.plan), placement, batch);
+        // Before all else, and so in the first batch that was not skipped.
+        let initial = match &self.initial {
+            Some(rows) if !run.take_initial()? => Some(Inputs::start(rows, &context)?),
+            _ => None,
+        };
+        let input = Inputs::start(&self.input, &context)?;
         Ok(Output::of(self.schema(), async move |output| run.all(input, initial, &output).await))
     }
-}
-
-/// The columns of a schema by their names in any case.
-pub(crate) fn places(schema: &Schema, names: &[String]) -> std::result::Result<Vec<usize>, String> {
-    let place = |name: &String| {
-        let fields = schema.fields().iter().enumerate();
-        let mut named = fields.filter(|(_, field)| field.name().eq_ignore_ascii_case(name));
-        match (named.next(), named.next()) {
-            (Some((place, _)), None) => Ok(place),
-            (Some(_), Some(_)) => Err(format!("the column \"{name}\" is ambiguous")),
-            (None, _) => {
-                let known: Vec<&str> =
-                    schema.fields().iter().map(|field| field.name().as_str()).collect();
-                Err(format!("there is no column \"{name}\" among {}", known.join(", ")))
-            }
-        }
-    };
-    names.iter().map(place).collect()
 }

@@ -21,8 +21,8 @@ use super::super::held::{BOX_BYTES, Held};
 use super::super::inputs::Inputs;
 use super::super::output::Output;
 use super::super::stateful::{Placement, StateCounts};
-use super::store::{ShardKeys, Shared, TIMERS_DUE};
-use super::{KeyedFunction, NAME, Plan, timers_of};
+use super::store::{ShardKeys, Shared, TIMERS_DELETED, TIMERS_DUE, TIMERS_SET};
+use super::{KeyedFunction, NAME, Plan, expiries_of, timers_of};
 use crate::RunningBatch;
 use crate::letters::Refusals;
 
@@ -53,7 +53,7 @@ struct Place {
 
 /// The rows of one shard, by their keys, which are numbered as they come.
 #[derive(Default)]
-struct Keyed {
+struct ShardRows {
     numbers: HashMap<Box<[u8]>, u32>,
     rows: Vec<Place>,
 }
@@ -63,7 +63,7 @@ struct Gathered {
     blocks: Vec<RecordBatch>,
     /// Which partition of the input each block is of.
     partitions: Vec<usize>,
-    shards: Vec<Keyed>,
+    shards: Vec<ShardRows>,
     bytes: usize,
     held: Held,
 }
@@ -80,7 +80,7 @@ impl Gathered {
     }
 }
 
-impl Keyed {
+impl ShardRows {
     /// The keys by their numbers, and the rows of one after those of the other: as they are in the source,
     /// one partition after the other.
     fn sorted(mut self, partitions: &[usize]) -> (Vec<Box<[u8]>>, Vec<Place>) {
@@ -103,11 +103,16 @@ impl Run {
             TimeMode::ProcessingTime => Some(spec.batch_time_ms.saturating_mul(1_000)),
             TimeMode::EventTime => placement.evict(spec),
         };
-        let timers = timers_of(placement.operator);
-        let numbers = [placement.operator, timers, timers_of(timers)];
-        let states = numbers.map(|operator| Placement { operator, ..placement }.open(&batch));
+        let own = placement.operator;
+        let states = [own, timers_of(own), expiries_of(own)]
+            .map(|operator| Placement { operator, ..placement }.open(&batch));
         let shared = Shared::new(Arc::clone(&plan.kept), states, mode, clock, spec.batch.0);
         Run { plan, placement, shared: Arc::new(shared), batch }
+    }
+
+    /// Whether the initial state has been taken. It is, once this batch is committed.
+    pub(super) fn take_initial(&self) -> Result<bool> {
+        self.shared.take_initial()
     }
 
     /// The whole batch: the initial state, the rows, the timers; each shard by itself.
@@ -143,7 +148,7 @@ impl Run {
 
     fn gathered(&self, what: &str) -> Gathered {
         let held = Held::new(self.batch.memory().reserve(what));
-        let shards = self.shared.state.all_shards().map(|_| Keyed::default()).collect();
+        let shards = self.shared.state.all_shards().map(|_| ShardRows::default()).collect();
         Gathered { blocks: Vec::new(), partitions: Vec::new(), shards, bytes: 0, held }
     }
 
@@ -180,7 +185,7 @@ impl Run {
         to.held.add(bytes + rows.num_rows() * PLACE_BYTES);
         for (row, key) in encoded.iter().enumerate() {
             let shard = self.shared.state.shard_of(key.as_ref());
-            let Keyed { numbers, rows } = &mut to.shards[shard.0 as usize];
+            let ShardRows { numbers, rows } = &mut to.shards[shard.0 as usize];
             // Rows are fewer than 2^32 a batch by far: they are in memory.
             let next = numbers.len() as u32;
             let key = match numbers.get(key.as_ref()) {
@@ -227,6 +232,9 @@ impl Run {
     fn report(&self) -> Result<()> {
         let mut counts = StateCounts::default();
         self.shared.count(|all| std::mem::swap(all, &mut counts));
+        for name in [TIMERS_SET, TIMERS_DELETED, TIMERS_DUE] {
+            counts.custom.entry(name.to_owned()).or_default();
+        }
         self.shared.state.report_with(
             &self.batch,
             NAME,
@@ -241,7 +249,7 @@ struct Part {
     blocks: Arc<Vec<RecordBatch>>,
     partitions: Arc<[usize]>,
     call_rows: usize,
-    keyed: Keyed,
+    keyed: ShardRows,
     /// The memory of all shards' rows, until the last of them is done.
     _held: Arc<Held>,
 }

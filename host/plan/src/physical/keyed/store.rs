@@ -13,7 +13,7 @@ use tidemill_core::{
 use tidemill_frontend::spec::TimeMode;
 
 use super::super::stateful::{OperatorState, StateCounts};
-use super::codec::{Kept, of_row, parts, push_part};
+use super::codec::{INITIAL_TAKEN, Stored, of_row, parts, push_part};
 
 /// Bytes that one read of a variable gives, at most: a function may ask for a key any number of times.
 const READ_BYTES_MAX: usize = 256 << 20;
@@ -22,7 +22,7 @@ const VALUE_BYTES_MAX: usize = 64 << 20;
 
 /// What a batch does to the state of an operator. Shards work on it side by side.
 pub(super) struct Shared {
-    pub(super) kept: Arc<[Kept]>,
+    pub(super) kept: Arc<[Stored]>,
     /// Values, lists and maps.
     pub(super) state: OperatorState,
     /// When timers are due.
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     /// Batch time or watermark, in microseconds; `None` without a time mode.
     pub(super) clock: Option<i64>,
     pub(super) batch: u64,
-    pub(super) counts: Mutex<StateCounts>,
+    counts: Mutex<StateCounts>,
     /// What went wrong in the host while a plugin ran, in the engine's own terms.
     failed: Mutex<Option<DataFusionError>>,
 }
@@ -45,7 +45,7 @@ pub(super) const TIMERS_DUE: &str = "numExpiredTimers";
 
 impl Shared {
     pub(super) fn new(
-        kept: Arc<[Kept]>,
+        kept: Arc<[Stored]>,
         [state, timers, expiries]: [OperatorState; 3],
         mode: TimeMode,
         clock: Option<i64>,
@@ -70,11 +70,27 @@ impl Shared {
         });
     }
 
-    /// What a plugin is told of an error of the host's, which is kept.
+    /// What a plugin is told of an error. One of the state itself, which is the engine's business, is kept.
     fn told(&self, error: DataFusionError) -> PluginFailure {
-        let told = PluginFailure::Host(error.strip_backtrace());
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        told
+        let told = match &error {
+            DataFusionError::Execution(reason) => reason.clone(),
+            other => other.strip_backtrace(),
+        };
+        if let DataFusionError::External(_) = error {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+        PluginFailure::Host(told)
+    }
+
+    /// Whether the initial state has been taken. It is, from here on.
+    pub(super) fn take_initial(&self) -> Result<bool> {
+        self.state.shard(ShardId(0), |state| {
+            let is_taken = state.get(Bucket::FOREVER, INITIAL_TAKEN).is_some();
+            if !is_taken {
+                state.put(Bucket::FOREVER, INITIAL_TAKEN, &[])?;
+            }
+            Ok(is_taken)
+        })
     }
 
     /// Forgets what is due in a shard. Gives how many entries these were.
@@ -117,18 +133,15 @@ impl Collected {
         match self.bytes.len() <= READ_BYTES_MAX {
             true => Ok(()),
             false => exec_err!(
-                "a stateful function reads more than {READ_BYTES_MAX} bytes of its state at once"
+                "it reads more than {READ_BYTES_MAX} bytes of its state at once; keep less for a key, or \
+                 look at single entries of a map. `set` and `clear` of a list read nothing"
             ),
         }
     }
 }
 
-/// Changes of the times at which entries are forgotten.
-#[derive(Default)]
-struct Moved {
-    /// Entries, and when they were to be forgotten before and are now.
-    entries: Vec<(Vec<u8>, Option<i64>, Option<i64>)>,
-}
+/// An entry, and when it was to be forgotten before and is now.
+type Moved = (Vec<u8>, Option<i64>, Option<i64>);
 
 /// Bytes of a time before a value.
 const TIME_BYTES: usize = size_of::<i64>();
@@ -144,7 +157,7 @@ struct Writer<'a> {
     state: &'a mut dyn ShardState,
     /// When what is written now is forgotten.
     expires: Option<i64>,
-    moved: Moved,
+    moved: Vec<Moved>,
     counts: StateCounts,
 }
 
@@ -161,7 +174,7 @@ impl Writer<'_> {
         };
         let before = self.state.get(Bucket::FOREVER, key).and_then(timed).map(|(time, _)| time);
         if before != Some(expires) {
-            self.moved.entries.push((key.to_vec(), before, Some(expires)));
+            self.moved.push((key.to_vec(), before, Some(expires)));
         }
         self.state.put(Bucket::FOREVER, key, &[&expires.to_be_bytes(), value].concat())
     }
@@ -170,7 +183,7 @@ impl Writer<'_> {
         if self.expires.is_some() {
             let before = self.state.get(Bucket::FOREVER, key).and_then(timed).map(|(time, _)| time);
             if before.is_some() {
-                self.moved.entries.push((key.to_vec(), before, None));
+                self.moved.push((key.to_vec(), before, None));
             }
         }
         self.counts.removed += u64::from(self.state.remove(Bucket::FOREVER, key)?);
@@ -210,7 +223,7 @@ impl ShardKeys {
     }
 
     /// The clock by which this variable is forgotten.
-    fn clock(&self, kept: &Kept) -> Option<i64> {
+    fn clock(&self, kept: &Stored) -> Option<i64> {
         kept.variable.ttl.and(self.shared.clock)
     }
 
@@ -289,21 +302,21 @@ impl ShardKeys {
         let clock = self.clock(kept);
         let (batch, mut group) = (self.shared.batch, Vec::new());
         let (outcome, moved, counts) = self.shared.state.shard(self.shard, |state| {
-            let (moved, counts) = (Moved::default(), StateCounts::default());
+            let (moved, counts) = (Vec::new(), StateCounts::default());
             let mut writer = Writer { state, expires, moved, counts };
-            let outcome = groups.iter().enumerate().try_for_each(|(row, key)| {
-                kept.group(key, &mut group);
-                rows.write(row, &group, batch, clock, &mut writer)
+            let outcome = rows.runs(keys).try_for_each(|run| {
+                kept.group(groups[run.start], &mut group);
+                rows.write(run, &group, batch, clock, &mut writer)
             });
             Ok((outcome, writer.moved, writer.counts))
         })?;
         outcome?;
         self.shared.count(|all| all.add(counts));
-        if moved.entries.is_empty() {
+        if moved.is_empty() {
             return Ok(());
         }
         self.shared.expiries.shard(self.shard, |expiries| {
-            moved.entries.iter().try_for_each(|(key, before, now)| {
+            moved.iter().try_for_each(|(key, before, now)| {
                 if let Some(before) = before {
                     expiries.remove(Bucket(*before), key)?;
                 }
@@ -350,7 +363,7 @@ enum Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(kept: &Kept, change: Change<'a>) -> Result<Rows<'a>> {
+    fn of(kept: &Stored, change: Change<'a>) -> Result<Rows<'a>> {
         Ok(match (change, kept.variable.shape) {
             (Change::Write(values), VariableShape::Value) => {
                 Rows::Value(values, kept.value().rows(values)?)
@@ -370,16 +383,29 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// Writes row `row` for the key that a group is of.
+    /// The rows that are written at a time: all items that one key gets in a row, as they are put to the
+    /// same place, and else each by itself.
+    fn runs<'k>(&self, keys: &'k [u32]) -> impl Iterator<Item = Range<usize>> + use<'k> {
+        let appends = matches!(self, Rows::Append(_));
+        let mut begin = 0;
+        keys.chunk_by(move |a, b| appends && a == b).map(move |run| {
+            let run = begin..begin + run.len();
+            begin = run.end;
+            run
+        })
+    }
+
+    /// Writes a run of rows for the key that a group is of.
     fn write(
         &self,
-        row: usize,
+        run: Range<usize>,
         group: &[u8],
         batch: u64,
         clock: Option<i64>,
         writer: &mut Writer<'_>,
     ) -> Result<()> {
         let mut member = Vec::new();
+        let row = run.start;
         match self {
             Rows::Value(values, _) if values.is_null(row) => {
                 writer.remove(group).map_err(state_error)
@@ -418,7 +444,9 @@ impl<'a> Rows<'a> {
             Rows::Append(items) => {
                 member_key(group, batch, &mut member);
                 let mut chunk = writer.get(&member, clock).unwrap_or_default().to_vec();
-                push_part(items.row(row).as_ref(), &mut chunk)?;
+                for row in run {
+                    push_part(items.row(row).as_ref(), &mut chunk)?;
+                }
                 check_size(&chunk)?;
                 writer.put(&member, &chunk).map_err(state_error)
             }
@@ -501,8 +529,8 @@ fn check_size(value: &[u8]) -> Result<()> {
     match value.len() <= VALUE_BYTES_MAX {
         true => Ok(()),
         false => exec_err!(
-            "a stateful function keeps {} bytes in one value, or adds so many to a list in one batch; \
-             the limit is {VALUE_BYTES_MAX}",
+            "it keeps {} bytes in one value, or adds so many to the list of a key in one batch; the limit \
+             is {VALUE_BYTES_MAX}",
             value.len()
         ),
     }

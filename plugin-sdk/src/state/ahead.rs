@@ -64,3 +64,46 @@ impl<A> Ahead<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// Asks for these keys of a call of ten thousand, each of which holds so many bytes, and gives how many
+    /// keys each question had.
+    fn questions(ahead: &mut Ahead<Vec<u32>>, keys: &[u32], bytes: usize) -> Vec<usize> {
+        let mut asked = Vec::new();
+        for key in keys {
+            let ask = |keys: &[u32]| {
+                asked.push(keys.len());
+                Ok((keys.to_vec(), keys.len() * bytes))
+            };
+            let (answer, place) = ahead.of(*key, 10_000, ask).unwrap();
+            assert_eq!(answer[place], *key);
+        }
+        asked
+    }
+
+    #[test]
+    fn more_keys_are_asked_for_while_they_ask_one_after_the_other() {
+        let all: Vec<u32> = (0..10_000).collect();
+        assert_eq!(questions(&mut Ahead::new(1), &all, 8), [1, 8, 64, 512, 4_096, 4_096, 1_223]);
+        // What is long is not read ahead.
+        assert_eq!(questions(&mut Ahead::new(1), &all[..4], 9 << 20), [1; 4]);
+        assert_eq!(questions(&mut Ahead::new(1), &all[..30], 1 << 20), [1, 8, 8, 8, 8]);
+        // Two questions for one key are one.
+        assert_eq!(questions(&mut Ahead::new(1), &[3, 3, 3], 8), [1]);
+    }
+
+    #[test]
+    fn what_has_changed_is_asked_again_for_the_one_key() {
+        let mut ahead = Ahead::new(64);
+        assert_eq!(questions(&mut ahead, &[0, 1, 2], 8), [64]);
+        ahead.forget();
+        assert_eq!(questions(&mut ahead, &[1], 8), [1]);
+        ahead.begin_call();
+        assert_eq!(questions(&mut ahead, &[1], 8), [64]);
+    }
+}

@@ -31,6 +31,14 @@ pub struct Choice {
     pub instead_of: Option<Digest>,
 }
 
+impl Choice {
+    /// Whether it is used while the plugin's file holds `file`; `None`: the file cannot be read.
+    #[must_use]
+    pub fn holds(&self, file: Option<Digest>) -> bool {
+        self.instead_of.is_none() || self.instead_of == file
+    }
+}
+
 /// By the job's name for a plugin.
 pub(crate) type Choices = BTreeMap<String, Choice>;
 

@@ -208,8 +208,8 @@ impl KeptPlugins {
     /// The generation that came before the one that the next start uses.
     fn before(&self, plugin: &JobPlugin, file: Digest) -> Result<Digest, PrepareError> {
         let choice = self.choice(plugin);
-        let counts = |choice: &Choice| choice.instead_of.is_none_or(|instead| instead == file);
-        let present = choice.filter(counts).map_or(file, |choice| choice.digest);
+        let used = choice.filter(|choice| choice.holds(Some(file)));
+        let present = used.map_or(file, |choice| choice.digest);
         // By their first batch, as one that was rolled back to has run again since; one that never ran
         // comes after all that did.
         let mut kept: Vec<_> = self.kept(plugin).map(|kept| (kept.first, kept.digest)).collect();

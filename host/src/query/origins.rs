@@ -51,16 +51,14 @@ pub(super) fn origin(
     plugin: &JobPlugin,
     choice: Choice,
 ) -> Result<Option<Origin>, PrepareError> {
+    // A pin ignores the file, which need not be there.
     let file = match choice.instead_of {
         None => None,
-        Some(rolled_back) => {
-            let file = PluginHost::digest_of_file(&plugin.name, &plugin.path)?;
-            if file != rolled_back {
-                return Ok(None);
-            }
-            Some(file)
-        }
+        Some(_) => Some(PluginHost::digest_of_file(&plugin.name, &plugin.path)?),
     };
+    if !choice.holds(file) {
+        return Ok(None);
+    }
     let bytes = Checkpoint::kept_plugin(shared.disk.as_ref(), &job.checkpoint, choice.digest)?;
     Ok(Some(Origin::Kept { bytes, digest: choice.digest, file }))
 }
@@ -72,8 +70,7 @@ pub(super) fn chooser(name: &str, disk: &Arc<dyn Disk>, checkpoint: &Path) -> Ch
         let choices = Checkpoint::choices(disk.as_ref(), &path);
         let mut choices = choices.map_err(|error| error.to_string())?;
         let choice = choices.remove(&name);
-        let holds = |choice: &Choice| choice.instead_of.is_none() || choice.instead_of == file;
-        let Some(choice) = choice.filter(holds) else { return Ok(None) };
+        let Some(choice) = choice.filter(|choice| choice.holds(file)) else { return Ok(None) };
         let bytes = Checkpoint::kept_plugin(disk.as_ref(), &path, choice.digest);
         bytes.map(Some).map_err(|error| error.to_string())
     };

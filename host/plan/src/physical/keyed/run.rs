@@ -123,17 +123,13 @@ impl Run {
         output: &Output,
     ) -> Result<()> {
         let plan = Arc::clone(&self.plan);
-        let seeds = match (initial, &plan.function.initial) {
-            (Some(mut rows), Some((reads, key))) => {
-                let mut seeds = self.gathered("the initial state of a stateful function");
-                while let Some((partition, block)) = rows.next_numbered().await? {
-                    let keys = block.project(key)?;
-                    self.gather(&mut seeds, partition, block.project(reads)?, &keys)?;
-                }
-                seeds
+        let mut seeds = self.gathered("the initial state of a stateful function");
+        if let (Some(mut rows), Some((reads, key))) = (initial, &plan.function.initial) {
+            while let Some((partition, block)) = rows.next_numbered().await? {
+                let keys = block.project(key)?;
+                self.gather(&mut seeds, partition, block.project(reads)?, &keys)?;
             }
-            _ => self.gathered("the initial state of a stateful function"),
-        };
+        }
         let mut gathered = self.gathered("the rows of a batch for a stateful function");
         while let Some((partition, block)) = input.next_numbered().await? {
             let block = self.in_time(block)?;
@@ -208,11 +204,11 @@ impl Run {
             let call_rows = gathered.call_rows();
             let (blocks, held) = (Arc::new(gathered.blocks), Arc::new(gathered.held));
             let partitions: Arc<[usize]> = gathered.partitions.into();
-            gathered.shards.into_iter().map(move |keyed| Part {
+            gathered.shards.into_iter().map(move |rows| Part {
                 blocks: Arc::clone(&blocks),
                 partitions: Arc::clone(&partitions),
                 call_rows,
-                keyed,
+                rows,
                 _held: Arc::clone(&held),
             })
         };
@@ -249,7 +245,7 @@ struct Part {
     blocks: Arc<Vec<RecordBatch>>,
     partitions: Arc<[usize]>,
     call_rows: usize,
-    keyed: ShardRows,
+    rows: ShardRows,
     /// The memory of all shards' rows, until the last of them is done.
     _held: Arc<Held>,
 }
@@ -281,7 +277,7 @@ struct Call {
 
 /// Cuts the rows of a shard into calls, between keys.
 fn calls(part: &mut Part) -> Vec<Call> {
-    let (keys, places) = std::mem::take(&mut part.keyed).sorted(&part.partitions);
+    let (keys, places) = std::mem::take(&mut part.rows).sorted(&part.partitions);
     let mut calls: Vec<Call> = Vec::new();
     for of_key in places.chunk_by(|a, b| a.key == b.key) {
         let is_full =
@@ -357,9 +353,7 @@ impl ShardRun {
             })
         })?;
         held.check()?;
-        self.shared.count(|counts| {
-            *counts.custom.entry(TIMERS_DUE.to_owned()).or_default() += due.len() as u64;
-        });
+        self.shared.count_custom(TIMERS_DUE, due.len());
         let none = RecordBatch::new_empty(Arc::clone(&self.plan.input_schema));
         for part in due.chunks(CALL_ROWS) {
             let mut numbers = HashMap::new();

@@ -66,7 +66,7 @@ impl Shared {
         count(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn count_custom(&self, name: &str, more: usize) {
+    pub(super) fn count_custom(&self, name: &str, more: usize) {
         self.count(|counts| {
             *counts.custom.entry(name.to_owned()).or_default() += more as u64;
         });

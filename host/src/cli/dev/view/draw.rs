@@ -16,6 +16,8 @@ use crate::cli::report::grouped;
 const TABLE_BATCHES: usize = 5;
 /// Lines of an error below its plugin. The rest shows with `e`.
 const PLUGIN_ERROR_LINES: usize = 8;
+/// An empty line and the title of a section.
+const HEAD: usize = 2;
 /// Columns before a value.
 const LABEL: u16 = 11;
 
@@ -253,9 +255,8 @@ fn sections(model: &Model, page: &mut Page<'_>) {
     sections.retain(|section| !section.lines.is_empty());
     let count = sections.len();
     for (place, section) in sections.iter().enumerate() {
-        // An empty line and the title are part of a share.
         let share = usize::from(page.left()) / (count - place);
-        section.draw(share.saturating_sub(2), page);
+        section.draw(share.saturating_sub(HEAD), page);
     }
 }
 
@@ -271,12 +272,182 @@ impl Section<'_> {
         match (cut, self.is_tail) {
             (0, _) => self.lines.iter().for_each(|text| page.line(line(text))),
             (cut, true) => self.lines[cut..].iter().for_each(|text| page.line(line(text))),
+            // What it is about is worth more than how much there is of it.
+            (_, false) if room == 1 => {
+                self.lines.iter().take(1).for_each(|text| page.line(line(text)))
+            }
             (cut, false) => {
                 let shown = &self.lines[..room - 1];
                 shown.iter().for_each(|text| page.line(line(text)));
                 let text = format!("   … {} more lines", grouped(cut as u64 + 1));
                 page.line(Line::from(text).dim());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::model::Event;
+    use super::*;
+
+    fn job() -> Model {
+        let mut model = Model::new("job.toml".to_owned());
+        model.take(Event::Job { name: "orders".to_owned(), plugins: vec!["till".to_owned()] });
+        model
+    }
+
+    fn batch(id: u64) -> Event {
+        Event::Batch(Batch {
+            id,
+            at: format!("12:00:0{id}"),
+            rows_in: 1_000 * (id + 1),
+            rows_out: 10,
+            millis: 20 * (id + 1),
+            rows_per_second: Some(50_000),
+            watermark: Some("2026-01-01T11:50:00.000Z".to_owned()),
+            state_rows: Some(1_200),
+            late: 3,
+            plugins: vec![("till".to_owned(), "7da75d617f8a".to_owned())],
+            ..Batch::default()
+        })
+    }
+
+    fn started(batches: u64) -> Model {
+        let mut model = job();
+        model.take(Event::Started { next: 0 });
+        (0..batches).for_each(|id| model.take(batch(id)));
+        model
+    }
+
+    #[track_caller]
+    fn shows(model: &Model, (width, height): (u16, u16), expected: &[&str]) {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(model, frame.area(), frame.buffer_mut())).unwrap();
+        let cells = terminal.backend().buffer().content();
+        let lines = cells.chunks(usize::from(width)).map(|line| {
+            let line: String = line.iter().map(ratatui::buffer::Cell::symbol).collect();
+            line.trim_end().to_owned()
+        });
+        let lines: Vec<String> = lines.collect();
+        assert_eq!(lines, expected, "\n{}\n", lines.join("\n"));
+    }
+
+    #[test]
+    fn a_job_that_runs_shows_its_batches_its_plugins_and_its_output() {
+        let mut model = started(3);
+        model.take(Event::Running { batch: 3 });
+        model.take(Event::Output((0..9).map(|row| format!("row {row}")).collect()));
+        shows(
+            &model,
+            (70, 18),
+            &[
+                " orders  running batch 3",
+                "",
+                " last      60 ms, 50,000 rows/s, state 1,200, late 3",
+                " watermark 2026-01-01T11:50:00.000Z",
+                " times     ▂▅█",
+                "",
+                "   batch     rows in         out       ms      rows/s  at (UTC)",
+                "       2       3,000          10       60      50,000  12:00:02",
+                "       1       2,000          10       40      50,000  12:00:01",
+                "       0       1,000          10       20      50,000  12:00:00",
+                "",
+                " plugins",
+                "   till             7da75d617f8a since batch 0",
+                "",
+                " output",
+                "   row 7",
+                "   row 8",
+                " q quit   r run the last batch again   e whole error",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_compilers_error_stands_at_its_plugin_and_shows_whole_when_asked_for() {
+        let mut model = job();
+        let plugin = "till".to_owned();
+        model.take(Event::Building { plugin: plugin.clone() });
+        let keys = " q quit   r run the last batch again   e whole error";
+        let top = [" orders  building till", "", " no batch yet", "", " plugins"];
+        let building = "   till             no batch ran it yet  building…";
+        shows(&model, (60, 7), &[&top[..], &[building, keys]].concat());
+        let error: Vec<String> = (0..10).map(|line| format!("error {line}")).collect();
+        model.take(Event::Built { plugin, error: Some(error.join("\n")) });
+        let mut expected = vec![" orders  starting", "", " no batch yet", "", " plugins"];
+        expected.push("   till             no batch ran it yet  not taken over");
+        let lines: Vec<String> = error.iter().take(8).map(|line| format!("   {line}")).collect();
+        expected.extend(lines.iter().map(String::as_str));
+        expected.extend(["   … 2 more lines: e", keys]);
+        shows(&model, (60, 16), &expected);
+        model.take(Event::ToggleError);
+        model.take(Event::Scroll(8));
+        let whole = [" orders  starting", "", " error 7", " error 8", ERROR_KEYS];
+        shows(&model, (60, 5), &whole);
+    }
+
+    #[test]
+    fn a_batch_that_failed_shows_why_and_that_nothing_runs() {
+        let mut model = started(1);
+        model.take(Event::Failed { error: "batch 1 failed: division by zero\nways".to_owned() });
+        model.take(Event::Replaying { batch: 0 });
+        model.take(Event::Note("a line".to_owned()));
+        shows(
+            &model,
+            (50, 21),
+            &[
+                " orders  failed: waits for a change",
+                "",
+                " last      20 ms, 50,000 rows/s, state 1,200, late",
+                " watermark 2026-01-01T11:50:00.000Z",
+                " times     █",
+                "",
+                "   batch     rows in         out       ms",
+                "       0       1,000          10       20",
+                "",
+                " plugins",
+                "   till             7da75d617f8a since batch 0",
+                "",
+                " error",
+                "   batch 1 failed: division by zero",
+                "",
+                " batch 0 again",
+                "   running…",
+                "",
+                " log",
+                "   a line",
+                " q quit   r run the last batch again   e whole err",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_the_state_and_a_tiny_one_is_no_panic() {
+        let mut model = started(2);
+        model.take(Event::Idle);
+        shows(
+            &model,
+            (24, 8),
+            &[
+                " orde  waiting for rows",
+                "",
+                " last      40 ms, 50,000",
+                " watermark 2026-01-01T11",
+                " times     ▄█",
+                "",
+                "   batch     rows in",
+                " q quit   r run the last",
+            ],
+        );
+        for (width, height) in [(1, 1), (3, 2), (11, 4), (12, 30), (200, 3)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| draw(&model, frame.area(), frame.buffer_mut())).unwrap();
         }
     }
 }

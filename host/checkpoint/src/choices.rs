@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::Digest;
@@ -17,9 +18,8 @@ use crate::names::{Layout, temporary};
 
 const MAGIC: [u8; 8] = *b"TIDECHOI";
 
-/// What such a file should be. Nothing else depends on it.
-const WANTED: &str =
-    "the choices of a checkpoint; it may be removed, and then plugins' files are used";
+/// What such a file should be.
+const WANTED: &str = "the choices of a checkpoint";
 
 /// What is used of one plugin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,7 +37,14 @@ pub(crate) type Choices = BTreeMap<String, Choice>;
 /// Those of the checkpoint; none where there is no file.
 pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> Result<Choices, CheckpointError> {
     let path = layout.choices();
-    let mut frames = match framed::open(disk, &path, MAGIC, WANTED) {
+    read_from(disk, &path).map_err(|error| match error {
+        CheckpointError::Damaged { file, found, .. } => CheckpointError::Choices { file, found },
+        other => other,
+    })
+}
+
+fn read_from(disk: &dyn Disk, path: &Path) -> Result<Choices, CheckpointError> {
+    let mut frames = match framed::open(disk, path, MAGIC, WANTED) {
         Err(CheckpointError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(Choices::new());
         }
@@ -47,9 +54,9 @@ pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> Result<Choices, Checkpoi
     match (frames.next_good()?, frames.next_good()?) {
         (Some(frame), None) if frame.kind == kind::CHOICES => {
             let choices = record::from_json(&frame.payload);
-            choices.map_err(|found| CheckpointError::damaged(&path, offset, found))
+            choices.map_err(|found| CheckpointError::damaged(path, offset, found))
         }
-        _ => Err(CheckpointError::damaged(&path, offset, format!("it is not {WANTED}"))),
+        _ => Err(CheckpointError::damaged(path, offset, format!("it is not {WANTED}"))),
     }
 }
 

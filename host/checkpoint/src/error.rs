@@ -71,6 +71,18 @@ pub enum CheckpointError {
         /// What is wrong.
         found: String,
     },
+    /// The file that says which generations of plugins were chosen is not what was written. Nothing else
+    /// depends on it.
+    #[error(
+        "{} is damaged: {found}. Remove it: then the plugins' own files are used, until `tidemill plugins JOB pin` or `rollback` chooses others again",
+        file.display()
+    )]
+    Choices {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        found: String,
+    },
     /// A segment of the log lost its end.
     #[error(
         "{} ends at byte {len}, and was durable up to byte {durable}: the records of batches that may have been delivered are gone; put the whole file back, or start with a new checkpoint and a new place for the output",
@@ -183,6 +195,7 @@ impl CheckpointError {
             | CheckpointError::Changed { .. } => true,
             CheckpointError::Locked { .. }
             | CheckpointError::Damaged { .. }
+            | CheckpointError::Choices { .. }
             | CheckpointError::Missing { .. }
             | CheckpointError::Shortened { .. }
             | CheckpointError::Version { .. }

@@ -33,6 +33,9 @@ pub enum LoadProblem {
         /// The system's words.
         reason: String,
     },
+    /// Nobody knows whether other bytes were chosen in place of the file's.
+    #[error("what was chosen in place of its file cannot be used: {0}")]
+    Unchosen(String),
     /// The bytes are no WebAssembly.
     #[error(
         "the file is not WebAssembly: it begins with {found}; name the .wasm file that \

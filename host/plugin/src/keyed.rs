@@ -165,9 +165,9 @@ impl Keyed {
         }
     }
 
-    fn timers(&mut self, (key,): (u32,)) -> Result<Vec<i64>, PluginFailure> {
-        self.check_keys(&[key])?;
-        self.state.timers(key)
+    fn timers(&mut self, (keys,): (Vec<u32>,)) -> Result<Vec<Vec<i64>>, PluginFailure> {
+        self.check_read(&keys)?;
+        self.state.timers(&keys)
     }
 
     fn check_timers(&self, keys: &[u32], times: &[i64]) -> Result<(), PluginFailure> {

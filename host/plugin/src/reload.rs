@@ -60,9 +60,12 @@ pub struct Chooser {
     /// A file beside the plugin's own: when it changes, the choice may be another.
     pub file: PathBuf,
     /// Gives the bytes that are wanted, by the digest of the file's; `None`: the file's own. The
-    /// file may not be there.
-    pub choose: Box<dyn Fn(Option<Digest>) -> Option<Vec<u8>> + Send>,
+    /// file may not be there. An error says why nobody knows: then what runs goes on.
+    pub choose: Box<Choose>,
 }
+
+/// See [`Chooser::choose`].
+pub type Choose = dyn Fn(Option<Digest>) -> Result<Option<Vec<u8>>, String> + Send;
 
 /// Watches one plugin's file.
 pub struct Reloader {
@@ -260,10 +263,19 @@ impl Worker {
     /// The module that is wanted, if it is another one than before.
     fn next(&mut self) -> Option<Outcome> {
         let file = read(&self.path);
-        let chosen = self.chooser.as_ref().and_then(|chooser| {
-            let digest = file.as_ref().ok().and_then(|bytes| bytes.as_ref().ok());
-            (chooser.choose)(digest.map(|bytes| Digest::of(bytes)))
-        });
+        let chosen = match &self.chooser {
+            None => None,
+            Some(chooser) => {
+                let digest = file.as_ref().ok().and_then(|bytes| bytes.as_ref().ok());
+                match (chooser.choose)(digest.map(|bytes| Digest::of(bytes))) {
+                    Ok(chosen) => chosen,
+                    Err(reason) => {
+                        let problem = shortened_problem(LoadProblem::Unchosen(reason));
+                        return Some(Err(LoadError { plugin: self.plugin.clone(), problem }));
+                    }
+                }
+            }
+        };
         // Between a removal and a rename there is no file. Its return is another event.
         let bytes = match chosen.map(Ok).or_else(|| file.ok())? {
             Ok(bytes) => bytes,

@@ -53,6 +53,7 @@ pub(crate) fn shortened_problem(problem: LoadProblem) -> LoadProblem {
         LoadProblem::TooLarge(text) => LoadProblem::TooLarge(shortened(text)),
         LoadProblem::Describe(failure) => LoadProblem::Describe(shortened_failure(failure)),
         LoadProblem::Unfit(text) => LoadProblem::Unfit(shortened(text)),
+        LoadProblem::Unchosen(text) => LoadProblem::Unchosen(shortened(text)),
         LoadProblem::Host(text) => LoadProblem::Host(shortened(text)),
         LoadProblem::Read { .. }
         | LoadProblem::Unwatched { .. }

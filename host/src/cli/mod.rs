@@ -6,6 +6,7 @@ mod build;
 mod call;
 mod check;
 mod dev;
+mod differences;
 mod dlq;
 mod functions;
 mod inspect;

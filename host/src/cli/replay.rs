@@ -1,6 +1,5 @@
 //! `tidemill replay`: a batch that is in the log is run again, and looked at.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -13,6 +12,7 @@ use tidemill_engine::EngineError;
 use super::answer::Answer;
 use super::arguments::{ReplayArguments, RowFormat};
 use super::check::code_of;
+use super::differences::only;
 use super::printed_rows::PrintedRows;
 use super::report::grouped;
 use super::{ENDED_WELL, FAILED, complain, job_of};
@@ -236,20 +236,6 @@ fn lines(outcome: &ReplayOutcome, rows: &ReplayedRows) -> Result<Vec<String>, Pr
     Ok(text.lines().map(row).collect())
 }
 
-/// The places of the rows that the others have not, or not so often.
-fn only(these: &[String], others: &[String]) -> Vec<u32> {
-    let mut left: HashMap<&str, usize> = HashMap::new();
-    others.iter().for_each(|other| *left.entry(other).or_default() += 1);
-    let mut is_only = |row: &String| match left.get_mut(row.as_str()) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            false
-        }
-        _ => true,
-    };
-    (0..).zip(these).filter(|(_, row)| is_only(row)).map(|(place, _)| place).collect()
-}
-
 /// One of two runs that are compared.
 struct Side<'a> {
     outcome: &'a ReplayOutcome,
@@ -263,7 +249,7 @@ impl Side<'_> {
     fn show(
         &self,
         lines: &[String],
-        places: &[u32],
+        places: &[usize],
         format: RowFormat,
         batch: BatchId,
         answer: &Answer,
@@ -273,14 +259,16 @@ impl Side<'_> {
             return Ok(());
         }
         if let RowFormat::Json = format {
-            let only = places.iter().filter_map(|place| lines.get(*place as usize));
+            let only = places.iter().filter_map(|place| lines.get(*place));
             let only = only.map(|row| format!("{{\"only\":\"{}\",\"row\":{row}}}\n", self.name));
             answer.print(&only.collect::<String>());
             return Ok(());
         }
         let misfit = |error| ConnectorError::fatal("the rows cannot be shown").caused_by(error);
         let all = concat_batches(&self.outcome.schema, &self.rows.blocks).map_err(misfit)?;
-        let only = take_record_batch(&all, &UInt32Array::from(places.to_vec())).map_err(misfit)?;
+        // Rows of one batch are fewer than 2^32.
+        let taken = UInt32Array::from_iter_values(places.iter().map(|place| *place as u32));
+        let only = take_record_batch(&all, &taken).map_err(misfit)?;
         answer.print(&format!("only{}: {}\n", self.with, rows_text(only.num_rows() as u64)));
         print(self.outcome, &[only], format, batch, answer)
     }

@@ -10,6 +10,7 @@ use tidemill_core::nearest;
 
 use super::arguments::TestArguments;
 use super::check::code_of;
+use super::differences::only;
 use super::{ENDED_WELL, FAILED, complain, job_of, printed};
 use crate::job::Job;
 use crate::query::{Case, Played, PrepareError, cases_of};
@@ -90,7 +91,13 @@ fn bless(case: &Case, given: &[String]) -> Result<Told, PrepareError> {
 }
 
 /// The lines of a batch, as they are written and as they are compared.
-type Lines = BTreeMap<u64, Vec<(String, Value)>>;
+type Lines = BTreeMap<u64, Batch>;
+
+#[derive(Default)]
+struct Batch {
+    written: Vec<String>,
+    compared: Vec<String>,
+}
 
 fn compare(case: &Case, given: &[String]) -> Result<Told, PrepareError> {
     let path = case.expected.display();
@@ -123,28 +130,52 @@ fn compare(case: &Case, given: &[String]) -> Result<Told, PrepareError> {
 
 fn add(lines: &mut Lines, line: &str) -> Result<(), String> {
     let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let batch = value.get("batch_id").and_then(Value::as_u64);
-    let batch = batch.ok_or("it has no batch_id")?;
-    lines.entry(batch).or_default().push((line.to_owned(), value));
+    let shape = r#"a line is {"batch_id": 0, "row": {…}}, or "refused" in place of "row""#;
+    let members = value.as_object().ok_or(shape)?;
+    let batch = members.get("batch_id").and_then(Value::as_u64).ok_or(shape)?;
+    let is_known = |name: &&String| ["batch_id", "row", "refused"].contains(&name.as_str());
+    if members.len() != 2 || !members.keys().all(|name| is_known(&name)) {
+        return Err(shape.to_owned());
+    }
+    let batch = lines.entry(batch).or_default();
+    batch.written.push(line.to_owned());
+    batch.compared.push(canonical(&value));
     Ok(())
+}
+
+/// The value as a text in which the order of an object's members does not count.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+            sorted.sort_by_key(|(name, _)| *name);
+            let member = |(name, value)| format!("{name:?}:{}", canonical(value));
+            format!("{{{}}}", sorted.into_iter().map(member).collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What is not as expected, batch by batch; empty: nothing.
 fn differences(expected: &Lines, given: &Lines, is_ordered: bool) -> String {
     let mut text = String::new();
-    let none = Vec::new();
+    let none = Batch::default();
     let mut batches: Vec<u64> = expected.keys().chain(given.keys()).copied().collect();
     batches.sort_unstable();
     batches.dedup();
     for batch in batches {
         let expected = expected.get(&batch).unwrap_or(&none);
         let given = given.get(&batch).unwrap_or(&none);
-        let (missing, extra) = (only(expected, given), only(given, expected));
-        let differs = !missing.is_empty() || !extra.is_empty();
-        let values = |lines: &[(String, Value)]| {
-            lines.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        let lines = |of: &'_ Batch, others: &Batch| -> Vec<String> {
+            let places = only(&of.compared, &others.compared).into_iter();
+            places.map(|place| of.written[place].clone()).collect()
         };
-        if !differs && (!is_ordered || values(expected) == values(given)) {
+        let (missing, extra) = (lines(expected, given), lines(given, expected));
+        let differs = !missing.is_empty() || !extra.is_empty();
+        if !differs && (!is_ordered || expected.compared == given.compared) {
             continue;
         }
         // Writing to a string does not fail.
@@ -161,24 +192,11 @@ fn differences(expected: &Lines, given: &Lines, is_ordered: bool) -> String {
     text
 }
 
-fn shown(text: &mut String, sign: &str, lines: &[&str]) {
+fn shown(text: &mut String, sign: &str, lines: &[String]) {
     for line in lines.iter().take(SHOWN_LINES) {
         let _ = writeln!(text, "    {sign}{line}");
     }
     if let Some(more) = lines.len().checked_sub(SHOWN_LINES).filter(|more| *more > 0) {
         let _ = writeln!(text, "    {sign}and {more} more");
     }
-}
-
-/// Those that the others lack, or have less often.
-fn only<'a>(these: &'a [(String, Value)], others: &[(String, Value)]) -> Vec<&'a str> {
-    let mut left: Vec<&Value> = others.iter().map(|(_, value)| value).collect();
-    let mut only = Vec::new();
-    for (line, value) in these {
-        match left.iter().position(|other| *other == value) {
-            Some(place) => drop(left.swap_remove(place)),
-            None => only.push(line.as_str()),
-        }
-    }
-    only
 }

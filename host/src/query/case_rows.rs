@@ -4,18 +4,18 @@
 //! that the case has for that moment, or none.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
-use serde_json::{Value, json};
+use arrow::datatypes::{Schema, SchemaRef};
+use serde_json::{Map, Value, json};
 use tidemill_connectors::{OptionText, SourceConfig, plan_source};
 use tidemill_core::{
     AskAgain, ConnectorError, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
-    TableReader,
+    TableReader, nearest,
 };
 use tidemill_engine::Clock;
 use tidemill_time::Zone;
@@ -77,13 +77,38 @@ impl CaseSource {
     }
 }
 
+/// Refuses a row with a member that no column has: it would be a row of nulls without a word.
+fn check_names(file: &Path, columns: &Schema) -> Result<(), ConnectorError> {
+    let wrong = |number: usize, reason: String| {
+        ConnectorError::fatal(format!("{}:{}: {reason}", file.display(), number + 1))
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        ConnectorError::fatal(format!("could not read {}: {error}", file.display()))
+    })?;
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let row: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
+        let names = || columns.fields().iter().map(|field| field.name().as_str());
+        let is_column = |name: &str| names().any(|column| column.eq_ignore_ascii_case(name));
+        if let Some(name) = row.keys().find(|name| !is_column(name)) {
+            let advice = match nearest(name, names()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(wrong(number, format!("there is no column \"{name}\"; {advice}")));
+        }
+    }
+    Ok(())
+}
+
 /// The rows of a file of JSON lines. A value that is none of its column's type is an error.
 fn rows_of(
     name: &str,
-    file: &std::path::Path,
+    file: &Path,
     columns: &SchemaRef,
     time_zone: Zone,
 ) -> Result<StaticReader, ConnectorError> {
+    check_names(file, columns)?;
     let planned = plan_source(SourceConfig {
         name: name.to_owned(),
         format: "json".to_owned(),

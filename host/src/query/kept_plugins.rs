@@ -205,14 +205,19 @@ impl KeptPlugins {
         }
     }
 
-    /// The generation that was used last before the one that the next start uses.
+    /// The generation that came before the one that the next start uses.
     fn before(&self, plugin: &JobPlugin, file: Digest) -> Result<Digest, PrepareError> {
         let choice = self.choice(plugin);
         let counts = |choice: &Choice| choice.instead_of.is_none_or(|instead| instead == file);
         let present = choice.filter(counts).map_or(file, |choice| choice.digest);
-        let mut others =
-            self.kept(plugin).rev().filter(|kept| ![present, file].contains(&kept.digest));
-        others.next().map(|kept| kept.digest).ok_or_else(|| {
+        // By their first batch, as one that was rolled back to has run again since; one that never ran
+        // comes after all that did.
+        let mut kept: Vec<_> = self.kept(plugin).map(|kept| (kept.first, kept.digest)).collect();
+        kept.sort_unstable_by_key(|(first, _)| *first);
+        let kept: Vec<Digest> = kept.into_iter().map(|(_, digest)| digest).collect();
+        let end = kept.iter().position(|kept| *kept == present).unwrap_or(kept.len());
+        let mut earlier = kept[..end].iter().rev().filter(|kept| **kept != file);
+        earlier.next().copied().ok_or_else(|| {
             invalid(format!(
                 "the checkpoint keeps no generation of \"{}\" before {}, which the next start uses; put the wanted file at {}",
                 plugin.name,

@@ -65,18 +65,17 @@ pub(super) fn origin(
     Ok(Some(Origin::Kept { bytes, digest: choice.digest, file }))
 }
 
-/// Chooses for a plugin while its query runs, as a start would. What cannot be read changes nothing.
+/// Chooses for a plugin while its query runs, as a start would. Where that cannot be read, nothing changes.
 pub(super) fn chooser(name: &str, disk: &Arc<dyn Disk>, checkpoint: &Path) -> Chooser {
     let (name, disk, path) = (name.to_owned(), Arc::clone(disk), checkpoint.to_owned());
     let choose = move |file: Option<Digest>| {
-        let choice = Checkpoint::choices(disk.as_ref(), &path).map(|mut all| all.remove(&name));
-        let choice = choice.inspect_err(|error| tracing::warn!("plugin \"{name}\": {error}"));
-        let choice = choice.ok().flatten()?;
-        if choice.instead_of.is_some() && choice.instead_of != file {
-            return None;
-        }
+        let choices = Checkpoint::choices(disk.as_ref(), &path);
+        let mut choices = choices.map_err(|error| error.to_string())?;
+        let choice = choices.remove(&name);
+        let holds = |choice: &Choice| choice.instead_of.is_none() || choice.instead_of == file;
+        let Some(choice) = choice.filter(holds) else { return Ok(None) };
         let bytes = Checkpoint::kept_plugin(disk.as_ref(), &path, choice.digest);
-        bytes.inspect_err(|error| tracing::warn!("plugin \"{name}\": {error}")).ok()
+        bytes.map(Some).map_err(|error| error.to_string())
     };
     Chooser { file: Checkpoint::choices_file(checkpoint), choose: Box::new(choose) }
 }

@@ -32,6 +32,9 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
     });
     let variables = variables.collect::<Result<Vec<_>>>()?;
     let numbers = 0..fields.len() as u32;
+    let each = types.iter().zip(&fields).map(|(ty, field)| {
+        quote_spanned! {ty.span()=> &mut self.#field as &mut dyn private::Kept}
+    });
     let made = types.iter().zip(numbers).map(|(ty, number)| {
         quote_spanned! {ty.span()=> <#ty as private::StateField>::numbered(#number)}
     });
@@ -49,7 +52,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
                 }
 
                 fn each(&mut self) -> ::std::vec::Vec<&mut dyn private::Kept> {
-                    ::std::vec![#(&mut self.#fields),*]
+                    ::std::vec![#(#each),*]
                 }
             }
         };

@@ -151,8 +151,9 @@ fn one<'a>(columns: &[ColumnParam<'a>]) -> ColumnParam<'a> {
     columns[0].clone()
 }
 
-pub(crate) fn timers(key: u32) -> Result<Vec<i64>> {
-    Ok(state::timers(key))
+/// When the timers of each of these keys are due.
+pub(crate) fn timers(keys: &[u32]) -> Result<Vec<Vec<i64>>> {
+    Ok(state::timers(keys))
 }
 
 pub(crate) fn set_timers(keys: &[u32], times: &[i64]) -> Result<()> {

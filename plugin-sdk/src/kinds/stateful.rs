@@ -163,7 +163,7 @@ impl<S: Stateful> Body for Keeping<S> {
     fn open(self: Box<Keeping<S>>, input: &SchemaRef) -> Result<Opened> {
         let keys = Keys {
             state: S::new(),
-            timers: Timers::default(),
+            timers: Timers::new(),
             key: Arc::new(Schema::new(S::key())),
             input: nullable(input),
             given: Vec::new(),
@@ -228,6 +228,7 @@ impl<S: Stateful> Keys<S> {
         // Fewer than 2^32: they came through 32-bit memory.
         let count = keys.num_rows() as u32;
         self.state.each().into_iter().for_each(|field| field.begin_call(count));
+        self.timers.begin_call(count);
     }
 
     /// Works with the state of one key. What it changed stays, unless the rows of the key are refused.

@@ -1,8 +1,12 @@
 //! Several values for each key.
 
+use std::cell::RefCell;
+
+use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema};
 
-use super::{Kept, StateField, Stored, answered, column_of, value_at};
+use super::ahead::Ahead;
+use super::{Kept, StateField, Stored, answered, column_of, read, value_at};
 use crate::bindings::tidemill::plugin::types::{Shape, Variable};
 use crate::kinds::written;
 use crate::value::IntoColumn;
@@ -11,7 +15,10 @@ use crate::{Result, host};
 /// Values in the order in which they came. To add one does not read the others.
 pub struct ListState<T> {
     variable: u32,
+    /// How many keys the call has.
+    keys: u32,
     key: u32,
+    loaded: RefCell<Ahead<ArrayRef>>,
     /// All items that the key has in place of those that the host holds.
     replaced: Option<Vec<T>>,
     /// Items that come after them.
@@ -55,8 +62,10 @@ impl<T: Stored> ListState<T> {
 
     fn load(&self) -> Result<Vec<T>> {
         let data_type = <Vec<T> as IntoColumn>::data_type();
-        let lists = host::read_state(self.variable, &[self.key], &data_type)?;
-        Ok(value_at::<Vec<T>>(&lists, 0)?.unwrap_or_default())
+        let mut loaded = self.loaded.borrow_mut();
+        let ask = |keys: &[u32]| read(self.variable, keys, &data_type);
+        let (lists, place) = loaded.of(self.key, self.keys, ask)?;
+        Ok(value_at::<Vec<T>>(lists, place)?.unwrap_or_default())
     }
 }
 
@@ -68,13 +77,24 @@ impl<T: Stored> StateField for ListState<T> {
     }
 
     fn numbered(variable: u32) -> ListState<T> {
-        let (written, added) = (Vec::new(), Vec::new());
-        ListState { variable, key: 0, replaced: None, appended: Vec::new(), written, added }
+        ListState {
+            variable,
+            keys: 0,
+            key: 0,
+            loaded: RefCell::new(Ahead::new(1)),
+            replaced: None,
+            appended: Vec::new(),
+            written: Vec::new(),
+            added: Vec::new(),
+        }
     }
 }
 
 impl<T: Stored> Kept for ListState<T> {
-    fn begin_call(&mut self, _keys: u32) {}
+    fn begin_call(&mut self, keys: u32) {
+        self.keys = keys;
+        self.loaded.get_mut().begin_call();
+    }
 
     fn begin_key(&mut self, key: u32) {
         self.key = key;
@@ -98,6 +118,9 @@ impl<T: Stored> Kept for ListState<T> {
 
     fn flush(&mut self) -> Result<()> {
         let written = std::mem::take(&mut self.written);
+        if !written.is_empty() || !self.added.is_empty() {
+            self.loaded.get_mut().forget();
+        }
         if !written.is_empty() {
             let keys: Vec<u32> = written.iter().map(|(key, _)| *key).collect();
             let lists = written.iter().map(|(_, items)| items.as_ref());

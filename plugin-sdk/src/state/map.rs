@@ -1,10 +1,13 @@
 //! Values by keys of their own, for each key.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema};
 
-use super::{Kept, StateField, Stored, answered, column_of, value_at};
+use super::ahead::Ahead;
+use super::{Kept, StateField, Stored, answered, column_of, read, value_at};
 use crate::bindings::tidemill::plugin::types::{Shape, Variable};
 use crate::kinds::written;
 use crate::value::IntoColumn;
@@ -13,7 +16,11 @@ use crate::{Result, host};
 /// Values by keys of their own. To look at one entry does not read the others.
 pub struct MapState<K, V> {
     variable: u32,
+    /// How many keys the call has.
+    keys: u32,
     key: u32,
+    /// All entries of some keys.
+    loaded: RefCell<Ahead<ArrayRef>>,
     /// Whether the entries that the host holds are gone.
     is_cleared: bool,
     /// Entries that are new, changed, or gone.
@@ -83,8 +90,10 @@ impl<K: Stored + Ord, V: Stored> MapState<K, V> {
 
     fn load(&self) -> Result<BTreeMap<K, V>> {
         let data_type = <BTreeMap<K, V> as IntoColumn>::data_type();
-        let maps = host::read_state(self.variable, &[self.key], &data_type)?;
-        Ok(value_at::<BTreeMap<K, V>>(&maps, 0)?.unwrap_or_default())
+        let mut loaded = self.loaded.borrow_mut();
+        let ask = |keys: &[u32]| read(self.variable, keys, &data_type);
+        let (maps, place) = loaded.of(self.key, self.keys, ask)?;
+        Ok(value_at::<BTreeMap<K, V>>(maps, place)?.unwrap_or_default())
     }
 }
 
@@ -98,7 +107,9 @@ impl<K: Stored + Ord, V: Stored> StateField for MapState<K, V> {
     fn numbered(variable: u32) -> MapState<K, V> {
         MapState {
             variable,
+            keys: 0,
             key: 0,
+            loaded: RefCell::new(Ahead::new(1)),
             is_cleared: false,
             changed: BTreeMap::new(),
             cleared: Vec::new(),
@@ -109,7 +120,10 @@ impl<K: Stored + Ord, V: Stored> StateField for MapState<K, V> {
 }
 
 impl<K: Stored + Ord, V: Stored> Kept for MapState<K, V> {
-    fn begin_call(&mut self, _keys: u32) {}
+    fn begin_call(&mut self, keys: u32) {
+        self.keys = keys;
+        self.loaded.get_mut().begin_call();
+    }
 
     fn begin_key(&mut self, key: u32) {
         self.key = key;
@@ -137,6 +151,9 @@ impl<K: Stored + Ord, V: Stored> Kept for MapState<K, V> {
 
     fn flush(&mut self) -> Result<()> {
         let cleared = std::mem::take(&mut self.cleared);
+        if !cleared.is_empty() || !self.put.is_empty() || !self.removed.is_empty() {
+            self.loaded.get_mut().forget();
+        }
         if !cleared.is_empty() {
             let none = std::iter::repeat_n(None::<&BTreeMap<K, V>>, cleared.len());
             host::write_state(self.variable, &cleared, &column_of(cleared.len(), none))?;

@@ -13,19 +13,21 @@
 //! after it was written last, by the batch's time, it is forgotten. The step of the job needs
 //! `time_mode = "processing_time"` for that.
 //!
-//! Values of some thousand keys come at the first question for one of them; lists and maps come key by key, and an
-//! entry of a map alone. Changes go back to the host together, at the end of a call.
+//! What keys hold comes at the first question, with that of the keys after it: of the more, the more of them
+//! ask. An entry of a map comes alone. Changes go back to the host together, at the end of a call.
 
+mod ahead;
 mod list;
 mod map;
 mod timers;
 mod value;
 
 use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 
 use crate::bindings::tidemill::plugin::types::Variable;
 use crate::value::{FromColumn, IntoColumn};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 pub use list::ListState;
 pub use map::MapState;
@@ -94,6 +96,13 @@ fn value_at<T: Stored>(column: &ArrayRef, row: usize) -> Result<Option<T>> {
         Ok(if column.is_null(row) { None } else { Some(T::get(column, row)) })
     }
     typed::<T>(column, row)
+}
+
+/// What keys hold of a variable, and how many bytes that is.
+fn read(variable: u32, keys: &[u32], data_type: &DataType) -> Result<(ArrayRef, usize)> {
+    let values = host::read_state(variable, keys, data_type)?;
+    let bytes = values.get_array_memory_size();
+    Ok((values, bytes))
 }
 
 /// A column of values.

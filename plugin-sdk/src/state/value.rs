@@ -1,20 +1,19 @@
 //! One value for each key.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema};
 
-use super::{Kept, StateField, Stored, answered, column_of, value_at};
+use super::ahead::Ahead;
+use super::{Kept, StateField, Stored, answered, column_of, read, value_at};
 use crate::bindings::tidemill::plugin::types::{Shape, Variable};
 use crate::kinds::written;
 use crate::value::IntoColumn;
 use crate::{Result, host};
 
-/// Keys whose values are asked for at a time: many, as each question costs a call of the host, and not all,
-/// as values may be large.
-const WINDOW: u32 = 4_096;
+/// Nearly every key asks for its value, which is rarely long.
+const AHEAD: usize = 64;
 
 /// One value for each key, or none.
 pub struct ValueState<T> {
@@ -22,15 +21,12 @@ pub struct ValueState<T> {
     /// How many keys the call has.
     keys: u32,
     key: u32,
-    /// The values of a window of keys, and the first of them.
-    loaded: RefCell<Option<(u32, ArrayRef)>>,
+    loaded: RefCell<Ahead<ArrayRef>>,
     /// Of the key.
     current: OnceCell<Option<T>>,
     is_changed: bool,
     /// What keys of the call have from here on.
     changed: Vec<(u32, Option<T>)>,
-    /// What of that the host knows already.
-    flushed: HashMap<u32, Option<T>>,
 }
 
 impl<T: Stored> ValueState<T> {
@@ -60,21 +56,11 @@ impl<T: Stored> ValueState<T> {
     }
 
     fn load(&self) -> Result<Option<T>> {
-        if let Some(value) = self.flushed.get(&self.key) {
-            return Ok(value.clone());
-        }
-        let first = self.key - self.key % WINDOW;
+        let data_type = <T as IntoColumn>::data_type();
         let mut loaded = self.loaded.borrow_mut();
-        let column = match &mut *loaded {
-            Some((window, column)) if *window == first => column,
-            other => {
-                let keys: Vec<u32> = (first..self.keys.min(first + WINDOW)).collect();
-                let data_type = <T as IntoColumn>::data_type();
-                let column = host::read_state(self.variable, &keys, &data_type)?;
-                &mut other.insert((first, column)).1
-            }
-        };
-        value_at(column, (self.key - first) as usize)
+        let ask = |keys: &[u32]| read(self.variable, keys, &data_type);
+        let (values, place) = loaded.of(self.key, self.keys, ask)?;
+        value_at(values, place)
     }
 }
 
@@ -90,11 +76,10 @@ impl<T: Stored> StateField for ValueState<T> {
             variable,
             keys: 0,
             key: 0,
-            loaded: RefCell::new(None),
+            loaded: RefCell::new(Ahead::new(AHEAD)),
             current: OnceCell::new(),
             is_changed: false,
             changed: Vec::new(),
-            flushed: HashMap::new(),
         }
     }
 }
@@ -102,8 +87,7 @@ impl<T: Stored> StateField for ValueState<T> {
 impl<T: Stored> Kept for ValueState<T> {
     fn begin_call(&mut self, keys: u32) {
         self.keys = keys;
-        self.loaded.take();
-        self.flushed.clear();
+        self.loaded.get_mut().begin_call();
     }
 
     fn begin_key(&mut self, key: u32) {
@@ -125,8 +109,7 @@ impl<T: Stored> Kept for ValueState<T> {
         }
         let keys: Vec<u32> = changed.iter().map(|(key, _)| *key).collect();
         let values = changed.iter().map(|(_, value)| value.as_ref());
-        host::write_state(self.variable, &keys, &column_of(keys.len(), values))?;
-        self.flushed.extend(changed);
-        Ok(())
+        self.loaded.get_mut().forget();
+        host::write_state(self.variable, &keys, &column_of(keys.len(), values))
     }
 }

@@ -242,10 +242,13 @@ pub(crate) fn remove_entries(variable: u32, keys: &[u32], entries: &ArrayRef) ->
     })
 }
 
-pub(crate) fn timers(key: u32) -> Result<Vec<i64>> {
+pub(crate) fn timers(keys: &[u32]) -> Result<Vec<Vec<i64>>> {
     with(|state| {
-        let key = state.key(key)?;
-        Ok(state.timers.iter().filter(|(_, of)| of == key).map(|(time, _)| *time).collect())
+        let of_key = |key: &u32| {
+            let key = state.key(*key)?;
+            Ok(state.timers.iter().filter(|(_, of)| of == key).map(|(time, _)| *time).collect())
+        };
+        keys.iter().map(of_key).collect()
     })
 }
 

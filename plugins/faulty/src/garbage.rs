@@ -136,7 +136,7 @@ fn misuse_state(garbage: &str) {
         "put into a number" => state::put(NUMBER, &[0], text(), number()),
         "put without a key" => state::put(MAP, &[0], null(), number()),
         "removed rows" => state::remove(MAP, &[0, 0, 0], text()),
-        "timer's key" => drop(state::timers(99)),
+        "timer's key" => drop(state::timers(&[99])),
         "timers" => state::set_timers(&[0], &[1, 2]),
         "deleted timers" => state::delete_timers(&[0, 99], &[1, 2]),
         "read a lot" => drop(state::read(LIST, &vec![0; 10_000_000])),

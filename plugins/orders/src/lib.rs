@@ -28,7 +28,10 @@ fn normalise(orders: RecordBatch, ctx: &BatchContext) -> Result<Selected> {
     let amounts: &Float64Array = orders["amount"].as_primitive();
     // Where there is no amount there is a null, which drops the row as false does.
     let usable = BooleanArray::from_unary(amounts, |amount| amount >= 0.0);
-    let usable = prep_null_mask_filter(&usable);
+    let usable = match usable.null_count() {
+        0 => usable,
+        _ => prep_null_mask_filter(&usable),
+    };
     let dropped = orders.num_rows() - usable.true_count();
     if dropped > 0 {
         log::debug!(dropped; "dropped {dropped} orders of batch {}", ctx.batch_id);
@@ -108,6 +111,10 @@ mod tests {
         let cleaned = testing::transform::<normalise>(&orders, &BatchContext::default())?;
         let expected = [order("a", Some(2.5), Some("books")), order("d", Some(0.0), None)];
         assert_eq!(Order::from_batch(&cleaned)?, expected);
+        let whole = [order("a", Some(2.5), Some("books")), order("b", Some(-1.0), Some("books"))];
+        let orders = Order::to_batch(&whole)?;
+        let cleaned = testing::transform::<normalise>(&orders, &BatchContext::default())?;
+        assert_eq!(Order::from_batch(&cleaned)?, whole[..1]);
         Ok(())
     }
 

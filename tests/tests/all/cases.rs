@@ -199,9 +199,17 @@ fn what_is_wrong_in_a_case_is_told_by_its_place() {
     refused("job.test/b/expected.jsonl", "", &["no batches in job.test/b/batches"]);
     std::fs::remove_dir(bench.path("job.test/b")).unwrap();
     bench.write("job.test/a/expected.jsonl", "\n{\"row\":{}}\n");
-    test(&bench, &[]).expect_failure(2, &["expected.jsonl:2: it has no batch_id"]);
+    test(&bench, &[]).expect_failure(2, &["expected.jsonl:2: a line is {\"batch_id\": 0, \"row\""]);
     bench.write("job.test/a/batches/2/s.jsonl", row(1, "09:10"));
     test(&bench, &[]).expect_failure(2, &["there is no job.test/a/batches/1"]);
+}
+
+#[test]
+fn a_member_that_is_no_column_is_told_with_its_line() {
+    let bench = bench(JOB);
+    bench.write("job.test/a/batches/0/s.jsonl", row(1, "09:10") + "{\"nn\":2}\n");
+    let words = ["s.jsonl:2: there is no column \"nn\"; there are n, at"];
+    test(&bench, &["--bless"]).expect_failure(2, &words);
 }
 
 #[test]

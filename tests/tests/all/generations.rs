@@ -118,6 +118,8 @@ fn each_rollback_goes_one_further_back() {
         assert_eq!(to["digest"], digest(&version(wanted)));
         run(&bench, if wanted == b'b' { 3 } else { 4 });
     }
+    // And not to and fro.
+    plugins(&bench, &["rollback", "p"]).expect_failure(2, &["no generation of \"p\" before"]);
 }
 
 #[test]

@@ -111,8 +111,8 @@ pub trait KeyedState: Send + Sync {
         change: Change<'_>,
     ) -> Result<(), PluginFailure>;
 
-    /// When the timers of a key are due, in order: microseconds since 1970-01-01 UTC.
-    fn timers(&mut self, key: u32) -> Result<Vec<i64>, PluginFailure>;
+    /// When the timers of each of these keys are due, in order: microseconds since 1970-01-01 UTC.
+    fn timers(&mut self, keys: &[u32]) -> Result<Vec<Vec<i64>>, PluginFailure>;
 
     /// Sets a timer of each key.
     fn set_timers(&mut self, keys: &[u32], times: &[i64]) -> Result<(), PluginFailure>;

@@ -70,6 +70,40 @@ pub struct PluginUse {
     pub output: SchemaRef,
 }
 
+/// Two nodes of a plugin's function are one where they have one `identity` and one input.
+macro_rules! told_apart {
+    ($node:ty, $input:ident) => {
+        impl PartialEq for $node {
+            fn eq(&self, other: &$node) -> bool {
+                self.identity() == other.identity() && self.$input == other.$input
+            }
+        }
+
+        impl Eq for $node {}
+
+        impl std::hash::Hash for $node {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.identity().hash(state);
+                self.$input.hash(state);
+            }
+        }
+
+        impl PartialOrd for $node {
+            fn partial_cmp(&self, other: &$node) -> Option<std::cmp::Ordering> {
+                self.identity().partial_cmp(&other.identity())
+            }
+        }
+
+        impl fmt::Debug for $node {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                UserDefinedLogicalNodeCore::fmt_for_explain(self, f)
+            }
+        }
+    };
+}
+
+use told_apart;
+
 /// The columns without what the plan notes on them.
 fn without_notes(schema: &Schema) -> SchemaRef {
     let bare = schema.fields().iter().map(|field| IntervalFields::alone(field));

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -15,7 +14,7 @@ use tidemill_core::{FunctionKind, FunctionSignature, PluginModule, Shape, Variab
 use tidemill_frontend::spec::TimeMode;
 use tidemill_types::sql_name;
 
-use super::{PluginKind, PluginUse, without_notes};
+use super::{PluginKind, PluginUse, told_apart, without_notes};
 use crate::PlanError;
 use crate::logical::is_event_time;
 use crate::physical::{KeyedExec, KeyedFunction};
@@ -317,32 +316,7 @@ fn ddl(schema: &Schema) -> String {
     schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
-impl PartialEq for PluginStateful {
-    fn eq(&self, other: &PluginStateful) -> bool {
-        self.identity() == other.identity() && self.inputs == other.inputs
-    }
-}
-
-impl Eq for PluginStateful {}
-
-impl Hash for PluginStateful {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
-        self.inputs.hash(state);
-    }
-}
-
-impl PartialOrd for PluginStateful {
-    fn partial_cmp(&self, other: &PluginStateful) -> Option<std::cmp::Ordering> {
-        self.identity().partial_cmp(&other.identity())
-    }
-}
-
-impl fmt::Debug for PluginStateful {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        UserDefinedLogicalNodeCore::fmt_for_explain(self, f)
-    }
-}
+told_apart!(PluginStateful, inputs);
 
 impl UserDefinedLogicalNodeCore for PluginStateful {
     fn name(&self) -> &str {

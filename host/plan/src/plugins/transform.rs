@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
@@ -18,7 +17,7 @@ use tidemill_core::{
 };
 
 use super::transform_exec::PluginTransformExec;
-use super::{PluginKind, PluginUse, without_notes};
+use super::{PluginKind, PluginUse, told_apart, without_notes};
 use crate::PlanError;
 use crate::logical::{is_event_time, with_event_time_of};
 
@@ -170,32 +169,7 @@ impl PluginTransform {
     }
 }
 
-impl PartialEq for PluginTransform {
-    fn eq(&self, other: &PluginTransform) -> bool {
-        self.identity() == other.identity() && self.input == other.input
-    }
-}
-
-impl Eq for PluginTransform {}
-
-impl Hash for PluginTransform {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
-        self.input.hash(state);
-    }
-}
-
-impl PartialOrd for PluginTransform {
-    fn partial_cmp(&self, other: &PluginTransform) -> Option<std::cmp::Ordering> {
-        self.identity().partial_cmp(&other.identity())
-    }
-}
-
-impl fmt::Debug for PluginTransform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        UserDefinedLogicalNodeCore::fmt_for_explain(self, f)
-    }
-}
+told_apart!(PluginTransform, input);
 
 impl UserDefinedLogicalNodeCore for PluginTransform {
     fn name(&self) -> &str {

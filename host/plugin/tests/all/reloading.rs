@@ -146,8 +146,11 @@ fn somebody_may_want_other_bytes_than_the_files() {
     // The file `choices` says which bytes of the plugin's file are not wanted.
     let (choices, wanted) = (file.clone(), kept.clone());
     let choose = move |found: Option<Digest>| {
-        let unwanted = fs::read_to_string(&choices).ok()?;
-        (found?.to_string() == unwanted).then(|| wanted.clone())
+        let Ok(unwanted) = fs::read_to_string(&choices) else { return Ok(None) };
+        if unwanted == "?" {
+            return Err("it cannot be read".to_owned());
+        }
+        Ok(found.filter(|found| found.to_string() == unwanted).map(|_| wanted.clone()))
     };
     let chooser = Chooser { file: file.clone(), choose: Box::new(choose) };
     let seen = Digest::of(&first);
@@ -162,6 +165,10 @@ fn somebody_may_want_other_bytes_than_the_files() {
     assert_eq!(next(), Digest::of(&second));
     replace(&path, &first);
     assert_eq!(next(), Digest::of(&kept));
+    // Where nobody knows, what runs goes on.
+    replace(&file, b"?");
+    let refused = reloader.wait_ready(PATIENCE).expect("the change was not seen").err().unwrap();
+    assert!(refused.to_string().contains("cannot be used: it cannot be read"), "{refused}");
     fs::remove_file(&file).unwrap();
     assert_eq!(next(), seen);
 }

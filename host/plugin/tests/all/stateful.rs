@@ -55,8 +55,8 @@ impl KeyedState for Empty {
         Ok(())
     }
 
-    fn timers(&mut self, _key: u32) -> Result<Vec<i64>, PluginFailure> {
-        Ok(vec![7])
+    fn timers(&mut self, keys: &[u32]) -> Result<Vec<Vec<i64>>, PluginFailure> {
+        Ok(vec![vec![7]; keys.len()])
     }
 
     fn set_timers(&mut self, keys: &[u32], times: &[i64]) -> Result<(), PluginFailure> {

@@ -17,6 +17,8 @@ use super::codec::{INITIAL_TAKEN, Stored, of_row, parts, push_part};
 
 /// Bytes that one read of a variable gives, at most: a function may ask for a key any number of times.
 const READ_BYTES_MAX: usize = 256 << 20;
+/// Timers that are asked for at once, at most.
+const READ_TIMERS_MAX: usize = 16 << 20;
 /// Bytes of a value, an item or an entry.
 const VALUE_BYTES_MAX: usize = 64 << 20;
 
@@ -563,15 +565,27 @@ impl KeyedState for ShardKeys {
         self.changing(variable, keys, change).map_err(|error| self.shared.told(error))
     }
 
-    fn timers(&mut self, key: u32) -> Result<Vec<i64>, PluginFailure> {
+    fn timers(&mut self, keys: &[u32]) -> Result<Vec<Vec<i64>>, PluginFailure> {
         let listed = || {
-            let (key, mut times) = (self.key(key)?, Vec::new());
+            let groups = keys.iter().map(|key| self.key(*key)).collect::<Result<Vec<_>>>()?;
+            let (mut listed, mut count) = (Vec::with_capacity(groups.len()), 0);
             self.shared.timers.shard(self.shard, |timers| {
-                timers.members(key, &mut |time, _, _| times.push(time.0));
+                for key in groups {
+                    let mut times = Vec::new();
+                    timers.members(key, &mut |time, _, _| times.push(time.0));
+                    times.sort_unstable();
+                    count += times.len();
+                    listed.push(times);
+                    if count > READ_TIMERS_MAX {
+                        break;
+                    }
+                }
                 Ok(())
             })?;
-            times.sort_unstable();
-            Ok(times)
+            match count <= READ_TIMERS_MAX {
+                true => Ok(listed),
+                false => exec_err!("it asks for more than {READ_TIMERS_MAX} timers at once"),
+            }
         };
         listed().map_err(|error| self.shared.told(error))
     }

@@ -140,6 +140,14 @@ impl PluginHost {
         }))
     }
 
+    /// Compiles what runs already, so that a later version compiles only what it has changed: code that was
+    /// kept from an earlier start has no functions that could be taken over.
+    pub(crate) fn learn(&self, bytes: &[u8]) {
+        if let Err(problem) = self.compile_within(COMPILE_TIME_MAX, bytes) {
+            tracing::debug!("a plugin that runs does not compile: {problem}");
+        }
+    }
+
     /// Makes a component of what may have been written to do harm.
     fn compile_within(&self, limit: Duration, bytes: &[u8]) -> Result<Component, LoadProblem> {
         let compiled = |bytes: &[u8]| {

@@ -10,6 +10,9 @@
 //!
 //! 5. The thread keeps the compiled code for the next start.
 //!
+//! Before all that it learns the functions of the file that runs, so that a first change compiles only what
+//! is new.
+//!
 //! Somebody may want other bytes than the file's ([`Chooser`]): then these are looked for in step 2.
 //!
 //! A change during step 3 is seen after it. A newer result replaces one that nobody has taken.
@@ -241,6 +244,10 @@ impl Worker {
         }
         // wasmtime compiles in the pool that it is called in: one thread, this one.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+        match &pool {
+            Ok(pool) => pool.install(|| self.learn()),
+            Err(_) => self.learn(),
+        }
         while let Ok(mut written) = changes.recv() {
             while written == Written::InPart
                 && let Ok(more) = changes.recv_timeout(QUIET)
@@ -257,6 +264,15 @@ impl Worker {
                 // Nobody waits for that.
                 module.iter().for_each(|module| self.host.keep(module));
             }
+        }
+    }
+
+    /// Learns the functions of the file that runs, before there is another.
+    fn learn(&mut self) {
+        if let Ok(Ok(bytes)) = read(&self.path)
+            && Digest::of(&bytes) == self.seen
+        {
+            self.host.learn(&bytes);
         }
     }
 

@@ -38,6 +38,7 @@ mod refused;
 mod reload;
 mod repeat;
 mod replay;
+mod scalars;
 mod scripts;
 mod secrets;
 mod spark;

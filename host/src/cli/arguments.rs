@@ -60,12 +60,17 @@ one ends at once (the batch is replayed at the next start).")]
     /// the next change.
     #[command(after_help = "Examples:
   tidemill dev job.toml
+  tidemill dev job.toml --plain
 
 A plugin's crate is the nearest directory above its file with a Cargo.toml and a library of its name:
 `tidemill new plugin` makes them so. It is built as by `tidemill build`. The job's places are its own:
 rows are delivered as by `run`.
 
-q and Enter, or Ctrl-C, end it after the batch in flight.")]
+At a terminal it fills the screen: q quits, r runs the last batch again and shows what is different,
+e shows the whole error of a compiler or a batch. Rows of a console sink and lines of the log have
+places there. Elsewhere, and with --plain, it prints lines; q and Enter end it.
+
+Ctrl-C ends it after the batch in flight, and at once the second time.")]
     Dev(DevArguments),
     /// Checks jobs without starting or creating anything: keys, schemas, SQL, plugins, places.
     #[command(after_help = "Examples:
@@ -272,6 +277,9 @@ pub(super) struct DevArguments {
     /// The job.
     #[arg(value_name = "JOB")]
     pub(super) job: PathBuf,
+    /// Prints lines, also where standard output is a terminal.
+    #[arg(long)]
+    pub(super) plain: bool,
     #[command(flatten)]
     pub(super) changes: Changes,
 }

@@ -1,8 +1,9 @@
 //! `tidemill build`: a plugin's sources into a module, and what came of it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::Value;
 use tidemill_core::Secrets;
@@ -15,6 +16,9 @@ use crate::query::{Shared, load_plugin};
 
 /// What plugins are compiled for.
 const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Of cargo's messages, where they are kept: hundreds of errors.
+const HEARD_BYTES: u64 = 1 << 20;
 
 /// How a plugin is built to be deployed: slower to build, and as fast and small as it gets.
 const DEPLOYED: [&str; 5] = [
@@ -89,22 +93,38 @@ pub(super) fn build(arguments: &BuildArguments) -> u8 {
 
 /// Runs cargo, whose messages go to standard error as they come, and gives the module that it made.
 pub(super) fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError> {
+    compile_hearing(arguments, None)
+}
+
+/// As [`compile`], but cargo's messages go into `heard` if it is given.
+pub(super) fn compile_hearing(
+    arguments: &BuildArguments,
+    heard: Option<&mut Vec<u8>>,
+) -> Result<PathBuf, BuildError> {
     let directory = arguments.directory.as_path();
     if !directory.join("Cargo.toml").is_file() {
         return Err(BuildError::NoCrate(directory.display().to_string()));
     }
     check_target(directory)?;
     let mut command = cargo(arguments);
+    if heard.is_some() {
+        command.stderr(Stdio::piped()).stdin(Stdio::null());
+    }
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|reason| BuildError::NoCompiler { program: "cargo".to_owned(), reason })?;
+    // On a thread of its own: cargo waits where either stream is full.
+    let messages = child.stderr.take().map(|stderr| thread::spawn(|| first_bytes(stderr)));
     let mut module = None;
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
         let line = line.map_err(BuildError::Unread)?;
         module = wasm_of(&line).or(module);
     }
     let status = child.wait().map_err(BuildError::Unread)?;
+    if let (Some(heard), Some(messages)) = (heard, messages) {
+        heard.append(&mut messages.join().unwrap_or_default());
+    }
     if !status.success() {
         return Err(BuildError::Failed(status));
     }
@@ -120,6 +140,15 @@ pub(super) fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError>
             Ok(out.clone())
         }
     }
+}
+
+/// Reads a stream to its end, and keeps its first [`HEARD_BYTES`].
+fn first_bytes(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What was read before an error is worth showing, too.
+    let _ = stream.by_ref().take(HEARD_BYTES).read_to_end(&mut bytes);
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    bytes
 }
 
 fn cargo(arguments: &BuildArguments) -> Command {

@@ -1,5 +1,6 @@
 //! The `tidemill` command.
 
+mod answer;
 mod arguments;
 mod build;
 mod call;

@@ -9,14 +9,14 @@ use tidemill_connectors::ConsoleOutput;
 use tidemill_core::{BatchId, ConnectorError, Digest};
 use tidemill_engine::EngineError;
 
+use super::answer::Answer;
 use super::arguments::{ReplayArguments, RowFormat};
 use super::check::code_of;
 use super::differences::only;
 use super::printed_rows::PrintedRows;
 use super::report::grouped;
-use super::{ENDED_WELL, FAILED, complain, job_of, printed};
+use super::{ENDED_WELL, FAILED, complain, job_of};
 use crate::job::{Job, JobSink};
-use crate::print::say;
 use crate::query::{PrepareError, Replay, ReplayOutcome, ReplayedRows};
 
 pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
@@ -26,9 +26,10 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     };
     let secrets = job.secrets.clone();
     let batch = BatchId(arguments.batch);
+    let answer = Answer::of_process();
     let replayed = Replay::of(job, batch).and_then(|replay| match &arguments.plugin {
-        None => show(&replay, batch, arguments.format),
-        Some(plugin) => compare(&replay, batch, plugin, arguments.format),
+        None => show(&replay, batch, arguments.format, &answer),
+        Some(plugin) => compare(&replay, batch, plugin, arguments.format, &answer),
     });
     match replayed {
         Ok(Ended::Well) => ENDED_WELL,
@@ -49,15 +50,20 @@ enum Ended {
 }
 
 /// Shows the rows of the batch.
-fn show(replay: &Replay, batch: BatchId, format: RowFormat) -> Result<Ended, PrepareError> {
+fn show(
+    replay: &Replay,
+    batch: BatchId,
+    format: RowFormat,
+    answer: &Answer,
+) -> Result<Ended, PrepareError> {
     let outcome = replay.as_logged()?;
-    tell(replay, batch, &outcome);
+    tell(replay, batch, &outcome, answer);
     let rows = match &outcome.rows {
         Ok(rows) => rows,
         Err(error) => return Ok(failed(batch, "", error)),
     };
-    print(&outcome, &rows.blocks, format, batch)?;
-    say(&counted(batch, "", rows));
+    print(&outcome, &rows.blocks, format, batch, answer)?;
+    answer.say(&counted(batch, "", rows));
     Ok(Ended::Well)
 }
 
@@ -67,6 +73,7 @@ fn compare(
     batch: BatchId,
     given: &str,
     format: RowFormat,
+    answer: &Answer,
 ) -> Result<Ended, PrepareError> {
     let (plugin, file) = replay.plugin_of(given)?;
     let Some(ran) = replay.ran(&plugin) else {
@@ -74,7 +81,7 @@ fn compare(
     };
     let digest = Replay::digest_of(&plugin, file)?;
     let before = replay.as_logged()?;
-    tell(replay, batch, &before);
+    tell(replay, batch, &before, answer);
     let after = replay.with(&plugin, file)?;
     let names = [
         format!(" with {} of \"{plugin}\", as it ran", ran.short()),
@@ -89,7 +96,7 @@ fn compare(
         Ok(rows) => lines(&before, rows)?,
         Err(error) => {
             let reason = format!("batch {batch}{} fails: {error}", names[0]);
-            say(&replay.job().secrets.conceal(&reason));
+            answer.say(&replay.job().secrets.conceal(&reason));
             Vec::new()
         }
     };
@@ -97,12 +104,12 @@ fn compare(
     let only_after = only(&after_lines, &before_lines);
     if let Ok(rows) = &before.rows {
         let side = Side { outcome: &before, rows, name: "before", with: &names[0] };
-        side.show(&before_lines, &only_before, format, batch)?;
+        side.show(&before_lines, &only_before, format, batch, answer)?;
     }
     let side = Side { outcome: &after, rows: after_rows, name: "after", with: &names[1] };
-    side.show(&after_lines, &only_after, format, batch)?;
+    side.show(&after_lines, &only_after, format, batch, answer)?;
     if only_before.is_empty() && only_after.is_empty() {
-        say("there is no difference");
+        answer.say("there is no difference");
     }
     Ok(Ended::Well)
 }
@@ -113,6 +120,7 @@ pub(super) fn show_difference(
     batch: BatchId,
     plugin: &str,
     digest: Digest,
+    answer: &Answer,
 ) -> Result<(), PrepareError> {
     let file = job.plugins.iter().find(|known| known.name == plugin);
     let Some(file) = file.map(|plugin| plugin.path.clone()) else { return Ok(()) };
@@ -122,25 +130,52 @@ pub(super) fn show_difference(
     }
     let file = file.display();
     let replay = Replay::of(job, batch)?;
-    match compare(&replay, batch, &format!("{plugin}={file}"), RowFormat::Table)? {
-        Ended::Well => {}
-        Ended::Failed(reason) => say(&replay.job().secrets.conceal(&reason)),
+    let ended = compare(&replay, batch, &format!("{plugin}={file}"), RowFormat::Table, answer)?;
+    tell_end(&replay, ended, answer);
+    Ok(())
+}
+
+/// Runs a batch again as it ran, and where the file of a plugin is another one now, shows what that
+/// changes; otherwise shows the rows.
+pub(super) fn show_again(job: Job, batch: BatchId, answer: &Answer) -> Result<(), PrepareError> {
+    let replay = Replay::of(job, batch)?;
+    let mut is_same = true;
+    for plugin in &replay.job().plugins {
+        let (name, file) = (&plugin.name, &plugin.path);
+        let Some(ran) = replay.ran(name) else { continue };
+        if Replay::digest_of(name, file)? != ran {
+            is_same = false;
+            let given = format!("{name}={}", file.display());
+            let ended = compare(&replay, batch, &given, RowFormat::Table, answer)?;
+            tell_end(&replay, ended, answer);
+        }
+    }
+    if is_same {
+        let ended = show(&replay, batch, RowFormat::Table, answer)?;
+        tell_end(&replay, ended, answer);
     }
     Ok(())
 }
 
+fn tell_end(replay: &Replay, ended: Ended, answer: &Answer) {
+    match ended {
+        Ended::Well => {}
+        Ended::Failed(reason) => answer.say(&replay.job().secrets.conceal(&reason)),
+    }
+}
+
 /// What has to be known of the rows.
-fn tell(replay: &Replay, batch: BatchId, outcome: &ReplayOutcome) {
+fn tell(replay: &Replay, batch: BatchId, outcome: &ReplayOutcome, answer: &Answer) {
     for change in &outcome.changes {
-        say(&format!(
+        answer.say(&format!(
             "{change} has changed since batch {batch} ran: it runs with what is there now"
         ));
     }
     if !replay.is_committed() {
-        say(&format!("batch {batch} is not committed: it failed, or is pending"));
+        answer.say(&format!("batch {batch} is not committed: it failed, or is pending"));
     }
     if let JobSink::ForeachBatch { plugin, function } = &replay.job().sink {
-        say(&format!(
+        answer.say(&format!(
             "the rows are those that {plugin}.{function} would be given; it is not called"
         ));
     }
@@ -173,9 +208,10 @@ fn print(
     blocks: &[RecordBatch],
     format: RowFormat,
     batch: BatchId,
+    answer: &Answer,
 ) -> Result<(), PrepareError> {
-    let (schema, stdout) = (Arc::clone(&outcome.schema), ConsoleOutput::stdout());
-    let mut rows = PrintedRows::begin(format, schema, outcome.zone, batch, stdout)?;
+    let (schema, console) = (Arc::clone(&outcome.schema), answer.console());
+    let mut rows = PrintedRows::begin(format, schema, outcome.zone, batch, console)?;
     blocks.iter().try_for_each(|block| rows.write(block))?;
     match rows.print() {
         // Whoever reads has enough.
@@ -216,15 +252,16 @@ impl Side<'_> {
         places: &[usize],
         format: RowFormat,
         batch: BatchId,
+        answer: &Answer,
     ) -> Result<(), PrepareError> {
-        say(&counted(batch, self.with, self.rows));
+        answer.say(&counted(batch, self.with, self.rows));
         if places.is_empty() {
             return Ok(());
         }
         if let RowFormat::Json = format {
             let only = places.iter().filter_map(|place| lines.get(*place));
             let only = only.map(|row| format!("{{\"only\":\"{}\",\"row\":{row}}}\n", self.name));
-            printed(&only.collect::<String>());
+            answer.print(&only.collect::<String>());
             return Ok(());
         }
         let misfit = |error| ConnectorError::fatal("the rows cannot be shown").caused_by(error);
@@ -232,7 +269,7 @@ impl Side<'_> {
         // Rows of one batch are fewer than 2^32.
         let taken = UInt32Array::from_iter_values(places.iter().map(|place| *place as u32));
         let only = take_record_batch(&all, &taken).map_err(misfit)?;
-        printed(&format!("only{}: {}\n", self.with, rows_text(only.num_rows() as u64)));
-        print(self.outcome, &[only], format, batch)
+        answer.print(&format!("only{}: {}\n", self.with, rows_text(only.num_rows() as u64)));
+        print(self.outcome, &[only], format, batch, answer)
     }
 }

@@ -53,6 +53,11 @@ impl Reporter {
         Reporter::to(job, is_one, lines, Box::new(say))
     }
 
+    /// Tells of what is out of the ordinary alone, by `print`.
+    pub(super) fn by(job: &Job, print: Box<dyn Fn(&str) + Send + Sync>) -> Reporter {
+        Reporter::to(job, true, Lines::None, print)
+    }
+
     fn to(
         job: &Job,
         is_one: bool,

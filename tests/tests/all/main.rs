@@ -14,6 +14,7 @@ mod columns;
 mod crash;
 mod crash_points;
 mod dev;
+mod dev_view;
 mod durability;
 mod engine;
 mod faults;

@@ -7,28 +7,33 @@
 //! ```
 //!
 //! The query has a thread; what happens comes through one channel to this one, which does what
-//! follows from it.
+//! follows from it. At a terminal somebody sees it in a view, elsewhere as lines.
 
+mod told;
+mod view;
 mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidemill_core::{BatchId, Digest, Secrets};
-use tidemill_engine::{Outcome, QueryEvent, StopSignal};
+use tidemill_engine::{EngineError, Outcome, QueryEvent, StopSignal};
 
+use self::told::Told;
+use self::view::{Ask, View};
 use self::watch::{Change, PluginCrate, Watch};
-use super::arguments::{BuildArguments, DevArguments, ProgressArgument};
-use super::build::compile;
+use super::arguments::{BuildArguments, DevArguments};
+use super::build::{compile, compile_hearing};
 use super::check::prepare;
 use super::logging::{self, Concealed};
-use super::replay::show_difference;
-use super::report::Reporter;
+use super::replay::{show_again, show_difference};
 use super::run::ways_out;
 use super::signals::on_signals;
 use super::{ENDED_WELL, FAILED, INTERRUPTED, REFUSED, complain};
@@ -57,6 +62,8 @@ enum Happened {
         query: u64,
         outcome: Result<Outcome, String>,
     },
+    /// Somebody wants the last batch to be run again.
+    Again,
     /// Somebody wants an end.
     Quit,
 }
@@ -71,40 +78,63 @@ pub(super) fn dev(arguments: &DevArguments) -> u8 {
             return REFUSED;
         }
     };
-    let concealed = logging::start(filter, None, &nothing);
-    let (tell, told) = sync_channel(HAPPENINGS);
-    if let Err(error) = listen(&tell) {
-        complain(&nothing, &format!("signals cannot be waited for: {error}"));
-        return FAILED;
-    }
-    let mut dev = Dev {
-        path: &arguments.job,
-        overrides,
-        concealed,
-        tell,
-        told,
-        waiting: VecDeque::new(),
-        crates: Vec::new(),
-        watch: None,
-        running: None,
-        started: 0,
-        is_told: false,
+    // First, so that the log is led to it.
+    let view = match arguments.plain || !View::fits() {
+        true => None,
+        false => match View::start(arguments.job.display().to_string()) {
+            Ok(view) => Some(view),
+            Err(error) => {
+                say(&format!("the terminal cannot be drawn on: {error}; lines follow"));
+                None
+            }
+        },
     };
-    dev.run()
+    let concealed = logging::start(filter, None, &nothing);
+    if view.is_some() {
+        view::give_back_on_panic();
+    }
+    let (tell, told) = sync_channel(HAPPENINGS);
+    let status = match listen(view.as_ref(), &tell) {
+        Ok(()) => {
+            Dev::new(arguments, overrides, concealed, view.as_ref(), tell, told).run();
+            Ok(())
+        }
+        Err(error) => Err(format!("signals and keys cannot be waited for: {error}")),
+    };
+    let farewell = view.map(View::close);
+    match status {
+        Ok(()) => {
+            farewell.iter().for_each(|text| say(text));
+            ENDED_WELL
+        }
+        Err(error) => {
+            complain(&nothing, &error);
+            FAILED
+        }
+    }
 }
 
 /// Who asks for an end: a signal, or somebody at the terminal.
-fn listen(tell: &SyncSender<Happened>) -> io::Result<()> {
-    let (signalled, typed) = (tell.clone(), tell.clone());
-    let mut is_asked = false;
-    on_signals(move || {
-        if is_asked {
-            std::process::exit(INTERRUPTED.into());
+fn listen(view: Option<&View>, tell: &SyncSender<Happened>) -> io::Result<()> {
+    let is_asked = Arc::new(AtomicBool::new(false));
+    let quit = {
+        let tell = tell.clone();
+        move || {
+            if is_asked.swap(true, Ordering::Relaxed) {
+                view::give_back();
+                std::process::exit(INTERRUPTED.into());
+            }
+            let _ = tell.send(Happened::Quit);
         }
-        is_asked = true;
-        let _ = signalled.send(Happened::Quit);
-    })?;
-    if io::stdin().is_terminal() {
+    };
+    on_signals(quit.clone())?;
+    let typed = tell.clone();
+    if let Some(view) = view {
+        view.listen(move |ask| match ask {
+            Ask::Quit => quit(),
+            Ask::Again => drop(typed.send(Happened::Again)),
+        })?;
+    } else if io::stdin().is_terminal() {
         thread::Builder::new().name("tidemill-keys".to_owned()).spawn(move || {
             let quits = |line: &io::Result<String>| line.as_ref().is_ok_and(|l| l.trim() == "q");
             if io::stdin().lock().lines().any(|line| quits(&line)) {
@@ -127,6 +157,8 @@ struct Dev<'a> {
     path: &'a Path,
     overrides: Vec<Override>,
     concealed: Concealed,
+    /// Who is told of it all.
+    audience: Told,
     tell: SyncSender<Happened>,
     told: Receiver<Happened>,
     /// What happened while changes were collected.
@@ -138,10 +170,37 @@ struct Dev<'a> {
     started: u64,
     /// Whether it was said that nothing runs until something changes.
     is_told: bool,
+    /// The last batch that was committed, or failed.
+    last: Arc<Mutex<Option<BatchId>>>,
 }
 
-impl Dev<'_> {
-    fn run(&mut self) -> u8 {
+impl<'a> Dev<'a> {
+    fn new(
+        arguments: &'a DevArguments,
+        overrides: Vec<Override>,
+        concealed: Concealed,
+        view: Option<&View>,
+        tell: SyncSender<Happened>,
+        told: Receiver<Happened>,
+    ) -> Dev<'a> {
+        Dev {
+            path: &arguments.job,
+            overrides,
+            concealed,
+            audience: Told::by(view),
+            tell,
+            told,
+            waiting: VecDeque::new(),
+            crates: Vec::new(),
+            watch: None,
+            running: None,
+            started: 0,
+            is_told: false,
+            last: Arc::default(),
+        }
+    }
+
+    fn run(mut self) {
         self.look();
         for number in 0..self.crates.len() {
             self.build(number);
@@ -160,9 +219,10 @@ impl Dev<'_> {
                     self.show_difference(query, &plugin, digest, batch);
                 }
                 Happened::Ended { query, outcome } => self.ended(query, outcome),
+                Happened::Again => self.show_again(),
                 Happened::Quit => {
                     self.stop();
-                    return ENDED_WELL;
+                    return;
                 }
             }
         }
@@ -172,6 +232,7 @@ impl Dev<'_> {
     fn look(&mut self) {
         let (mut plugins, mut crates) = (Vec::new(), Vec::new());
         if let Ok(job) = Job::read(self.path, &self.overrides) {
+            self.audience.job(&job);
             plugins = job.plugins.iter().map(|plugin| plugin.path.clone()).collect();
             crates = job.plugins.iter().filter_map(PluginCrate::of).collect();
         }
@@ -179,7 +240,9 @@ impl Dev<'_> {
         let tell = move |change| drop(tell.send(Happened::Changed(change)));
         match Watch::start(self.path, &plugins, &crates, tell) {
             Ok(watch) => (self.watch, self.crates) = (Some(watch), crates),
-            Err(error) => say(&format!("changes of files cannot be noticed: {error}")),
+            Err(error) => {
+                self.audience.note(&format!("changes of files cannot be noticed: {error}"));
+            }
         }
     }
 
@@ -215,18 +278,19 @@ impl Dev<'_> {
 
     /// Builds a plugin. Cargo says on standard error what is wrong with it.
     fn build(&self, number: usize) -> bool {
-        let Some(PluginCrate { plugin, file, directory }) = self.crates.get(number) else {
+        let Some(PluginCrate { plugin, file, directory, .. }) = self.crates.get(number) else {
             return false;
         };
-        let built = compile(&BuildArguments {
+        let arguments = BuildArguments {
             directory: directory.clone(),
             deploy: false,
             out: Some(file.clone()),
             cargo: Vec::new(),
+        };
+        let built = self.audience.build(plugin, |heard| match heard {
+            Some(heard) => compile_hearing(&arguments, Some(heard)),
+            None => compile(&arguments),
         });
-        if let Err(error) = &built {
-            say(&format!("\"{plugin}\" stays as it is: {error}"));
-        }
         built.is_ok()
     }
 
@@ -244,13 +308,13 @@ impl Dev<'_> {
             Ok(prepared) => {
                 self.stop();
                 if let Err(error) = self.start(prepared) {
-                    say(&format!("error: {error}"));
+                    self.audience.wrong(&error);
                 }
             }
             Err(error) => {
                 let goes_on =
                     if self.running.is_some() { "; the job from before goes on" } else { "" };
-                say(&format!("error: {error}{goes_on}"));
+                self.audience.wrong(&format!("{error}{goes_on}"));
             }
         }
     }
@@ -259,12 +323,24 @@ impl Dev<'_> {
         let job = prepared.job().clone();
         let secrets = job.secrets.clone();
         let conceal = move |text: String| secrets.conceal(&text).into_owned();
-        let reporter = Arc::new(Reporter::new(&job, true, ProgressArgument::Auto));
+        let reporter = Arc::new(self.audience.reporter(&job));
         self.started += 1;
         let number = self.started;
         let (teller, tell) = (Arc::clone(&reporter), self.tell.clone());
+        let (audience, last) = (self.audience.clone(), Arc::clone(&self.last));
+        let concealing = job.secrets.clone();
         let on_event = Box::new(move |event: QueryEvent<'_>| {
             teller.tell(&event);
+            audience.query(&event, &concealing);
+            match event {
+                QueryEvent::Started { next, is_replay: false } => {
+                    *last.lock() = next.0.checked_sub(1).map(BatchId);
+                }
+                QueryEvent::Progress(progress) => {
+                    *last.lock() = Some(BatchId(progress.batch_id));
+                }
+                _ => {}
+            }
             if let QueryEvent::Reloaded { plugin, digest, batch } = event {
                 let plugin = plugin.to_owned();
                 let _ = tell.send(Happened::Reloaded { query: number, plugin, digest, batch });
@@ -273,10 +349,13 @@ impl Dev<'_> {
         let stop = StopSignal::new();
         let started = prepared.start(stop.clone(), on_event);
         let mut query = started.map_err(|error| conceal(error.to_string()))?;
-        let tell = self.tell.clone();
+        let (tell, last) = (self.tell.clone(), Arc::clone(&self.last));
         let run = move || {
             let outcome = query.run();
             reporter.end(&outcome);
+            if let Err(EngineError::Batch { batch, .. }) = &outcome {
+                *last.lock() = Some(*batch);
+            }
             // The next start wants its checkpoint.
             drop(query);
             let outcome = outcome.map_err(|error| {
@@ -308,14 +387,14 @@ impl Dev<'_> {
         }
         match outcome {
             Ok(Outcome::Unread) => self.waiting.push_back(Happened::Quit),
-            Ok(Outcome::Stopped | Outcome::Finished) => {}
-            Err(error) => say(&format!("error: {error}")),
+            Ok(Outcome::Stopped | Outcome::Finished) => self.audience.ended(),
+            Err(error) => self.audience.failed(&error),
         }
     }
 
     fn say_if_idle(&mut self) {
         if self.running.is_none() && !self.is_told && self.waiting.is_empty() {
-            say("nothing runs until the job or a plugin changes");
+            self.audience.idle();
             self.is_told = true;
         }
     }
@@ -325,10 +404,26 @@ impl Dev<'_> {
         let running = self.running.as_ref().filter(|running| running.number == query);
         let (Some(running), Some(last)) = (running, next.0.checked_sub(1)) else { return };
         let job = running.job.clone();
-        let secrets = job.secrets.clone();
-        if let Err(error) = show_difference(job, BatchId(last), plugin, digest) {
-            let text = format!("batch {last} is not run again with the new plugin: {error}");
-            say(&secrets.conceal(&text));
+        self.audience.again(BatchId(last), &job.secrets.clone(), |answer| {
+            show_difference(job, BatchId(last), plugin, digest, answer)
+        });
+    }
+
+    /// Runs the last batch again, with the job that runs or would run.
+    fn show_again(&self) {
+        let Some(last) = *self.last.lock() else {
+            return self.audience.note("there is no batch yet that could be run again");
+        };
+        let job = match &self.running {
+            Some(running) => Ok(running.job.clone()),
+            None => Job::read(self.path, &self.overrides),
+        };
+        match job {
+            Ok(job) => {
+                self.audience
+                    .again(last, &job.secrets.clone(), |answer| show_again(job, last, answer));
+            }
+            Err(error) => self.audience.wrong(&error.to_string()),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use serde_json::Value;
 
 use crate::job::JobPlugin;
 
@@ -28,7 +30,13 @@ pub(super) struct PluginCrate {
     pub(super) file: PathBuf,
     /// Where the crate is.
     pub(super) directory: PathBuf,
+    /// Where the crates are that it depends on by a path, and those that these depend on so.
+    pub(super) dependencies: BTreeSet<PathBuf>,
 }
+
+/// Crates that are asked for their dependencies: each costs a run of cargo, which takes a tenth of a
+/// second.
+const CRATES_MAX: usize = 32;
 
 impl PluginCrate {
     /// That of a plugin, if it is at hand: the nearest directory above its file with a library of
@@ -42,9 +50,44 @@ impl PluginCrate {
         (library(&directory)? == name).then(|| PluginCrate {
             plugin: plugin.name.clone(),
             file: plugin.path.clone(),
+            dependencies: dependencies(&directory),
             directory,
         })
     }
+}
+
+/// The directories of a crate's path dependencies, and of theirs. A crate that cargo cannot read has
+/// none; its build will say why.
+fn dependencies(directory: &Path) -> BTreeSet<PathBuf> {
+    let (mut found, mut asked) = (BTreeSet::new(), 0);
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop().filter(|_| asked < CRATES_MAX) {
+        asked += 1;
+        for path in path_dependencies(&next).unwrap_or_default() {
+            if path != directory && found.insert(path.clone()) {
+                open.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// Asks cargo, which knows what a crate inherits of its workspace. Neither network nor lock file is
+/// touched.
+fn path_dependencies(directory: &Path) -> Option<Vec<PathBuf>> {
+    let mut command = Command::new("cargo");
+    command.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+    let answer = command.current_dir(directory).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let answer: Value = serde_json::from_slice(&answer.ok()?.stdout).ok()?;
+    let manifest = directory.join("Cargo.toml").canonicalize().ok()?;
+    let is_ours = |package: &&Value| {
+        package["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest)
+    };
+    let package = answer["packages"].as_array()?.iter().find(is_ours)?;
+    // Those for tests alone are no part of the plugin.
+    let is_built = |dependency: &&Value| dependency["kind"].as_str() != Some("dev");
+    let built = package["dependencies"].as_array()?.iter().filter(is_built);
+    Some(built.filter_map(|dependency| dependency["path"].as_str().map(PathBuf::from)).collect())
 }
 
 /// The name of the library that a crate makes.
@@ -71,7 +114,12 @@ impl Watch {
         let files = Files {
             job: absolute(job),
             plugins: plugins.iter().map(|plugin| absolute(plugin)).collect(),
-            crates: crates.iter().map(|found| found.directory.clone()).collect(),
+            crates: (crates.iter())
+                .map(|found| {
+                    let own = std::iter::once(found.directory.clone());
+                    own.chain(found.dependencies.iter().cloned()).collect()
+                })
+                .collect(),
         };
         let (beside, below) = files.directories();
         let mut watcher =
@@ -79,8 +127,8 @@ impl Watch {
                 let Ok(event) = event else { return };
                 // Reading a file is an event too.
                 if !is_read(event.kind) {
-                    let changes = event.paths.iter().filter_map(|path| files.change_of(path));
-                    changes.collect::<BTreeSet<Change>>().into_iter().for_each(&tell);
+                    let changes = event.paths.iter().map(|path| files.changes_of(path));
+                    changes.flatten().collect::<BTreeSet<_>>().into_iter().for_each(&tell);
                 }
             })?;
         for directory in beside.iter().filter(|directory| directory.is_dir()) {
@@ -104,7 +152,8 @@ fn is_read(kind: EventKind) -> bool {
 struct Files {
     job: PathBuf,
     plugins: Vec<PathBuf>,
-    crates: Vec<PathBuf>,
+    /// Of each plugin's crate: its directory, and those of the crates that it is built of.
+    crates: Vec<BTreeSet<PathBuf>>,
 }
 
 impl Files {
@@ -112,23 +161,27 @@ impl Files {
     fn directories(&self) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
         let files = self.plugins.iter().chain([&self.job]);
         let beside = files.filter_map(|file| Some(file.parent()?.to_owned()));
-        let beside = beside.chain(self.crates.iter().cloned()).collect();
-        (beside, self.crates.iter().map(|found| found.join("src")).collect())
+        let crates = || self.crates.iter().flatten();
+        let beside = beside.chain(crates().cloned()).collect();
+        (beside, crates().map(|found| found.join("src")).collect())
     }
 
-    fn change_of(&self, path: &Path) -> Option<Change> {
+    /// A crate may be part of several plugins.
+    fn changes_of(&self, path: &Path) -> Vec<Change> {
         if path == self.job {
-            return Some(Change::Job);
+            return vec![Change::Job];
         }
         if self.plugins.iter().any(|plugin| plugin == path) {
-            return Some(Change::Plugin);
+            return vec![Change::Plugin];
         }
         // Editors keep files of their own beside those that they change.
         let is_source = path.extension().is_some_and(|kind| kind == "rs" || kind == "toml");
         let of_crate = |found: &PathBuf| {
             path == found.join("Cargo.toml") || (is_source && path.starts_with(found.join("src")))
         };
-        self.crates.iter().position(of_crate).map(Change::Sources)
+        let crates = self.crates.iter().enumerate();
+        let changed = crates.filter(|(_, built_of)| built_of.iter().any(of_crate));
+        changed.map(|(number, _)| Change::Sources(number)).collect()
     }
 }
 
@@ -141,19 +194,43 @@ mod tests {
         let files = Files {
             job: "/j/job.toml".into(),
             plugins: vec!["/j/till/target/w/till.wasm".into()],
-            crates: vec!["/j/other".into(), "/j/till".into()],
+            crates: [&["/j/other", "/shared"][..], &["/j/till", "/shared"]]
+                .map(|built_of| built_of.iter().map(PathBuf::from).collect())
+                .into(),
         };
         let changes = [
-            ("/j/job.toml", Some(Change::Job)),
-            ("/j/job.toml~", None),
-            ("/j/till/target/w/till.wasm", Some(Change::Plugin)),
-            ("/j/till/src/a/lib.rs", Some(Change::Sources(1))),
-            ("/j/till/src/.lib.rs.swp", None),
-            ("/j/other/Cargo.toml", Some(Change::Sources(0))),
-            ("/j/till/tests/t.rs", None),
+            ("/j/job.toml", vec![Change::Job]),
+            ("/j/job.toml~", vec![]),
+            ("/j/till/target/w/till.wasm", vec![Change::Plugin]),
+            ("/j/till/src/a/lib.rs", vec![Change::Sources(1)]),
+            ("/j/till/src/.lib.rs.swp", vec![]),
+            ("/j/other/Cargo.toml", vec![Change::Sources(0)]),
+            ("/shared/src/lib.rs", vec![Change::Sources(0), Change::Sources(1)]),
+            ("/j/till/tests/t.rs", vec![]),
         ];
-        for (path, change) in changes {
-            assert_eq!(files.change_of(Path::new(path)), change, "{path}");
+        for (path, changes) in changes {
+            assert_eq!(files.changes_of(Path::new(path)), changes, "{path}");
         }
+    }
+    #[test]
+    fn crates_that_a_plugin_is_built_of_are_found_by_their_paths() {
+        let place = tempfile::tempdir().expect("a directory");
+        let place = place.path().canonicalize().expect("it is there");
+        let crates = [
+            ("till", "a = { path = \"../a\" }\n[dev-dependencies]\nt = { path = \"../t\" }"),
+            ("a", "b = { path = \"../b\" }"),
+            ("b", ""),
+            ("t", ""),
+        ];
+        for (name, dependencies) in crates {
+            let package =
+                format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n[workspace]\n");
+            let manifest = format!("{package}[dependencies]\n{dependencies}\n");
+            std::fs::create_dir_all(place.join(name).join("src")).expect("a directory");
+            std::fs::write(place.join(name).join("Cargo.toml"), manifest).expect("a manifest");
+            std::fs::write(place.join(name).join("src/lib.rs"), "").expect("a source");
+        }
+        let found = dependencies(&place.join("till"));
+        assert_eq!(found, BTreeSet::from([place.join("a"), place.join("b")]));
     }
 }

@@ -75,7 +75,7 @@ pub enum Seen {
 pub struct Identity {
     /// Made when the checkpoint was.
     pub query_id: QueryId,
-    /// Options that were fixed when the checkpoint was made.
+    /// Options that were fixed when the checkpoint was made, as far as no batch has changed them.
     pub pinned: BTreeMap<String, String>,
 }
 
@@ -174,18 +174,26 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Which checkpoint is at `path`; `None` if there is none. Makes nothing, takes no lock, and
-    /// reads one small file: it may be asked beside a query that runs.
+    /// reads one small file, and the log where what the query fixes was changed in it: it may be asked
+    /// beside a query that runs.
     pub fn identify(disk: &dyn Disk, path: &Path) -> Result<Option<Identity>, CheckpointError> {
         let layout = Layout::new(path);
-        let identity = |head: Head| Identity { query_id: head.query_id, pinned: head.pinned };
+        let identity = |head: Head| {
+            let renewed = match head.renews {
+                true => recover::look(disk, &layout)?,
+                false => None,
+            };
+            let pinned = renewed.map_or(head.pinned, |summary| summary.pinned);
+            Ok(Some(Identity { query_id: head.query_id, pinned }))
+        };
         if let Some(head) = Head::read(disk, &layout)? {
-            return Ok(Some(identity(head)));
+            return identity(head);
         }
         match recover::unbegun(disk, &layout) {
             Ok(_) => Ok(None),
             // A query that was started meanwhile may have made it.
             Err(error) => match Head::read(disk, &layout)? {
-                Some(head) => Ok(Some(identity(head))),
+                Some(head) => identity(head),
                 None => Err(error),
             },
         }
@@ -276,7 +284,7 @@ impl Checkpoint {
         if checkpoint.summary.query_id.is_none() {
             checkpoint.create()?;
         }
-        checkpoint.write_head(segment_number)?;
+        checkpoint.write_head(segment_number, false)?;
         checkpoint.write_tail()?;
         Ok(checkpoint)
     }
@@ -331,9 +339,27 @@ impl Checkpoint {
         state: &dyn StateBackend,
         delivered: BTreeMap<String, Delivered>,
     ) -> Result<(), CheckpointError> {
+        self.append_committed_renewing(batch, next_watermark, state, delivered, BTreeMap::new())
+    }
+
+    /// As [`Checkpoint::append_committed`], of a batch that brought the state into another form: `pinned`
+    /// is what the query fixes from here on in place of what it fixed before.
+    pub fn append_committed_renewing(
+        &mut self,
+        batch: BatchId,
+        next_watermark: Watermark,
+        state: &dyn StateBackend,
+        delivered: BTreeMap<String, Delivered>,
+        pinned: BTreeMap<String, String>,
+    ) -> Result<(), CheckpointError> {
+        if !pinned.is_empty() {
+            // Who reads the head alone has to know before the log says something else.
+            self.write_head(self.segment_number, true)?;
+        }
         let state_rows = state.rows().into_iter().filter(|(_, rows)| *rows > 0);
         let state_rows = state_rows.map(|(operator, rows)| (operator.0, rows)).collect();
-        let mut committed = Committed { batch, next_watermark, chunks: 0, state_rows, delivered };
+        let mut committed =
+            Committed { batch, next_watermark, chunks: 0, state_rows, delivered, pinned };
         // Checked before the changes go out, so that a refusal leaves the log as it was.
         self.summary.check(&Record::Committed(committed.clone()))?;
         committed.chunks = self.append_changes(state).inspect_err(|_| self.segment.give_up())?;
@@ -387,7 +413,7 @@ impl Checkpoint {
         };
         let next = SegmentWriter::create(&*self.disk, &self.layout, header);
         // No record is written before the head says that its segment is there.
-        let next = next.and_then(|next| self.write_head(number).map(|()| next));
+        let next = next.and_then(|next| self.write_head(number, false).map(|()| next));
         let next = next.inspect_err(|_| self.segment.give_up())?;
         self.syncs_before += self.segment.syncs();
         self.segment = next;
@@ -447,9 +473,9 @@ impl Checkpoint {
         self.segment.sync().map(drop)
     }
 
-    fn write_head(&self, segment: u64) -> Result<(), CheckpointError> {
+    fn write_head(&self, segment: u64, renews: bool) -> Result<(), CheckpointError> {
         let (query_id, pinned) = (self.query_id().clone(), self.summary.pinned.clone());
-        Head { query_id, pinned, segment }.write(&*self.disk, &self.layout)
+        Head { query_id, pinned, segment, renews }.write(&*self.disk, &self.layout)
     }
 
     fn write_tail(&mut self) -> Result<(), CheckpointError> {

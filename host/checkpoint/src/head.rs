@@ -33,6 +33,9 @@ pub(crate) struct Head {
     pub(crate) pinned: BTreeMap<String, String>,
     /// A segment that was durably begun. The log goes at least so far.
     pub(crate) segment: u64,
+    /// Batches of the segment may have changed what the query fixes: the log says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) renews: bool,
 }
 
 impl Head {

@@ -47,6 +47,8 @@ pub struct Rewound {
     pub attempt: AttemptSpec,
     /// Whether it was committed; otherwise it failed, or is pending.
     pub is_committed: bool,
+    /// What the query had fixed before it.
+    pub pinned: BTreeMap<String, String>,
     /// The state before it.
     pub state: Arc<MemoryStateStore>,
     /// What the state takes of the budget.
@@ -107,6 +109,7 @@ impl Checkpoint {
                 batch,
                 planned: None,
                 is_committed: false,
+                pinned: BTreeMap::new(),
                 loading: Loading::new(overlay_bytes_max, memory()),
                 state_rows: BTreeMap::new(),
             };
@@ -251,6 +254,8 @@ struct Rewinding {
     /// The last attempt at it, from the first one on.
     planned: Option<Planned>,
     is_committed: bool,
+    /// What the query had fixed before it.
+    pinned: BTreeMap<String, String>,
     loading: Loading,
     /// Entries that the state has to have, by operator.
     state_rows: BTreeMap<u32, u64>,
@@ -279,6 +284,7 @@ impl Rewinding {
             spec: planned.spec,
             attempt: planned.attempt,
             is_committed: self.is_committed,
+            pinned: self.pinned,
             state,
             state_memory,
         })
@@ -296,17 +302,21 @@ impl Follower for Rewinding {
 
     fn snapshot(&mut self, summary: &LogSummary) {
         self.state_rows.clone_from(&summary.state_rows);
+        self.pinned.clone_from(&summary.pinned);
         self.plan(summary.open_batch());
     }
 
     fn record(&mut self, record: &Record) {
         match record {
+            Record::Created(created) => self.pinned.clone_from(&created.pinned),
             Record::Planned(planned) => self.plan(Some(planned)),
             Record::Committed(committed) if committed.batch == self.batch => {
                 self.is_committed = true;
             }
             Record::Committed(committed) if self.planned.is_none() => {
                 self.state_rows.clone_from(&committed.state_rows);
+                let renewed = committed.pinned.iter();
+                self.pinned.extend(renewed.map(|(name, text)| (name.clone(), text.clone())));
             }
             _ => {}
         }

@@ -38,7 +38,7 @@ pub struct Recovered {
     /// among them. A source that is restored to its position and advanced over its ranges stands
     /// where its next new range begins.
     pub ranges_since: Vec<BTreeMap<String, SourceRange>>,
-    /// Options that were fixed when the checkpoint was made.
+    /// Options that were fixed when the checkpoint was made, as far as no batch has changed them.
     pub pinned: BTreeMap<String, String>,
     /// The last delivery to each sink and target that keeps marks, by its name.
     pub delivered: BTreeMap<String, Delivered>,
@@ -336,7 +336,8 @@ fn load_segment(
 /// The log's first record, or the snapshot, says the same as the head.
 fn check_head(layout: &Layout, head: &Head, loaded: &Loaded) -> Result<(), CheckpointError> {
     let summary = &loaded.summary;
-    if summary.query_id.as_ref() == Some(&head.query_id) && summary.pinned == head.pinned {
+    let is_same = head.renews || summary.pinned == head.pinned;
+    if summary.query_id.as_ref() == Some(&head.query_id) && is_same {
         return Ok(());
     }
     let log = summary.query_id.as_ref().map_or("of none", |id| id.0.as_str());

@@ -48,6 +48,7 @@ impl Query {
             ahead: std::mem::take(&mut self.ahead),
             memory: Arc::clone(&self.memory),
             letters_max: self.dead_letters.as_ref().map(|letters| letters.max_rows),
+            migration: self.migration.clone(),
         });
         let executed = self.run_plan(planned, &batch).and_then(|produced| {
             self.hold_state(&batch)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_core::PluginModule;
-use tidemill_plan::{Frames, PlannedQuery, ReadAhead};
+use tidemill_plan::{Frames, Migration, PlannedQuery, ReadAhead};
 
 use crate::query::Query;
 use crate::trace::section;
@@ -48,12 +48,14 @@ impl Query {
         let mut definition = self.definition.clone();
         definition.plugins.clone_from(&modules);
         let plan = self.runtime.block_on(PlannedQuery::plan(&definition))?;
-        if plan.schema() != self.plan.schema() || plan.operators() != self.plan.operators() {
+        if plan.schema() != self.plan.schema() {
             return Err(EngineError::Incompatible(
-                "the query's result or state would have other columns; stop it, and start it anew"
+                "the query's result would have other columns; stop it, and start it anew"
                     .to_owned(),
             ));
         }
+        self.migration = Migration::between(&self.forms, plan.operators())
+            .map_err(|what| EngineError::Incompatible(format!("the query's state is of {what}")))?;
         self.definition = definition;
         self.plan = plan;
         // It was read for the old plan's columns.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use tidemill_checkpoint::{Rewound, StateBackend};
 use tidemill_core::{MemoryBudget, StateStore};
-use tidemill_plan::{BatchRun, PlannedQuery, QueryMemory, ReadAhead};
+use tidemill_plan::{BatchRun, Migration, PlannedQuery, QueryMemory, ReadAhead};
 
 use crate::execute::plain;
 use crate::partitions::Partitions;
@@ -29,6 +29,8 @@ pub struct ReplayConfig<'a> {
     pub spill: &'a Path,
     /// How many rows may be refused; `None`: none.
     pub letters_max: Option<u64>,
+    /// How the state before the batch gets into the form that the plan has.
+    pub migration: Migration,
 }
 
 /// What a batch gave beside its rows.
@@ -62,6 +64,7 @@ pub fn replay(
         ahead: ReadAhead::default(),
         memory: Arc::clone(&memory),
         letters_max: config.letters_max,
+        migration: config.migration.clone(),
     });
     let mut run = || {
         // Operators start tasks of their own.

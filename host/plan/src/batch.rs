@@ -15,7 +15,7 @@ use tidemill_core::{
 use tidemill_time::Zone;
 
 use crate::letters::Letters;
-use crate::{QueryMemory, ReadAhead};
+use crate::{Migration, QueryMemory, ReadAhead};
 
 /// What an attempt at a micro-batch runs on.
 pub struct BatchRun {
@@ -35,6 +35,8 @@ pub struct BatchRun {
     pub memory: Arc<QueryMemory>,
     /// How many rows may be refused and leave as dead letters; `None`: none, one fails the batch.
     pub letters_max: Option<u64>,
+    /// How the state gets into the form that the plan has.
+    pub migration: Migration,
 }
 
 /// One attempt at a micro-batch while it runs. Operators find it in their task context, so that
@@ -137,6 +139,11 @@ impl RunningBatch {
     #[must_use]
     pub fn letters(&self) -> Option<&Letters> {
         self.letters.as_ref()
+    }
+
+    /// What is to be done with the state of an operator before all else.
+    pub(crate) fn migration(&self) -> &Migration {
+        &self.run.migration
     }
 
     pub(crate) fn state(&self) -> &dyn StateStore {

@@ -19,7 +19,7 @@ use tidemill_time::Zone;
 use tidemill_types::IntervalFields;
 
 use crate::definition::WatermarkSpec;
-use crate::physical::{ReadAhead, StreamScanExec};
+use crate::physical::{OperatorForm, ReadAhead, StreamScanExec};
 use crate::plugins::{PluginUse, plugin_uses};
 use crate::{BatchRun, PlanError, RunningBatch, StatefulOperator};
 
@@ -61,6 +61,12 @@ impl PlannedQuery {
     #[must_use]
     pub fn operators(&self) -> &[StatefulOperator] {
         &self.operators
+    }
+
+    /// The forms in which it keeps the state of its operators, in their order.
+    #[must_use]
+    pub fn forms(&self) -> Vec<OperatorForm> {
+        self.operators.iter().map(StatefulOperator::form).collect()
     }
 
     /// The plugins' functions that the plan calls.

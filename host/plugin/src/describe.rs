@@ -11,13 +11,15 @@ use crate::abi::{self, Function, Kind};
 use crate::error::LoadProblem;
 use crate::guest::{Exports, Guest, Prepared};
 use crate::kinds;
-use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, NAME_BYTES_MAX, VARIABLES_MAX};
+use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, MIGRATIONS_MAX, NAME_BYTES_MAX, VARIABLES_MAX};
 use crate::state::GuestLog;
 use crate::text::shortened;
 
 /// Properties of stateful functions.
 const KEY: &str = "key";
 const INITIAL_STATE: &str = "initial-state";
+/// Of aggregates, too; a function may have several.
+const MIGRATION: &str = "migration";
 
 /// Asks a fresh instance for its functions.
 pub(crate) fn describe(
@@ -69,8 +71,18 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
         let schema = text.map(|text| read_schema(&text)).transpose();
         schema.map_err(|reason| unfit(format!("the schema of \"{name}\": {reason}")))
     };
-    let (mut key, mut initial) = (None, None);
+    let (mut key, mut initial, mut migrations) = (None, None, Vec::new());
     for (property, value) in function.properties {
+        if property == MIGRATION && matches!(function.kind, Kind::Aggregate | Kind::Stateful) {
+            migrations.extend(schema(Some(value))?);
+            if migrations.len() > MIGRATIONS_MAX {
+                return Err(unfit(format!(
+                    "\"{name}\" has more than {MIGRATIONS_MAX} migrations; leave out those of forms that no \
+                     checkpoint has any more"
+                )));
+            }
+            continue;
+        }
         let place = match (property.as_str(), function.kind) {
             (KEY, Kind::Stateful) => &mut key,
             (INITIAL_STATE, Kind::Stateful) => &mut initial,
@@ -92,6 +104,7 @@ fn signature(function: Function) -> Result<FunctionSignature, LoadProblem> {
         state,
         key,
         initial,
+        migrations,
         name: function.name.clone(),
         kind: function.kind.into(),
         deterministic: function.deterministic,

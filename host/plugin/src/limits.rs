@@ -82,6 +82,9 @@ pub(crate) const LISTED_FUNCTIONS_MAX: usize = 1_000;
 /// Variables of a function's state: each is a column of it.
 pub(crate) const VARIABLES_MAX: usize = 1_000;
 
+/// Earlier forms of its state that a function takes over: each is looked at when a query is planned.
+pub(crate) const MIGRATIONS_MAX: usize = 100;
+
 /// Bytes of a function's name. It stands in SQL and in every message.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
 

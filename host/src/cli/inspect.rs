@@ -117,6 +117,9 @@ fn describe(text: &mut String, function: &FunctionSignature) {
             writeln!(text, "{name}\n  {kind}\n  takes  {taken}\n  gives  {given}")
         }
     };
+    for form in &function.migrations {
+        let _ = writeln!(text, "  takes over {}", ddl(form));
+    }
     for line in function.documentation.trim().lines() {
         let _ = writeln!(text, "  {}", format!("| {}", line.trim()).trim_end());
     }
@@ -165,6 +168,7 @@ fn as_json(file: &str, module: &Module) -> Value {
             "passes_others": function.passes_others,
             "key": function.key.as_deref().map(ddl),
             "initial_state": function.initial.as_deref().map(ddl),
+            "migrations": function.migrations.iter().map(|form| ddl(form)).collect::<Vec<_>>(),
             "state": function.state.iter().map(state).collect::<Vec<_>>(),
             "deterministic": function.deterministic,
             "documentation": function.documentation,

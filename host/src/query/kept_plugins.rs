@@ -7,7 +7,7 @@ use tidemill_plugin_host::PluginHost;
 use super::error::PrepareError;
 use super::origins::{chosen, origin};
 use super::planning::plan_now;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, With};
 use super::shared::Shared;
 use crate::job::{Job, JobPlugin};
 
@@ -234,7 +234,8 @@ impl KeptPlugins {
         if let Some(origin) = origin(&self.job, &self.shared, plugin, choice)? {
             origins.insert(plugin.name.clone(), origin);
         }
-        let planned = Prepared::planned(self.job.clone(), &self.shared, Some(origins));
+        let with = With { origins, pinned: None };
+        let planned = Prepared::planned(self.job.clone(), &self.shared, Some(with));
         plan_now(planned)?.map_err(|error| {
             invalid(format!(
                 "the query cannot run with {} of \"{}\": {error}",

@@ -14,7 +14,6 @@ mod memory;
 mod origins;
 mod output;
 mod pinned;
-mod pinned_operators;
 mod pinned_places;
 mod planning;
 mod plugins;

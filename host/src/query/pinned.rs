@@ -12,12 +12,11 @@ use std::thread;
 use serde::de::DeserializeOwned;
 use tidemill_connectors::FoundColumns;
 use tidemill_core::WatermarkPolicy;
-use tidemill_plan::StatefulOperator;
+use tidemill_plan::{FORMS, Migration, OperatorForm, StatefulOperator};
 use tidemill_time::Zone;
 use tidemill_types::UTC;
 
 use super::error::PrepareError;
-use super::pinned_operators::PinnedOperator;
 use super::pinned_places::{PinnedSink, PinnedSource};
 use crate::job::{Job, JobOptions, JobSource};
 
@@ -35,7 +34,6 @@ const TIME_ZONE: &str = "time_zone";
 const WATERMARK_POLICY: &str = "multiple_watermark_policy";
 const SOURCES: &str = "sources";
 const SOURCE_FORMATS: &str = "source_formats";
-const STATEFUL_OPERATORS: &str = "stateful_operators";
 const SINK: &str = "sink";
 
 /// Options that results depend on: chosen at the first start, and the checkpoint's from then on.
@@ -53,7 +51,7 @@ pub(super) struct Pinned {
 struct Existing {
     sources: String,
     source_formats: Vec<PinnedSource>,
-    operators: Vec<PinnedOperator>,
+    operators: Vec<OperatorForm>,
     sink: PinnedSink,
 }
 
@@ -97,7 +95,7 @@ impl Pinned {
             existing: Some(Existing {
                 sources: facts.take(SOURCES, |text| Some(text.to_owned()))?,
                 source_formats: facts.take(SOURCE_FORMATS, parsed)?,
-                operators: facts.take(STATEFUL_OPERATORS, parsed)?,
+                operators: facts.take(FORMS, |text| OperatorForm::read(text).ok())?,
                 sink: facts.take(SINK, parsed)?,
             }),
         };
@@ -123,6 +121,18 @@ impl Pinned {
         differs(TIME_ZONE, options.time_zone.clone(), self.time_zone.clone());
         let asked = options.watermark_policy.map(|policy| name(policy).to_owned());
         differs(WATERMARK_POLICY, asked, name(self.watermark_policy).to_owned());
+    }
+
+    /// How the state of the checkpoint gets into the form that a plan has.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn migration(
+        &self,
+        operators: &[StatefulOperator],
+    ) -> Result<Migration, PrepareError> {
+        let Some(existing) = &self.existing else { return Ok(Migration::default()) };
+        Migration::between(&existing.operators, operators).map_err(PrepareError::Invalid)
     }
 
     /// The session's time zone.
@@ -160,7 +170,7 @@ impl Pinned {
         let sources = job.sources.iter();
         let sources: Vec<PinnedSource> =
             sources.map(|source| PinnedSource::of(source, found.get(&source.name))).collect();
-        let operators: Vec<PinnedOperator> = operators.iter().map(PinnedOperator::of).collect();
+        let forms: Vec<OperatorForm> = operators.iter().map(StatefulOperator::form).collect();
         let sink = PinnedSink::of(job);
         if let Some(existing) = &self.existing {
             let differs = |what: &str| PrepareError::Invalid(Pinned::refusal(job, what));
@@ -168,7 +178,7 @@ impl Pinned {
                 return Err(differs(&both("other sources", &existing.sources, &names)));
             }
             let difference = PinnedSource::difference(&existing.source_formats, &sources)
-                .or_else(|| PinnedOperator::difference(&existing.operators, &operators))
+                .or_else(|| Migration::between(&existing.operators, operators).err())
                 .or_else(|| existing.sink.refuses(&sink));
             if let Some(what) = difference {
                 return Err(differs(&what));
@@ -182,7 +192,7 @@ impl Pinned {
             (WATERMARK_POLICY.to_owned(), name(self.watermark_policy).to_owned()),
             (SOURCES.to_owned(), names),
             (SOURCE_FORMATS.to_owned(), text(&sources)),
-            (STATEFUL_OPERATORS.to_owned(), text(&operators)),
+            (FORMS.to_owned(), OperatorForm::write(&forms)),
             (SINK.to_owned(), text(&sink)),
         ]))
     }

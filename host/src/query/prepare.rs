@@ -69,6 +69,14 @@ pub struct Prepared {
     around: Around,
 }
 
+/// What a job is planned with that would be looked up otherwise.
+pub(super) struct With {
+    /// Where the plugins' bytes come from, in place of what was chosen in the checkpoint.
+    pub(super) origins: Origins,
+    /// What the query had fixed, if that is not what it fixes now.
+    pub(super) pinned: Option<BTreeMap<String, String>>,
+}
+
 impl Prepared {
     /// Checks everything that can be checked without creating anything: sources and sinks, the
     /// plugins' bytes, signatures and grants, the SQL, and what is pinned in a
@@ -79,26 +87,26 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// As [`new`](Self::new), but for the places that rows go to. `origins` say where the plugins'
-    /// bytes come from, in place of what was chosen in the checkpoint.
+    /// As [`new`](Self::new), but for the places that rows go to.
     pub(super) async fn planned(
         job: Job,
         shared: &Shared,
-        origins: Option<Origins>,
+        with: Option<With>,
     ) -> Result<Prepared, PrepareError> {
         shared.memory.ask(job.options.memory, &job.name)?;
         let existing = Checkpoint::identify(shared.disk.as_ref(), &job.checkpoint)?;
         let seen = existing.as_ref().map(|identity| Seen::Query(identity.query_id.clone()));
-        let origins = match (origins, &seen) {
-            (Some(origins), _) => origins,
+        let fixed = existing.map(|identity| identity.pinned);
+        let (origins, fixed) = match (with, &seen) {
+            (Some(with), _) => (with.origins, with.pinned.or(fixed)),
             (None, Some(_)) => {
                 let origins = chosen(&job, shared)?;
                 warn(&job, shared, &origins);
-                origins
+                (origins, fixed)
             }
-            (None, None) => Origins::new(),
+            (None, None) => (Origins::new(), fixed),
         };
-        let pinned = Pinned::of(&job, existing.map(|identity| identity.pinned))?;
+        let pinned = Pinned::of(&job, fixed)?;
         let zone = pinned.zone()?;
         let mut sources = Vec::new();
         let mut tables = Vec::new();
@@ -358,6 +366,10 @@ impl Prepared {
             memory: self.memory.budget(),
             spill,
             letters_max: self.job.dead_letters.as_ref().map(|letters| letters.max_rows),
+            migration: self
+                .pinned
+                .migration(self.plan.operators())
+                .map_err(|error| EngineError::Incompatible(error.to_string()))?,
         };
         replay(config, batch, rows)
     }

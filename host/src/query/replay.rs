@@ -15,7 +15,7 @@ use tidemill_time::Zone;
 use super::error::PrepareError;
 use super::origins::{Origin, Origins};
 use super::planning::plan_now;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, With};
 use super::shared::Shared;
 use crate::job::{Job, JobPlugin};
 
@@ -159,7 +159,8 @@ impl Replay {
     }
 
     fn run(&self, origins: Origins) -> Result<Outcome, PrepareError> {
-        let planned = Prepared::planned(self.job.clone(), &self.shared, Some(origins));
+        let with = With { origins, pinned: Some(self.batch.pinned.clone()) };
+        let planned = Prepared::planned(self.job.clone(), &self.shared, Some(with));
         let prepared = plan_now(planned)??;
         let budget = self.shared.memory.budget();
         let mut held = budget.reserve("the rows of a batch that is replayed");

@@ -6,6 +6,9 @@ use syn::{Error, FnArg, Ident, ImplItem, ItemImpl, LitStr, Result, Signature, To
 
 use crate::function::plain;
 
+/// Marks a method that takes over what an earlier form of the state held.
+const MIGRATION: &str = "migration";
+
 /// A kind of function that is a type with methods.
 pub(crate) struct OnImpl {
     /// The attribute.
@@ -122,6 +125,21 @@ impl OnImpl {
             let message = format!("{what} has {all}; there is no `{name}`, such as `{shape}`");
             Error::new_spanned(&item.self_ty, message)
         })
+    }
+
+    /// The methods with `#[migration]`, and the `impl` without these attributes.
+    pub(crate) fn migrations(&self, item: &mut ItemImpl) -> Result<Vec<Signature>> {
+        let mut migrations = Vec::new();
+        for item in &mut item.items {
+            let ImplItem::Fn(function) = item else { continue };
+            let before = function.attrs.len();
+            function.attrs.retain(|attribute| !attribute.path().is_ident(MIGRATION));
+            if function.attrs.len() < before {
+                plain(&function.sig)?;
+                migrations.push(function.sig.clone());
+            }
+        }
+        Ok(migrations)
     }
 
     /// A method is not of the shape that it has to have.

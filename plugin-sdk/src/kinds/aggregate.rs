@@ -13,7 +13,9 @@ use crate::bindings::exports::tidemill::plugin::aggregates::{BlockResult, Guest}
 use crate::bindings::tidemill::plugin::types::{Failure, FunctionKind, RowError, Shape, Variable};
 use crate::exports::{Exports, Functions, with};
 use crate::kinds::scalar::{check_arguments, evaluate, result};
-use crate::kinds::{Body, Called, Declared, Opened, all_of, written};
+use crate::kinds::{
+    Body, Called, Declared, Opened, all_of, earlier_form, migrations, no_migration, written,
+};
 use crate::rows::{self, Given, Selection};
 use crate::value::ScalarResult;
 use crate::{BatchContext, Error, Result, Row, crossing};
@@ -42,6 +44,40 @@ pub trait Aggregate: Row + Default + 'static {
 
     /// The value of the group.
     fn finish_one(&self) -> Self::Result;
+
+    /// The columns of each earlier form of the state that is taken over.
+    fn migrations() -> Vec<SchemaRef> {
+        Vec::new()
+    }
+
+    /// States of an earlier form, as they are now.
+    fn migrated(migration: u32, states: &RecordBatch) -> Result<Vec<Self>> {
+        let _ = states;
+        Err(no_migration(Self::NAME, migration))
+    }
+}
+
+/// What a migration of an aggregate may give back.
+#[diagnostic::on_unimplemented(
+    message = "a migration of an aggregate cannot return `{Self}`",
+    label = "not the present state",
+    note = "return Self, or a Result<Self>"
+)]
+pub trait Migrated<S> {
+    /// The state as it is now.
+    fn into_result(self) -> Result<S>;
+}
+
+impl<S> Migrated<S> for S {
+    fn into_result(self) -> Result<S> {
+        Ok(self)
+    }
+}
+
+impl<S> Migrated<S> for Result<S> {
+    fn into_result(self) -> Result<S> {
+        self
+    }
 }
 
 /// What `update` and `merge` may give back.
@@ -113,6 +149,7 @@ impl<A: Aggregate> Body for Aggregation<A> {
             input: Some(Arc::new(Schema::new(A::arguments()))),
             output: Some(Self::output()),
             state: A::schema().fields().iter().map(variable).collect(),
+            properties: migrations(A::migrations()).collect(),
             ..Declared::of(FunctionKind::Aggregate)
         }
     }
@@ -156,6 +193,12 @@ trait Grouped {
     fn states(&mut self, count: u32) -> Result<Given>;
 
     fn results(&mut self, count: u32) -> Result<Given>;
+
+    /// Columns of an earlier form of the state.
+    fn earlier(&self, migration: u32) -> Result<SchemaRef>;
+
+    /// Takes the states of an earlier form as those of the groups that there are.
+    fn migrate(&mut self, migration: u32, states: &RecordBatch) -> Result<()>;
 }
 
 struct Groups<A> {
@@ -225,6 +268,15 @@ impl<A: Aggregate> Grouped for Groups<A> {
             None => Ok(Given { selection: Selection::Fresh(count), columns: vec![column] }),
         }
     }
+
+    fn earlier(&self, migration: u32) -> Result<SchemaRef> {
+        earlier_form(A::NAME, A::migrations(), migration)
+    }
+
+    fn migrate(&mut self, migration: u32, states: &RecordBatch) -> Result<()> {
+        self.held = A::migrated(migration, states)?.into();
+        Ok(())
+    }
 }
 
 impl Called for Box<dyn Grouped> {
@@ -262,6 +314,13 @@ impl<P: Functions> Guest for Exports<P> {
 
     fn results(opened: u32, count: u32) -> Result<(), Failure> {
         with(opened, |held: &mut Box<dyn Grouped>, _| rows::give(held.results(count)?))
+    }
+
+    fn migrate(opened: u32, migration: u32, states: BlockResult) -> Result<(), Failure> {
+        with(opened, |held: &mut Box<dyn Grouped>, _| {
+            let states = crossing::arrived(&held.earlier(migration)?, states)?;
+            held.migrate(migration, &states)
+        })
     }
 }
 

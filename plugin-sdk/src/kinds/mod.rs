@@ -114,6 +114,26 @@ pub(crate) fn written(schema: &Schema) -> String {
     tidemill_block::write_schema(schema).expect("the attributes make columns of SQL's types")
 }
 
+/// Names the columns of an earlier form of the state, among the properties that the host knows.
+const MIGRATION: &str = "migration";
+
+/// What the host is told of the earlier forms of the state that are taken over, in the order of their numbers.
+fn migrations(earlier: Vec<SchemaRef>) -> impl Iterator<Item = (String, String)> {
+    earlier.into_iter().map(|columns| (MIGRATION.to_owned(), written(&columns)))
+}
+
+/// The columns of an earlier form of the state by its number.
+fn earlier_form(name: &str, earlier: Vec<SchemaRef>, migration: u32) -> Result<SchemaRef> {
+    let form = earlier.into_iter().nth(migration as usize);
+    form.ok_or_else(|| no_migration(name, migration))
+}
+
+/// The host asks for a migration that there is not.
+#[must_use]
+pub fn no_migration(name: &str, migration: u32) -> crate::Error {
+    crate::Error::fatal(format!("{name} has no migration with the number {migration}"))
+}
+
 /// The columns of a text that an attribute has read before.
 pub(crate) fn columns_of(ddl: &str) -> SchemaRef {
     tidemill_block::read_schema(ddl).expect("the attribute has read it")

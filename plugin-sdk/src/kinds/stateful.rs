@@ -12,7 +12,9 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use crate::bindings::exports::tidemill::plugin::stateful::{BlockResult, Guest};
 use crate::bindings::tidemill::plugin::types::{Failure, FunctionKind, RowError};
 use crate::exports::{Exports, Functions, with};
-use crate::kinds::{Body, Called, Declared, Opened, all_of, written};
+use crate::kinds::{
+    Body, Called, Declared, Opened, all_of, earlier_form, migrations, no_migration, written,
+};
 use crate::rows::{self, Given, Selection};
 use crate::state::{State, Timers};
 use crate::value::FromColumn;
@@ -73,6 +75,25 @@ pub trait Stateful: State + 'static {
     ) -> Result<()> {
         let _ = (keys, key, row, timers, context);
         Err(Error::fatal(format!("{} takes no initial state", Self::NAME)))
+    }
+
+    /// The columns of each earlier form of the state that is taken over.
+    fn migrations() -> Vec<SchemaRef> {
+        Vec::new()
+    }
+
+    /// Takes over what an earlier form held of a key.
+    fn on_migration(
+        &mut self,
+        migration: u32,
+        keys: &RecordBatch,
+        key: usize,
+        kept: &RecordBatch,
+        timers: &mut Timers,
+        context: &BatchContext,
+    ) -> Result<()> {
+        let _ = (keys, key, kept, timers, context);
+        Err(no_migration(Self::NAME, migration))
     }
 }
 
@@ -155,7 +176,10 @@ impl<S: Stateful> Body for Keeping<S> {
             input: Some(S::Input::schema()),
             output: Some(S::Output::schema()),
             state: S::variables(),
-            properties: std::iter::once(key).chain(seed).collect(),
+            properties: std::iter::once(key)
+                .chain(seed)
+                .chain(migrations(S::migrations()))
+                .collect(),
             ..Declared::of(FunctionKind::Stateful)
         }
     }
@@ -209,6 +233,18 @@ pub(crate) trait Keyed {
         rows: &RecordBatch,
         context: &BatchContext,
     ) -> Result<()>;
+
+    /// Columns of an earlier form of the state.
+    fn earlier(&self, migration: u32) -> Result<SchemaRef>;
+
+    /// Takes over what an earlier form held, a row a key. Each column may have nulls.
+    fn migrate(
+        &mut self,
+        migration: u32,
+        keys: &RecordBatch,
+        kept: &RecordBatch,
+        context: &BatchContext,
+    ) -> Result<()>;
 }
 
 /// Rows that are given to the host at a time.
@@ -248,6 +284,31 @@ impl<S: Stateful> Keys<S> {
         self.state.each().into_iter().for_each(|field| field.end_key(keeps));
         self.timers.end_key(keeps);
         Ok(done)
+    }
+
+    /// Takes a row of `what` a key, before there are rows of a batch.
+    fn take(
+        &mut self,
+        what: &str,
+        keys: &RecordBatch,
+        fields: &Schema,
+        rows: &RecordBatch,
+        mut take: impl FnMut(&mut S, usize, &RecordBatch, &mut Timers) -> Result<()>,
+    ) -> Result<()> {
+        self.begin_call(keys);
+        // There is no place for refused rows of what is no batch.
+        let refused = |key: usize, reason: &str| {
+            Error::fatal(format!("row {key} of these keys of {what}: {reason}"))
+        };
+        if let Some(unfit) = without_a_place(fields, rows).first() {
+            return Err(refused(unfit.row as usize, &unfit.reason));
+        }
+        for key in 0..keys.num_rows() {
+            let row = rows.slice(key, 1);
+            let done = self.with_key(key as u32, |state, timers| take(state, key, &row, timers))?;
+            done.map_err(|reason| refused(key, &reason))?;
+        }
+        self.flush()
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -390,22 +451,27 @@ impl<S: Stateful> Keyed for Keys<S> {
         rows: &RecordBatch,
         context: &BatchContext,
     ) -> Result<()> {
-        self.begin_call(keys);
-        // There is no place for refused rows of a table.
-        let refused = |key: usize, reason: &str| {
-            Error::fatal(format!("row {key} of these keys of the initial state: {reason}"))
-        };
-        if let Some(unfit) = without_a_place(&self.seed(), rows).first() {
-            return Err(refused(unfit.row as usize, &unfit.reason));
-        }
-        for key in 0..keys.num_rows() {
-            let row = rows.slice(key, 1);
-            let done = self.with_key(key as u32, |state, timers| {
-                state.on_seed(keys, key, &row, timers, context)
-            })?;
-            done.map_err(|reason| refused(key, &reason))?;
-        }
-        self.flush()
+        let fields = self.seed();
+        self.take("the initial state", keys, &fields, rows, |state, key, row, timers| {
+            state.on_seed(keys, key, row, timers, context)
+        })
+    }
+
+    fn earlier(&self, migration: u32) -> Result<SchemaRef> {
+        earlier_form(S::NAME, S::migrations(), migration)
+    }
+
+    fn migrate(
+        &mut self,
+        migration: u32,
+        keys: &RecordBatch,
+        kept: &RecordBatch,
+        context: &BatchContext,
+    ) -> Result<()> {
+        let fields = self.earlier(migration)?;
+        self.take("an earlier form of the state", keys, &fields, kept, |state, key, row, timers| {
+            state.on_migration(migration, keys, key, row, timers, context)
+        })
     }
 }
 
@@ -444,6 +510,19 @@ impl<P: Functions> Guest for Exports<P> {
             let keys = crossing::arrived(held.key(), keys)?;
             let seeds = crossing::arrived(&nullable(&held.seed()), seeds)?;
             held.initial(&keys, &seeds, context)
+        })
+    }
+
+    fn migrate(
+        opened: u32,
+        migration: u32,
+        keys: BlockResult,
+        kept: BlockResult,
+    ) -> Result<(), Failure> {
+        with(opened, |held: &mut Box<dyn Keyed>, context| {
+            let keys = crossing::arrived(held.key(), keys)?;
+            let kept = crossing::arrived(&nullable(&*held.earlier(migration)?), kept)?;
+            held.migrate(migration, &keys, &kept, context)
         })
     }
 }

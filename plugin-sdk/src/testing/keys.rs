@@ -107,6 +107,31 @@ impl<S: Stateful + Exported> Keys<S> {
         state::during(state, || function.initial(&sorted.keys, &sorted.rows, context))
     }
 
+    /// What an earlier form of the state held: rows that have the key's columns and those that a migration
+    /// takes, one a key.
+    pub fn migrate<T: Row>(&mut self, rows: &[T]) -> Result<()> {
+        let rows = T::to_batch(rows)?;
+        let schema = rows.schema();
+        let is_taken = |form: &SchemaRef| {
+            let mut columns = schema.fields().iter();
+            let others = columns.by_ref().filter(|column| !self.key.contains(column.name()));
+            let others: Vec<_> = others.map(|column| column.name()).collect();
+            form.fields().iter().map(|field| field.name()).eq(others)
+        };
+        let forms = S::migrations();
+        let Some(number) = forms.iter().position(is_taken) else {
+            return Err(Error::fatal(format!(
+                "no migration of {} takes such rows",
+                <S as Stateful>::NAME
+            )));
+        };
+        let sorted = self.sorted(&rows, &forms[number])?;
+        let Keys { function, context, state, .. } = self;
+        state::during(state, || {
+            function.migrate(number as u32, &sorted.keys, &sorted.rows, context)
+        })
+    }
+
     /// A batch of rows, which have the key's columns and those of the input. Gives what the function gives for
     /// them; an error if it refuses one, after which the other keys have changed.
     pub fn rows<T: Row>(&mut self, rows: &[T]) -> Result<Vec<S::Output>> {

@@ -82,6 +82,10 @@ impl aggregates::Guest for Faulty {
         }
         Ok(())
     }
+
+    fn migrate(opened: u32, migration: u32, states: BlockResult) -> Result<(), Failure> {
+        <Sound as aggregates::Guest>::migrate(opened, migration, states)
+    }
 }
 
 impl stateful::Guest for Faulty {
@@ -106,6 +110,15 @@ impl stateful::Guest for Faulty {
 
     fn initial(opened: u32, keys: BlockResult, rows: BlockResult) -> Result<(), Failure> {
         <Sound as stateful::Guest>::initial(opened, keys, rows)
+    }
+
+    fn migrate(
+        opened: u32,
+        migration: u32,
+        keys: BlockResult,
+        kept: BlockResult,
+    ) -> Result<(), Failure> {
+        <Sound as stateful::Guest>::migrate(opened, migration, keys, kept)
     }
 }
 

@@ -28,6 +28,7 @@ mod left_batches;
 mod letters;
 mod malformed;
 mod memory;
+mod migrations;
 mod native;
 mod new;
 mod observe;

@@ -152,6 +152,7 @@ fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
         state: Arc::clone(&state) as Arc<dyn StateStore>,
         ahead: ReadAhead::default(),
         letters_max: None,
+        migration: tidemill_plan::Migration::default(),
         memory: Arc::new(QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap()),
     });
     before(&batch);

@@ -82,6 +82,10 @@ pub(crate) struct Committed {
     /// What the batch was delivered to, by the name of sink or target: places that keep marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) delivered: BTreeMap<String, Delivered>,
+    /// What the query fixes from here on in place of what it fixed before, by name: the batch has brought
+    /// its state into another form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pinned: BTreeMap<String, String>,
 }
 
 /// Where the sources stand after the ranges of batch `after`, the last that was committed. Ends a

@@ -67,6 +67,7 @@ impl LogSummary {
                 self.watermark = committed.next_watermark;
                 self.state_rows = committed.state_rows;
                 self.delivered.extend(committed.delivered);
+                self.pinned.extend(committed.pinned);
                 self.marks.clear();
             }
             Record::Positions(positions) => {

@@ -244,7 +244,12 @@ fn undisturbed() -> (Entries, u64) {
 
 /// Runs from wherever the disk is to batch `LAST`.
 fn run(disk: &MemoryDisk) -> Result<(Entries, BatchId), CheckpointError> {
+    let seen = Checkpoint::identify(disk, root())?;
     let mut query = Query::open(disk)?;
+    query.renews = true;
+    let fixed = support::renewed(query.recovered.committed());
+    assert_eq!(query.recovered.pinned, fixed, "the log says what the query fixes");
+    assert!(seen.is_none_or(|seen| seen.pinned == fixed), "it is known without the log's state");
     let next = match &query.recovered.next {
         Resume::Start(batch) => *batch,
         Resume::Replay { spec, .. } | Resume::Retry { spec, .. } => spec.batch,

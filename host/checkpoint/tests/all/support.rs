@@ -48,6 +48,20 @@ pub(crate) struct Query {
     pub(crate) committed: u64,
     /// Whether it closes segments and makes snapshots by itself.
     pub(crate) rolls: bool,
+    /// Whether some of its batches change what it fixes.
+    pub(crate) renews: bool,
+}
+
+/// Batches that change what the query fixes.
+const RENEWING: [u64; 3] = [4, 5, 13];
+
+/// What a query that renews fixes after this batch.
+pub(crate) fn renewed(committed: Option<BatchId>) -> BTreeMap<String, String> {
+    let batches = RENEWING.into_iter();
+    let last = batches.filter(|batch| committed.is_some_and(|last| *batch <= last.0)).last();
+    let mut pinned = options().pinned;
+    pinned.extend(last.map(|batch| ("form".to_owned(), batch.to_string())));
+    pinned
 }
 
 impl Query {
@@ -79,6 +93,7 @@ impl Query {
             position,
             committed,
             rolls: true,
+            renews: false,
         })
     }
 
@@ -169,7 +184,15 @@ impl Query {
     ) -> Result<(), CheckpointError> {
         self.late_watermark = spec.watermark;
         self.watermark = Watermark::at_millis(spec.batch.0 as i64 - 2);
-        self.checkpoint.append_committed(spec.batch, self.watermark, &*self.state, delivered)?;
+        let renews = self.renews && RENEWING.contains(&spec.batch.0);
+        let pinned = renews.then(|| ("form".to_owned(), spec.batch.to_string()));
+        self.checkpoint.append_committed_renewing(
+            spec.batch,
+            self.watermark,
+            &*self.state,
+            delivered,
+            pinned.into_iter().collect(),
+        )?;
         self.state.apply();
         self.committed = spec.ranges["numbers"].end.as_u64().unwrap();
         Ok(())

@@ -85,6 +85,9 @@ pub struct FunctionSignature {
     pub key: Option<SchemaRef>,
     /// The columns of its initial state, by name, where it takes one.
     pub initial: Option<SchemaRef>,
+    /// The columns of each earlier form of its state that it takes over: the variables that are others now,
+    /// or gone.
+    pub migrations: Vec<SchemaRef>,
     /// Whether equal input gives equal output.
     pub deterministic: bool,
     /// The author's doc comment.
@@ -104,6 +107,7 @@ impl FunctionSignature {
             state: Vec::new(),
             key: None,
             initial: None,
+            migrations: Vec::new(),
             deterministic: true,
             documentation: String::new(),
         }
@@ -250,6 +254,14 @@ pub trait AggregateInstance: Send + Sync {
     /// The same with their results: one column.
     fn results(&mut self, count: u32) -> Result<ArrayRef, PluginError>;
 
+    /// Takes the states of an earlier form, the columns of migration number `migration` of the signature,
+    /// and gives them as they are now.
+    fn migrate(
+        &mut self,
+        migration: u32,
+        states: &[ArrayRef],
+    ) -> Result<Vec<ArrayRef>, PluginError>;
+
     /// Bytes that it holds.
     fn memory(&self) -> u64;
 }
@@ -280,6 +292,16 @@ pub trait StatefulInstance: Send {
         &mut self,
         keys: &[ArrayRef],
         rows: &RecordBatch,
+        state: Box<dyn KeyedState>,
+    ) -> Result<PluginRows, PluginError>;
+
+    /// Calls it with what an earlier form of its state held, a row a key, of the columns of migration number
+    /// `migration` of the signature.
+    fn migrate(
+        &mut self,
+        migration: u32,
+        keys: &[ArrayRef],
+        kept: &RecordBatch,
         state: Box<dyn KeyedState>,
     ) -> Result<PluginRows, PluginError>;
 }

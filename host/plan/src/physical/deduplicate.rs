@@ -111,6 +111,7 @@ impl Stateful for DeduplicateExec {
             value: Arc::new(Schema::empty()),
             follows: placement.lag,
             timers: None,
+            takes_over: super::forms::TakesOver::Nothing,
         };
         let placed = DeduplicateExec { placement: Some(placement), ..self.over(only(inputs)?) };
         Ok((Arc::new(placed), description))

@@ -59,6 +59,7 @@ impl Stateful for StreamLimitExec {
             value: Arc::new(Schema::new(vec![Field::new("passed", DataType::Int64, false)])),
             follows: None,
             timers: None,
+            takes_over: super::forms::TakesOver::Nothing,
         };
         let placed = StreamLimitExec { placement: Some(placement), ..self.over(only(inputs)?) };
         Ok((Arc::new(placed), description))

@@ -7,6 +7,7 @@ mod encoding;
 mod evaluate;
 mod event_time;
 mod extension;
+mod forms;
 mod gather;
 mod generate;
 mod held;
@@ -27,6 +28,7 @@ mod stream_join;
 mod time_window;
 
 pub(crate) use extension::Extensions;
+pub use forms::{FORMS, Migration, OperatorForm};
 pub(crate) use gather::gather_partitions;
 pub(crate) use keyed::{KeyedExec, KeyedFunction};
 pub(crate) use measured::measured;

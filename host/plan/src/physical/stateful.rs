@@ -24,6 +24,7 @@ use tidemill_frontend::without_qualifiers;
 
 use super::deduplicate::DeduplicateExec;
 use super::event_time::EventTimeWatermarkExec;
+use super::forms::{OperatorForm, TakesOver};
 use super::keyed::KeyedExec;
 use super::limit::StreamLimitExec;
 use super::stream_join::StreamJoinExec;
@@ -33,7 +34,7 @@ use crate::RunningBatch;
 pub(super) const OUTPUT_ROWS: usize = 8_192;
 
 /// A stateful operator of a plan, as the checkpoint and the progress records know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StatefulOperator {
     /// Its number, from the sink's side.
     pub id: OperatorId,
@@ -52,6 +53,8 @@ pub struct StatefulOperator {
     /// Where timers are that the batch's time makes due, if it has any: a batch without rows is worth
     /// running for them.
     pub timers: Option<OperatorId>,
+    /// Other forms of its state that it goes on with.
+    pub(crate) takes_over: TakesOver,
 }
 
 impl StatefulOperator {
@@ -66,6 +69,17 @@ impl StatefulOperator {
             Arc::new(Schema::new(fields.collect::<Vec<_>>()))
         };
         StatefulOperator { key: named(&self.key), value: named(&self.value), ..self }
+    }
+
+    /// What a checkpoint knows of it.
+    #[must_use]
+    pub fn form(&self) -> OperatorForm {
+        let (key, value) = (self.key.fields(), self.value.fields());
+        let form = OperatorForm::of(&self.name, &self.details, key, value);
+        match &self.takes_over {
+            TakesOver::Keys(variables, _) => form.keeping(variables),
+            TakesOver::Groups(_) | TakesOver::Nothing => form,
+        }
     }
 
     /// Whether a batch without rows is worth running when the query's watermark has moved from

@@ -74,6 +74,8 @@ struct Called {
     input: SchemaRef,
     output: SchemaRef,
     state: SchemaRef,
+    /// Of earlier forms.
+    earlier: Vec<SchemaRef>,
 }
 
 impl Called {
@@ -115,6 +117,7 @@ impl PluginAggregate {
             input: Arc::clone(input),
             output: Arc::clone(output),
             state: variable_columns(&function.state),
+            earlier: function.migrations.clone(),
         };
         Ok(PluginAggregate { called: Arc::new(called), signature })
     }
@@ -122,6 +125,24 @@ impl PluginAggregate {
     fn identity(&self) -> (&str, tidemill_core::Digest, &str) {
         let called = &self.called;
         (called.module.name(), called.module.digest(), &called.name)
+    }
+
+    /// The columns of the earlier forms of its state, as those of a call of this name.
+    pub(crate) fn earlier_columns(&self, call: &str) -> Vec<Vec<FieldRef>> {
+        let of_form = |form: &SchemaRef| state_columns(call, form);
+        self.called.earlier.iter().map(of_form).collect()
+    }
+
+    /// States of an earlier form, as they are now.
+    pub(crate) fn migrated(
+        &self,
+        context: &BatchContext,
+        migration: u32,
+        states: &[ArrayRef],
+    ) -> Result<Vec<ArrayRef>> {
+        let called = &self.called;
+        let opened = called.module.open_aggregate(&called.name, context);
+        opened.and_then(|mut opened| opened.migrate(migration, states)).map_err(failed)
     }
 
     fn groups(&self) -> Result<PluginGroups> {
@@ -132,6 +153,15 @@ impl PluginAggregate {
         let context = batch.context(partition);
         Ok(PluginGroups { called, context, refusals, opened: None, groups: 0 })
     }
+}
+
+/// Columns of a state, by the names that they have in a plan.
+fn state_columns(call: &str, state: &SchemaRef) -> Vec<FieldRef> {
+    let named = state.fields().iter().map(|field| {
+        let name = format_state_name(call, field.name());
+        Arc::new(field.as_ref().clone().with_name(name).with_nullable(true))
+    });
+    named.collect()
 }
 
 impl PartialEq for PluginAggregate {
@@ -174,12 +204,7 @@ impl AggregateUDFImpl for PluginAggregate {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let fields = self.called.state.fields().iter();
-        let named = fields.map(|field| {
-            let name = format_state_name(args.name, field.name());
-            Arc::new(field.as_ref().clone().with_name(name).with_nullable(true))
-        });
-        Ok(named.collect())
+        Ok(state_columns(args.name, &self.called.state))
     }
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {

@@ -21,6 +21,7 @@ use tidemill_types::IntervalFields;
 
 use crate::PlanError;
 
+pub(crate) use aggregate::PluginAggregate;
 pub(crate) use opened::Opened;
 pub(crate) use scalar::PluginScalar;
 pub(crate) use scope::{during, with_scopes};

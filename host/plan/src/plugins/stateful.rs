@@ -50,6 +50,7 @@ impl PluginKind for StatefulSteps {
             shape: called.shape.clone(),
             mode: called.mode,
             variables: called.variables.clone(),
+            migrations: called.migrations.clone(),
             reads: step.places(0, called.shape.reads.iter().copied())?,
             key: step.places(0, called.key.iter().copied())?,
             initial: match &called.initial {
@@ -88,6 +89,8 @@ struct Called {
     shape: Shape,
     mode: TimeMode,
     variables: Vec<Variable>,
+    /// Of earlier forms of these.
+    migrations: Vec<SchemaRef>,
     /// Where the key's columns are in `given`.
     key: Vec<usize>,
     initial: Option<Initial>,
@@ -151,7 +154,8 @@ impl PluginStateful {
         };
         let given = without_notes(&given);
         let shape = module.shape(step.function, Arc::clone(&given))?;
-        let (variables, function) = (signature.state.clone(), signature.name.clone());
+        let (variables, migrations) = (signature.state.clone(), signature.migrations.clone());
+        let function = signature.name.clone();
         let fields = shape.output.fields().iter().map(|field| (None, Arc::clone(field)));
         let schema = DFSchema::new_with_metadata(fields.collect(), HashMap::new())?;
         let inputs: Vec<LogicalPlan> = std::iter::once(input).chain(initial).collect();
@@ -166,6 +170,7 @@ impl PluginStateful {
             given,
             shape,
             variables,
+            migrations,
             key,
         };
         Ok(PluginStateful { inputs, called: Arc::new(called), schema: Arc::new(schema) })

@@ -20,7 +20,7 @@ use crate::schema::Arguments;
 pub(crate) static KIND: Kind = Kind {
     kind: FunctionKind::Aggregate,
     interface: "tidemill:plugin/aggregates@0.2.0",
-    exports: &["update", "merge", "states", "results"],
+    exports: &["update", "merge", "states", "results", "migrate"],
     arguments: Arguments::ByPosition,
     check,
     for_rows: None,
@@ -31,6 +31,7 @@ const UPDATE: usize = 0;
 const MERGE: usize = 1;
 const STATES: usize = 2;
 const RESULTS: usize = 3;
+const MIGRATE: usize = 4;
 
 fn check(signature: &FunctionSignature) -> Result<(), String> {
     check_call(signature)?;
@@ -76,6 +77,7 @@ pub(crate) fn open(
     let types = |fields: &Fields| fields.iter().map(|f| f.data_type().clone()).collect();
     Ok(Aggregate {
         arguments: types(input.fields()),
+        earlier: signature.migrations.iter().map(|form| types(form.fields())).collect(),
         states: Columns::of(variable_columns(&signature.state).fields()),
         results: Columns::of(instance.shape().output.fields()),
         instance,
@@ -101,6 +103,8 @@ impl Columns {
 pub(crate) struct Aggregate {
     instance: Instance,
     arguments: Vec<DataType>,
+    /// Types of the columns of earlier forms of the state.
+    earlier: Vec<Vec<DataType>>,
     states: Columns,
     results: Columns,
     /// How many the guest was told of.
@@ -194,6 +198,26 @@ impl AggregateInstance for Aggregate {
         let column = self.take(RESULTS, count, |aggregate| &aggregate.results)?;
         let none = || self.instance.error(unusable("it gave no column of results"));
         column.into_iter().next().ok_or_else(none)
+    }
+
+    fn migrate(
+        &mut self,
+        migration: u32,
+        states: &[ArrayRef],
+    ) -> Result<Vec<ArrayRef>, PluginError> {
+        let rows = states.first().map_or(0, |column| column.len());
+        let none: &[DataType] = &[];
+        let types = self.earlier.get(migration as usize).map_or(none, Vec::as_slice);
+        let count = self.instance.measured(rows, |instance| {
+            let columns = apart(types, states).map_err(PluginFailure::Signature)?;
+            let parameters = (instance.id(), migration, lent(&columns, rows)?);
+            let (done, giving) = instance.call::<_, Done>(MIGRATE, parameters, Self::no_rows())?;
+            done.0?;
+            check_silent(giving)?;
+            u32::try_from(rows).map_err(|_| PluginFailure::Host(format!("{rows} groups")))
+        })?;
+        self.groups = count;
+        self.states(count)
     }
 
     fn memory(&self) -> u64 {

@@ -9,6 +9,8 @@ use tidemill_core::{
     PluginRows, Shape, StatefulInstance, Variable,
 };
 
+use wasmtime::component::{ComponentNamedList, Lower};
+
 use super::Kind;
 use crate::abi::{Failure, RowError};
 use crate::instance::{Instance, apart, checked, lent, unusable};
@@ -19,7 +21,7 @@ use crate::schema::Arguments;
 pub(crate) static KIND: Kind = Kind {
     kind: FunctionKind::Stateful,
     interface: "tidemill:plugin/stateful@0.2.0",
-    exports: &["rows", "timers", "initial"],
+    exports: &["rows", "timers", "initial", "migrate"],
     arguments: Arguments::ByName,
     check,
     for_rows: None,
@@ -29,6 +31,7 @@ pub(crate) static KIND: Kind = Kind {
 const ROWS: usize = 0;
 const TIMERS: usize = 1;
 const INITIAL: usize = 2;
+const MIGRATE: usize = 3;
 
 fn check(signature: &FunctionSignature) -> Result<(), String> {
     if signature.key.as_ref().is_none_or(|key| key.fields().is_empty()) {
@@ -65,6 +68,7 @@ pub(crate) fn open(
     Ok(Stateful {
         keys: types(key),
         initial: signature.initial.as_deref().map(types).unwrap_or_default(),
+        earlier: signature.migrations.iter().map(|form| types(form)).collect(),
         variables: signature.state.clone().into(),
         instance,
     })
@@ -77,6 +81,8 @@ pub(crate) struct Stateful {
     keys: Vec<DataType>,
     /// Types of the columns of the initial state.
     initial: Vec<DataType>,
+    /// The same of earlier forms of the state.
+    earlier: Vec<Vec<DataType>>,
     variables: Arc<[Variable]>,
 }
 
@@ -90,6 +96,21 @@ fn keys_apart(
 ) -> Result<(Vec<tidemill_block::Column>, usize), PluginFailure> {
     let columns = apart(types, keys).map_err(PluginFailure::Signature)?;
     Ok((columns, keys.first().map_or(0, |column| column.len())))
+}
+
+/// A call that refuses no row.
+fn done<P>(
+    instance: &mut Instance,
+    export: usize,
+    parameters: P,
+    state: Keyed,
+) -> Result<PluginRows, PluginFailure>
+where
+    P: ComponentNamedList + Lower,
+{
+    let (done, giving) = instance.call_with_state::<_, Done>(export, parameters, state)?;
+    done.0?;
+    Ok(PluginRows { given: giving.given(), refused: Vec::new() })
 }
 
 impl StatefulInstance for Stateful {
@@ -125,10 +146,7 @@ impl StatefulInstance for Stateful {
         self.instance.measured(times.len(), |instance| {
             let (keys, count) = keys_apart(types, keys)?;
             let parameters = (instance.id(), lent(&keys, count)?, owners, times);
-            let keyed = Keyed::new(state, variables, count);
-            let (done, giving) = instance.call_with_state::<_, Done>(TIMERS, parameters, keyed)?;
-            done.0?;
-            Ok(PluginRows { given: giving.given(), refused: Vec::new() })
+            done(instance, TIMERS, parameters, Keyed::new(state, variables, count))
         })
     }
 
@@ -143,10 +161,26 @@ impl StatefulInstance for Stateful {
             let (keys, count) = keys_apart(types, keys)?;
             let columns = apart(initial, rows.columns()).map_err(PluginFailure::Signature)?;
             let parameters = (instance.id(), lent(&keys, count)?, lent(&columns, rows.num_rows())?);
-            let keyed = Keyed::new(state, variables, count);
-            let (done, giving) = instance.call_with_state::<_, Done>(INITIAL, parameters, keyed)?;
-            done.0?;
-            Ok(PluginRows { given: giving.given(), refused: Vec::new() })
+            done(instance, INITIAL, parameters, Keyed::new(state, variables, count))
+        })
+    }
+
+    fn migrate(
+        &mut self,
+        migration: u32,
+        keys: &[ArrayRef],
+        kept: &RecordBatch,
+        state: Box<dyn KeyedState>,
+    ) -> Result<PluginRows, PluginError> {
+        let (types, variables) = (&self.keys, &self.variables);
+        let none: &[DataType] = &[];
+        let earlier = self.earlier.get(migration as usize).map_or(none, Vec::as_slice);
+        self.instance.measured(kept.num_rows(), |instance| {
+            let (keys, count) = keys_apart(types, keys)?;
+            let columns = apart(earlier, kept.columns()).map_err(PluginFailure::Signature)?;
+            let parameters =
+                (instance.id(), migration, lent(&keys, count)?, lent(&columns, kept.num_rows())?);
+            done(instance, MIGRATE, parameters, Keyed::new(state, variables, count))
         })
     }
 }

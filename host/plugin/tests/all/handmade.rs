@@ -202,9 +202,11 @@ impl Handmade {
             ("aggregates", "merge", keeps, sound(done)),
             ("aggregates", "states", counts, sound(done)),
             ("aggregates", "results", counts, sound(done)),
+            ("aggregates", "migrate", "(param i32 i32 i32 i32 i32) (result i32)", sound(done)),
             ("stateful", "rows", by_key, sound(done)),
             ("stateful", "timers", timers, sound(done)),
             ("stateful", "initial", keeps, sound(done)),
+            ("stateful", "migrate", timers, sound(done)),
             ("handlers", "call", "(param i32 i64) (result i32)", sound(done)),
         ];
         let mut text = format!("(module {}", imports(self.calls_targets));

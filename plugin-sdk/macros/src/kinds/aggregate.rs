@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, ItemImpl, Result, ReturnType};
+use syn::{FnArg, Ident, ItemImpl, Result, ReturnType, Signature};
 
 use crate::function::{documentation, implementation, with_elided_lifetimes};
 use crate::on_impl::OnImpl;
@@ -12,12 +12,14 @@ use crate::parameters::Parameters;
 const UPDATE: &str = "fn update(&mut self, x: f64)";
 const MERGE: &str = "fn merge(&mut self, other: Self)";
 const FINISH: &str = "fn finish(&self) -> Option<f64>";
+const MIGRATION: &str = "fn from_first(before: Before) -> Self";
 
 const KIND: OnImpl = OnImpl { attribute: "aggregate", what: "an aggregate" };
 const METHODS: &str = "`update`, `merge` and `finish`";
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let (item, state, name) = KIND.read(arguments, item)?;
+    let (mut item, state, name) = KIND.read(arguments, item)?;
+    let migrations = migrations(&KIND.migrations(&mut item)?, &state)?;
     let update = update(&item, &state)?;
     let merge = merge(&item, &state)?;
     let (finish, result) = finish(&item, &state)?;
@@ -38,6 +40,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                 #update
                 #merge
                 #finish
+                #migrations
             }
         };
     })
@@ -82,6 +85,45 @@ fn merge(item: &ItemImpl, state: &Ident) -> Result<TokenStream> {
     Ok(quote! {
         fn merge_one(&mut self, other: #state) -> ::tidemill_plugin::Result<()> {
             #into_result(#call)
+        }
+    })
+}
+
+/// From the states of earlier forms to those of the present one.
+fn migrations(migrations: &[Signature], state: &Ident) -> Result<TokenStream> {
+    if migrations.is_empty() {
+        return Ok(TokenStream::new());
+    }
+    let (mut schemas, mut arms) = (Vec::new(), Vec::new());
+    for (number, signature) in migrations.iter().enumerate() {
+        let before = match (signature.inputs.first(), signature.inputs.len()) {
+            (Some(FnArg::Typed(before)), 1) => &before.ty,
+            _ => return Err(KIND.unfit(signature, MIGRATION)),
+        };
+        let name = &signature.ident;
+        schemas.push(quote_spanned!(before.span()=> <#before as ::tidemill_plugin::Row>::schema()));
+        let into_result = quote_spanned!(signature.output.span()=> private::Migrated::into_result);
+        let number = number as u32;
+        arms.push(quote! {
+            #number => <#before as ::tidemill_plugin::Row>::from_batch(states)?
+                .into_iter()
+                .map(|before| #into_result(#state::#name(before)))
+                .collect()
+        });
+    }
+    Ok(quote! {
+        fn migrations() -> ::std::vec::Vec<private::arrow::datatypes::SchemaRef> {
+            ::std::vec![#(#schemas),*]
+        }
+
+        fn migrated(
+            migration: u32,
+            states: &private::arrow::array::RecordBatch,
+        ) -> ::tidemill_plugin::Result<::std::vec::Vec<#state>> {
+            match migration {
+                #(#arms,)*
+                other => ::std::result::Result::Err(private::no_migration(Self::NAME, other)),
+            }
         }
     })
 }

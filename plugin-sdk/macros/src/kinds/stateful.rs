@@ -14,11 +14,13 @@ const ROWS: &str = "fn rows(&mut self, key: String, rows: Vec<Input>) -> Vec<Out
 const TIMER: &str =
     "fn timer(&mut self, key: String, due: Timestamp, timers: &mut Timers) -> Vec<Output>";
 const INITIAL: &str = "fn initial(&mut self, key: String, row: Seed)";
+const MIGRATION: &str = "fn from_first(&mut self, key: String, before: Before)";
 
 const KIND: OnImpl = OnImpl { attribute: "stateful", what: "a stateful function" };
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let (item, state, name) = KIND.read(arguments, item)?;
+    let (mut item, state, name) = KIND.read(arguments, item)?;
+    let migrations = KIND.migrations(&mut item)?;
     let rows =
         KIND.required(&item, "rows", true, ROWS, "`rows`, and may have `timer` and `initial`")?;
     let rows = Method::of(rows, &state, ROWS)?;
@@ -31,6 +33,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         Some(initial) => on_seed(&Method::of(initial, &state, INITIAL)?, &rows)?,
         None => TokenStream::new(),
     };
+    let on_migration = on_migration(&migrations, &state, &rows)?;
     let body = quote!(private::Keeping::<#state>::new());
     let exported = implementation(&state, &name, &documentation(&item.attrs), true, &body);
     Ok(quote! {
@@ -51,6 +54,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                 #on_rows
                 #on_timer
                 #on_seed
+                #on_migration
             }
         };
     })
@@ -276,6 +280,56 @@ fn on_seed(initial: &Method<'_>, rows: &Method<'_>) -> Result<TokenStream> {
                 #into_result(#call)?;
             }
             ::std::result::Result::Ok(())
+        }
+    })
+}
+
+fn on_migration(migrations: &[Signature], state: &Ident, rows: &Method<'_>) -> Result<TokenStream> {
+    if migrations.is_empty() {
+        return Ok(TokenStream::new());
+    }
+    let (mut schemas, mut arms) = (Vec::new(), Vec::new());
+    for (number, signature) in migrations.iter().enumerate() {
+        match signature.inputs.first() {
+            Some(FnArg::Receiver(this))
+                if this.reference.is_some() && this.mutability.is_some() => {}
+            _ => return Err(KIND.unfit(signature, MIGRATION)),
+        }
+        let migration = Method::of(signature, state, MIGRATION)?;
+        migration.check_key(rows)?;
+        let (before, call) = (&migration.own, migration.call(&quote!(before)));
+        schemas.push(quote_spanned!(before.span()=> <#before as ::tidemill_plugin::Row>::schema()));
+        let into_result = quote_spanned!(signature.output.span()=> private::Updated::into_result);
+        let number = number as u32;
+        arms.push(quote! {
+            #number => {
+                for before in <#before as ::tidemill_plugin::Row>::from_batch(kept)? {
+                    #into_result(#call)?;
+                }
+                ::std::result::Result::Ok(())
+            }
+        });
+    }
+    let unused = Method::unused();
+    Ok(quote! {
+        fn migrations() -> ::std::vec::Vec<private::arrow::datatypes::SchemaRef> {
+            ::std::vec![#(#schemas),*]
+        }
+
+        fn on_migration(
+            &mut self,
+            migration: u32,
+            keys: &private::arrow::array::RecordBatch,
+            key: usize,
+            kept: &private::arrow::array::RecordBatch,
+            timers: &mut ::tidemill_plugin::Timers,
+            context: &::tidemill_plugin::BatchContext,
+        ) -> ::tidemill_plugin::Result<()> {
+            #unused
+            match migration {
+                #(#arms,)*
+                other => ::std::result::Result::Err(private::no_migration(Self::NAME, other)),
+            }
         }
     })
 }

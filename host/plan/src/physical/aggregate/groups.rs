@@ -15,11 +15,12 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use tidemill_core::{Bucket, Reservation};
 
 use super::super::encoding::{comparable, encoding};
+use super::super::forms::GroupColumns;
 use super::super::held::resize;
 use super::super::stateful::OUTPUT_ROWS;
 use crate::RunningBatch;
 use crate::logical::{EventTimeColumn, session_columns};
-use crate::plugins::during;
+use crate::plugins::{PluginAggregate, during};
 use tidemill_functions::column_bytes;
 
 /// Columns of a partial aggregation: first the keys, then the states of each aggregate.
@@ -71,6 +72,25 @@ impl GroupLayout {
             states,
             aggregates: last.aggr_expr().to_vec(),
         })
+    }
+
+    /// The columns of each aggregate's states, and those that it takes over.
+    pub(super) fn group_columns(&self) -> Arc<[GroupColumns]> {
+        let mut rest = &self.states.fields()[..];
+        let columns = self.aggregates.iter().map(|aggregate| {
+            let width = aggregate.state_fields().map_or(0, |fields| fields.len());
+            let (present, others) = rest.split_at(width.min(rest.len()));
+            rest = others;
+            let plugins = aggregate.fun().inner().downcast_ref::<PluginAggregate>();
+            let earlier = plugins.map(|plugins| plugins.earlier_columns(aggregate.name()));
+            GroupColumns { present: present.to_vec(), earlier: earlier.unwrap_or_default() }
+        });
+        columns.collect()
+    }
+
+    /// The aggregates, in the order of their states.
+    pub(super) fn aggregates(&self) -> &[Arc<AggregateFunctionExpr>] {
+        &self.aggregates
     }
 
     /// Spark's name for the operator.

@@ -9,6 +9,7 @@
 //! Order is fixed: state first, then partials by (partition, block), so that sums of doubles
 //! repeat; rows leave in (shard, bucket, key) order.
 
+mod conversion;
 mod groups;
 mod merge;
 mod noted_input;
@@ -37,6 +38,7 @@ use self::groups::GroupLayout;
 use self::merge::Merge;
 use self::noted_input::{NotedInputExec, has_grand_total};
 use self::sessions::Sessions;
+use super::forms::TakesOver;
 use super::held::grow;
 use super::properties::{debug_as_shown, one_input, only, plain};
 use super::stateful::{Placement, Stateful, StatefulOperator, placement};
@@ -94,6 +96,7 @@ impl StatefulAggregateExec {
             value: Arc::clone(&self.layout.states),
             follows: self.placement.lag.filter(|_| self.placement.mode != OutputMode::Complete),
             timers: None,
+            takes_over: TakesOver::Groups(self.layout.group_columns()),
         }
     }
 }
@@ -169,6 +172,9 @@ impl ExecutionPlan for StatefulAggregateExec {
         let output = Arc::clone(&schema);
         let rows = async move {
             let memory = batch.memory().reserve("an aggregation");
+            if let Some(conversion) = batch.migration().of(whole.operator) {
+                conversion::convert(&layout, &conversion, &whole.open(&batch), &batch, &memory)?;
+            }
             let (mut blocks, mut held): (Vec<RecordBatch>, Vec<Reservation>) = Default::default();
             for (partition, partial) in partials.into_iter().enumerate() {
                 let (groups, of_groups) =

@@ -24,7 +24,7 @@ use arrow::datatypes::DataType;
 use arrow::row::{OwnedRow, RowConverter, Rows};
 use datafusion::common::{exec_datafusion_err, internal_datafusion_err, plan_datafusion_err};
 use datafusion::error::Result;
-use tidemill_core::{Variable, VariableShape};
+use tidemill_core::{Variable, VariableShape, split_member};
 use tidemill_types::sql_name;
 
 use super::super::encoding::encoding;
@@ -113,6 +113,15 @@ impl Stored {
         group.clear();
         group.extend(&self.prefix);
         group.extend(key);
+    }
+
+    /// The key that an entry is of, if it is one of this variable.
+    pub(super) fn key_in<'k>(&self, entry: &'k [u8]) -> Option<&'k [u8]> {
+        let rest = entry.strip_prefix(self.prefix.as_slice())?;
+        match self.variable.shape {
+            VariableShape::Value => Some(rest),
+            VariableShape::Items | VariableShape::Entries => split_member(rest).map(|(key, _)| key),
+        }
     }
 
     pub(super) fn value(&self) -> &Encoding {

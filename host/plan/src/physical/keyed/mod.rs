@@ -6,6 +6,7 @@
 //! (for ever), when timers are due, and when what has a time to live is forgotten.
 
 mod codec;
+mod conversion;
 mod run;
 mod store;
 
@@ -27,6 +28,7 @@ use tidemill_core::{Assembly, OperatorId, PluginModule, Shape, Variable, variabl
 use tidemill_frontend::spec::TimeMode;
 
 use super::encoding::encoding;
+use super::forms::TakesOver;
 use super::inputs::Inputs;
 use super::output::Output;
 use super::properties::{debug_as_shown, plain};
@@ -53,6 +55,8 @@ pub(crate) struct KeyedFunction {
     pub(crate) shape: Shape,
     pub(crate) mode: TimeMode,
     pub(crate) variables: Vec<Variable>,
+    /// The columns of earlier forms of them that it takes over.
+    pub(crate) migrations: Vec<SchemaRef>,
     /// Where the columns are that it reads.
     pub(crate) reads: Vec<usize>,
     /// Where those of the key are.
@@ -138,6 +142,10 @@ impl Stateful for KeyedExec {
             value: variable_columns(&function.variables),
             follows: placement.lag.filter(|_| function.mode == TimeMode::EventTime),
             timers: by_batch_time.then(|| timers_of(placement.operator)),
+            takes_over: TakesOver::Keys(
+                function.variables.clone().into(),
+                function.migrations.iter().map(|form| form.fields().to_vec()).collect(),
+            ),
         };
         let placed = KeyedExec { placement: Some(placement), ..self.over(inputs)? };
         Ok((Arc::new(placed), description))
@@ -159,17 +167,12 @@ fn expiries_of(operator: OperatorId) -> OperatorId {
 }
 
 impl Plan {
-    /// What of the function has to stay while a checkpoint lives, beside the types of what it keeps.
+    /// What of the function has to stay while a checkpoint lives, beside what it keeps.
     fn details(&self) -> String {
-        let kept = |variable: &Variable| {
-            let forgotten = if variable.ttl.is_some() { ", forgotten" } else { "" };
-            format!("{}: {}{forgotten}", variable.field.name(), variable.shape.name())
-        };
         let function = &self.function;
-        let kept: Vec<String> = function.variables.iter().map(kept).collect();
         let (name, number, mode) = (&function.function, function.number, function.mode.name());
         let initial = if function.initial.is_some() { "; initial_state" } else { "" };
-        format!("{name} (stateful step {number}); time_mode {mode}; {}{initial}", kept.join("; "))
+        format!("{name} (stateful step {number}); time_mode {mode}{initial}")
     }
 }
 
@@ -219,7 +222,7 @@ impl ExecutionPlan for KeyedExec {
     ) -> Result<SendableRecordBatchStream> {
         let placement = placement(self.placement, partition)?;
         let batch = RunningBatch::of(&context)?;
-        let run = run::Run::new(Arc::clone(&self.plan), placement, batch);
+        let run = run::Run::try_new(Arc::clone(&self.plan), placement, batch)?;
         // Before all else, and so in the first batch that was not skipped.
         let initial = match &self.initial {
             Some(rows) if !run.take_initial()? => Some(Inputs::start(rows, &context)?),

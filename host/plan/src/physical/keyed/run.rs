@@ -21,6 +21,7 @@ use super::super::held::{BOX_BYTES, Held};
 use super::super::inputs::Inputs;
 use super::super::output::Output;
 use super::super::stateful::{Placement, StateCounts};
+use super::conversion::{self, Before};
 use super::store::{ShardKeys, Shared, TIMERS_DELETED, TIMERS_DUE, TIMERS_SET};
 use super::{KeyedFunction, NAME, Plan, expiries_of, timers_of};
 use crate::RunningBatch;
@@ -40,6 +41,8 @@ pub(super) struct Run {
     placement: Placement,
     batch: Arc<RunningBatch>,
     shared: Arc<Shared>,
+    /// What the batch takes over before all else.
+    before: Option<Arc<Before>>,
 }
 
 /// Where a row of the batch is, and whose it is.
@@ -95,7 +98,11 @@ impl ShardRows {
 }
 
 impl Run {
-    pub(super) fn new(plan: Arc<Plan>, placement: Placement, batch: Arc<RunningBatch>) -> Run {
+    pub(super) fn try_new(
+        plan: Arc<Plan>,
+        placement: Placement,
+        batch: Arc<RunningBatch>,
+    ) -> Result<Run> {
         let spec = batch.spec();
         let mode = plan.function.mode;
         let clock = match mode {
@@ -104,10 +111,14 @@ impl Run {
             TimeMode::EventTime => placement.evict(spec),
         };
         let own = placement.operator;
-        let states = [own, timers_of(own), expiries_of(own)]
-            .map(|operator| Placement { operator, ..placement }.open(&batch));
+        let operators = [own, timers_of(own), expiries_of(own)];
+        let states = operators.map(|operator| Placement { operator, ..placement }.open(&batch));
         let shared = Shared::new(Arc::clone(&plan.kept), states, mode, clock, spec.batch.0);
-        Run { plan, placement, shared: Arc::new(shared), batch }
+        let conversion = batch.migration().of(own);
+        let before = conversion
+            .map(|conversion| Before::of(&conversion, &plan, placement, operators, clock, &batch));
+        let before = before.transpose()?.flatten().map(Arc::new);
+        Ok(Run { plan, placement, shared: Arc::new(shared), before, batch })
     }
 
     /// Whether the initial state has been taken. It is, once this batch is committed.
@@ -217,6 +228,7 @@ impl Run {
             plan: Arc::clone(&self.plan),
             batch: Arc::clone(&self.batch),
             shared: Arc::clone(&self.shared),
+            before: self.before.clone(),
             shard,
             seeds,
             rows,
@@ -255,6 +267,7 @@ struct ShardRun {
     plan: Arc<Plan>,
     batch: Arc<RunningBatch>,
     shared: Arc<Shared>,
+    before: Option<Arc<Before>>,
     shard: ShardId,
     seeds: Part,
     rows: Part,
@@ -296,11 +309,31 @@ fn calls(part: &mut Part) -> Vec<Call> {
 
 impl ShardRun {
     async fn all(mut self, output: &Output) -> Result<()> {
+        self.take_over(output).await?;
         self.seed(output).await?;
         self.rows(output).await?;
         self.timers(output).await?;
         let forgotten = self.shared.forget(self.shard)?;
         self.shared.count(|counts| counts.removed += forgotten);
+        Ok(())
+    }
+
+    async fn take_over(&mut self, output: &Output) -> Result<()> {
+        let Some(before) = self.before.take() else { return Ok(()) };
+        let what = "the keys whose state a plugin takes over";
+        let mut held = Held::new(self.batch.memory().reserve(what));
+        for keys in before.keys(self.shard, &mut held)?.chunks(conversion::KEYS) {
+            let (keys, rows) = before.take(self.shard, keys)?;
+            if keys.is_empty() {
+                continue;
+            }
+            let columns = self.columns(&keys)?;
+            let state = Box::new(ShardKeys::new(&self.shared, self.shard, keys));
+            let migration = before.migration;
+            let given =
+                self.call(|instance| instance.migrate(migration, &columns, &rows, state))?;
+            self.send(given, &rows, output).await?;
+        }
         Ok(())
     }
 

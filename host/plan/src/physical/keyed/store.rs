@@ -229,7 +229,7 @@ impl ShardKeys {
         kept.variable.ttl.and(self.shared.clock)
     }
 
-    fn reading(&self, number: usize, keys: &[u32]) -> Result<ArrayRef> {
+    pub(super) fn reading(&self, number: usize, keys: &[u32]) -> Result<ArrayRef> {
         let kept = &self.shared.kept[number];
         let clock = self.clock(kept);
         let (mut found, mut entries) = (Collected::default(), Collected::default());
@@ -292,7 +292,7 @@ impl ShardKeys {
         kept.value().column(&found.bytes, &found.parts)
     }
 
-    fn changing(&self, number: usize, keys: &[u32], change: Change<'_>) -> Result<()> {
+    pub(super) fn changing(&self, number: usize, keys: &[u32], change: Change<'_>) -> Result<()> {
         let kept = &self.shared.kept[number];
         let rows = Rows::of(kept, change)?;
         let expires = kept

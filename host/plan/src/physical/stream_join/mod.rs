@@ -137,6 +137,7 @@ impl Stateful for StreamJoinExec {
             value: Arc::clone(&self.plan.pair),
             follows: placement.lag.filter(|_| is_bounded),
             timers: None,
+            takes_over: super::forms::TakesOver::Nothing,
         };
         let placed = StreamJoinExec { placement: Some(placement), ..self.over(inputs)? };
         Ok((Arc::new(placed), description))

@@ -61,7 +61,7 @@ impl Account {
     }
 
     #[migration]
-    fn from_cents(&mut self, k: String, before: Before) -> Result<()> {
+    fn take_cents(&mut self, k: String, before: Before) -> Result<()> {
         let by_text = before.by_text.unwrap_or_default();
         if by_text.contains_key("poison") {
             return Err(Error::fatal("poison cannot be taken over"));

@@ -14,7 +14,7 @@ const ROWS: &str = "fn rows(&mut self, key: String, rows: Vec<Input>) -> Vec<Out
 const TIMER: &str =
     "fn timer(&mut self, key: String, due: Timestamp, timers: &mut Timers) -> Vec<Output>";
 const INITIAL: &str = "fn initial(&mut self, key: String, row: Seed)";
-const MIGRATION: &str = "fn from_first(&mut self, key: String, before: Before)";
+const MIGRATION: &str = "fn take_first(&mut self, key: String, before: Before)";
 
 const KIND: OnImpl = OnImpl { attribute: "stateful", what: "a stateful function" };
 

@@ -15,27 +15,32 @@ impl Query {
         if std::mem::take(&mut self.runs_logged_plugins) {
             self.use_modules(self.plugins.current())?;
         }
+        let mut accepted = Vec::new();
         while let Some(change) = self.plugins.next_change() {
             match change {
                 PluginChange::Refused { name, reason } => {
                     (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
                 }
-                PluginChange::Accepted { name, digest } => {
-                    if let Err(error) = self.use_modules(self.plugins.current()) {
-                        self.plugins.refuse(&name);
-                        let reason = error.to_string();
-                        (self.on_event)(QueryEvent::ReloadRefused {
-                            plugin: &name,
-                            reason: &reason,
-                        });
-                        continue;
-                    }
-                    self.store_plugins()?;
-                    self.reporter.count_reload(&name);
-                    let batch = self.next_batch;
-                    (self.on_event)(QueryEvent::Reloaded { plugin: &name, digest, batch });
-                }
+                PluginChange::Accepted { name, digest } => accepted.push((name, digest)),
             }
+        }
+        if accepted.is_empty() {
+            return Ok(());
+        }
+        // All together: one may give what another one wants now.
+        if let Err(error) = self.use_modules(self.plugins.current()) {
+            let reason = error.to_string();
+            for (name, _) in accepted {
+                self.plugins.refuse(&name);
+                (self.on_event)(QueryEvent::ReloadRefused { plugin: &name, reason: &reason });
+            }
+            return Ok(());
+        }
+        self.store_plugins()?;
+        let batch = self.next_batch;
+        for (name, digest) in accepted {
+            self.reporter.count_reload(&name);
+            (self.on_event)(QueryEvent::Reloaded { plugin: &name, digest, batch });
         }
         Ok(())
     }

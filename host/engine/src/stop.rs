@@ -10,6 +10,8 @@ use tidemill_core::Wake;
 #[derive(Clone, Default)]
 pub struct StopSignal {
     shared: Arc<Shared>,
+    /// Of the queries that this is one of.
+    of_all: Option<Arc<Shared>>,
 }
 
 #[derive(Default)]
@@ -35,13 +37,28 @@ impl StopSignal {
     /// Whether the queries were asked to end.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.shared.is_set.load(Ordering::SeqCst)
+        self.parts().any(|shared| shared.is_set.load(Ordering::SeqCst))
+    }
+
+    /// A signal for one of the queries alone, which this one sets too.
+    #[must_use]
+    pub fn of_one(&self) -> StopSignal {
+        StopSignal { shared: Arc::default(), of_all: Some(Arc::clone(&self.shared)) }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Arc<Shared>> {
+        std::iter::once(&self.shared).chain(&self.of_all)
     }
 
     /// The waits of one query, which this signal ends too.
     pub(crate) fn waiting(&self) -> Waiting {
         let bell = Arc::new(Bell::default());
-        locked(&self.shared.bells).push(Arc::downgrade(&bell));
+        for shared in self.parts() {
+            let mut bells = locked(&shared.bells);
+            // Those of queries that have ended.
+            bells.retain(|bell| bell.strong_count() > 0);
+            bells.push(Arc::downgrade(&bell));
+        }
         Waiting { stop: self.clone(), bell }
     }
 }
@@ -129,6 +146,17 @@ mod tests {
         waiting.wake()();
         assert!(!waiting.for_time(Duration::from_millis(5)));
         assert!(!waiting.for_work(LONG));
+    }
+
+    #[test]
+    fn one_query_ends_alone_and_with_all() {
+        let all = StopSignal::new();
+        let (one, other) = (all.of_one(), all.of_one());
+        let waiting = other.waiting();
+        one.stop();
+        assert!(one.is_set() && !other.is_set() && !all.is_set());
+        all.stop();
+        assert!(other.is_set() && waiting.for_work(LONG));
     }
 
     #[test]

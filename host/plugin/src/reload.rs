@@ -20,6 +20,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -82,14 +83,22 @@ type Outcome = Result<Arc<Module>, LoadError>;
 #[derive(Default)]
 struct Ready {
     outcome: Mutex<Option<Outcome>>,
+    /// Changes that were noticed, and those that came to something.
+    noticed: AtomicU64,
+    done: AtomicU64,
     filled: Condvar,
     wake: Mutex<Option<Wake>>,
 }
 
 impl Ready {
-    fn fill(&self, outcome: Outcome) {
-        *self.outcome.lock() = Some(outcome);
-        self.filled.notify_all();
+    /// So many of the changes that were noticed came to this; `None`: to nothing new.
+    fn settle(&self, noticed: u64, outcome: Option<Outcome>) {
+        if let Some(outcome) = outcome {
+            *self.outcome.lock() = Some(outcome);
+            self.filled.notify_all();
+        }
+        self.done.store(noticed, Ordering::SeqCst);
+        // Also for nothing: the outcome of another plugin may have waited for this one.
         if let Some(wake) = self.wake.lock().as_ref() {
             wake();
         }
@@ -123,7 +132,8 @@ impl Reloader {
         // the file is read after it.
         let (changed, changes) = sync_channel(1);
         let names = places.iter().map(|(_, file)| (*file).to_owned()).collect();
-        let watcher = notify::recommended_watcher(notifier(names, changed));
+        let ready = Arc::new(Ready::default());
+        let watcher = notify::recommended_watcher(notifier(names, changed, Arc::clone(&ready)));
         let mut watcher = watcher.map_err(|error| failed(&error))?;
         for (directory, _) in places {
             let watching = watcher.watch(directory, RecursiveMode::NonRecursive);
@@ -137,7 +147,6 @@ impl Reloader {
             })?;
         }
 
-        let ready = Arc::new(Ready::default());
         let worker = Worker {
             host: host.clone(),
             plugin: plugin.clone(),
@@ -164,6 +173,12 @@ impl Reloader {
         }
     }
 
+    /// Whether a change was noticed of which nobody knows yet what comes of it.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.ready.done.load(Ordering::SeqCst) < self.ready.noticed.load(Ordering::SeqCst)
+    }
+
     /// The newest version since the last call, or why it was refused. Never waits.
     pub fn take_ready(&self) -> Option<Outcome> {
         self.ready.outcome.lock().take()
@@ -187,15 +202,20 @@ impl Reloader {
 fn notifier(
     files: Vec<OsString>,
     changed: SyncSender<Written>,
+    ready: Arc<Ready>,
 ) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
     let is_one = move |path: &Path| files.iter().any(|file| path.file_name() == Some(file));
-    move |event| match event {
-        // Reading the file is an event too, and would have no end.
-        Ok(event) if is_read(event.kind) => {}
-        Ok(event) if !event.paths.iter().any(|path| is_one(path)) => {}
-        Ok(event) => drop(changed.try_send(Written::of(event.kind))),
-        // Events may have been lost: the digest tells whether there was a change.
-        Err(_) => drop(changed.try_send(Written::InPart)),
+    move |event| {
+        let written = match event {
+            // Reading the file is an event too, and would have no end.
+            Ok(event) if is_read(event.kind) => return,
+            Ok(event) if !event.paths.iter().any(|path| is_one(path)) => return,
+            Ok(event) => Written::of(event.kind),
+            // Events may have been lost: the digest tells whether there was a change.
+            Err(_) => Written::InPart,
+        };
+        ready.noticed.fetch_add(1, Ordering::SeqCst);
+        let _ = changed.try_send(written);
     }
 }
 
@@ -254,16 +274,16 @@ impl Worker {
             {
                 written = more;
             }
+            // What is noticed from here on comes to another one.
+            let noticed = self.ready.noticed.load(Ordering::SeqCst);
             let outcome = match &pool {
                 Ok(pool) => pool.install(|| self.next()),
                 Err(_) => self.next(),
             };
-            if let Some(outcome) = outcome {
-                let module = outcome.as_ref().ok().cloned();
-                self.ready.fill(outcome);
-                // Nobody waits for that.
-                module.iter().for_each(|module| self.host.keep(module));
-            }
+            let module = outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).cloned();
+            self.ready.settle(noticed, outcome);
+            // Nobody waits for that.
+            module.iter().for_each(|module| self.host.keep(module));
         }
     }
 

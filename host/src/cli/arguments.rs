@@ -502,7 +502,7 @@ pub(super) struct RunArguments {
     /// What is said of each batch on standard error.
     #[arg(long, value_enum, default_value_t = ProgressArgument::Auto)]
     pub(super) progress: ProgressArgument,
-    /// Reloads plugins when their files change, where the job does not say.
+    /// Reloads what changes: plugins (where the job does not say otherwise), the job's file, and what static tables are read from.
     #[arg(long)]
     pub(super) watch: bool,
     /// Plans batch N, which failed or is pending, anew over what its sources have now.

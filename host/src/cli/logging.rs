@@ -67,6 +67,11 @@ impl Concealed {
         self.0.write().extend(secrets);
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Secrets {
+        self.0.read().clone()
+    }
+
     fn conceal(&self, text: &str) -> String {
         self.0.read().conceal(text).into_owned()
     }

@@ -14,6 +14,7 @@ mod logging;
 mod new;
 mod plugins;
 mod printed_rows;
+mod renewal;
 mod replay;
 mod report;
 mod run;
@@ -21,6 +22,7 @@ mod signals;
 mod skip;
 mod table;
 mod test;
+mod watching;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -40,6 +40,8 @@ struct Said {
     /// The last batch that is committed, of earlier runs, too.
     last_batch: Option<u64>,
     waits: bool,
+    /// Whether the job took the place of another, and it was not said yet.
+    is_reloaded: bool,
 }
 
 impl Reporter {
@@ -116,6 +118,16 @@ impl Reporter {
         }
     }
 
+    /// The query that is about to run takes the place of one whose job was changed.
+    pub(super) fn job_reloaded(&self) {
+        self.said().is_reloaded = true;
+    }
+
+    /// A changed job is not taken.
+    pub(super) fn job_refused(&self, reason: &str) {
+        self.say(&format!("the changed job is refused, and the one from before goes on: {reason}"));
+    }
+
     /// The last word. An error has its own.
     pub(super) fn end(&self, outcome: &Result<Outcome, EngineError>) {
         let done = match self.said().last_batch {
@@ -140,7 +152,10 @@ impl Reporter {
             0 => "starts with",
             _ => "goes on with",
         };
-        if self.talks() {
+        let is_reloaded = std::mem::take(&mut self.said().is_reloaded);
+        if is_reloaded {
+            self.say(&format!("reloaded the job: batch {next} runs as it says now"));
+        } else if self.talks() {
             self.say(&format!("{how} batch {next}; checkpoint {}", self.checkpoint));
         } else if how != "starts with" {
             tracing::info!("{}{how} batch {next}", self.prefix);

@@ -8,36 +8,79 @@ use tidemill_engine::{EngineError, Outcome, Query, QueryEvent, StopSignal, Unfin
 use tidemill_plan::NoThread;
 use tracing_subscriber::EnvFilter;
 
-use super::arguments::RunArguments;
+use super::arguments::{ProgressArgument, RunArguments};
 use super::check::{code_of, prepare};
+use super::logging::Concealed;
+use super::renewal::{Renewal, Renewing};
 use super::report::Reporter;
 use super::signals::stop_on_signals;
 use super::{ENDED_WELL, FAILED, REFUSED, UNREAD, complain, logging};
 use crate::exhausted::is_exhausted;
-use crate::job::{Job, JobError};
+use crate::job::{Job, JobError, Override};
 use crate::observe::{Board, Entry, Server, Trace};
 use crate::print::say;
-use crate::query::{PrepareError, Shared, StartError};
+use crate::query::{PrepareError, Prepared, Shared, StartError};
 
 /// A query that was opened, and who is told of it.
 struct Opened {
-    name: String,
     query: Query,
     reporter: Arc<Reporter>,
     /// On the board, if there is one.
     entry: Option<Entry>,
+    /// Who looks for another job in its place, if that is wanted.
+    renewal: Option<Renewal>,
+}
+
+/// How queries are opened, the first ones and those that take their place.
+struct Opening {
+    shared: Arc<Shared>,
+    overrides: Vec<Override>,
+    watch: bool,
+    progress: ProgressArgument,
+    /// Whether the process runs one query alone.
+    is_one: bool,
+    /// Ends all of them.
+    stop: StopSignal,
+    concealed: Concealed,
+}
+
+impl Opening {
+    fn open(&self, prepared: Prepared, entry: Option<Entry>) -> Result<Opened, StartError> {
+        let job = prepared.job().clone();
+        let made_of = prepared.made_of();
+        let reporter = Arc::new(Reporter::new(&job, self.is_one, self.progress));
+        let (told, teller) = (entry.clone(), Arc::clone(&reporter));
+        let on_event = Box::new(move |event: QueryEvent<'_>| {
+            told.iter().for_each(|entry| entry.tell(&event));
+            teller.tell(&event);
+        });
+        let stop = self.stop.of_one();
+        let query = prepared.start(stop.clone(), on_event)?;
+        let refusing = Arc::clone(&reporter);
+        let renewing = self.watch.then(|| Renewing {
+            job,
+            made_of,
+            overrides: self.overrides.clone(),
+            shared: Arc::clone(&self.shared),
+            stop,
+            refused: Box::new(move |reason| refusing.job_refused(reason)),
+        });
+        let renewal = renewing.map(Renewal::start).transpose().map_err(PrepareError::Exhausted)?;
+        Ok(Opened { query, reporter, entry, renewal })
+    }
 }
 
 /// What is asked for, before anything is created for it.
 struct Asked {
     filter: EnvFilter,
+    overrides: Vec<Override>,
     jobs: Vec<Job>,
     /// Of all jobs.
     secrets: Secrets,
 }
 
 pub(super) fn run(arguments: &RunArguments) -> u8 {
-    let Asked { filter, jobs, secrets } = match ask(arguments) {
+    let Asked { filter, overrides, jobs, secrets } = match ask(arguments) {
         Ok(asked) => asked,
         Err((error, code)) => {
             // Who read a job has concealed what is secret in it.
@@ -57,8 +100,8 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         Some(Ok(trace)) => Some(trace),
         None => None,
     };
-    logging::start(filter, trace.as_ref(), &secrets);
-    let code = run_jobs(arguments, jobs, &secrets, trace.as_ref());
+    let concealed = logging::start(filter, trace.as_ref(), &secrets);
+    let code = run_jobs(arguments, jobs, overrides, concealed, trace.as_ref());
     trace.iter().for_each(Trace::finish);
     code
 }
@@ -73,13 +116,14 @@ fn ask(arguments: &RunArguments) -> Result<Asked, (String, u8)> {
     let jobs = jobs.map_err(|error| (error.to_string(), code_of(error.is_retryable())))?;
     let mut secrets = Secrets::default();
     jobs.iter().for_each(|job| secrets.extend(&job.secrets));
-    Ok(Asked { filter, jobs, secrets })
+    Ok(Asked { filter, overrides, jobs, secrets })
 }
 
 fn run_jobs(
     arguments: &RunArguments,
     jobs: Vec<Job>,
-    secrets: &Secrets,
+    overrides: Vec<Override>,
+    concealed: Concealed,
     trace: Option<&Trace>,
 ) -> u8 {
     let stop = StopSignal::new();
@@ -91,17 +135,25 @@ fn run_jobs(
             true => NoThread(error.to_string()).to_string(),
             false => error.to_string(),
         };
-        complain(secrets, &format!("signals cannot be waited for: {reason}"));
+        complain(&concealed.all(), &format!("signals cannot be waited for: {reason}"));
         return FAILED;
     }
-    let queries = match start(arguments, jobs, &stop) {
-        Ok(queries) => queries,
-        Err(error) => {
-            complain(secrets, &error);
-            return code_of(error.is_retryable());
-        }
+    let opening = Opening {
+        shared: Arc::new(Shared::new(arguments.watch)),
+        overrides,
+        watch: arguments.watch,
+        progress: arguments.progress,
+        is_one: jobs.len() == 1,
+        stop,
+        concealed,
     };
-    run_all(queries, &stop, secrets)
+    match start(arguments, jobs, &opening) {
+        Ok(queries) => run_all(&opening, queries),
+        Err(error) => {
+            complain(&opening.concealed.all(), &error);
+            code_of(error.is_retryable())
+        }
+    }
 }
 
 /// All jobs are checked, and what is asked for beside them is opened, before the first one is
@@ -109,19 +161,17 @@ fn run_jobs(
 fn start(
     arguments: &RunArguments,
     jobs: Vec<Job>,
-    stop: &StopSignal,
-) -> Result<Vec<Opened>, StartError> {
-    let shared = Shared::new(arguments.watch);
-    let is_one = jobs.len() == 1;
+    opening: &Opening,
+) -> Result<Vec<(String, Opened)>, StartError> {
     let unfinished = arguments.unfinished();
-    if unfinished != Unfinished::Run && !is_one {
+    if unfinished != Unfinished::Run && !opening.is_one {
         let message =
             "--replan-batch is for one query; run its job alone with it, and the others after it";
         return Err(PrepareError::Invalid(message.to_owned()).into());
     }
     let mut prepared = Vec::new();
     for job in jobs {
-        let mut job = prepare(job, &shared)?;
+        let mut job = prepare(job, &opening.shared)?;
         job.settle(unfinished)?;
         prepared.push(job);
     }
@@ -129,18 +179,42 @@ fn start(
     let mut queries = Vec::new();
     for prepared in prepared {
         let job = prepared.job();
-        let name = job.name.clone();
-        let entry = board.as_ref().map(|board| Entry::new(board, &name, &job.path, &job.secrets));
-        let reporter = Arc::new(Reporter::new(job, is_one, arguments.progress));
-        let (told, teller) = (entry.clone(), Arc::clone(&reporter));
-        let on_event = Box::new(move |event: QueryEvent<'_>| {
-            told.iter().for_each(|entry| entry.tell(&event));
-            teller.tell(&event);
-        });
-        let query = prepared.start(stop.clone(), on_event)?;
-        queries.push(Opened { name, query, reporter, entry });
+        let (name, path, secrets) = (job.name.clone(), job.path.clone(), job.secrets.clone());
+        let entry = board.as_ref().map(|board| Entry::new(board, &name, &path, &secrets));
+        queries.push((name, opening.open(prepared, entry)?));
     }
     Ok(queries)
+}
+
+/// Runs a query, and those that take its place, to their end.
+fn run_one(opening: &Opening, mut opened: Opened) -> Result<Outcome, EngineError> {
+    loop {
+        let Opened { mut query, reporter, entry, renewal } = opened;
+        let outcome = query.run();
+        let is_wanted = matches!(outcome, Ok(Outcome::Stopped)) && !opening.stop.is_set();
+        let next = renewal.as_ref().filter(|_| is_wanted).and_then(Renewal::take);
+        let Some(next) = next else {
+            entry.iter().for_each(|entry| entry.end(&outcome));
+            reporter.end(&outcome);
+            return outcome;
+        };
+        // The next one wants its checkpoint.
+        drop((query, renewal));
+        opening.concealed.extend(&next.job().secrets);
+        let entry = entry.map(|entry| entry.concealing(&next.job().secrets));
+        match opening.open(next, entry.clone()) {
+            Ok(next) => {
+                next.reporter.job_reloaded();
+                opened = next;
+            }
+            Err(error) => {
+                let told = format!("the changed job cannot be started: {error}");
+                let outcome = Err(EngineError::Incompatible(told));
+                entry.iter().for_each(|entry| entry.end(&outcome));
+                return outcome;
+            }
+        }
+    }
 }
 
 /// Stops the other queries where one panics.
@@ -174,16 +248,15 @@ fn serve(arguments: &RunArguments) -> Result<Option<Arc<Board>>, PrepareError> {
 
 /// Runs every query on a thread of its own. One that fails stops the others: a process that goes
 /// on with half of its queries looks alive and is not. So does one whose rows nobody reads.
-fn run_all(queries: Vec<Opened>, stop: &StopSignal, secrets: &Secrets) -> u8 {
+fn run_all(opening: &Opening, queries: Vec<(String, Opened)>) -> u8 {
+    let stop = &opening.stop;
     let outcomes: Vec<Result<Outcome, EngineError>> = thread::scope(|scope| {
         let threads: Vec<_> = queries
             .into_iter()
-            .map(|Opened { name, mut query, reporter, entry }| {
+            .map(|(name, opened)| {
                 let run = move || {
                     let _guard = StopOnPanic(stop);
-                    let outcome = query.run();
-                    entry.iter().for_each(|entry| entry.end(&outcome));
-                    reporter.end(&outcome);
+                    let outcome = run_one(opening, opened);
                     if matches!(outcome, Err(_) | Ok(Outcome::Unread)) {
                         stop.stop();
                     }
@@ -211,7 +284,7 @@ fn run_all(queries: Vec<Opened>, stop: &StopSignal, secrets: &Secrets) -> u8 {
             Ok(Outcome::Unread) if code == ENDED_WELL => code = UNREAD,
             Ok(Outcome::Unread) => {}
             Err(error) => {
-                complain(secrets, &error);
+                complain(&opening.concealed.all(), &error);
                 ways_out(&error).iter().for_each(|text| say(text));
                 code = FAILED;
             }

@@ -148,6 +148,13 @@ impl Entry {
         Entry { board: Arc::clone(board), number, secrets: Arc::new(secrets.clone()) }
     }
 
+    /// The same query, whose errors must not show these either.
+    #[must_use]
+    pub fn concealing(mut self, secrets: &Secrets) -> Entry {
+        Arc::make_mut(&mut self.secrets).extend(secrets);
+        self
+    }
+
     /// Something happened in the query.
     pub fn tell(&self, event: &QueryEvent<'_>) {
         let metrics = &self.board.metrics;

@@ -31,7 +31,7 @@ pub use error::PrepareError;
 pub use kept_plugins::{KeptPlugin, KeptPlugins, UsedNext};
 pub use memory::ProcessMemory;
 pub use planning::plan_now;
-pub use prepare::{Prepared, StartError};
+pub use prepare::{MadeOf, Prepared, StartError};
 pub use replay::{Outcome as ReplayOutcome, Replay, Rows as ReplayedRows};
 pub use shared::Shared;
 pub use stored_letters::StoredLetters;

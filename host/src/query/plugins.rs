@@ -169,6 +169,10 @@ impl Plugins for JobPlugins {
         let JobPlugins::Files { plugins, .. } = self else {
             return None;
         };
+        // Those that change together are swapped together.
+        if plugins.iter().any(|plugin| plugin.reloader.as_ref().is_some_and(Reloader::is_busy)) {
+            return None;
+        }
         plugins.iter_mut().find_map(|plugin| {
             let outcome = plugin.reloader.as_ref().and_then(Reloader::take_ready)?;
             let name = plugin.name.clone();

@@ -69,6 +69,15 @@ pub struct Prepared {
     around: Around,
 }
 
+/// What a prepared job was made of, its plugins apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MadeOf {
+    /// Of its text, with all changes to it.
+    job: Digest,
+    /// Of what each static table is read from.
+    statics: BTreeMap<String, Digest>,
+}
+
 /// What a job is planned with that would be looked up otherwise.
 pub(super) struct With {
     /// Where the plugins' bytes come from, in place of what was chosen in the checkpoint.
@@ -208,6 +217,12 @@ impl Prepared {
         // A query that runs moves its log and its places on, one after the other: what counts is
         // what both say while nothing moves.
         if look()? == Some(recovered) { Err(PrepareError::Invalid(refusal)) } else { Ok(()) }
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn made_of(&self) -> MadeOf {
+        MadeOf { job: self.job.digest, statics: self.static_digests.clone() }
     }
 
     /// The job.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidemill_tests::{Workbench, plugin};
 
 /// Lines of a child's output as they come.
@@ -85,4 +85,100 @@ fn a_replaced_plugin_runs_from_the_next_batch_on() {
     // Read on, so that the child never waits for room in the pipe.
     output.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+const STEPPED: &str = r#"
+name = "renewed"
+output_mode = "update"
+[source.r]
+format = "json"
+path = "input"
+schema = "k STRING, n BIGINT"
+[static.names]
+format = "json"
+path = "names"
+schema = "k STRING, name STRING"
+[[step]]
+name = "t"
+sql = "SELECT name, sum(n) AS n FROM r JOIN names USING (k) GROUP BY name"
+[sink]
+format = "console"
+options = { format = "json" }
+"#;
+
+/// A query that runs, with all that it says.
+struct Running {
+    bench: Workbench,
+    child: Child,
+    rows: Box<dyn Iterator<Item = String>>,
+    told: Box<dyn Iterator<Item = String>>,
+    batches: i64,
+}
+
+impl Running {
+    fn start(bench: Workbench) -> Running {
+        let mut child = bench.spawn(&["run", "job.toml", "--watch"]);
+        let rows = Box::new(lines(child.stdout.take().unwrap()));
+        let told = Box::new(lines(child.stderr.take().unwrap()));
+        Running { bench, child, rows, told, batches: 0 }
+    }
+
+    /// Adds a row, and gives the row that comes of it.
+    fn add(&mut self, n: i64) -> Value {
+        let line = format!("{{\"k\":\"a\",\"n\":{n}}}\n");
+        self.bench.write_input(&format!("input/{}.json", self.batches), self.batches, line);
+        self.batches += 1;
+        let row: Value = serde_json::from_str(&self.rows.next().unwrap()).unwrap();
+        row["row"].clone()
+    }
+
+    /// The next line that says so.
+    fn says(&mut self, words: &str) -> String {
+        let mut heard = Vec::new();
+        let found = self.told.by_ref().inspect(|line| heard.push(line.clone()));
+        let found = found.into_iter().find(|line| line.contains(words));
+        found.unwrap_or_else(|| panic!("no \"{words}\" in {heard:?}"))
+    }
+
+    fn end(mut self) {
+        interrupt(&self.child);
+        self.rows.for_each(drop);
+        self.told.for_each(drop);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_changed_job_and_changed_static_tables_are_taken_while_the_query_runs() {
+    let bench = Workbench::new();
+    bench.write("job.toml", STEPPED);
+    bench.write("names/0.json", "{\"k\":\"a\",\"name\":\"ann\"}\n");
+    std::fs::create_dir_all(bench.path("input")).unwrap();
+    let mut running = Running::start(bench);
+    assert_eq!(running.add(1), json!({"name": "ann", "n": 1}));
+
+    // The state stays.
+    let filtered = STEPPED.replace("USING (k) GROUP", "USING (k) WHERE n > 5 GROUP");
+    running.bench.write("job.toml", &filtered);
+    assert!(running.says("reloaded the job").contains("batch 1 runs as it says now"));
+    assert_eq!(running.add(10), json!({"name": "ann", "n": 11}));
+
+    // What is wrong is told, and what runs goes on.
+    running.bench.write("job.toml", filtered.replace("sum(n)", "summ(n)"));
+    let refused = running.says("the changed job is refused");
+    assert!(refused.contains("goes on") && refused.contains("summ"), "{refused}");
+    running.bench.write("job.toml", filtered.replace("sum(n) AS n", "max(name) AS n"));
+    assert!(running.says("the changed job is refused").contains("stateful operators"));
+    running.bench.write("job.toml", filtered.replace("\"renewed\"", "\"other\""));
+    assert!(running.says("the changed job is refused").contains("another query"));
+    assert_eq!(running.add(20), json!({"name": "ann", "n": 31}));
+
+    running.bench.write("names/1.json", "{\"k\":\"a\",\"name\":\"bob\"}\n");
+    std::fs::remove_file(running.bench.path("names/0.json")).unwrap();
+    // The job's own file is still another query's: it is refused, and the table with it.
+    running.says("another query");
+    running.bench.write("job.toml", &filtered);
+    running.says("reloaded the job");
+    assert_eq!(running.add(40), json!({"name": "bob", "n": 40}));
+    running.end();
 }

@@ -57,8 +57,8 @@ const RENEWING: [u64; 3] = [4, 5, 13];
 
 /// What a query that renews fixes after this batch.
 pub(crate) fn renewed(committed: Option<BatchId>) -> BTreeMap<String, String> {
-    let batches = RENEWING.into_iter();
-    let last = batches.filter(|batch| committed.is_some_and(|last| *batch <= last.0)).last();
+    let mut batches = RENEWING.into_iter();
+    let last = batches.rfind(|batch| committed.is_some_and(|last| *batch <= last.0));
     let mut pinned = options().pinned;
     pinned.extend(last.map(|batch| ("form".to_owned(), batch.to_string())));
     pinned

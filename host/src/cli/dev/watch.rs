@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::Value;
 
+use crate::cli::watching::{Watching, absolute};
 use crate::job::JobPlugin;
 
 /// What somebody changed.
@@ -100,7 +99,7 @@ fn library(directory: &Path) -> Option<String> {
 
 /// Watches until it is dropped.
 pub(super) struct Watch {
-    _watcher: RecommendedWatcher,
+    _watching: Watching,
 }
 
 impl Watch {
@@ -122,31 +121,12 @@ impl Watch {
                 .collect(),
         };
         let (beside, below) = files.directories();
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                let Ok(event) = event else { return };
-                // Reading a file is an event too.
-                if !is_read(event.kind) {
-                    let changes = event.paths.iter().map(|path| files.changes_of(path));
-                    changes.flatten().collect::<BTreeSet<_>>().into_iter().for_each(&tell);
-                }
-            })?;
-        for directory in beside.iter().filter(|directory| directory.is_dir()) {
-            watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        }
-        for directory in below.iter().filter(|directory| directory.is_dir()) {
-            watcher.watch(directory, RecursiveMode::Recursive)?;
-        }
-        Ok(Watch { _watcher: watcher })
+        let watching = Watching::start(&beside, &below, move |paths| {
+            let changes = paths.iter().flat_map(|path| files.changes_of(path));
+            changes.collect::<BTreeSet<_>>().into_iter().for_each(&tell);
+        })?;
+        Ok(Watch { _watching: watching })
     }
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn is_read(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 struct Files {

@@ -17,7 +17,6 @@
 //!
 //! A change during step 3 is seen after it. A newer result replaces one that nobody has taken.
 
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,8 +73,18 @@ pub type Choose = dyn Fn(Option<Digest>) -> Result<Option<Vec<u8>>, String> + Se
 /// Watches one plugin's file.
 pub struct Reloader {
     ready: Arc<Ready>,
-    /// Dropping it closes the channel that the thread waits at.
-    _watcher: RecommendedWatcher,
+    /// The thread adds places to it. Taking it closes the channel that the thread waits at.
+    watcher: SharedWatcher,
+}
+
+type SharedWatcher = Arc<Mutex<Option<RecommendedWatcher>>>;
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        // Not while it is locked: the watcher's own thread may be telling of something.
+        let watcher = self.watcher.lock().take();
+        drop(watcher);
+    }
 }
 
 type Outcome = Result<Arc<Module>, LoadError>;
@@ -122,21 +131,20 @@ impl Reloader {
             problem: LoadProblem::Unwatched { path: path.to_owned(), reason: reason.to_string() },
         };
         let path = std::path::absolute(path).map_err(|error| failed(&error))?;
-        let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
+        if path.file_name().is_none() {
             return Err(failed(&"it is not a file"));
-        };
-        let chosen = chooser.as_ref().map(|chooser| &*chooser.file);
-        let places = chosen.and_then(|file| Some((file.parent()?, file.file_name()?)));
-        let places: Vec<(&Path, &OsStr)> = places.into_iter().chain([(directory, file)]).collect();
+        }
+        let files: Vec<PathBuf> =
+            chooser.iter().map(|chooser| chooser.file.clone()).chain([path.clone()]).collect();
         // Room for one: it says that there was a change, not how many. What does not fit into it is seen, as
         // the file is read after it.
         let (changed, changes) = sync_channel(1);
-        let names = places.iter().map(|(_, file)| (*file).to_owned()).collect();
         let ready = Arc::new(Ready::default());
-        let watcher = notify::recommended_watcher(notifier(names, changed, Arc::clone(&ready)));
+        let watcher =
+            notify::recommended_watcher(notifier(files.clone(), changed, Arc::clone(&ready)));
         let mut watcher = watcher.map_err(|error| failed(&error))?;
-        for (directory, _) in places {
-            let watching = watcher.watch(directory, RecursiveMode::NonRecursive);
+        for directory in files.iter().flat_map(|file| places(file)) {
+            let watching = watcher.watch(&directory, RecursiveMode::NonRecursive);
             watching.map_err(|error| match error.kind {
                 // Nothing that the machine lacks: there is no such file.
                 notify::ErrorKind::PathNotFound => LoadError {
@@ -147,7 +155,9 @@ impl Reloader {
             })?;
         }
 
+        let watcher = Arc::new(Mutex::new(Some(watcher)));
         let worker = Worker {
+            watcher: Arc::clone(&watcher),
             host: host.clone(),
             plugin: plugin.clone(),
             path: path.clone(),
@@ -161,7 +171,7 @@ impl Reloader {
         let name = format!("tidemill-reload-{}", plugin.replace('\0', "?"));
         let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
         thread.spawn(move || worker.run(&changes)).map_err(|error| failed(&error))?;
-        Ok(Reloader { ready, _watcher: watcher })
+        Ok(Reloader { ready, watcher })
     }
 
     /// Gives what to call when [`take_ready`](Self::take_ready) has something.
@@ -198,19 +208,63 @@ impl Reloader {
     }
 }
 
-/// Passes on that one of the files has changed.
+/// Links that are followed, at most, as a system does.
+const LINKS_MAX: usize = 40;
+
+/// The directories in which a change may be one of the file: its own, and those of the links that lead there.
+fn places(file: &Path) -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    let (mut path, mut links) = (file.to_owned(), 0);
+    'links: while links < LINKS_MAX {
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        for part in above {
+            let Ok(target) = std::fs::read_link(part) else { continue };
+            let Some(directory) = part.parent() else { continue };
+            let Ok(rest) = path.strip_prefix(part) else { continue };
+            let led = directory.join(target);
+            let next = if rest.as_os_str().is_empty() { led } else { led.join(rest) };
+            directories.push(directory.to_owned());
+            (path, links) = (next, links + 1);
+            continue 'links;
+        }
+        break;
+    }
+    directories.extend(path.parent().map(Path::to_owned));
+    directories.sort_unstable();
+    directories.dedup();
+    directories
+}
+
+/// Where a file is, links resolved.
+fn resolved(files: &[PathBuf]) -> Vec<Option<PathBuf>> {
+    files.iter().map(|file| file.canonicalize().ok()).collect()
+}
+
+/// Passes on that one of the files has changed, or that a link leads to another.
 fn notifier(
-    files: Vec<OsString>,
+    files: Vec<PathBuf>,
     changed: SyncSender<Written>,
     ready: Arc<Ready>,
 ) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
-    let is_one = move |path: &Path| files.iter().any(|file| path.file_name() == Some(file));
+    let leads = Mutex::new(resolved(&files));
+    let is_named = |paths: &[PathBuf], files: &[PathBuf]| {
+        paths.iter().any(|path| files.iter().any(|file| path.file_name() == file.file_name()))
+    };
     move |event| {
         let written = match event {
             // Reading the file is an event too, and would have no end.
             Ok(event) if is_read(event.kind) => return,
-            Ok(event) if !event.paths.iter().any(|path| is_one(path)) => return,
-            Ok(event) => Written::of(event.kind),
+            Ok(event) if is_named(&event.paths, &files) => Written::of(event.kind),
+            Ok(_) => {
+                let (mut before, now) = (leads.lock(), resolved(&files));
+                // Between a removal and a rename a link leads nowhere.
+                if !now.iter().zip(&*before).any(|(now, before)| now.is_some() && now != before) {
+                    return;
+                }
+                *before = now;
+                Written::Whole
+            }
             // Events may have been lost: the digest tells whether there was a change.
             Err(_) => Written::InPart,
         };
@@ -243,6 +297,7 @@ fn is_read(kind: EventKind) -> bool {
 }
 
 struct Worker {
+    watcher: SharedWatcher,
     host: PluginHost,
     plugin: String,
     path: PathBuf,
@@ -274,6 +329,7 @@ impl Worker {
             {
                 written = more;
             }
+            self.watch_on();
             // What is noticed from here on comes to another one.
             let noticed = self.ready.noticed.load(Ordering::SeqCst);
             let outcome = match &pool {
@@ -284,6 +340,16 @@ impl Worker {
             self.ready.settle(noticed, outcome);
             // Nobody waits for that.
             module.iter().for_each(|module| self.host.keep(module));
+        }
+    }
+
+    /// Watches where links lead now.
+    fn watch_on(&self) {
+        if let Some(watcher) = self.watcher.lock().as_mut() {
+            for place in places(&self.path) {
+                // One that is watched already stays so; one that is gone is no place.
+                let _ = watcher.watch(&place, RecursiveMode::NonRecursive);
+            }
         }
     }
 
@@ -364,4 +430,34 @@ fn check_uses(module: &Module, uses: &[UsedFunction]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_places_of_a_file_are_those_of_all_links_that_lead_there() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for directory in ["mount/..1", "app"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        std::fs::write(root.join("mount/..1/p.wasm"), "").unwrap();
+        symlink("..1", root.join("mount/..data")).unwrap();
+        symlink("..data/p.wasm", root.join("mount/p.wasm")).unwrap();
+        symlink("../mount", root.join("app/plugins")).unwrap();
+        let found = places(&root.join("app/plugins/p.wasm"));
+        let found: Vec<PathBuf> = found.iter().map(|place| place.canonicalize().unwrap()).collect();
+        let expected = ["app", "mount", "mount", "mount/..1"].map(|place| root.join(place));
+        assert!(expected.iter().all(|place| found.contains(place)), "{found:?}");
+        // A loop ends.
+        symlink("b", root.join("a")).unwrap();
+        symlink("a", root.join("b")).unwrap();
+        assert_eq!(places(&root.join("a")), [root.clone()]);
+    }
 }

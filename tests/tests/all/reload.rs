@@ -87,6 +87,64 @@ fn a_replaced_plugin_runs_from_the_next_batch_on() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+const TWO: &str = r#"
+name = "two"
+[source.r]
+format = "rate-micro-batch"
+options = { rowsPerBatch = 10 }
+[plugin.p]
+path = "current/p.wasm"
+[plugin.q]
+path = "current/q.wasm"
+[[step]]
+name = "t"
+sql = "SELECT value, delay_class(value) AS class, with_tax(CAST(value AS DOUBLE)) AS taxed FROM r"
+[sink]
+format = "noop"
+"#;
+
+/// The digests of the plugins of a batch.
+fn digests(line: &str) -> Option<Vec<String>> {
+    let record: Value = serde_json::from_str(line).ok()?;
+    let plugins = record["plugins"].as_array()?.iter();
+    Some(plugins.map(|plugin| plugin["digest"].as_str().unwrap().to_owned()).collect())
+}
+
+#[test]
+fn plugins_that_change_together_by_a_link_are_swapped_in_the_same_batch() {
+    let bench = Workbench::new();
+    let (p, q) = (plugin("flights"), plugin("orders"));
+    let (p, q) = (std::fs::read(p).unwrap(), std::fs::read(q).unwrap());
+    bench.write("job.toml", TWO);
+    for (release, bytes) in
+        [("1", [p.clone(), q.clone()]), ("2", [p, q].map(|b| another_version(&b)))]
+    {
+        let [p, q] = bytes;
+        bench.write(&format!("releases/{release}/p.wasm"), p);
+        bench.write(&format!("releases/{release}/q.wasm"), q);
+    }
+    let lead_to = |release: &str| {
+        let (new, link) = (bench.path("new"), bench.path("current"));
+        std::os::unix::fs::symlink(format!("releases/{release}"), &new).unwrap();
+        std::fs::rename(new, link).unwrap();
+    };
+    lead_to("1");
+    let mut child = bench.spawn(&["run", "job.toml", "--watch", "--progress", "json"]);
+    let mut output = lines(child.stderr.take().unwrap());
+    let before = output.by_ref().find_map(|line| digests(&line)).unwrap();
+    lead_to("2");
+    let after = output.by_ref().filter_map(|line| digests(&line)).find(|now| *now != before);
+    let after = after.unwrap();
+    assert!(after.iter().all(|digest| !before.contains(digest)), "{before:?}, then {after:?}");
+    // And back, which is noticed where the link leads now.
+    lead_to("1");
+    let back = output.by_ref().filter_map(|line| digests(&line)).find(|now| *now != after);
+    assert_eq!(back.unwrap(), before);
+    interrupt(&child);
+    output.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 const STEPPED: &str = r#"
 name = "renewed"
 output_mode = "update"

@@ -458,6 +458,6 @@ mod tests {
         // A loop ends.
         symlink("b", root.join("a")).unwrap();
         symlink("a", root.join("b")).unwrap();
-        assert_eq!(places(&root.join("a")), [root.clone()]);
+        assert_eq!(places(&root.join("a")), std::slice::from_ref(&root));
     }
 }

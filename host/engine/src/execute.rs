@@ -47,7 +47,7 @@ impl Query {
             state: Arc::clone(&self.state) as Arc<dyn StateStore>,
             ahead: std::mem::take(&mut self.ahead),
             memory: Arc::clone(&self.memory),
-            letters_max: self.dead_letters.as_ref().map(|letters| letters.max_rows),
+            letters: self.dead_letters.as_ref().map(|letters| letters.rules),
             migration: self.migration.clone(),
         });
         let executed = self.run_plan(planned, &batch).and_then(|produced| {

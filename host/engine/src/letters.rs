@@ -1,7 +1,7 @@
 //! Where the dead letters of a query go.
 
 use tidemill_core::{Begin, Delivered, Secrets, Sink};
-use tidemill_plan::{RunningBatch, TooManyLetters};
+use tidemill_plan::{LetterRules, RunningBatch, TooManyLetters};
 
 use crate::EngineError;
 use crate::phase::Executed;
@@ -11,8 +11,8 @@ use crate::trace::section;
 pub struct DeadLetters {
     /// The place. It keeps a mark under a name of its own, [`crate::DEAD_LETTERS`].
     pub sink: Box<dyn Sink>,
-    /// In one batch.
-    pub max_rows: u64,
+    /// Which rows leave.
+    pub rules: LetterRules,
     /// In one batch, of the rows that it reads. `None`: any.
     pub max_share: Option<f64>,
 }

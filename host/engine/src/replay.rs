@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use tidemill_checkpoint::{Rewound, StateBackend};
 use tidemill_core::{MemoryBudget, StateStore};
-use tidemill_plan::{BatchRun, Migration, PlannedQuery, QueryMemory, ReadAhead};
+use tidemill_plan::{BatchRun, LetterRules, Migration, PlannedQuery, QueryMemory, ReadAhead};
 
 use crate::execute::plain;
 use crate::partitions::Partitions;
@@ -27,8 +27,8 @@ pub struct ReplayConfig<'a> {
     pub memory: MemoryBudget,
     /// A directory that nobody else has, for rows that do not fit.
     pub spill: &'a Path,
-    /// How many rows may be refused; `None`: none.
-    pub letters_max: Option<u64>,
+    /// Which rows leave as dead letters; `None`: none.
+    pub letters: Option<LetterRules>,
     /// How the state before the batch gets into the form that the plan has.
     pub migration: Migration,
 }
@@ -63,7 +63,7 @@ pub fn replay(
         state: Arc::clone(&batch.state) as Arc<dyn StateStore>,
         ahead: ReadAhead::default(),
         memory: Arc::clone(&memory),
-        letters_max: config.letters_max,
+        letters: config.letters,
         migration: config.migration.clone(),
     });
     let mut run = || {

@@ -14,7 +14,7 @@ use tidemill_core::{
 
 use tidemill_time::Zone;
 
-use crate::letters::Letters;
+use crate::letters::{LetterRules, Letters};
 use crate::{Migration, QueryMemory, ReadAhead};
 
 /// What an attempt at a micro-batch runs on.
@@ -33,8 +33,8 @@ pub struct BatchRun {
     pub ahead: ReadAhead,
     /// What its operators hold counts against it.
     pub memory: Arc<QueryMemory>,
-    /// How many rows may be refused and leave as dead letters; `None`: none, one fails the batch.
-    pub letters_max: Option<u64>,
+    /// Which rows leave as dead letters; `None`: none, one that is refused fails the batch.
+    pub letters: Option<LetterRules>,
     /// How the state gets into the form that the plan has.
     pub migration: Migration,
 }
@@ -63,7 +63,7 @@ impl RunningBatch {
     ) -> RunningBatch {
         let reservation =
             || run.memory.budget().reserve(format!("the dead letters of {}", run.query));
-        let letters = run.letters_max.map(|max| Letters::new(max, zone, reservation()));
+        let letters = run.letters.map(|rules| Letters::new(rules, zone, reservation()));
         RunningBatch {
             run,
             letters,

@@ -29,6 +29,8 @@ pub struct QueryDefinition {
     pub steps: Vec<Step>,
     /// Table that the sink takes; `None`: the last step's, or the only source's.
     pub output: Option<String>,
+    /// Whether rows that are late become dead letters.
+    pub keeps_late: bool,
     /// The plugins' present generations.
     pub plugins: Vec<Arc<dyn PluginModule>>,
 }
@@ -68,6 +70,8 @@ pub struct ValueFormat {
     pub keep: Vec<String>,
     /// Spark's JSON options.
     pub options: BTreeMap<String, String>,
+    /// Whether a value that cannot be read makes a dead letter of its row.
+    pub keeps_malformed: bool,
 }
 
 /// Spark's `withWatermark(column, delay)`.

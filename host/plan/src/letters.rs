@@ -1,11 +1,12 @@
-//! Dead letters: rows that functions of plugins refused, on their way out of a batch.
+//! Dead letters: rows that functions of plugins refused, that are late, or whose value cannot be read, on their
+//! way out of a batch.
 //!
 //! ```text
-//! a function in one partition ──Refusals──▶ Letters of the batch ──blocks──▶ the place for them
+//! who refuses rows of a partition ──Refusals──▶ Letters of the batch ──blocks──▶ the place for them
 //! ```
 //!
 //! Partitions run side by side, and yet an attempt that runs again gives the same letters in the same
-//! order: each function of a partition has a list of its own, with the rows in their order, and the
+//! order: each who refuses rows of a partition has a list of its own, with the rows in their order, and the
 //! lists are put one after the other by partition, step and function.
 
 use std::fmt;
@@ -85,10 +86,19 @@ pub fn letter_schema() -> SchemaRef {
     ]))
 }
 
+/// What leaves a batch as a dead letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LetterRules {
+    /// So many rows; with more the batch fails.
+    pub max_rows: u64,
+    /// Whether the rows are looked for with which a function of a plugin traps.
+    pub isolates_traps: bool,
+}
+
 /// The dead letters of one attempt at a batch.
 #[derive(Debug)]
 pub struct Letters {
-    max_rows: u64,
+    rules: LetterRules,
     /// Of the times in rows.
     zone: Zone,
     held: Mutex<Held>,
@@ -101,7 +111,7 @@ struct Held {
     reservation: Reservation,
 }
 
-/// What one function of one partition refused, in the order of its rows. Two lists that differ in
+/// What of one partition was refused by one, in the order of its rows. Two lists that differ in
 /// nothing can change places.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct List {
@@ -110,22 +120,43 @@ struct List {
     letters: Vec<Letter>,
 }
 
-/// A function that refuses rows.
+/// Who refuses rows.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Refuser {
-    step: String,
-    plugin: String,
-    function: String,
-    digest: String,
+enum Refuser {
+    /// A function of a plugin.
+    Function { step: String, plugin: String, function: String, digest: String },
+    /// The decoder of a source's values.
+    Source(String),
+    /// An operator with a watermark.
+    Late,
+}
+
+impl Refuser {
+    fn step(&self) -> Option<&str> {
+        match self {
+            Refuser::Function { step, .. } | Refuser::Source(step) => Some(step),
+            Refuser::Late => None,
+        }
+    }
+
+    /// The plugin, its function, and the digest.
+    fn function(&self) -> Option<[&str; 3]> {
+        match self {
+            Refuser::Function { plugin, function, digest, .. } => Some([plugin, function, digest]),
+            Refuser::Source(_) | Refuser::Late => None,
+        }
+    }
 }
 
 impl fmt::Display for Refuser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "step \"{}\", plugin \"{}\", function \"{}\"",
-            self.step, self.plugin, self.function
-        )
+        match self {
+            Refuser::Function { step, plugin, function, .. } => {
+                write!(f, "step \"{step}\", plugin \"{plugin}\", function \"{function}\"")
+            }
+            Refuser::Source(source) => write!(f, "source \"{source}\""),
+            Refuser::Late => write!(f, "a late row"),
+        }
     }
 }
 
@@ -140,9 +171,14 @@ struct Letter {
 type Signed = (Arc<Refuser>, Letter);
 
 impl Letters {
-    pub(crate) fn new(max_rows: u64, zone: Zone, reservation: Reservation) -> Letters {
+    pub(crate) fn new(rules: LetterRules, zone: Zone, reservation: Reservation) -> Letters {
         let held = Mutex::new(Held { count: 0, lists: Vec::new(), reservation });
-        Letters { max_rows, zone, held }
+        Letters { rules, zone, held }
+    }
+
+    /// By which rules.
+    pub(crate) fn rules(&self) -> LetterRules {
+        self.rules
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -212,9 +248,9 @@ impl Letters {
         let bytes: u64 = bytes.sum();
         let mut held = self.held();
         held.count += letters.len() as u64;
-        if held.count > self.max_rows {
+        if held.count > self.rules.max_rows {
             let first = letters.first().map(|letter| told(refuser, letter));
-            let (found, max) = (held.count, self.max_rows);
+            let (found, max) = (held.count, self.rules.max_rows);
             let first = first.unwrap_or_default();
             return Err(external(TooManyLetters::Rows { found, max, first }));
         }
@@ -288,24 +324,26 @@ fn shown(rows: &RecordBatch) -> Result<RecordBatch> {
 
 fn rows(batch: u64, time_ms: i64, letters: &[Signed]) -> Result<RecordBatch> {
     let batch = i64::try_from(batch).map_err(|_| exec_datafusion_err!("batch {batch}"))?;
-    let text = |of: &dyn Fn(&Signed) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(letters.iter().map(of)))
+    let text = |of: &dyn Fn(&Signed) -> Option<&str>| -> ArrayRef {
+        Arc::new(letters.iter().map(of).collect::<StringArray>())
     };
+    let of_function =
+        |part: usize| text(&move |(refuser, _)| refuser.function().map(|parts| parts[part]));
     let times = TimestampMicrosecondArray::from_value(time_ms.saturating_mul(1_000), letters.len());
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_value(batch, letters.len())),
         Arc::new(times.with_timezone(UTC)),
-        text(&|(refuser, _)| &refuser.step),
-        text(&|(refuser, _)| &refuser.plugin),
-        text(&|(refuser, _)| &refuser.function),
-        text(&|(refuser, _)| &refuser.digest),
-        text(&|(_, letter)| &letter.reason),
-        text(&|(_, letter)| &letter.row),
+        text(&|(refuser, _)| refuser.step()),
+        of_function(0),
+        of_function(1),
+        of_function(2),
+        text(&|(_, letter)| Some(&letter.reason)),
+        text(&|(_, letter)| Some(&letter.row)),
     ];
     Ok(RecordBatch::try_new(letter_schema(), columns)?)
 }
 
-/// What becomes of the rows that one function refuses in one partition of a batch.
+/// What becomes of the rows that are refused by one in one partition of a batch.
 pub(crate) struct Refusals {
     batch: Arc<RunningBatch>,
     partition: usize,
@@ -323,12 +361,26 @@ impl Refusals {
         function: &str,
     ) -> Refusals {
         let digest: Digest = module.digest();
-        let refuser = Refuser {
+        let refuser = Refuser::Function {
             step: step.to_owned(),
             plugin: module.name().to_owned(),
             function: function.to_owned(),
             digest: digest.to_string(),
         };
+        Refusals::by(batch, partition, refuser)
+    }
+
+    /// Of values that cannot be read.
+    pub(crate) fn of_source(batch: &Arc<RunningBatch>, partition: usize, source: &str) -> Refusals {
+        Refusals::by(batch, partition, Refuser::Source(source.to_owned()))
+    }
+
+    /// Of rows that are late.
+    pub(crate) fn of_late_rows(batch: &Arc<RunningBatch>, partition: usize) -> Refusals {
+        Refusals::by(batch, partition, Refuser::Late)
+    }
+
+    fn by(batch: &Arc<RunningBatch>, partition: usize, refuser: Refuser) -> Refusals {
         Refusals { batch: Arc::clone(batch), partition, refuser: Arc::new(refuser), list: None }
     }
 
@@ -336,6 +388,17 @@ impl Refusals {
     pub(crate) fn again(&self) -> Refusals {
         let (batch, refuser) = (Arc::clone(&self.batch), Arc::clone(&self.refuser));
         Refusals { batch, partition: self.partition, refuser, list: None }
+    }
+
+    /// Sees that so many more rows than there are letters do not end the batch.
+    pub(crate) fn check(&self, more: usize) -> Result<()> {
+        let Some(letters) = self.batch.letters() else { return Ok(()) };
+        let (found, max) = (letters.count() + more as u64, letters.rules.max_rows);
+        if found <= max {
+            return Ok(());
+        }
+        let first = format!("some of them: {}", self.refuser);
+        Err(external(TooManyLetters::Rows { found, max, first }))
     }
 
     /// Takes what was refused of some rows: the rows leave the batch as dead letters. Where the job
@@ -346,12 +409,18 @@ impl Refusals {
             Some(letters) => {
                 letters.add(self.partition, &self.refuser, &mut self.list, rows, refused)
             }
-            None => Err(external(PluginError {
-                plugin: self.refuser.plugin.clone(),
-                function: self.refuser.function.clone(),
-                batch: Some(self.batch.spec().batch),
-                failure: PluginFailure::Refused { row: first.row, reason: first.reason.clone() },
-            })),
+            None => Err(match self.refuser.function() {
+                Some([plugin, function, _]) => external(PluginError {
+                    plugin: plugin.to_owned(),
+                    function: function.to_owned(),
+                    batch: Some(self.batch.spec().batch),
+                    failure: PluginFailure::Refused {
+                        row: first.row,
+                        reason: first.reason.clone(),
+                    },
+                }),
+                None => exec_datafusion_err!("{}: {}", self.refuser, first.reason),
+            }),
         }
     }
 }

@@ -92,6 +92,7 @@ impl PlannedQuery {
         let settings = StatefulSettings {
             mode: definition.output_mode,
             shards: definition.shuffle_partitions,
+            keeps_late: definition.keeps_late,
         };
         let (plan, operators) = make_physical(&state, &logical, settings).await?;
         Ok(PlannedQuery {

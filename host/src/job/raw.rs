@@ -149,6 +149,20 @@ pub(super) struct RawValue {
     /// Spark's JSON options.
     #[serde(default)]
     pub options: BTreeMap<String, OptionValue>,
+    /// What becomes of a row whose value cannot be read. Default: `null`, a row of nulls, as Spark has it.
+    #[serde(default)]
+    pub on_error: RawOnError,
+}
+
+/// What becomes of a value that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawOnError {
+    /// What the options say.
+    #[default]
+    Null,
+    /// Its row is a dead letter.
+    DeadLetter,
 }
 
 /// Spark's `withWatermark`.
@@ -297,4 +311,32 @@ pub(super) struct RawDeadLetters {
     /// Such a share of the rows that a batch reads, from 0 to 1; with more it fails. Default: any.
     #[schemars(range(min = 0, max = 1))]
     pub max_share: Option<f64>,
+    /// What becomes of rows that are late by an operator's watermark. Default: `drop`.
+    #[serde(default)]
+    pub late_rows: RawLateRows,
+    /// What becomes of a batch when a scalar or a transform panics or traps. Default: `fail`.
+    #[serde(default)]
+    pub on_trap: RawOnTrap,
+}
+
+/// What becomes of late rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawLateRows {
+    /// They are counted.
+    #[default]
+    Drop,
+    /// They are dead letters.
+    DeadLetter,
+}
+
+/// What becomes of a batch with which a function traps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawOnTrap {
+    /// It fails.
+    #[default]
+    Fail,
+    /// The rows are looked for, and are dead letters.
+    Isolate,
 }

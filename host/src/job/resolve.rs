@@ -11,7 +11,7 @@ use tidemill_core::{
     Digest, OutputMode, Secret, Secrets, Trigger, WatermarkPolicy, bytes_text, parse_bytes,
 };
 use tidemill_engine::DEAD_LETTERS;
-use tidemill_plan::{Step, StepKind, TimeMode, ValueFormat, WatermarkSpec};
+use tidemill_plan::{LetterRules, Step, StepKind, TimeMode, ValueFormat, WatermarkSpec};
 use tidemill_time::Zone;
 use tidemill_types::parse_schema;
 use tidemill_types::{Interval, IntervalError};
@@ -20,8 +20,9 @@ use super::environment::{OptionValue, Text};
 use super::error::JobError;
 use super::names::{check_file_name, check_name};
 use super::raw::{
-    RawDeadLetters, RawJob, RawOptions, RawOutputMode, RawPlugin, RawSource, RawStep, RawTarget,
-    RawTimeMode, RawTrigger, RawValue, RawWatermark, RawWatermarkPolicy,
+    RawDeadLetters, RawJob, RawLateRows, RawOnError, RawOnTrap, RawOptions, RawOutputMode,
+    RawPlugin, RawSource, RawStep, RawTarget, RawTimeMode, RawTrigger, RawValue, RawWatermark,
+    RawWatermarkPolicy,
 };
 use super::read::{JobText, Override, read};
 
@@ -181,6 +182,18 @@ pub struct JobDeadLetters {
     pub max_rows: u64,
     /// In one batch, of the rows that it reads.
     pub max_share: Option<f64>,
+    /// Whether rows that are late go there.
+    pub keeps_late: bool,
+    /// Whether rows are looked for with which a function traps.
+    pub isolates_traps: bool,
+}
+
+impl JobDeadLetters {
+    /// Which rows leave a batch.
+    #[must_use]
+    pub fn rules(&self) -> LetterRules {
+        LetterRules { max_rows: self.max_rows, isolates_traps: self.isolates_traps }
+    }
 }
 
 /// A place.
@@ -248,6 +261,18 @@ impl Resolver<'_> {
         let steps = self.steps(raw.step, &sources, &statics)?;
         let targets: BTreeMap<String, JobTarget> =
             raw.target.into_iter().map(|(name, target)| (name, self.target(target))).collect();
+        let letters = raw.dead_letters.map(|letters| self.dead_letters(letters, &targets));
+        let dead_letters = letters.transpose()?;
+        let keeps_malformed =
+            |source: &&JobSource| source.value.as_ref().is_some_and(|value| value.keeps_malformed);
+        if dead_letters.is_none()
+            && let Some(source) = sources.iter().find(keeps_malformed)
+        {
+            return Err(self.invalid(format!(
+                "source.{}.value.on_error = \"dead_letter\" needs a place for dead letters: add [{DEAD_LETTERS}] with a `path`",
+                source.name
+            )));
+        }
         let plugins = raw
             .plugin
             .into_iter()
@@ -270,10 +295,7 @@ impl Resolver<'_> {
             steps,
             from: raw.sink.from.as_ref().map(|from| from.0.clone()),
             sink: self.sink(raw.sink)?,
-            dead_letters: raw
-                .dead_letters
-                .map(|letters| self.dead_letters(letters, &targets))
-                .transpose()?,
+            dead_letters,
             targets,
             secrets: Secrets::default(),
             name,
@@ -383,6 +405,7 @@ impl Resolver<'_> {
                     .into_iter()
                     .map(|(key, option)| (key, option.0.reveal().to_owned()))
                     .collect(),
+                keeps_malformed: value.on_error == RawOnError::DeadLetter,
             }),
         };
         let infers = raw.schema.as_ref().is_some_and(|text| text.trim() == INFER);
@@ -646,6 +669,8 @@ impl Resolver<'_> {
             place: self.target(place),
             max_rows: raw.max_rows.unwrap_or(DEAD_LETTERS_MAX),
             max_share: raw.max_share,
+            keeps_late: raw.late_rows == RawLateRows::DeadLetter,
+            isolates_traps: raw.on_trap == RawOnTrap::Isolate,
         })
     }
 

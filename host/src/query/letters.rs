@@ -8,7 +8,7 @@ use tidemill_codec::{EncodeOptions, JsonEncoder, WrittenTimes};
 use tidemill_connectors::{PlannedSink, SinkConfig, SinkContext, plan_sink};
 use tidemill_core::{Begin, ConnectorError, Delivery, Held, Sink};
 use tidemill_engine::{DEAD_LETTERS, DeadLetters, PlaceFound};
-use tidemill_plan::letter_schema;
+use tidemill_plan::{LetterRules, letter_schema};
 use tidemill_time::Zone;
 
 use super::error::PrepareError;
@@ -24,7 +24,7 @@ const SHARED: [&str; 3] = ["console", "memory", "noop"];
 #[derive(Clone)]
 pub(super) struct LetterPlace {
     sink: Arc<PlannedSink>,
-    max_rows: u64,
+    rules: LetterRules,
     max_share: Option<f64>,
     /// A letter is one text, in a place that takes messages. Its times are of this zone.
     as_value: Option<Zone>,
@@ -41,7 +41,7 @@ impl LetterPlace {
         let schema = as_value.map_or_else(letter_schema, |_| value_schema());
         let place = LetterPlace {
             sink: Arc::new(plan_sink(SinkConfig { schema: Some(schema), ..config })?),
-            max_rows: letters.max_rows,
+            rules: letters.rules(),
             max_share: letters.max_share,
             as_value,
         };
@@ -95,7 +95,7 @@ impl LetterPlace {
             None => sink,
             Some(zone) => Box::new(Values { sink, zone }) as Box<dyn Sink>,
         };
-        Ok(DeadLetters { sink, max_rows: self.max_rows, max_share: self.max_share })
+        Ok(DeadLetters { sink, rules: self.rules, max_share: self.max_share })
     }
 }
 

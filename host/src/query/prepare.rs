@@ -31,7 +31,7 @@ use super::plugins::JobPlugins;
 use super::replay::overlay_bytes;
 use super::shared::Shared;
 use super::statics::StaticReader;
-use crate::job::{Job, JobSink, JobSource, JobTarget};
+use crate::job::{Job, JobDeadLetters, JobSink, JobSource, JobTarget};
 
 /// A source that can be opened.
 struct PreparedSource {
@@ -157,6 +157,7 @@ impl Prepared {
         }
         let definition = QueryDefinition {
             output_mode: job.output_mode,
+            keeps_late: job.dead_letters.as_ref().is_some_and(|letters| letters.keeps_late),
             watermark_policy: pinned.watermark_policy,
             shuffle_partitions: pinned.shuffle_partitions,
             scan_partitions: pinned.scan_partitions,
@@ -380,7 +381,7 @@ impl Prepared {
             threads: self.definition.scan_partitions,
             memory: self.memory.budget(),
             spill,
-            letters_max: self.job.dead_letters.as_ref().map(|letters| letters.max_rows),
+            letters: self.job.dead_letters.as_ref().map(JobDeadLetters::rules),
             migration: self
                 .pinned
                 .migration(self.plan.operators())

@@ -303,6 +303,14 @@ fn panics(n: i64) -> i64 {
     n
 }
 
+/// Lets rows through, and panics on a negative number.
+#[transform(reads = "n BIGINT")]
+fn panics_on_rows(rows: RecordBatch, _ctx: &BatchContext) -> Result<Selected> {
+    let numbers: &Int64Array = rows["n"].as_primitive();
+    numbers.values().iter().for_each(|n| assert!(*n >= 0, "{n} is negative"));
+    Ok(Selected::kept((0..rows.num_rows()).map(|_| Some(true)).collect()))
+}
+
 /// Never comes back.
 #[scalar]
 fn spins(n: i64) -> i64 {
@@ -440,7 +448,7 @@ macro_rules! list {
 
 // Not `plugin!`: the exports are made by hand.
 list! {
-    echo, describe_all, describe_others, points, first_of, parsed, only_even, panics, spins, hoards, recurses,
+    echo, describe_all, describe_others, points, first_of, parsed, only_even, panics, panics_on_rows, spins, hoards, recurses,
     turned, every_second, counted, Mean, Longest, Tally, Brief, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
     spoilt_scalar,
 }

@@ -1,5 +1,7 @@
 //! Dead letters: rows that a plugin refuses leave the batch, once, before the sink shows the rest.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use tidemill_tests::{Finished, Workbench, plugin};
 
@@ -509,4 +511,222 @@ fn letters_land_before_a_handler_is_called_and_once_where_it_is_called_again() {
     let again = run(&bench).expect_success();
     assert_eq!(refused(&bench), ["two"]);
     assert!(again.stderr.contains("holds dead letters of this batch"), "{}", again.stderr);
+}
+
+/// A job over texts, whose values are JSON, with what stands in the value's table and in that of the letters.
+fn decoding(value: &str, letters: &str) -> String {
+    format!(
+        r#"
+name = "letters"
+trigger = {{ available_now = true }}
+options = {{ scan_partitions = 2, retries = 0 }}
+[source.s]
+format = "text"
+path = "input"
+options = {{ maxFilesPerTrigger = 1 }}
+value = {{ format = "json", schema = "id BIGINT, unread STRUCT<a: INT>" {value} }}
+[[step]]
+name = "t"
+sql = "SELECT s.id FROM s JOIN s AS other ON s.id = other.id"
+[sink]
+format = "json"
+path = "out"
+{letters}
+"#
+    )
+}
+
+const UNREADABLE: &str = "{\"id\":1,\"unread\":{\"a\":1}}\nno json\n{\"id\":\"x\"}\n\n{\"id\":2,\"unread\":{\"a\":\"q\"}}\n{\"id\":3}\n";
+
+#[test]
+fn a_value_that_cannot_be_read_is_a_dead_letter_whoever_reads_its_fields() {
+    let bench = bench(&decoding(", on_error = \"dead_letter\"", PLACE));
+    bench.write_input("input/0.txt", 0, UNREADABLE);
+    let finished = run(&bench).expect_success();
+    let ids = rows(&bench, "out").into_iter().filter_map(|row| row["id"].as_i64());
+    assert_eq!(ids.collect::<BTreeSet<_>>(), BTreeSet::from([1, 3]));
+    // Once, though the source is read twice; and a blank line is a row of nulls.
+    let letters = rows(&bench, "dead");
+    let values: Vec<Value> = letters
+        .iter()
+        .map(|letter| serde_json::from_str::<Value>(letter["row"].as_str().unwrap()).unwrap())
+        .map(|row| row["value"].clone())
+        .collect();
+    let expected = ["no json", "{\"id\":\"x\"}", "{\"id\":2,\"unread\":{\"a\":\"q\"}}"];
+    assert_eq!(values, expected.map(|text| json!(text)));
+    assert_eq!((&letters[0]["step"], &letters[0]["plugin"]), (&json!("s"), &Value::Null));
+    assert!(letters[0]["reason"].as_str().unwrap().contains("no JSON object"));
+    assert_eq!(finished.progress()[0]["numInputRows"], 6);
+    assert_eq!(finished.progress()[0]["deadLetters"], 3);
+    // Without it they are rows of nulls.
+    let bench = self::bench(&decoding("", PLACE));
+    bench.write_input("input/0.txt", 0, UNREADABLE);
+    assert_eq!(run(&bench).expect_success().progress()[0]["deadLetters"], 0);
+}
+
+#[test]
+fn letters_of_values_need_a_place_and_no_mode() {
+    let refused = |value: &str, letters: &str, words: &[&str]| {
+        let bench = bench(&decoding(value, letters));
+        bench.write_input("input/0.txt", 0, UNREADABLE);
+        run(&bench).expect_failure(2, words);
+    };
+    let on_error = ", on_error = \"dead_letter\"";
+    refused(on_error, "", &["source.s.value.on_error", "add [dead_letters]"]);
+    let mode = format!("{on_error}, options = {{ mode = \"FAILFAST\" }}");
+    refused(&mode, PLACE, &["`on_error = \"dead_letter\"` and `mode`"]);
+    refused(", on_error = \"skip\"", PLACE, &["\"skip\"", "null, dead_letter"]);
+}
+
+/// A job whose last step is this SQL over texts with their times, late by a minute.
+fn late_job(mode: &str, sql: &str, letters: &str) -> String {
+    format!(
+        r#"
+name = "letters"
+output_mode = "{mode}"
+trigger = {{ available_now = true }}
+options = {{ scan_partitions = 2, shuffle_partitions = 2, retries = 0 }}
+[source.s]
+format = "json"
+path = "input"
+schema = "id BIGINT, t TIMESTAMP"
+options = {{ maxFilesPerTrigger = 1 }}
+watermark = {{ column = "t", delay = "1 minute" }}
+[[step]]
+name = "result"
+{sql}
+[sink]
+format = "console"
+options = {{ format = "json" }}
+[dead_letters]
+path = "dead"
+{letters}
+"#
+    )
+}
+
+fn put_times(bench: &Workbench, number: i64, times: &[(i64, &str)]) {
+    let line = |(id, time): &(i64, &str)| {
+        format!("{}\n", json!({"id": id, "t": format!("2026-01-01T{time}Z")}))
+    };
+    let lines: String = times.iter().map(line).collect();
+    bench.write_input(&format!("input/{number}.json"), number, lines);
+}
+
+/// The ids of late rows, and all rows that came out.
+fn late(mode: &str, sql: &str, letters: &str) -> (Vec<i64>, String) {
+    let bench = bench(&late_job(mode, sql, letters));
+    put_times(&bench, 0, &[(1, "00:10:00")]);
+    put_times(&bench, 1, &[(2, "01:00:00")]);
+    // What is late goes by the watermark of the batch before.
+    put_times(&bench, 2, &[(9, "01:00:02")]);
+    put_times(&bench, 3, &[(3, "00:10:01"), (4, "01:00:01"), (5, "00:20:00")]);
+    let finished = run(&bench).expect_success();
+    let id = |letter: &Value| {
+        let row: Value = serde_json::from_str(letter["row"].as_str().unwrap()).unwrap();
+        row["id"].as_i64().unwrap()
+    };
+    let letters = rows(&bench, "dead");
+    for letter in &letters {
+        let reason = letter["reason"].as_str().unwrap();
+        assert!(reason.contains("is not after 2026-01-01T00:59:00Z"), "{reason}");
+        assert_eq!(letter["step"], Value::Null);
+    }
+    let mut ids: Vec<i64> = letters.iter().map(id).collect();
+    ids.sort_unstable();
+    (ids, finished.stdout)
+}
+
+#[test]
+fn late_rows_are_dead_letters_where_the_job_says_so_and_nothing_else_changes() {
+    let window = "sql = \"SELECT window.start AS begun, count(*) AS n, max(id) AS id FROM s \
+                  GROUP BY window(t, '5 minutes')\"";
+    let session =
+        "sql = \"SELECT count(*) AS n, id FROM s GROUP BY session_window(t, '1 minute'), id\"";
+    let join = "sql = \"SELECT a.id FROM s AS a JOIN s AS b ON a.id = b.id AND a.t = b.t\"";
+    let cases = [
+        ("update", window, vec![3, 5]),
+        ("append", window, vec![3, 5]),
+        ("append", session, vec![3, 5]),
+        ("append", "drop_duplicates = { columns = [\"id\", \"t\"] }", vec![3, 5]),
+        ("append", "sql = \"SELECT id FROM s\"", vec![]),
+        ("complete", window, vec![]),
+        // Each side leaves them out.
+        ("append", join, vec![3, 3, 5, 5]),
+    ];
+    for (mode, sql, expected) in cases {
+        let (ids, output) = late(mode, sql, "late_rows = \"dead_letter\"");
+        assert_eq!(ids, expected, "{mode}: {sql}");
+        let (none, without) = late(mode, sql, "");
+        assert_eq!((none, without), (vec![], output), "{mode}: {sql}");
+    }
+}
+
+#[test]
+fn so_many_late_rows_as_are_allowed() {
+    let window = "sql = \"SELECT count(*) AS n FROM s GROUP BY window(t, '5 minutes')\"";
+    let bench = bench(&late_job("update", window, "late_rows = \"dead_letter\"\nmax_rows = 1"));
+    put_times(&bench, 0, &[(1, "01:00:00")]);
+    put_times(&bench, 1, &[(2, "01:00:01")]);
+    put_times(&bench, 2, &[(3, "00:10:01"), (5, "00:20:00")]);
+    run(&bench).expect_failure(1, &["max_rows is 1", "a late row"]);
+}
+
+/// A job whose plugin panics on negative numbers, with its step.
+fn trapping(step: &str) -> Workbench {
+    let job = format!(
+        r#"
+name = "letters"
+trigger = {{ available_now = true }}
+options = {{ scan_partitions = 1, retries = 0 }}
+[source.s]
+format = "json"
+path = "input"
+schema = "n BIGINT"
+[plugin.p]
+path = "p.wasm"
+targets = ["nowhere"]
+[target.nowhere]
+format = "noop"
+[[step]]
+name = "t"
+{step}
+[sink]
+format = "json"
+path = "out"
+[dead_letters]
+path = "dead"
+max_rows = 5
+on_trap = "isolate"
+"#
+    );
+    bench(&job)
+}
+
+#[test]
+fn rows_with_which_a_function_traps_are_found_and_leave() {
+    let all: Vec<i64> =
+        (0..100).map(|n| if [7, 8, 50, 99].contains(&n) { -n } else { n }).collect();
+    let lines: String = all.iter().map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let fine: Vec<i64> = all.into_iter().filter(|n| *n >= 0).collect();
+    let scalar = "sql = \"SELECT panics(n) AS n FROM s\"";
+    let transform = "plugin = \"p\"\nfunction = \"panics_on_rows\"";
+    for step in [scalar, transform] {
+        let bench = trapping(step);
+        bench.write_input("input/0.json", 0, &lines);
+        run(&bench).expect_success();
+        assert_eq!(numbers(&bench), fine, "{step}");
+        let letters = rows(&bench, "dead");
+        let rows: Vec<&str> = letters.iter().map(|l| l["row"].as_str().unwrap()).collect();
+        assert_eq!(rows, ["{\"n\":-7}", "{\"n\":-8}", "{\"n\":-50}", "{\"n\":-99}"], "{step}");
+        let reason = letters[0]["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("it panicked at") && reason.ends_with("-7 is negative"),
+            "{reason}"
+        );
+    }
+    // A function that traps with everything is broken, and not its rows.
+    let bench = trapping(scalar);
+    bench.write_input("input/0.json", 0, "{\"n\":-1}\n".repeat(100));
+    run(&bench).expect_failure(1, &["max_rows is 5"]);
 }

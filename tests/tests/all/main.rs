@@ -69,6 +69,7 @@ fn appending(
         statics: Vec::new(),
         steps,
         output: None,
+        keeps_late: false,
         plugins: Vec::new(),
     }
 }

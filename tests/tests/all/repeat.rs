@@ -151,7 +151,7 @@ fn deduplicate(before: impl Fn(&RunningBatch)) -> (Result<usize, String>, u64) {
         attempt: Attempt::FIRST,
         state: Arc::clone(&state) as Arc<dyn StateStore>,
         ahead: ReadAhead::default(),
-        letters_max: None,
+        letters: None,
         migration: tidemill_plan::Migration::default(),
         memory: Arc::new(QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap()),
     });

@@ -122,7 +122,7 @@ fn answer(sql: &str, deterministic: bool) -> Vec<i64> {
             attempt: Attempt::FIRST,
             state: Arc::new(MemoryStateStore::new(1 << 20)),
             ahead: ReadAhead::default(),
-            letters_max: None,
+            letters: None,
             migration: tidemill_plan::Migration::default(),
             memory: Arc::new(
                 QueryMemory::new(MemoryBudget::unlimited(), Path::new("unused")).unwrap(),

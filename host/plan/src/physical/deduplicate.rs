@@ -98,6 +98,10 @@ impl DeduplicateExec {
 }
 
 impl Stateful for DeduplicateExec {
+    fn drops_late(&self) -> bool {
+        true
+    }
+
     fn placed(
         &self,
         inputs: Vec<Arc<dyn ExecutionPlan>>,

@@ -14,6 +14,7 @@ mod held;
 mod inputs;
 mod join_keys;
 mod keyed;
+mod late_rows;
 mod limit;
 mod measured;
 mod output;

@@ -22,8 +22,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::executor::block_on;
 use futures::stream;
 use tidemill_core::{BatchId, MemoryBudget, Reservation, SourceRange, TRACE_TARGET};
@@ -73,7 +73,7 @@ impl ReadAhead {
         let span = debug_span!(
             target: TRACE_TARGET, "read_ahead", batch = batch.0, source, partition
         );
-        let rows = read_blocking(scan.schema(), scan.read(range, partition), span, memory)?;
+        let rows = read_blocking(scan.read_schema(), scan.read(range, partition), span, memory)?;
         let part = Part { range: range.clone(), rows };
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.insert((scan.source().to_owned(), scan.number(), partition), part);
@@ -89,7 +89,7 @@ impl ReadAhead {
     ) -> Option<SendableRecordBatchStream> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = parts.remove(&(scan.source().to_owned(), scan.number(), partition))?;
-        let fits = part.range == *range && part.rows.schema() == scan.schema();
+        let fits = part.range == *range && part.rows.schema() == scan.read_schema();
         fits.then_some(part.rows)
     }
 }

@@ -23,10 +23,11 @@ use tidemill_core::{
 use tidemill_functions::session_zone;
 use tracing::debug_span;
 
-use super::decode::JsonValue;
+use super::decode::{JsonValue, without_malformed};
 use super::properties::{leaf, plain};
 use super::read_ahead::{Blocks, ReadAhead, read_blocking, read_here};
 use crate::definition::ValueFormat;
+use crate::letters::Refusals;
 use crate::{PlanError, RunningBatch, SourceTable};
 
 /// A source, with its `value` column taken apart if the job says so.
@@ -112,7 +113,12 @@ impl TableProvider for StreamTable {
             None => None,
         };
         let schema = Arc::new(self.schema.project(&wanted)?);
+        let read_schema = match &value {
+            Some(value) => value.read_schema(&self.source.schema, &schema)?,
+            None => Arc::clone(&schema),
+        };
         Ok(Arc::new(StreamScanExec {
+            read_schema,
             properties: plain(schema, self.slices, EmissionType::Incremental),
             source: self.source.name.clone(),
             reader: Arc::clone(&self.source.reader),
@@ -131,6 +137,8 @@ pub(crate) struct StreamScanExec {
     /// Columns of the source; where a value is decoded, those that are kept beside it.
     projection: Vec<usize>,
     value: Option<Arc<JsonValue>>,
+    /// Columns as they are read: those of the plan, and what dead letters have beside them.
+    read_schema: SchemaRef,
     slices: usize,
     /// Which of the plan's scans of the source it is. A source that is joined with itself is
     /// scanned twice, and its rows count once.
@@ -141,6 +149,10 @@ pub(crate) struct StreamScanExec {
 impl StreamScanExec {
     pub(crate) fn source(&self) -> &str {
         &self.source
+    }
+
+    pub(super) fn read_schema(&self) -> SchemaRef {
+        Arc::clone(&self.read_schema)
     }
 
     pub(super) fn number(&self) -> usize {
@@ -168,7 +180,7 @@ impl StreamScanExec {
         let slice = Slice { index: partition, count: self.slices };
         let (reader, range) = (Arc::clone(&self.reader), range.clone());
         let (projection, value) = (self.projection.clone(), self.value.clone());
-        let schema = Arc::clone(self.properties.eq_properties.schema());
+        let schema = self.read_schema();
         let external = |error: ConnectorError| DataFusionError::External(Box::new(error));
         move || -> Result<Blocks> {
             let Some(value) = value else {
@@ -200,9 +212,9 @@ impl StreamScanExec {
         let span = debug_span!(target: TRACE_TARGET, "read", batch = number, source, partition);
         let read = self.read(range, partition);
         if !self.reader.may_wait() {
-            return Ok(read_here(self.schema(), read, span).boxed());
+            return Ok(read_here(self.read_schema(), read, span).boxed());
         }
-        Ok(read_blocking(self.schema(), read, span, batch.memory())?.boxed())
+        Ok(read_blocking(self.read_schema(), read, span, batch.memory())?.boxed())
     }
 }
 
@@ -232,12 +244,20 @@ impl ExecutionPlan for StreamScanExec {
     ) -> Result<SendableRecordBatchStream> {
         let batch = RunningBatch::of(&context)?;
         let (source, counts) = (self.source.clone(), self.number == 0);
-        let counted = self.rows(&batch, partition)?.inspect(move |rows| {
-            if counts && let Ok(rows) = rows {
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        let keeps_malformed = self.value.as_ref().is_some_and(|value| value.keeps_malformed());
+        let mut refusals = counts.then(|| Refusals::of_source(&batch, partition, &source));
+        let wanted = Arc::clone(&schema);
+        let counted = self.rows(&batch, partition)?.map(move |rows| {
+            let rows = rows?;
+            if counts {
                 batch.count_rows(&source, rows.num_rows() as u64);
             }
+            match keeps_malformed {
+                true => without_malformed(&rows, &wanted, refusals.as_mut()),
+                false => Ok(rows),
+            }
         });
-        let schema = Arc::clone(self.properties.eq_properties.schema());
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
     }
 }

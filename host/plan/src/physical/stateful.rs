@@ -26,9 +26,11 @@ use super::deduplicate::DeduplicateExec;
 use super::event_time::EventTimeWatermarkExec;
 use super::forms::{OperatorForm, TakesOver};
 use super::keyed::KeyedExec;
+use super::late_rows::{LateBy, LateRowsExec};
 use super::limit::StreamLimitExec;
 use super::stream_join::StreamJoinExec;
 use crate::RunningBatch;
+use crate::logical::EventTimeColumn;
 
 /// Rows of a record batch that leaves an operator.
 pub(super) const OUTPUT_ROWS: usize = 8_192;
@@ -109,6 +111,11 @@ pub(super) trait Stateful {
         1
     }
 
+    /// Whether it leaves rows out of its inputs that are late by their first column of event time.
+    fn drops_late(&self) -> bool {
+        false
+    }
+
     /// Microseconds by which its rows may leave later than its own watermark says.
     fn holds_back(&self) -> i64 {
         0
@@ -137,6 +144,8 @@ fn as_stateful(plan: &Arc<dyn ExecutionPlan>) -> Option<&dyn Stateful> {
 pub(crate) struct StatefulSettings {
     pub(crate) mode: OutputMode,
     pub(crate) shards: u32,
+    /// Whether rows that are late become dead letters.
+    pub(crate) keeps_late: bool,
 }
 
 /// The place of one operator in its plan.
@@ -145,6 +154,8 @@ pub(super) struct Placement {
     pub(super) operator: OperatorId,
     pub(super) mode: OutputMode,
     pub(super) shards: u32,
+    /// Whether rows that are late become dead letters.
+    pub(super) keeps_late: bool,
     /// Microseconds that its watermark stays behind the query's; `None`: no watermark reaches it.
     pub(super) lag: Option<i64>,
 }
@@ -181,6 +192,11 @@ impl Lateness {
     /// Whether this event time, in microseconds, is at or before what has been evicted by.
     pub(super) fn is_late(self, time: i64) -> bool {
         self.0.is_some_and(|late| time <= late)
+    }
+
+    /// Up to which event time, in microseconds, rows are late.
+    pub(super) fn until(self) -> Option<i64> {
+        self.0
     }
 }
 
@@ -364,8 +380,12 @@ impl Placing {
         let number = self.next;
         self.next += operator.numbers();
         let (inputs, lag) = self.place_inputs(&plan)?;
-        let StatefulSettings { mode, shards } = self.settings;
-        let placement = Placement { operator: OperatorId(number), mode, shards, lag };
+        let StatefulSettings { mode, shards, keeps_late } = self.settings;
+        let placement = Placement { operator: OperatorId(number), mode, shards, keeps_late, lag };
+        let inputs = match keeps_late && operator.drops_late() {
+            true => inputs.into_iter().map(|input| with_late_rows(input, placement)).collect(),
+            false => inputs,
+        };
         let (placed, description) = operator.placed(inputs, placement)?;
         self.operators.insert(number, description.in_the_querys_names());
         Ok((placed, lag.map(|lag| lag.saturating_add(operator.holds_back()))))
@@ -376,6 +396,14 @@ impl Placing {
         let placed = inputs.map(|input| self.place(input)).collect::<Result<Vec<Placed>>>()?;
         let (inputs, lags): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
         Ok((inputs, lags.into_iter().flatten().max()))
+    }
+}
+
+/// An input whose late rows become dead letters.
+fn with_late_rows(input: Arc<dyn ExecutionPlan>, placement: Placement) -> Arc<dyn ExecutionPlan> {
+    match EventTimeColumn::first(&input.schema()) {
+        Some(time) => Arc::new(LateRowsExec::new(input, LateBy::Column(time), placement)),
+        None => input,
     }
 }
 

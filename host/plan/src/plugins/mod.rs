@@ -1,6 +1,7 @@
 //! What a plan does with the functions of plugins: what a kind needs is in a file of its own.
 
 mod aggregate;
+mod isolate;
 mod opened;
 mod scalar;
 mod scope;

@@ -17,6 +17,7 @@ use tidemill_core::{Bucket, Reservation};
 use super::super::encoding::{comparable, encoding};
 use super::super::forms::GroupColumns;
 use super::super::held::resize;
+use super::super::late_rows::LateBy;
 use super::super::stateful::OUTPUT_ROWS;
 use crate::RunningBatch;
 use crate::logical::{EventTimeColumn, session_columns};
@@ -86,6 +87,17 @@ impl GroupLayout {
             GroupColumns { present: present.to_vec(), earlier: earlier.unwrap_or_default() }
         });
         columns.collect()
+    }
+
+    /// By what a row of the partial half's input may be late.
+    pub(super) fn late_by(&self, partial: &AggregateExec) -> Option<LateBy> {
+        // A session of one row is late by its own end.
+        let column = match self.session {
+            Some((_, end)) => EventTimeColumn { column: end, add: 0 },
+            None => self.event_time?,
+        };
+        let (expression, _) = partial.group_expr().expr().get(column.column)?;
+        Some(LateBy::Group(Arc::clone(expression), column))
     }
 
     /// The aggregates, in the order of their states.

@@ -40,6 +40,7 @@ use self::noted_input::{NotedInputExec, has_grand_total};
 use self::sessions::Sessions;
 use super::forms::TakesOver;
 use super::held::grow;
+use super::late_rows::LateRowsExec;
 use super::properties::{debug_as_shown, one_input, only, plain};
 use super::stateful::{Placement, Stateful, StatefulOperator, placement};
 use crate::RunningBatch;
@@ -68,12 +69,17 @@ impl StatefulAggregateExec {
         let layout = Arc::new(GroupLayout::try_new(partial, last)?);
         let properties = plain(last.schema(), 1, EmissionType::Final);
         let is_noted = has_grand_total(partial);
-        let input = if is_noted {
-            let noted = NotedInputExec::new(Arc::clone(partial.input()), placement.operator);
-            replace_children_if_necessary(input, vec![Arc::new(noted)])?
-        } else {
-            input
-        };
+        let mut below = Arc::clone(partial.input());
+        if is_noted {
+            below = Arc::new(NotedInputExec::new(below, placement.operator));
+        }
+        if let Some(by) = layout.late_by(partial)
+            && placement.keeps_late
+            && is_followed(&layout, placement.mode)
+        {
+            below = Arc::new(LateRowsExec::new(below, by, placement));
+        }
+        let input = replace_children_if_necessary(input, vec![below])?;
         Ok(StatefulAggregateExec { properties, layout, placement, input, is_noted })
     }
 
@@ -99,6 +105,12 @@ impl StatefulAggregateExec {
             takes_over: TakesOver::Groups(self.layout.group_columns()),
         }
     }
+}
+
+/// Late rows and eviction go by the event time among the keys; in complete mode all stays, and only
+/// sessions can be late (Spark's SessionWindowStateStoreRestoreExec).
+fn is_followed(layout: &GroupLayout, mode: OutputMode) -> bool {
+    layout.event_time.is_some() && (mode != OutputMode::Complete || layout.session.is_some())
 }
 
 /// The half of DataFusion's aggregation that would give results: ours takes its place.
@@ -162,11 +174,10 @@ impl ExecutionPlan for StatefulAggregateExec {
             partials.push(SpawnedTask::spawn(collect(stream, held).instrument(span)));
         }
         let layout = Arc::clone(&self.layout);
-        // Late rows and eviction go by the event time among the keys; in complete mode all stays,
-        // and only sessions can be late (Spark's SessionWindowStateStoreRestoreExec).
-        let is_followed = layout.event_time.is_some()
-            && (whole.mode != OutputMode::Complete || layout.session.is_some());
-        let placement = if is_followed { whole } else { whole.without_watermark() };
+        let placement = match is_followed(&layout, whole.mode) {
+            true => whole,
+            false => whole.without_watermark(),
+        };
         let is_noted = self.is_noted;
         let schema = self.schema();
         let output = Arc::clone(&schema);

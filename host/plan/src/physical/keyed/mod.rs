@@ -127,6 +127,10 @@ impl KeyedExec {
 }
 
 impl Stateful for KeyedExec {
+    fn drops_late(&self) -> bool {
+        true
+    }
+
     fn placed(
         &self,
         inputs: Vec<Arc<dyn ExecutionPlan>>,

@@ -118,6 +118,10 @@ impl StreamJoinExec {
 }
 
 impl Stateful for StreamJoinExec {
+    fn drops_late(&self) -> bool {
+        true
+    }
+
     fn placed(
         &self,
         inputs: Vec<Arc<dyn ExecutionPlan>>,

@@ -340,6 +340,60 @@ async fn long_sql_is_an_error_of_the_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tables_and_marks_are_there_while_the_handler_is_called_and_not_before() {
+    for export in ["open", "begin"] {
+        let mut made = Handmade::new(Kind::ForeachBatch);
+        let (scratch, opened) = (made.scratch, made.opened);
+        let (name, length) = made.bytes(b"name");
+        let refused =
+            format!("(if (i32.eqz (i32.load8_u (i32.const {scratch}))) (then (unreachable)))");
+        let body = format!(
+            "(call $count (i64.const 0) (i32.const {scratch})) {refused}
+             (call $sql (i32.const {name}) (i32.const {length}) (i32.const 0) (i32.const 0)
+               (i32.const {scratch})) {refused}
+             (call $mark (i32.const {name}) (i32.const {length}) (i32.const {scratch})) {refused}"
+        );
+        let result = if export == "open" { format!("(i32.const {opened})") } else { String::new() };
+        // The sound answer would be where the host has just told what is wrong.
+        let done = format!("(i32.const {})", made.words(&[0, 0, 0, 0]));
+        let made = made.body("functions", export, &format!("{body} {result}"));
+        let made = made.body("handlers", "call", &done);
+        let module = host().load("made", &made.build(), config()).unwrap();
+        let host = Memory::with_batch();
+        run(&module, &host).await.unwrap();
+        assert_eq!(host.frames.lock().unwrap().len(), 1, "{export}");
+        assert!(host.marks.lock().unwrap().is_empty(), "{export}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_a_handler_was_not_given_is_an_error_of_the_call() {
+    let module = handmade(|made| {
+        let (scratch, last) = (made.scratch, u64::MAX);
+        let others = [1, 1 << 32, last].map(|other| {
+            format!(
+                "(call $count (i64.const {other}) (i32.const {scratch})) (call $fails)
+                 (call $collect (i64.const {other}) (i32.const 0) (i64.const {last})
+                   (i32.const {scratch})) (call $fails)
+                 (call $release (i64.const {other}))"
+            )
+        });
+        // Its own, and blocks and bytes as many as there can be.
+        format!(
+            "{} (call $count (i64.const 0) (i32.const {scratch})) (call $works)
+             (call $collect (i64.const 0) (i32.const -1) (i64.const {last}) (i32.const {scratch}))
+             (call $works)
+             (call $release (i64.const 0))
+             (call $count (i64.const 0) (i32.const {scratch})) (call $works)",
+            others.concat()
+        )
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert!(host.released.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn marks_are_short_and_few() {
     let module = handmade(|made| {
         // All of the text is there: what lies behind the data is no text.

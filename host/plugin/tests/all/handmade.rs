@@ -300,13 +300,21 @@ fn imports(targets: bool) -> String {
                (func ${own} (param {parameters})))"
         )
     };
+    let wide = "(import \"tidemill:plugin/dataframe@0.2.0\" \"count\"
+          (func $count (param i64 i32)))
+        (import \"tidemill:plugin/dataframe@0.2.0\" \"collect\"
+          (func $collect (param i64 i32 i64 i32)))
+        (import \"tidemill:plugin/dataframe@0.2.0\" \"release\" (func $release (param i64)))";
     let mut all = vec![
+        wide.to_owned(),
         import("log", "write", "log", 7),
         import("log", "panicked", "panicked", 4),
         import("rows", "give", "give", 5),
         import("dataframe", "sql", "sql", 5),
         import("dataframe", "from-rows", "from_rows", 5),
         import("ledger", "mark-processed", "mark", 3),
+        import("state", "read", "read_state", 4),
+        import("state", "set-timers", "set_timers", 4),
     ];
     if targets {
         all.push(import("target", "execute", "execute", 11));

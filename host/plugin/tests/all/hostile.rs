@@ -65,7 +65,7 @@ fn section(id: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A sound plugin with so many more instances of a core module.
-fn with_instances(module: &str, count: u8) -> Vec<u8> {
+pub(crate) fn with_instances(module: &str, count: u8) -> Vec<u8> {
     let mut bytes = component(&Handmade::new(Kind::Scalar));
     let mut depth = 0;
     let mut modules = 0_u8;

@@ -318,6 +318,54 @@ async fn parameters_that_lie_about_their_lengths_are_an_error_of_the_call() {
     assert_eq!(*host.executed.lock().unwrap(), [(insert.to_owned(), 37)]);
 }
 
+/// `from-rows` with one block of so many rows of this column, after which `then` is called.
+fn from_rows(made: &mut Handmade, rows: u32, column: &[u32], then: &str) -> String {
+    let (schema, schema_length) = made.schema;
+    let (at, count) = made.columns(&[column.to_vec()]);
+    let blocks = made.words(&[rows, at, count]);
+    let scratch = made.scratch;
+    format!(
+        "(call $from_rows (i32.const {schema}) (i32.const {schema_length})
+           (i32.const {blocks}) (i32.const 1) (i32.const {scratch}))
+         (call ${then})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_in_other_layouts_are_an_error_of_the_call() {
+    let insert = "INSERT INTO t VALUES (?)";
+    // Nodes, and the buffers' bytes: what Arrow has of three BIGINTs elsewhere, and what nobody has.
+    let layouts: [(&[[u32; 2]], &[usize]); 8] = [
+        // Padded as in a file; keys of a dictionary; compressed; ends of runs and their values.
+        (&[[3, 0]], &[0, 64]),
+        (&[[3, 0]], &[0, 12]),
+        (&[[3, 0]], &[0, 17]),
+        (&[[3, 0], [1, 0], [1, 0]], &[0, 4, 0, 8]),
+        // Marks where nothing is null, none where something is, and more nulls than values.
+        (&[[3, 0]], &[1, 24]),
+        (&[[3, 1]], &[0, 24]),
+        (&[[3, 4]], &[1, 24]),
+        (&[], &[]),
+    ];
+    let module = handmade(|made| {
+        let sound = column(made, 3, 3);
+        let mut body = execute(made, insert, 3, std::slice::from_ref(&sound), "works");
+        body += &from_rows(made, 3, &sound, "works");
+        for (nodes, buffers) in layouts {
+            let buffers: Vec<_> =
+                buffers.iter().map(|bytes| made.bytes(&vec![0xff; *bytes])).collect();
+            let other = made.column(nodes, &buffers);
+            body += &execute(made, insert, 3, std::slice::from_ref(&other), "fails");
+            body += &from_rows(made, 3, &other, "fails");
+        }
+        body
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert_eq!(*host.executed.lock().unwrap(), [(insert.to_owned(), 3)]);
+    assert_eq!(host.frames.lock().unwrap().len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sql_is_an_error_of_the_call() {
     let module = handmade(|made| {

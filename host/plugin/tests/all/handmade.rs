@@ -46,6 +46,7 @@ pub(crate) struct Handmade {
 pub(crate) enum Kind {
     Scalar = 0,
     Transform = 1,
+    Aggregate = 2,
     ForeachBatch = 4,
 }
 
@@ -71,7 +72,7 @@ impl Handmade {
         let values = made.bytes(&values);
         let column = made.column(&[[3, 0]], &[(0, 0), values]);
         made.columns = made.columns(&[column]);
-        let rows = matches!(kind, Kind::Scalar | Kind::Transform).then_some(made.schema);
+        let rows = (!matches!(kind, Kind::ForeachBatch)).then_some(made.schema);
         let function = made.function("f", kind, rows, rows);
         made.described = made.list(&[function]);
         made.opened = made.opened_with(made.schema, 1);

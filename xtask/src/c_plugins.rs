@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::plugins::publish;
 use crate::process;
+use crate::setup;
 use crate::tools::WIT_BINDGEN;
 use crate::workspace::Workspace;
 
@@ -38,10 +39,15 @@ const FLAGS: [&str; 14] = [
     "-Wl,--stack-first",
 ];
 
-pub(crate) fn build_and_publish(workspace: &Workspace) -> Result<()> {
-    let program = WIT_BINDGEN.ensure(workspace)?;
+/// The generator of bindings, with a compiler for what it writes; or what is missing.
+pub(crate) fn ready(workspace: &Workspace) -> Result<PathBuf> {
+    setup::c()?;
+    WIT_BINDGEN.ensure(workspace)
+}
+
+pub(crate) fn build_and_publish(workspace: &Workspace, generator: &Path) -> Result<()> {
     for (name, world) in PLUGINS {
-        let module = build(workspace, &program, name, world)?;
+        let module = build(workspace, generator, name, world)?;
         let place = workspace.plugin_directory().join(format!("{name}.wasm"));
         if publish(&module, &place)? {
             eprintln!("plugins: wrote {}", place.display());
@@ -50,7 +56,7 @@ pub(crate) fn build_and_publish(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn build(workspace: &Workspace, program: &Path, name: &str, world: &str) -> Result<PathBuf> {
+fn build(workspace: &Workspace, generator: &Path, name: &str, world: &str) -> Result<PathBuf> {
     let own = workspace.root.join("plugins").join(name);
     let made = workspace.target.join("c-plugins").join(name);
     // Its own interface, and the contract as a package that it depends on.
@@ -61,7 +67,7 @@ fn build(workspace: &Workspace, program: &Path, name: &str, world: &str) -> Resu
     fs::create_dir_all(wit.join("deps"))?;
     copy(&own.join(format!("{world}.wit")), &wit.join(format!("{world}.wit")))?;
     copy(&workspace.root.join("schemas/wit/plugin.wit"), &wit.join("deps/plugin.wit"))?;
-    let mut bind = Command::new(program);
+    let mut bind = Command::new(generator);
     bind.args(["c", "--out-dir"]).arg(&made).args(["--world", world]).arg(&wit);
     // It lists what it writes.
     process::output(&mut bind)?;

@@ -148,8 +148,8 @@ fn run(chore: Chore) -> anyhow::Result<()> {
             let guest = setup::run()?;
             let profile = if release { Profile::Deploy } else { Profile::Reload };
             plugins::build_and_publish(&workspace, &guest, profile)?;
-            match setup::c() {
-                Ok(()) => c_plugins::build_and_publish(&workspace),
+            match c_plugins::ready(&workspace) {
+                Ok(generator) => c_plugins::build_and_publish(&workspace, &generator),
                 Err(error) => {
                     eprintln!("plugins: leaving out those in C: {error:#}");
                     Ok(())

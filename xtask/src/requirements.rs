@@ -99,10 +99,11 @@ fn built_plugins(workspace: &Workspace) -> Result<Availability<'_>> {
 }
 
 fn built_c_plugins(workspace: &Workspace) -> Result<Availability<'_>> {
-    if let Err(error) = setup::c() {
-        return Ok(Availability::Unavailable(format!("{error:#}")));
-    }
-    c_plugins::build_and_publish(workspace)?;
+    let generator = match c_plugins::ready(workspace) {
+        Ok(generator) => generator,
+        Err(error) => return Ok(Availability::Unavailable(format!("{error:#}"))),
+    };
+    c_plugins::build_and_publish(workspace, &generator)?;
     Ok(Availability::Ready(Provided::default()))
 }
 

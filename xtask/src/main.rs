@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod c_plugins;
 mod demo;
 mod fuzz;
 mod picture;
@@ -146,7 +147,14 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Plugins { release } => {
             let guest = setup::run()?;
             let profile = if release { Profile::Deploy } else { Profile::Reload };
-            plugins::build_and_publish(&workspace, &guest, profile)
+            plugins::build_and_publish(&workspace, &guest, profile)?;
+            match c_plugins::ready(&workspace) {
+                Ok(generator) => c_plugins::build_and_publish(&workspace, &generator),
+                Err(error) => {
+                    eprintln!("plugins: leaving out those in C: {error:#}");
+                    Ok(())
+                }
+            }
         }
         Chore::Lint => test::lint(&workspace),
         Chore::Test(options) => test::run(&workspace, &options),

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result, bail};
 
+use crate::c_plugins;
 use crate::plugins::{self, Profile};
 use crate::services::kafka;
 use crate::setup;
@@ -35,12 +36,13 @@ struct Provided<'a> {
     server: Option<kafka::Guard<'a>>,
 }
 
-const REQUIREMENTS: [Requirement; 2] = [
+const REQUIREMENTS: [Requirement; 3] = [
     Requirement {
         name: "plugins",
         packages: &["tidemill-plugin-host", "tidemill-tests"],
         ensure: built_plugins,
     },
+    Requirement { name: "clang", packages: &[], ensure: built_c_plugins },
     Requirement { name: "kafka", packages: &[], ensure: broker },
 ];
 
@@ -94,6 +96,15 @@ fn built_plugins(workspace: &Workspace) -> Result<Availability<'_>> {
     // A plugin that does not compile is an error of the change under test.
     plugins::build_and_publish(workspace, &guest, Profile::Reload)?;
     Ok(Availability::Ready(Provided { variables: guest.variables(), server: None }))
+}
+
+fn built_c_plugins(workspace: &Workspace) -> Result<Availability<'_>> {
+    let generator = match c_plugins::ready(workspace) {
+        Ok(generator) => generator,
+        Err(error) => return Ok(Availability::Unavailable(format!("{error:#}"))),
+    };
+    c_plugins::build_and_publish(workspace, &generator)?;
+    Ok(Availability::Ready(Provided::default()))
 }
 
 fn broker(workspace: &Workspace) -> Result<Availability<'_>> {

@@ -1,6 +1,6 @@
 //! Gets what the build needs and rustup and git do not bring: compilers and libraries for C and
-//! C++, and Rust's standard library for `wasm32-unknown-unknown`. And what a broker for the tests
-//! needs.
+//! C++, and Rust's standard library for `wasm32-unknown-unknown`. And what a broker for the tests and
+//! a plugin in C need.
 //!
 //! What is there is looked at each time (some 0.1 s), so there is no record that could be stale.
 
@@ -62,6 +62,12 @@ const BROKER: [Tool; 3] = [
     program("openssl", "openssl", "making certificates for Kafka's broker"),
 ];
 
+/// What a plugin in C needs.
+const C: [Tool; 2] = [
+    program("clang", "clang", "compiling a plugin in C"),
+    program("wasm-ld", "lld", "linking a plugin in C"),
+];
+
 /// The oldest Java that Kafka's broker runs on.
 const JAVA_MIN: u32 = 17;
 
@@ -117,6 +123,16 @@ fn flags() -> String {
 pub(crate) fn run() -> Result<Guest> {
     ensure(&BUILD)?;
     wasm_target()
+}
+
+/// Makes plugins in C buildable, or says what is missing.
+pub(crate) fn c() -> Result<()> {
+    ensure(&C)?;
+    let targets = output(Command::new("clang").arg("--print-targets"))?;
+    match targets.contains("wasm32") {
+        true => Ok(()),
+        false => bail!("`clang` is one that makes no WebAssembly: put another one first in PATH"),
+    }
 }
 
 /// Makes a broker runnable, apart from its jars, or says what is missing.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use tidemill_block::read_schema;
 use tidemill_core::{FunctionKind, FunctionSignature, Variable, VariableShape};
 use tidemill_types::sql_name;
@@ -11,7 +12,10 @@ use crate::abi::{self, Function, Kind};
 use crate::error::LoadProblem;
 use crate::guest::{Exports, Guest, Prepared};
 use crate::kinds;
-use crate::limits::{LISTED_FUNCTIONS_MAX, Limits, MIGRATIONS_MAX, NAME_BYTES_MAX, VARIABLES_MAX};
+use crate::limits::{
+    LISTED_BYTES_MAX, LISTED_COLUMNS_MAX, LISTED_FUNCTIONS_MAX, Limits, MIGRATIONS_MAX,
+    NAME_BYTES_MAX, VARIABLES_MAX,
+};
 use crate::state::GuestLog;
 use crate::text::shortened;
 
@@ -47,10 +51,50 @@ pub(crate) fn describe(
             return Err(LoadProblem::NoPlugin { reason });
         }
     }
-    let functions = functions.into_iter().map(signature);
+    let bytes = functions.iter().map(bytes_of).fold(0, usize::saturating_add);
+    if bytes > LISTED_BYTES_MAX {
+        return Err(LoadProblem::TooLarge(format!(
+            "it lists its functions in {bytes} bytes, and the limit is {LISTED_BYTES_MAX}; make several \
+             plugins of it"
+        )));
+    }
+    let mut columns = 0;
+    let functions = functions.into_iter().map(|function| {
+        let function = signature(function)?;
+        columns += columns_of(&function);
+        // Before the next one is read: a few bytes are a column.
+        match columns <= LISTED_COLUMNS_MAX {
+            true => Ok(function),
+            false => Err(LoadProblem::TooLarge(format!(
+                "the schemas of its functions have more than {LISTED_COLUMNS_MAX} columns together, which \
+                 is the limit; make several plugins of it"
+            ))),
+        }
+    });
     let functions = functions.collect::<Result<Vec<_>, _>>()?;
     functions.iter().try_for_each(|function| check_kind(function, &prepared.exports))?;
     Ok(functions)
+}
+
+/// Bytes of the texts that a function is listed by.
+fn bytes_of(function: &Function) -> usize {
+    let properties = function.properties.iter().map(|(name, value)| name.len() + value.len());
+    let state = function.state.iter().map(|variable| variable.name.len() + variable.schema.len());
+    let schemas =
+        [&function.input, &function.output].map(|text| text.as_ref().map_or(0, String::len));
+    let own = [function.name.len(), function.documentation.len()];
+    own.into_iter().chain(schemas).chain(properties).chain(state).fold(0, usize::saturating_add)
+}
+
+/// Columns of a function's schemas, with those inside others.
+fn columns_of(function: &FunctionSignature) -> usize {
+    let schemas = [&function.input, &function.output, &function.key, &function.initial];
+    let schemas = schemas.into_iter().flatten().map(|schema| schema.flattened_fields().len());
+    let state = function
+        .state
+        .iter()
+        .map(|variable| Schema::new(vec![Arc::clone(&variable.field)]).flattened_fields().len());
+    schemas.chain(state).sum()
 }
 
 fn check_name(of: &str, name: &str) -> Result<(), String> {

@@ -23,14 +23,26 @@ pub(crate) struct Giving {
     expected: Expected,
     input_rows: usize,
     bounds: Bounds,
+    bytes_max: usize,
     bytes_left: usize,
     given: Vec<Given>,
 }
 
 impl Giving {
     pub(crate) fn new(expected: Expected, input_rows: usize) -> Giving {
+        Giving::within(OUTPUT_BYTES_MAX, expected, input_rows)
+    }
+
+    /// The same for a call that is one of several, which may give so many bytes together.
+    pub(crate) fn within(bytes: usize, expected: Expected, input_rows: usize) -> Giving {
         let bounds = Bounds { values: VALUES_MAX, arrays: ARRAYS_MAX };
-        Giving { expected, input_rows, bounds, bytes_left: OUTPUT_BYTES_MAX, given: Vec::new() }
+        let bytes_max = bytes.min(OUTPUT_BYTES_MAX);
+        Giving { expected, input_rows, bounds, bytes_max, bytes_left: bytes_max, given: Vec::new() }
+    }
+
+    /// How many bytes were given.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes_max - self.bytes_left
     }
 
     pub(crate) fn given(self) -> Vec<Given> {
@@ -46,7 +58,7 @@ impl Giving {
         let bytes = columns.iter().map(abi::Column::bytes).fold(0, usize::saturating_add);
         let bytes = bytes.saturating_add(selected_bytes(&selection));
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| {
-            format!("rows of more than {OUTPUT_BYTES_MAX} bytes; one call may give no more")
+            format!("rows of more than {} bytes; one call may give no more", self.bytes_max)
         })?;
         let selection = self.selection(selection)?;
         let rows = selection.rows(self.input_rows);
@@ -217,10 +229,15 @@ mod tests {
         empty.take(abi::Selection::All, vec![]).unwrap();
         empty.take(abi::Selection::All, vec![]).unwrap_err();
         let mut full = giving(&[DataType::Int64], false, 0);
-        full.bytes_left = 40;
+        (full.bytes_max, full.bytes_left) = (40, 40);
         full.take(abi::Selection::Fresh(3), numbers(0..3)).unwrap();
         let told = full.take(abi::Selection::Fresh(3), numbers(0..3)).unwrap_err();
-        assert!(told.contains("268435456 bytes"), "{told}");
+        assert!(told.contains("more than 40 bytes"), "{told}");
+        let expected = Expected { made: full.expected.made.clone(), is_passing: false };
+        let mut rest = Giving::within(40, expected, 0);
+        rest.take(abi::Selection::Fresh(3), numbers(0..3)).unwrap();
+        assert_eq!(rest.bytes(), 24);
+        rest.take(abi::Selection::Fresh(3), numbers(0..3)).unwrap_err();
         let mut chosen = giving(&[], true, 80);
         chosen.bytes_left = 25;
         chosen.take(abi::Selection::Kept(vec![0; 10]), vec![]).unwrap();

@@ -76,7 +76,7 @@ impl Guest {
         limits: Limits,
         log: GuestLog,
     ) -> Result<Guest, PluginFailure> {
-        let mut store = store(&prepared.engine, CallState::new(limits, log, None));
+        let mut store = store(&prepared.engine, CallState::new(limits, log));
         let deadline_ticks = ticks(limits.deadline);
         store.set_epoch_deadline(deadline_ticks);
         match prepared.for_rows.instantiate(&mut store) {

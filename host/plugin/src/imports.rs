@@ -143,7 +143,10 @@ fn rows(mut rows: LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
 struct Unusable(String);
 
 fn not_here() -> Failure {
-    Failure::Fatal("only a foreach_batch handler has tables, targets and marks".to_owned())
+    Failure::Fatal(
+        "only a foreach_batch handler has tables, targets and marks, and while it is called"
+            .to_owned(),
+    )
 }
 
 fn bridge<'a>(store: &'a Store<'_>) -> Answer<&'a Bridge> {

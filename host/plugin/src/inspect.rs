@@ -2,21 +2,23 @@
 //!
 //! The toolchain holds a whole module in memory, several times its size, and its time grows faster
 //! than that. So what it is given has bounds: each is far above what a compiler for any language
-//! writes, and far below what the host could not bear. Reading goes by the sections' heads and
-//! skips the code itself.
+//! writes, and far below what the host could not bear. Of the code itself is counted what a
+//! compiler has to keep in mind for it (`weight.rs`).
 
 use std::collections::BTreeSet;
 
 use wasmparser::{
-    ComponentExternName, ComponentInstance, ComponentType, ComponentTypeDeclaration,
+    ComponentExternName, ComponentInstance, ComponentType, ComponentTypeDeclaration, FunctionBody,
     InstanceTypeDeclaration, Parser, Payload,
 };
 
 use crate::error::LoadProblem;
+use crate::guarded::check_time;
 use crate::limits::{
-    ENTRIES_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, MODULE_BYTES_MAX, NESTED_INSTANCES_MAX,
-    NESTED_TYPES_MAX, PARTS_MAX, TYPE_SECTION_BYTES_MAX, TYPE_SECTIONS_MAX,
+    ENTRIES_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, INSTANTIATED_MAX, MODULE_BYTES_MAX,
+    NESTED_INSTANCES_MAX, NESTED_TYPES_MAX, PARTS_MAX, TYPE_SECTION_BYTES_MAX, TYPE_SECTIONS_MAX,
 };
+use crate::weight::{TooHeavy, Types};
 
 /// Name of the sections that hold a module's part of the contract.
 const TYPE_SECTION: &str = "component-type";
@@ -35,10 +37,11 @@ pub(crate) fn check_parts(bytes: &[u8]) -> Result<(), LoadProblem> {
             Ok(payload) => {
                 check_nesting(&payload, bytes)?;
                 parts.count(&payload)?;
+                parts.check()?;
+                parts.note_types(&payload);
             }
             Err(_) => break,
         }
-        parts.check()?;
     }
     Ok(())
 }
@@ -74,6 +77,8 @@ struct Parts {
     nested_instances: usize,
     type_sections: usize,
     packages: Packages,
+    /// Of the modules that are open, the innermost last.
+    modules: Vec<Types>,
 }
 
 impl Parts {
@@ -116,6 +121,7 @@ impl Parts {
                     FUNCTION_BYTES_MAX,
                     "it takes too long to compile; make several functions of it",
                 )?;
+                self.check_weight(body)?;
             }
             Payload::CustomSection(section) if section.name().starts_with(TYPE_SECTION) => {
                 self.type_sections += 1;
@@ -130,6 +136,34 @@ impl Parts {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Keeps what the code of a module refers to.
+    fn note_types(&mut self, payload: &Payload<'_>) {
+        match payload {
+            Payload::Version { .. } => self.modules.push(Types::default()),
+            Payload::End(_) => drop(self.modules.pop()),
+            _ => {}
+        }
+        // Those that are declared too often have been refused.
+        let Some(module) = self.modules.last_mut() else { return };
+        match payload {
+            Payload::TypeSection(section) => module.add_types(section),
+            Payload::ImportSection(section) => module.add_imports(section),
+            Payload::FunctionSection(section) => module.add_functions(section),
+            _ => {}
+        }
+    }
+
+    fn check_weight(&mut self, body: &FunctionBody<'_>) -> Result<(), LoadProblem> {
+        check_time();
+        let Some(module) = self.modules.last_mut() else { return Ok(()) };
+        module.check(body).map_err(|TooHeavy { what, limit }| {
+            LoadProblem::TooLarge(format!(
+                "it has more than {limit} {what}, which is the limit; it was not made by a \
+                 compiler, or does in one function what should be several"
+            ))
+        })
     }
 
     fn check(&self) -> Result<(), LoadProblem> {
@@ -148,6 +182,13 @@ impl Parts {
             check(what, found, ENTRIES_MAX, advice)?;
         }
         check("core instances", self.core_instances, PARTS_MAX, advice)?;
+        let entries = self.functions + self.globals + self.imports;
+        check(
+            "functions, globals and imports over all core instances",
+            entries.saturating_mul(self.core_instances),
+            INSTANTIATED_MAX,
+            advice,
+        )?;
         check("modules and components", self.modules_and_components, PARTS_MAX, advice)?;
         check("instances of components", self.nested_instances, NESTED_INSTANCES_MAX, advice)?;
         check("component types", self.type_sections, TYPE_SECTIONS_MAX, advice)

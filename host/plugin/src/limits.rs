@@ -36,6 +36,18 @@ pub(crate) const FUNCTIONS_MAX: usize = 50_000;
 /// it cannot be interrupted inside of one. The main loops of interpreters have some 100 KB.
 pub(crate) const FUNCTION_BYTES_MAX: usize = 512 << 10;
 
+/// Values that jumps, blocks and calls of one function carry beyond one each. The compiler takes a
+/// kilobyte for each, whatever the bytes are that ask for it; the machine code of compilers has none.
+pub(crate) const CARRIED_VALUES_MAX: u64 = 100_000;
+
+/// Locals of a function times the loops that are in one another: each is carried through each, at a
+/// quarter of a kilobyte. A function with fifty loops in one another may have five thousand locals.
+pub(crate) const CARRIED_LOCALS_MAX: u64 = 1 << 18;
+
+/// Blocks that lie between two uses of a local, over all uses: through so many the compiler goes to
+/// find what the local holds, at a microsecond and a hundred bytes each.
+pub(crate) const LOCAL_STEPS_MAX: u64 = 1 << 21;
+
 /// Entries of each other kind in a file: types, imports, exports, globals, segments of data and
 /// of tables. A library that is linked dynamically exports some ten thousand names.
 pub(crate) const ENTRIES_MAX: usize = 50_000;
@@ -43,6 +55,10 @@ pub(crate) const ENTRIES_MAX: usize = 50_000;
 /// Modules and components inside of a component, and core instances in its lists. A component
 /// from an interpreter has some forty and some hundred.
 pub(crate) const PARTS_MAX: usize = 1_000;
+
+/// Functions, globals and imports of a file, times its core instances: an instance has an entry of
+/// some twenty bytes for each that its module has, beside its memory. An interpreter has two million.
+pub(crate) const INSTANTIATED_MAX: usize = 4_000_000;
 
 /// Instantiations of components inside of a component. Each may hold others, and all are laid out
 /// in full: sixteen in a row that double are 256.
@@ -64,12 +80,16 @@ pub(crate) const COMPILE_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// All of these, as far as they say which modules are let in: what was compiled by other ones is
 /// looked at anew.
-pub(crate) const OF_MODULES: [usize; 9] = [
+pub(crate) const OF_MODULES: [usize; 13] = [
     MODULE_BYTES_MAX,
     FUNCTIONS_MAX,
     FUNCTION_BYTES_MAX,
+    CARRIED_VALUES_MAX as usize,
+    CARRIED_LOCALS_MAX as usize,
+    LOCAL_STEPS_MAX as usize,
     ENTRIES_MAX,
     PARTS_MAX,
+    INSTANTIATED_MAX,
     NESTED_INSTANCES_MAX,
     TYPE_SECTIONS_MAX,
     NESTED_TYPES_MAX,
@@ -78,6 +98,13 @@ pub(crate) const OF_MODULES: [usize; 9] = [
 
 /// Functions that a plugin may list: each is looked up by name for every call in the plan.
 pub(crate) const LISTED_FUNCTIONS_MAX: usize = 1_000;
+
+/// Bytes of all texts by which a plugin lists its functions. What is made of them stays for as long as
+/// the plugin is used.
+pub(crate) const LISTED_BYTES_MAX: usize = 8 << 20;
+
+/// Columns of all schemas by which it lists them, with those inside others: some two hundred bytes each.
+pub(crate) const LISTED_COLUMNS_MAX: usize = 100_000;
 
 /// Variables of a function's state: each is a column of it.
 pub(crate) const VARIABLES_MAX: usize = 1_000;

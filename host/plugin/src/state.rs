@@ -20,6 +20,7 @@ pub(crate) struct CallState {
     memory: MemoryLimit,
     limits: Limits,
     pub(crate) log: GuestLog,
+    /// While a handler is called.
     pub(crate) bridge: Option<Bridge>,
     /// While a call runs that may give rows.
     pub(crate) giving: Option<Giving>,
@@ -33,9 +34,9 @@ pub(crate) struct CallState {
 pub(crate) struct Refused(pub(crate) PluginFailure);
 
 impl CallState {
-    pub(crate) fn new(limits: Limits, log: GuestLog, bridge: Option<Bridge>) -> CallState {
+    pub(crate) fn new(limits: Limits, log: GuestLog) -> CallState {
         let memory = MemoryLimit::new(limits.memory);
-        CallState { memory, limits, log, bridge, giving: None, keyed: None }
+        CallState { memory, limits, log, bridge: None, giving: None, keyed: None }
     }
 }
 

@@ -11,6 +11,7 @@ mod guest;
 mod job;
 mod mutate;
 mod owner;
+mod plugin;
 mod text;
 
 pub use mutate::mutated;
@@ -24,7 +25,8 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
+    Target { name: "answers", run: plugin::answers },
     Target { name: "csv", run: files::csv },
     Target { name: "ddl", run: text::ddl },
     Target { name: "guest", run: guest::rows },
@@ -32,11 +34,13 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "job", run: job::job },
     Target { name: "json", run: text::json },
     Target { name: "json_file", run: files::json },
+    Target { name: "module", run: plugin::module },
     Target { name: "owner", run: owner::owner },
     Target { name: "parquet", run: files::parquet },
     Target { name: "segment", run: checkpoint::segment },
     Target { name: "snapshot", run: checkpoint::snapshot },
     Target { name: "sql", run: job::sql },
+    Target { name: "state", run: plugin::state },
     Target { name: "tail", run: checkpoint::tail },
 ];
 

@@ -428,6 +428,31 @@ fn rows_of_a_key_are_refused_together_and_change_nothing() {
 }
 
 #[test]
+fn a_function_that_appends_for_ever_ends_with_its_limit_and_leaves_the_state_as_it_was() {
+    let mut bench = Bench::new("tally", KEYED);
+    let job = std::fs::read_to_string(bench.workbench.path("job.toml")).unwrap();
+    bench.add(0, &[("a", "add", "", 1), ("a", "append", "x", 0)]);
+    bench.run();
+    // Three megabytes for one key, and then one more, each within the plugin's own memory.
+    let text = "y".repeat(1 << 20);
+    bench.add(1, &[("a", "append", text.as_str(), 0); 3]);
+    let tight = |limit: &str| job.replace("[options]", &format!("[options]\n{limit}"));
+    bench.workbench.write("job.toml", tight("state_overlay_memory = \"2 MiB\""));
+    bench.start().expect_failure(1, &["batch 1 failed", "state_overlay_memory"]);
+    bench.workbench.write("job.toml", &job);
+    bench.add(2, &[("a", "replace", "z", 0), ("a", "tell", "", 0)]);
+    assert_eq!(told(&bench.run(), &["number", "texts"]), [json!([1, ["z"]])]);
+    // What one batch adds to a list of a key, with a plugin that may hold it.
+    let roomy =
+        job.replace("path = \"p.wasm\"", "path = \"p.wasm\"\nlimits = { memory = \"1 GiB\" }");
+    bench.workbench.write("job.toml", roomy);
+    bench.add(3, &[("a", "append", text.as_str(), 0); 65]);
+    bench
+        .start()
+        .expect_failure(1, &["batch 3 failed", "the list of a key in one batch", "67108864"]);
+}
+
+#[test]
 fn state_outlives_another_version_of_the_plugin_and_no_other_function() {
     let mut bench = Bench::new("tally", KEYED);
     bench.add(0, &[("a", "add", "", 1), ("a", "append", "x", 0)]);

@@ -162,3 +162,55 @@ fn a_refused_statement_is_an_error_of_its_call_by_name() {
     assert!(matches!(&ended[1], Some(Err(CallFailure::Fatal(_)))), "{ended:?}");
     assert!(!bench.path("other.db").exists());
 }
+
+/// What batch SQL of a handler must not reach: files, other tables than those that it names, and
+/// anything but a question.
+const BEYOND: [&str; 16] = [
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM text.`/etc/passwd`",
+    "SELECT * FROM csv.`input/0.json`",
+    "SELECT * FROM read_files('input')",
+    "SELECT * FROM s",
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM tidemill_marks",
+    "INSERT INTO batch VALUES (1)",
+    "CREATE TABLE own AS SELECT 1 AS n",
+    "CREATE EXTERNAL TABLE own STORED AS CSV LOCATION '/etc/passwd'",
+    "COPY batch TO 'out.csv'",
+    "DROP TABLE batch",
+    "SET spark.sql.ansi.enabled = false",
+    "SELECT 1; SELECT 2",
+    "SELECT java_method('java.lang.Runtime', 'getRuntime')",
+    "SELECT input_file_name() FROM batch",
+];
+
+#[test]
+fn batch_sql_of_a_handler_reads_the_tables_that_it_names_and_writes_nothing() {
+    let bench = Workbench::new();
+    let ended = work(&bench, |host| {
+        Box::pin(async move {
+            let (schema, blocks) = many_nulls();
+            let rows = host.add_frame(schema, blocks[..1].to_vec()).unwrap();
+            let mut ended = Vec::new();
+            for query in BEYOND.into_iter().chain(["SELECT n FROM batch"]) {
+                let tables = vec![("batch".to_owned(), rows)];
+                let asked = host.sql(query.to_owned(), tables);
+                let answer = tokio::time::timeout(PATIENCE, asked).await.ok();
+                // Which handle it is does not matter.
+                ended.push(answer.map(|answer| answer.map(|_| 0)));
+            }
+            ended
+        })
+    });
+    let (last, beyond) = ended.split_last().unwrap();
+    assert_eq!(last, &Some(Ok(0)));
+    for (query, ended) in BEYOND.iter().zip(beyond) {
+        match ended {
+            Some(Err(CallFailure::BadInput(told))) => {
+                assert!(!told.contains("root:"), "{query}: {told}");
+            }
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+    assert!(!bench.path("out.csv").exists() && !bench.path("own").exists());
+}

@@ -206,3 +206,22 @@ fn the_table_of_slices_has_those_that_the_program_makes() {
     assert!(made.len() > 15, "{made:?}");
     assert_eq!(shown_slices(), made, "docs/performance.md, and what the program makes");
 }
+
+#[test]
+fn the_plugin_in_c_is_built_as_the_document_says() {
+    let document = read(&repository().join("docs/guide/other-languages.md"));
+    let section = document.split("\n## ").find(|part| part.starts_with("In C\n")).unwrap();
+    let block = |language: &str| {
+        let (_, rest) = section.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let world = read(&repository().join("plugins/bare-c/bare.wit"));
+    assert!(world.ends_with(block("wit")), "{world}");
+    // What includes and names files differs, as they lie elsewhere.
+    let chore = read(&repository().join("xtask/src/c_plugins.rs"));
+    let clang = block("sh").lines().find(|line| line.starts_with("clang ")).unwrap();
+    let flags = clang.split(' ').filter(|word| word.starts_with('-'));
+    for flag in flags.filter(|flag| !flag.starts_with("-I") && *flag != "-o") {
+        assert!(chore.contains(&format!("\"{flag}\"")), "{flag} is not a flag of the chore");
+    }
+}

@@ -14,6 +14,7 @@ use super::{Kind, check_call};
 use crate::abi::{Failure, RowError};
 use crate::giving::{Expected, Giving};
 use crate::instance::{Instance, apart, checked, lent, unusable};
+use crate::limits::OUTPUT_BYTES_MAX;
 use crate::module::Inner;
 use crate::schema::Arguments;
 
@@ -137,12 +138,16 @@ impl Aggregate {
         self.instance.measured(0, |instance| {
             let mut given = Vec::new();
             let mut left = count;
+            // Groups lie in the guest's memory, so that what they come to is about that.
+            let memory = usize::try_from(instance.memory()).unwrap_or(usize::MAX);
+            let mut bytes_left = OUTPUT_BYTES_MAX.max(memory);
             while left > 0 {
                 let some = left.min(TAKEN_GROUPS);
-                let giving = Giving::new(expected.clone(), 0);
+                let giving = Giving::within(bytes_left, expected.clone(), 0);
                 let parameters = (instance.id(), some);
                 let (done, giving) = instance.call::<_, Done>(export, parameters, giving)?;
                 done.0?;
+                bytes_left -= giving.bytes();
                 let part = giving.given();
                 check_fresh(&part, some as usize)?;
                 given.extend(part);

@@ -75,7 +75,8 @@ impl Call {
         let prepared = &self.module.prepared;
         let call = prepared.exports.of_kind(FunctionKind::ForeachBatch).and_then(<[_]>::first);
         let call = call.ok_or_else(|| PluginFailure::Host("it exports no handlers".to_owned()))?;
-        let state = CallState::new(self.module.limits, self.log, Some(self.bridge));
+        let bridge = self.bridge;
+        let state = CallState::new(self.module.limits, self.log);
         let mut store = store(&prepared.engine, state);
         // The guest yields with every tick, so that the time-out around this call is noticed.
         store.set_epoch_deadline(1);
@@ -95,6 +96,9 @@ impl Call {
                 Ok(opened) => opened,
                 Err(failure) => return Ok(Err(failure)),
             };
+            // The tables, targets and marks are there for the call alone: what runs before it is asked
+            // what the function is, and has to answer the same at any time.
+            store.data_mut().bridge = Some(bridge);
             let (result,) = handle.call_async(&mut store, (opened.id, self.batch)).await?;
             wasmtime::Result::Ok(result)
         };

@@ -318,6 +318,54 @@ async fn parameters_that_lie_about_their_lengths_are_an_error_of_the_call() {
     assert_eq!(*host.executed.lock().unwrap(), [(insert.to_owned(), 37)]);
 }
 
+/// `from-rows` with one block of so many rows of this column, after which `then` is called.
+fn from_rows(made: &mut Handmade, rows: u32, column: &[u32], then: &str) -> String {
+    let (schema, schema_length) = made.schema;
+    let (at, count) = made.columns(&[column.to_vec()]);
+    let blocks = made.words(&[rows, at, count]);
+    let scratch = made.scratch;
+    format!(
+        "(call $from_rows (i32.const {schema}) (i32.const {schema_length})
+           (i32.const {blocks}) (i32.const 1) (i32.const {scratch}))
+         (call ${then})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_in_other_layouts_are_an_error_of_the_call() {
+    let insert = "INSERT INTO t VALUES (?)";
+    // Nodes, and the buffers' bytes: what Arrow has of three BIGINTs elsewhere, and what nobody has.
+    let layouts: [(&[[u32; 2]], &[usize]); 8] = [
+        // Padded as in a file; keys of a dictionary; compressed; ends of runs and their values.
+        (&[[3, 0]], &[0, 64]),
+        (&[[3, 0]], &[0, 12]),
+        (&[[3, 0]], &[0, 17]),
+        (&[[3, 0], [1, 0], [1, 0]], &[0, 4, 0, 8]),
+        // Marks where nothing is null, none where something is, and more nulls than values.
+        (&[[3, 0]], &[1, 24]),
+        (&[[3, 1]], &[0, 24]),
+        (&[[3, 4]], &[1, 24]),
+        (&[], &[]),
+    ];
+    let module = handmade(|made| {
+        let sound = column(made, 3, 3);
+        let mut body = execute(made, insert, 3, std::slice::from_ref(&sound), "works");
+        body += &from_rows(made, 3, &sound, "works");
+        for (nodes, buffers) in layouts {
+            let buffers: Vec<_> =
+                buffers.iter().map(|bytes| made.bytes(&vec![0xff; *bytes])).collect();
+            let other = made.column(nodes, &buffers);
+            body += &execute(made, insert, 3, std::slice::from_ref(&other), "fails");
+            body += &from_rows(made, 3, &other, "fails");
+        }
+        body
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert_eq!(*host.executed.lock().unwrap(), [(insert.to_owned(), 3)]);
+    assert_eq!(host.frames.lock().unwrap().len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sql_is_an_error_of_the_call() {
     let module = handmade(|made| {
@@ -337,6 +385,60 @@ async fn long_sql_is_an_error_of_the_call() {
     run(&module, &host).await.unwrap();
     assert_eq!(host.frames.lock().unwrap().len(), 1);
     assert!(host.executed.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_marks_are_there_while_the_handler_is_called_and_not_before() {
+    for export in ["open", "begin"] {
+        let mut made = Handmade::new(Kind::ForeachBatch);
+        let (scratch, opened) = (made.scratch, made.opened);
+        let (name, length) = made.bytes(b"name");
+        let refused =
+            format!("(if (i32.eqz (i32.load8_u (i32.const {scratch}))) (then (unreachable)))");
+        let body = format!(
+            "(call $count (i64.const 0) (i32.const {scratch})) {refused}
+             (call $sql (i32.const {name}) (i32.const {length}) (i32.const 0) (i32.const 0)
+               (i32.const {scratch})) {refused}
+             (call $mark (i32.const {name}) (i32.const {length}) (i32.const {scratch})) {refused}"
+        );
+        let result = if export == "open" { format!("(i32.const {opened})") } else { String::new() };
+        // The sound answer would be where the host has just told what is wrong.
+        let done = format!("(i32.const {})", made.words(&[0, 0, 0, 0]));
+        let made = made.body("functions", export, &format!("{body} {result}"));
+        let made = made.body("handlers", "call", &done);
+        let module = host().load("made", &made.build(), config()).unwrap();
+        let host = Memory::with_batch();
+        run(&module, &host).await.unwrap();
+        assert_eq!(host.frames.lock().unwrap().len(), 1, "{export}");
+        assert!(host.marks.lock().unwrap().is_empty(), "{export}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_a_handler_was_not_given_is_an_error_of_the_call() {
+    let module = handmade(|made| {
+        let (scratch, last) = (made.scratch, u64::MAX);
+        let others = [1, 1 << 32, last].map(|other| {
+            format!(
+                "(call $count (i64.const {other}) (i32.const {scratch})) (call $fails)
+                 (call $collect (i64.const {other}) (i32.const 0) (i64.const {last})
+                   (i32.const {scratch})) (call $fails)
+                 (call $release (i64.const {other}))"
+            )
+        });
+        // Its own, and blocks and bytes as many as there can be.
+        format!(
+            "{} (call $count (i64.const 0) (i32.const {scratch})) (call $works)
+             (call $collect (i64.const 0) (i32.const -1) (i64.const {last}) (i32.const {scratch}))
+             (call $works)
+             (call $release (i64.const 0))
+             (call $count (i64.const 0) (i32.const {scratch})) (call $works)",
+            others.concat()
+        )
+    });
+    let host = Memory::with_batch();
+    run(&module, &host).await.unwrap();
+    assert!(host.released.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

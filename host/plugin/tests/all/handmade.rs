@@ -46,6 +46,7 @@ pub(crate) struct Handmade {
 pub(crate) enum Kind {
     Scalar = 0,
     Transform = 1,
+    Aggregate = 2,
     ForeachBatch = 4,
 }
 
@@ -71,7 +72,7 @@ impl Handmade {
         let values = made.bytes(&values);
         let column = made.column(&[[3, 0]], &[(0, 0), values]);
         made.columns = made.columns(&[column]);
-        let rows = matches!(kind, Kind::Scalar | Kind::Transform).then_some(made.schema);
+        let rows = (!matches!(kind, Kind::ForeachBatch)).then_some(made.schema);
         let function = made.function("f", kind, rows, rows);
         made.described = made.list(&[function]);
         made.opened = made.opened_with(made.schema, 1);
@@ -302,13 +303,21 @@ fn imports(targets: bool) -> String {
                (func ${own} (param {parameters})))"
         )
     };
+    let wide = "(import \"tidemill:plugin/dataframe@0.2.0\" \"count\"
+          (func $count (param i64 i32)))
+        (import \"tidemill:plugin/dataframe@0.2.0\" \"collect\"
+          (func $collect (param i64 i32 i64 i32)))
+        (import \"tidemill:plugin/dataframe@0.2.0\" \"release\" (func $release (param i64)))";
     let mut all = vec![
+        wide.to_owned(),
         import("log", "write", "log", 7),
         import("log", "panicked", "panicked", 4),
         import("rows", "give", "give", 5),
         import("dataframe", "sql", "sql", 5),
         import("dataframe", "from-rows", "from_rows", 5),
         import("ledger", "mark-processed", "mark", 3),
+        import("state", "read", "read_state", 4),
+        import("state", "set-timers", "set_timers", 4),
     ];
     if targets {
         all.push(import("target", "execute", "execute", 11));

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use tidemill_core::PluginFailure;
+use tidemill_core::{PluginFailure, PluginModule};
 use tidemill_plugin_host::{LoadProblem, PluginConfig};
 use wit_component::ComponentEncoder;
 
 use crate::handmade::{Handmade, Kind, component_type, custom, leb};
-use crate::support::{call, host, limited, refused, table};
+use crate::support::{call, context, host, limited, refused, table};
 
 const LOOP: &str = "(loop $l (br $l))";
 const GROW: &str = "(loop $l (drop (memory.grow (i32.const 16))) (br $l))";
@@ -65,7 +65,7 @@ fn section(id: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A sound plugin with so many more instances of a core module.
-fn with_instances(module: &str, count: u8) -> Vec<u8> {
+pub(crate) fn with_instances(module: &str, count: u8) -> Vec<u8> {
     let mut bytes = component(&Handmade::new(Kind::Scalar));
     let mut depth = 0;
     let mut modules = 0_u8;
@@ -472,6 +472,57 @@ fn a_transform_gives_blocks_and_not_more_values_than_a_call_may() {
     let failure = called(&made(2));
     assert!(
         matches!(&failure, PluginFailure::BadOutput(told) if told.contains("one call may give")),
+        "{failure}"
+    );
+}
+
+/// An aggregate whose result is 1,600 bytes for each group, of which it gives all that it is asked for.
+fn wide_results() -> Vec<u8> {
+    const GROUPS: u32 = 1 << 16;
+    const EACH: u32 = 1_600;
+    let (offsets, bytes) = (1_u32 << 20, 2_u32 << 20);
+    let mut made = Handmade::new(Kind::Aggregate);
+    made.pages = (bytes + GROUPS * EACH) / 65_536 + 1;
+    let (name, schema) = (made.bytes(b"held"), made.schema);
+    let state = made.words(&[name.0, name.1, 0, schema.0, schema.1, 0, 0, 0, 0, 0]);
+    let result = made.bytes(b"s string");
+    let mut function = made.function("f", Kind::Aggregate, Some(schema), Some(result));
+    function[10..12].copy_from_slice(&[state, 1]);
+    made.described = made.list(&[function]);
+    made.opened = made.opened_with(result, 1);
+    let spans = [(0, 0), (offsets, 4 * (GROUPS + 1)), (bytes, GROUPS * EACH)];
+    let column = made.column(&[[GROUPS, 0]], &spans);
+    let (columns, count) = made.columns(&[column]);
+    let done = made.words(&[0, 0, 0, 0]);
+    let gives = format!(
+        "(call $give (i32.const 0) (local.get 1) (i32.const 0) (i32.const {columns})
+           (i32.const {count})) (i32.const {done})"
+    );
+    let counts = format!(
+        "(local $i i32)
+         (loop $l
+           (i32.store (i32.add (i32.const {offsets}) (i32.shl (local.get $i) (i32.const 2)))
+             (i32.mul (local.get $i) (i32.const {EACH})))
+           (br_if $l (i32.le_u (local.tee $i (i32.add (local.get $i) (i32.const 1)))
+             (i32.const {GROUPS}))))"
+    );
+    made.body("aggregates", "results", &gives).start(&counts).build()
+}
+
+#[test]
+fn results_of_all_groups_are_bounded_together() {
+    let config = limited(256 << 20, Duration::from_secs(10));
+    let module = host().load("p", &wide_results(), config).unwrap();
+    let results = |groups: u32| {
+        let mut opened = module.open_aggregate("f", &context(1)).unwrap();
+        opened.update(&[0, 1, 2], groups, &three_rows()).unwrap();
+        opened.results(groups).map(|column| column.len()).map_err(|error| error.failure)
+    };
+    // A hundred megabytes for each part of the groups.
+    assert_eq!(results(2 << 16), Ok(2 << 16));
+    let failure = results(3 << 16).unwrap_err();
+    assert!(
+        matches!(&failure, PluginFailure::BadOutput(told) if told.contains("may give no more")),
         "{failure}"
     );
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod aggregates;
+mod attacks;
 mod bare;
 mod calls;
 mod faults;

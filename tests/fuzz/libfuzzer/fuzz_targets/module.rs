@@ -1,0 +1,4 @@
+//! Feeds the target `module`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidemill_fuzz::run("module", bytes));

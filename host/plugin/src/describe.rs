@@ -89,7 +89,8 @@ fn bytes_of(function: &Function) -> usize {
 /// Columns of a function's schemas, with those inside others.
 fn columns_of(function: &FunctionSignature) -> usize {
     let schemas = [&function.input, &function.output, &function.key, &function.initial];
-    let schemas = schemas.into_iter().flatten().map(|schema| schema.flattened_fields().len());
+    let schemas = schemas.into_iter().flatten().chain(&function.migrations);
+    let schemas = schemas.map(|schema| schema.flattened_fields().len());
     let state = function
         .state
         .iter()

@@ -31,6 +31,8 @@ pub struct QueryDefinition {
     pub output: Option<String>,
     /// Whether rows that are late become dead letters.
     pub keeps_late: bool,
+    /// Whether rows with which an expression fails become dead letters.
+    pub keeps_failing: bool,
     /// The plugins' present generations.
     pub plugins: Vec<Arc<dyn PluginModule>>,
 }

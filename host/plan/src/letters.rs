@@ -127,15 +127,15 @@ enum Refuser {
     Function { step: String, plugin: String, function: String, digest: String },
     /// The decoder of a source's values.
     Source(String),
-    /// An operator with a watermark.
-    Late,
+    /// Something of the query itself.
+    Query(&'static str),
 }
 
 impl Refuser {
     fn step(&self) -> Option<&str> {
         match self {
             Refuser::Function { step, .. } | Refuser::Source(step) => Some(step),
-            Refuser::Late => None,
+            Refuser::Query(_) => None,
         }
     }
 
@@ -143,7 +143,7 @@ impl Refuser {
     fn function(&self) -> Option<[&str; 3]> {
         match self {
             Refuser::Function { plugin, function, digest, .. } => Some([plugin, function, digest]),
-            Refuser::Source(_) | Refuser::Late => None,
+            Refuser::Source(_) | Refuser::Query(_) => None,
         }
     }
 }
@@ -155,7 +155,7 @@ impl fmt::Display for Refuser {
                 write!(f, "step \"{step}\", plugin \"{plugin}\", function \"{function}\"")
             }
             Refuser::Source(source) => write!(f, "source \"{source}\""),
-            Refuser::Late => write!(f, "a late row"),
+            Refuser::Query(what) => f.write_str(what),
         }
     }
 }
@@ -377,7 +377,12 @@ impl Refusals {
 
     /// Of rows that are late.
     pub(crate) fn of_late_rows(batch: &Arc<RunningBatch>, partition: usize) -> Refusals {
-        Refusals::by(batch, partition, Refuser::Late)
+        Refusals::by(batch, partition, Refuser::Query("a late row"))
+    }
+
+    /// Of rows with which an expression fails.
+    pub(crate) fn of_failing_rows(batch: &Arc<RunningBatch>, partition: usize) -> Refusals {
+        Refusals::by(batch, partition, Refuser::Query("an expression that fails"))
     }
 
     fn by(batch: &Arc<RunningBatch>, partition: usize, refuser: Refuser) -> Refusals {

@@ -31,7 +31,7 @@ use crate::logical::{
 };
 use crate::physical::{
     Extensions, StatefulSettings, StaticRows, StreamTable, gather_partitions, make_stateful,
-    measured,
+    measured, without_failing_rows,
 };
 use crate::plugins::with_scopes;
 use crate::rewrites::{infer_filters, plan_joins, sink_subqueries};
@@ -94,7 +94,8 @@ impl PlannedQuery {
             shards: definition.shuffle_partitions,
             keeps_late: definition.keeps_late,
         };
-        let (plan, operators) = make_physical(&state, &logical, settings).await?;
+        let keeps_failing = definition.keeps_failing;
+        let (plan, operators) = make_physical(&state, &logical, settings, keeps_failing).await?;
         Ok(PlannedQuery {
             context: planner.context,
             plan,
@@ -269,10 +270,12 @@ async fn make_physical(
     state: &SessionState,
     plan: &LogicalPlan,
     settings: StatefulSettings,
+    keeps_failing: bool,
 ) -> Result<(Arc<dyn ExecutionPlan>, Vec<StatefulOperator>), PlanError> {
     counters::count_planned();
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Extensions)]);
     let plan = planner.create_physical_plan(plan, state).await?;
+    let plan = if keeps_failing { without_failing_rows(plan)? } else { plan };
     let (plan, operators) = make_stateful(plan, settings).map_err(PlanError::refused_by)?;
     Ok((with_scopes(measured(gather_partitions(plan)?)?)?, operators))
 }

@@ -316,7 +316,11 @@ pub(super) struct RawDeadLetters {
     pub late_rows: RawLateRows,
     /// What becomes of a batch when a scalar or a transform panics or traps. Default: `fail`.
     #[serde(default)]
-    pub on_trap: RawOnTrap,
+    pub on_trap: RawIsolates,
+    /// What becomes of a batch when an expression of a step fails: a cast, an overflow, a division by zero.
+    /// Default: `fail`.
+    #[serde(default)]
+    pub on_error: RawIsolates,
 }
 
 /// What becomes of late rows.
@@ -330,10 +334,10 @@ pub(super) enum RawLateRows {
     DeadLetter,
 }
 
-/// What becomes of a batch with which a function traps.
+/// What becomes of a batch that some of its rows would end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum RawOnTrap {
+pub(super) enum RawIsolates {
     /// It fails.
     #[default]
     Fail,

@@ -20,7 +20,7 @@ use super::environment::{OptionValue, Text};
 use super::error::JobError;
 use super::names::{check_file_name, check_name};
 use super::raw::{
-    RawDeadLetters, RawJob, RawLateRows, RawOnError, RawOnTrap, RawOptions, RawOutputMode,
+    RawDeadLetters, RawIsolates, RawJob, RawLateRows, RawOnError, RawOptions, RawOutputMode,
     RawPlugin, RawSource, RawStep, RawTarget, RawTimeMode, RawTrigger, RawValue, RawWatermark,
     RawWatermarkPolicy,
 };
@@ -186,6 +186,8 @@ pub struct JobDeadLetters {
     pub keeps_late: bool,
     /// Whether rows are looked for with which a function traps.
     pub isolates_traps: bool,
+    /// Whether rows are looked for with which an expression fails.
+    pub keeps_failing: bool,
 }
 
 impl JobDeadLetters {
@@ -670,7 +672,8 @@ impl Resolver<'_> {
             max_rows: raw.max_rows.unwrap_or(DEAD_LETTERS_MAX),
             max_share: raw.max_share,
             keeps_late: raw.late_rows == RawLateRows::DeadLetter,
-            isolates_traps: raw.on_trap == RawOnTrap::Isolate,
+            isolates_traps: raw.on_trap == RawIsolates::Isolate,
+            keeps_failing: raw.on_error == RawIsolates::Isolate,
         })
     }
 

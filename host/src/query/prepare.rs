@@ -158,6 +158,7 @@ impl Prepared {
         let definition = QueryDefinition {
             output_mode: job.output_mode,
             keeps_late: job.dead_letters.as_ref().is_some_and(|letters| letters.keeps_late),
+            keeps_failing: job.dead_letters.as_ref().is_some_and(|letters| letters.keeps_failing),
             watermark_policy: pinned.watermark_policy,
             shuffle_partitions: pinned.shuffle_partitions,
             scan_partitions: pinned.scan_partitions,

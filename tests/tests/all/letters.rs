@@ -730,3 +730,79 @@ fn rows_with_which_a_function_traps_are_found_and_leave() {
     bench.write_input("input/0.json", 0, "{\"n\":-1}\n".repeat(100));
     run(&bench).expect_failure(1, &["max_rows is 5"]);
 }
+
+/// A job whose rows go through this step, with which an expression may fail.
+fn failing(step: &str, rest: &str) -> Workbench {
+    let job = format!(
+        r#"
+name = "letters"
+output_mode = "update"
+trigger = {{ available_now = true }}
+options = {{ scan_partitions = 2, retries = 0 }}
+[source.s]
+format = "json"
+path = "input"
+schema = "id BIGINT, text STRING"
+[plugin.p]
+path = "p.wasm"
+targets = ["nowhere"]
+[target.nowhere]
+format = "noop"
+[[step]]
+name = "t"
+sql = "{step}"
+[sink]
+format = "console"
+options = {{ format = "json" }}
+[dead_letters]
+path = "dead"
+{rest}
+"#
+    );
+    bench(&job)
+}
+
+#[test]
+fn rows_with_which_an_expression_fails_leave_where_the_job_says_so() {
+    let steps = [
+        ("SELECT id, CAST(text AS INT) AS n FROM s", vec![1, 3, 1_000]),
+        ("SELECT id, CAST(text AS BIGINT) AS n FROM s WHERE CAST(text AS INT) < 100", vec![1, 3]),
+        ("SELECT 1 AS id, sum(CAST(text AS INT)) AS n FROM s", vec![1_004]),
+        (
+            "SELECT 1 AS id, max(CAST(text AS INT)) FILTER (WHERE 1 / (id - 105) < 2) AS n FROM s",
+            vec![1_000],
+        ),
+        (
+            "SELECT CAST(text AS INT) AS n, count(*) AS id FROM s GROUP BY CAST(text AS INT)",
+            vec![1, 3, 1_000],
+        ),
+        ("SELECT id, panics(CAST(text AS INT)) AS n FROM s", vec![1, 3, 1_000]),
+        // Whoever is careful loses nothing.
+        ("SELECT id, coalesce(try_cast(text AS INT), 0) AS n FROM s", vec![0, 0, 1, 3, 1_000]),
+        (
+            "SELECT id, CASE WHEN text RLIKE '^[0-9]{1,4}$' THEN CAST(text AS INT) END AS n FROM s",
+            vec![1, 3, 1_000],
+        ),
+    ];
+    for (step, expected) in steps {
+        let bench = failing(step, "on_error = \"isolate\"");
+        put(&bench, 1, &["1", "two", "3", "99999999999", "1000"]);
+        let finished = run(&bench).expect_success();
+        let lines = finished.stdout.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let mut numbers: Vec<i64> = lines.filter_map(|line| line["row"]["n"].as_i64()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, expected, "{step}");
+        let is_careful = step.contains("try_cast") || step.contains("CASE");
+        let letters = if is_careful { vec![] } else { rows(&bench, "dead") };
+        let reasons: Vec<&str> = letters.iter().map(|l| l["reason"].as_str().unwrap()).collect();
+        assert!(is_careful || reasons.len() == 2, "{step}: {reasons:?}");
+        assert!(reasons.iter().all(|reason| reason.contains("[CAST_")), "{step}: {reasons:?}");
+        // Without that the batch fails.
+        let bench = failing(step, "");
+        put(&bench, 1, &["1", "two"]);
+        match is_careful {
+            true => drop(run(&bench).expect_success()),
+            false => drop(run(&bench).expect_failure(1, &["CAST_INVALID_INPUT"])),
+        }
+    }
+}

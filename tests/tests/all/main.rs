@@ -70,6 +70,7 @@ fn appending(
         steps,
         output: None,
         keeps_late: false,
+        keeps_failing: false,
         plugins: Vec::new(),
     }
 }

@@ -59,6 +59,14 @@ impl EvaluateExec {
         EvaluateExec { input, callees, properties }
     }
 
+    /// The arguments of all calls of plugins.
+    pub(super) fn arguments(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.callees.iter().flat_map(|callee| match callee {
+            Callee::Plugin { arguments, .. } => arguments.as_slice(),
+            Callee::BatchTime(_) => &[],
+        })
+    }
+
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> EvaluateExec {
         EvaluateExec::new(input, self.schema(), self.callees.clone())
     }

@@ -432,9 +432,12 @@ mod tests {
         use VariableShape::{Items, Value};
         let kept = |variables: &[Variable]| variables.iter().map(KeptForm::of).collect::<Vec<_>>();
         let [n, m] = ["n", "m"].map(|name| variable(name, Value, None));
-        let by = |before: &[Variable], now: &[Variable], migrations: &[&[&str]]| {
+        let by = |before: &[&Variable], now: &[&Variable], migrations: &[&[&str]]| {
+            let owned = |variables: &[&Variable]| {
+                variables.iter().map(|variable| (*variable).clone()).collect::<Vec<_>>()
+            };
             let migrations: Vec<_> = migrations.iter().map(|names| columns(names)).collect();
-            let conversion = keys(&kept(before), now, &migrations)?;
+            let conversion = keys(&kept(&owned(before)), &owned(now), &migrations)?;
             Ok::<_, String>(conversion.map(|conversion| match conversion {
                 Conversion::Keys { migration, reads } => {
                     let gone = reads.iter().map(|read| read.is_gone);
@@ -444,16 +447,18 @@ mod tests {
             }))
         };
         // What is new begins empty, in any order.
-        assert_eq!(by(&[n.clone()], &[m.clone(), n.clone()], &[]), Ok(None));
-        let told = by(&[n.clone(), m.clone()], &[m.clone()], &[]).unwrap_err();
+        assert_eq!(by(&[&n], &[&m, &n], &[]), Ok(None));
+        let told = by(&[&n, &m], &[&m], &[]).unwrap_err();
         assert!(told.contains("no migration") && told.contains("n bigint"), "{told}");
-        assert_eq!(by(&[n.clone()], &[m.clone()], &[&["x"], &["n"]]), Ok(Some((1, vec![true]))));
+        assert_eq!(by(&[&n], &[&m], &[&["x"], &["n"]]), Ok(Some((1, vec![true]))));
         // It may look at what stays.
-        let (before, now) = ([n.clone(), m.clone()], [m.clone()]);
-        assert_eq!(by(&before, &now, &[&["m"], &["m", "n"]]), Ok(Some((1, vec![false, true]))));
+        assert_eq!(by(&[&n, &m], &[&m], &[&["m"], &["m", "n"]]), Ok(Some((1, vec![false, true]))));
         // Another shape, or a time to live where there was none, is another variable.
-        let now = [variable("n", Items, None), variable("m", Value, Some(1))];
-        assert_eq!(by(&[n, m], &now, &[&["n"], &["n", "m"]]), Ok(Some((1, vec![true, true]))));
+        let (items, brief) = (variable("n", Items, None), variable("m", Value, Some(1)));
+        assert_eq!(
+            by(&[&n, &m], &[&items, &brief], &[&["n"], &["n", "m"]]),
+            Ok(Some((1, vec![true, true])))
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod encoding;
 mod evaluate;
 mod event_time;
 mod extension;
+mod failing_rows;
 mod forms;
 mod gather;
 mod generate;
@@ -29,6 +30,7 @@ mod stream_join;
 mod time_window;
 
 pub(crate) use extension::Extensions;
+pub(crate) use failing_rows::without_failing_rows;
 pub use forms::{FORMS, Migration, OperatorForm};
 pub(crate) use gather::gather_partitions;
 pub(crate) use keyed::{KeyedExec, KeyedFunction};

@@ -2,7 +2,7 @@
 //!
 //! 1. The file's directory is watched: an editor or a build replaces the file by a rename as often
 //!    as it writes into it.
-//! 2. One thread of low priority waits until the file is whole, or quiet where nobody says so, reads
+//! 2. A thread of low priority waits until the file is whole, or quiet where nobody says so, reads
 //!    it, and goes on if its digest is a new one. Batches go on with the old module.
 //! 3. It checks and compiles the bytes, and compares the functions with what the query uses.
 //! 4. The result lies ready. The engine takes it between two batches; a module that is no good is
@@ -296,6 +296,18 @@ fn is_read(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
+/// Lets others compute first, from here on in this thread, and in those that it starts to compile: Linux gives
+/// them its priority.
+fn stand_back() {
+    let priority =
+        ThreadPriorityValue::try_from(COMPILE_PRIORITY).map(ThreadPriority::Crossplatform);
+    if let Err(error) = priority.map_err(|error| error.to_string()).and_then(|priority| {
+        set_current_thread_priority(priority).map_err(|error| error.to_string())
+    }) {
+        tracing::debug!("plugins are compiled at the usual priority: {error}");
+    }
+}
+
 struct Worker {
     watcher: SharedWatcher,
     host: PluginHost,
@@ -310,19 +322,8 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, changes: &Receiver<Written>) {
-        let priority =
-            ThreadPriorityValue::try_from(COMPILE_PRIORITY).map(ThreadPriority::Crossplatform);
-        if let Err(error) = priority.map_err(|error| error.to_string()).and_then(|priority| {
-            set_current_thread_priority(priority).map_err(|error| error.to_string())
-        }) {
-            tracing::debug!("plugins are compiled at the usual priority: {error}");
-        }
-        // wasmtime compiles in the pool that it is called in: one thread, this one.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
-        match &pool {
-            Ok(pool) => pool.install(|| self.learn()),
-            Err(_) => self.learn(),
-        }
+        stand_back();
+        self.learn();
         while let Ok(mut written) = changes.recv() {
             while written == Written::InPart
                 && let Ok(more) = changes.recv_timeout(QUIET)
@@ -332,10 +333,7 @@ impl Worker {
             self.watch_on();
             // What is noticed from here on comes to another one.
             let noticed = self.ready.noticed.load(Ordering::SeqCst);
-            let outcome = match &pool {
-                Ok(pool) => pool.install(|| self.next()),
-                Err(_) => self.next(),
-            };
+            let outcome = self.next();
             let module = outcome.as_ref().and_then(|outcome| outcome.as_ref().ok()).cloned();
             self.ready.settle(noticed, outcome);
             // Nobody waits for that.

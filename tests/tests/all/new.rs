@@ -152,30 +152,42 @@ fn locked(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Builds where the plugins of this repository were built: what it needs is there already.
+/// Builds the project "till-2" where the plugins of this repository were built: what it needs is there
+/// already. Gives what is said of it.
+fn built(bench: &Workbench, place: &str, profile: [&str; 2]) -> String {
+    let plugins = plugin("orders");
+    let target = plugins.ancestors().nth(2).and_then(Path::to_str).unwrap();
+    // The settings of the repository's plugins, so that what was built for them is taken.
+    let settings = ["inherits=\"release\"", profile[0], profile[1], "package.\"*\".debug=false"];
+    let settings = settings.map(|setting| format!("profile.plugin-dev.{setting}"));
+    let mut arguments = vec!["build", "till-2", "--out", place, "--", "--offline"];
+    arguments.extend(["--profile", "plugin-dev", "--target-dir", target]);
+    arguments.extend(settings.iter().flat_map(|setting| ["--config", setting.as_str()]));
+    let output = with_toolchain(bench.command(&arguments)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_same_plugin_is_the_same_bytes_in_two_folders() {
+    let bytes = || {
+        let bench = Workbench::new();
+        bench.run(&["new", "plugin", "till-2"]).expect_success();
+        // As deployed. What the compiler keeps between two builds, and where lines are, shows in the bytes.
+        built(&bench, "till.wasm", ["incremental=false", "debug=false"]);
+        std::fs::read(bench.path("till.wasm")).unwrap()
+    };
+    let (one, other) = (bytes(), bytes());
+    assert!(one == other, "{} bytes, and then {} others", one.len(), other.len());
+}
+
 #[test]
 fn a_new_plugin_builds_and_its_job_runs() {
     let bench = Workbench::new();
     bench.run(&["new", "plugin", "till-2"]).expect_success();
-    let plugins = plugin("orders");
-    let target = plugins.ancestors().nth(2).and_then(Path::to_str).unwrap();
-    // The settings of the repository's plugins, so that what was built for them is taken.
-    let settings = [
-        "inherits=\"release\"",
-        "incremental=true",
-        "debug=\"line-tables-only\"",
-        "package.\"*\".debug=false",
-    ];
-    let settings = settings.map(|setting| format!("profile.plugin-dev.{setting}"));
     // Where `cargo plugin` would have put it.
     let place = format!("till-2/target/{WASM}/release/till_2.wasm");
-    let mut arguments = vec!["build", "till-2", "--out", &place, "--", "--offline"];
-    arguments.extend(["--profile", "plugin-dev", "--target-dir", target]);
-    arguments.extend(settings.iter().flat_map(|setting| ["--config", setting.as_str()]));
-    let mut command = with_toolchain(bench.command(&arguments));
-    let output = command.output().unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = built(&bench, &place, ["incremental=true", "debug=\"line-tables-only\""]);
     for part in ["till_2.wasm: 2 functions\n", "built    wasm32-unknown-unknown with simd128\n"] {
         assert!(printed.contains(part), "{printed}");
     }

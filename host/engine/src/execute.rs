@@ -17,7 +17,7 @@ use crate::places::{DEAD_LETTERS, SINK, as_seen_from};
 use crate::query::Query;
 use crate::rows::{RowsBuilder, StoredRows};
 use crate::trace::section;
-use crate::{EngineError, Output};
+use crate::{EngineError, Output, QueryEvent};
 
 /// What the plan of a batch gave.
 struct Produced {
@@ -39,6 +39,10 @@ impl Query {
     pub(crate) fn execute(&mut self, planned: &Planned) -> Result<Executed, EngineError> {
         let _section = section!("execute").entered();
         let watch = Stopwatch::start();
+        let operators = self.migration.operators();
+        if operators > 0 {
+            (self.on_event)(QueryEvent::Migrating { batch: planned.spec.batch, operators });
+        }
         let batch = self.plan.batch(BatchRun {
             query: self.name.clone(),
             query_id: self.query_id.clone(),

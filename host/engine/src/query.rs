@@ -168,6 +168,13 @@ pub enum QueryEvent<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A batch takes over, before its rows, the state that an earlier generation of a plugin kept.
+    Migrating {
+        /// The batch.
+        batch: BatchId,
+        /// Operators whose state it is.
+        operators: usize,
+    },
     /// A batch failed and is tried again.
     Retrying {
         /// The batch.

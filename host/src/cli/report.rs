@@ -109,6 +109,12 @@ impl Reporter {
             QueryEvent::ReloadRefused { plugin, reason } => self.say(&format!(
                 "the new plugin \"{plugin}\" is refused, and the old one goes on: {reason}"
             )),
+            QueryEvent::Migrating { batch, operators } => {
+                let of = if *operators == 1 { "an operator" } else { "operators" };
+                self.say(&format!(
+                    "batch {batch} takes over the state of {of} that an earlier generation of a plugin left"
+                ));
+            }
             QueryEvent::Retrying { batch, reason, wait } => {
                 self.say(&format!(
                     "batch {batch} is tried again in {} s: {reason}",

@@ -171,7 +171,8 @@ impl Entry {
             QueryEvent::Idle
             | QueryEvent::Adopted { .. }
             | QueryEvent::Skipped { .. }
-            | QueryEvent::Replanned { .. } => {}
+            | QueryEvent::Replanned { .. }
+            | QueryEvent::Migrating { .. } => {}
             QueryEvent::Unanswered(sources) => {
                 metrics.set_unanswered(&status.name, sources);
                 let named = |(source, since): (&String, &i64)| Unanswered {

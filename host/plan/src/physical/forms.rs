@@ -135,6 +135,12 @@ impl Migration {
         migration(kept, &planned.collect::<Vec<_>>())
     }
 
+    /// Of how many operators the state gets another form.
+    #[must_use]
+    pub fn operators(&self) -> usize {
+        self.operators.len()
+    }
+
     pub(super) fn of(&self, operator: OperatorId) -> Option<Arc<Conversion>> {
         self.operators.get(&operator).cloned()
     }

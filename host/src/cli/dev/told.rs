@@ -123,6 +123,7 @@ impl Told {
             QueryEvent::Adopted { .. }
             | QueryEvent::Skipped { .. }
             | QueryEvent::Replanned { .. }
+            | QueryEvent::Migrating { .. }
             | QueryEvent::Unanswered(_) => return,
         };
         self.tell(|| event);

@@ -87,8 +87,9 @@ impl Workbench {
     /// Writes an input file whose modification time is the `order`th second of a day, so that the
     /// files of a test are read in the order that it says.
     pub fn write_input(&self, name: &str, order: i64, content: impl AsRef<[u8]>) -> PathBuf {
-        // Sources read whatever has its final name; so it gets it last.
-        let hidden = self.write(&format!("{name}.part"), content);
+        // Sources read whatever has no dot before its name; so it gets its own last.
+        let (folder, file) = name.rsplit_once('/').unwrap_or((".", name));
+        let hidden = self.write(&format!("{folder}/.{file}.part"), content);
         let time = FileTime::from_unix_time(1_700_000_000 + order, 0);
         filetime::set_file_mtime(&hidden, time).expect("a modification time");
         let path = self.path(name);

@@ -49,6 +49,10 @@ pub enum EngineError {
         /// What the sink said.
         abort: ConnectorError,
     },
+    /// A batch failed that was to take over, before its rows, the state that an earlier generation of a plugin
+    /// kept. That state stays as it was.
+    #[error("in the batch that takes over the state of an earlier generation of a plugin: {0}")]
+    Migration(#[source] Box<EngineError>),
     /// What grows with data would go beyond the process's memory budget.
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
@@ -71,7 +75,9 @@ impl EngineError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            EngineError::Batch { reason, .. } => reason.is_retryable(),
+            EngineError::Batch { reason, .. } | EngineError::Migration(reason) => {
+                reason.is_retryable()
+            }
             EngineError::Connector(error) => error.is_retryable(),
             EngineError::Plugin(error) => error.failure.is_retryable(),
             EngineError::Threads(_) => true,
@@ -89,7 +95,11 @@ impl EngineError {
 
     /// Whether nobody reads the sink any more, which is no failure.
     pub(crate) fn is_unread(&self) -> bool {
-        matches!(self, EngineError::Connector(error) if error.is_unread())
+        match self {
+            EngineError::Connector(error) => error.is_unread(),
+            EngineError::Migration(reason) => reason.is_unread(),
+            _ => false,
+        }
     }
 
     pub(crate) fn spill(error: arrow::error::ArrowError) -> EngineError {

@@ -39,7 +39,7 @@ impl Query {
     pub(crate) fn execute(&mut self, planned: &Planned) -> Result<Executed, EngineError> {
         let _section = section!("execute").entered();
         let watch = Stopwatch::start();
-        let operators = self.migration.operators();
+        let operators = self.forms.migration.operators();
         if operators > 0 {
             (self.on_event)(QueryEvent::Migrating { batch: planned.spec.batch, operators });
         }
@@ -52,7 +52,7 @@ impl Query {
             ahead: std::mem::take(&mut self.ahead),
             memory: Arc::clone(&self.memory),
             letters: self.dead_letters.as_ref().map(|letters| letters.rules),
-            migration: self.migration.clone(),
+            migration: self.forms.migration.clone(),
         });
         let executed = self.run_plan(planned, &batch).and_then(|produced| {
             self.hold_state(&batch)?;
@@ -63,6 +63,10 @@ impl Query {
             batch.abandon();
         }
         self.laps.execute += watch.elapsed();
+        let executed = executed.map_err(|reason| match operators {
+            0 => reason,
+            _ => EngineError::Migration(Box::new(reason)),
+        });
         let Produced { rows, has_landed, kept } = executed?;
         let planned = planned.clone();
         let modules = self.in_use.clone();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_core::PluginModule;
-use tidemill_plan::{Frames, Migration, PlannedQuery, ReadAhead};
+use tidemill_plan::{Frames, PlannedQuery, ReadAhead};
 
 use crate::query::Query;
 use crate::trace::section;
@@ -59,8 +59,7 @@ impl Query {
                     .to_owned(),
             ));
         }
-        self.migration = Migration::between(&self.forms, plan.operators())
-            .map_err(|what| EngineError::Incompatible(format!("the query's state is of {what}")))?;
+        self.forms = self.forms.under(&plan)?;
         self.definition = definition;
         self.plan = plan;
         // It was read for the old plan's columns.

@@ -16,13 +16,13 @@ use tidemill_core::{
     WatermarkNode, WatermarkPolicy, WatermarkTracker,
 };
 use tidemill_plan::{
-    FORMS, Frames, Migration, OperatorForm, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead,
-    WatermarkSpec,
+    FORMS, Frames, PlannedQuery, QueryDefinition, QueryMemory, ReadAhead, WatermarkSpec,
 };
 use tidemill_types::Interval;
 
 use crate::clock::Stopwatch;
 use crate::construct::{NextBatch, Reading};
+use crate::forms::Forms;
 use crate::pace::Pace;
 use crate::phase::{Executed, Phase, Planned};
 use crate::places::{FirstStep, PlaceFound, Reached, Unfinished, first_step};
@@ -215,10 +215,7 @@ pub struct Query {
     pub(crate) settings: Settings,
     pub(crate) definition: QueryDefinition,
     pub(crate) plan: PlannedQuery,
-    /// The forms that the state of the operators has, after the last commit.
-    pub(crate) forms: Vec<OperatorForm>,
-    /// How it gets to those of the plan, in the next batch.
-    pub(crate) migration: Migration,
+    pub(crate) forms: Forms,
     /// The plan of a replayed batch runs plugins from the checkpoint; the next one does not.
     pub(crate) runs_logged_plugins: bool,
     pub(crate) reading: Reading,
@@ -277,20 +274,17 @@ impl Query {
         let state_memory = config.memory.reserve(format!("the state of {}", config.name));
         let (disk, path) = (config.disk, &config.checkpoint);
         let found = Checkpoint::find(disk, path, config.checkpoint_options, state_memory)?;
-        let mut forms = config.plan.forms();
+        let mut kept = None;
         let compared = match found.recovered()? {
             Some(recovered) => {
-                if let Some(kept) = recovered.pinned.get(FORMS) {
-                    forms = OperatorForm::read(kept).map_err(EngineError::Incompatible)?;
-                }
+                kept = recovered.pinned.get(FORMS).cloned();
                 let places = output.places(&recovered.query_id)?;
                 let first = first_step(path, &recovered, &places, config.unfinished);
                 Some((first.map_err(EngineError::Incompatible)?, places))
             }
             None => None,
         };
-        let migration = Migration::between(&forms, config.plan.operators());
-        let migration = migration.map_err(EngineError::Incompatible)?;
+        let forms = Forms::of(kept.as_ref(), &config.plan)?;
         let opened = found.begin()?;
         let recovered = opened.recovered;
         let (first, places) = match compared {
@@ -329,7 +323,6 @@ impl Query {
             settings: config.settings,
             definition: config.definition,
             forms,
-            migration,
             plan: config.plan,
             runs_logged_plugins: false,
             reading,
@@ -555,11 +548,6 @@ impl Query {
         let mut laps = std::mem::take(&mut self.laps);
         let sources = self.reader_progress(&done);
         let state = Arc::clone(&self.state);
-        let forms = self.plan.forms();
-        let renewed = match forms == self.forms {
-            true => BTreeMap::new(),
-            false => BTreeMap::from([(FORMS.to_owned(), OperatorForm::write(&forms))]),
-        };
         section!("log_state").in_scope(|| {
             let delivered = done.delivered.clone();
             self.checkpoint().append_committed_renewing(
@@ -567,11 +555,10 @@ impl Query {
                 next_watermark,
                 state.as_ref(),
                 delivered,
-                renewed,
+                self.forms.renewed(),
             )
         })?;
-        self.forms = forms;
-        self.migration = Migration::default();
+        self.forms.commit();
         self.last_watermark = spec.watermark;
         self.next_batch = spec.batch.next();
         self.has_run = true;

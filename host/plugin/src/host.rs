@@ -1,10 +1,13 @@
 //! The engine that compiles and runs plugins, one for a process.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use parking_lot::Mutex;
+use tidemill_core::Digest;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, WasmBacktraceDetails};
 
@@ -43,6 +46,8 @@ pub struct PluginHost {
     pub(crate) for_rows: Arc<Linker<CallState>>,
     pub(crate) for_handlers: Arc<Linker<CallState>>,
     pub(crate) cache: CodeCache,
+    /// Whose functions are known, or about to be.
+    pub(crate) learnt: Arc<Mutex<HashSet<Digest>>>,
 }
 
 impl PluginHost {
@@ -67,6 +72,7 @@ impl PluginHost {
             for_rows: Arc::new(for_rows),
             for_handlers: Arc::new(for_handlers),
             cache: CodeCache::open(directory),
+            learnt: Arc::default(),
         })
     }
 }

@@ -142,7 +142,10 @@ impl PluginHost {
 
     /// Compiles what runs already, so that a later version compiles only what it has changed: code that was
     /// kept from an earlier start has no functions that could be taken over.
-    pub(crate) fn learn(&self, bytes: &[u8]) {
+    pub(crate) fn learn(&self, digest: Digest, bytes: &[u8]) {
+        if !self.learnt.lock().insert(digest) {
+            return;
+        }
         if let Err(problem) = self.compile_within(COMPILE_TIME_MAX, bytes) {
             tracing::debug!("a plugin that runs does not compile: {problem}");
         }

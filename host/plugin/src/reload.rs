@@ -20,7 +20,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,8 @@ type Outcome = Result<Arc<Module>, LoadError>;
 #[derive(Default)]
 struct Ready {
     outcome: Mutex<Option<Outcome>>,
+    /// Since when there is one that nobody has taken.
+    since: Mutex<Option<Instant>>,
     /// Changes that were noticed, and those that came to something.
     noticed: AtomicU64,
     done: AtomicU64,
@@ -104,6 +106,7 @@ impl Ready {
     fn settle(&self, noticed: u64, outcome: Option<Outcome>) {
         if let Some(outcome) = outcome {
             *self.outcome.lock() = Some(outcome);
+            self.since.lock().get_or_insert_with(Instant::now);
             self.filled.notify_all();
         }
         self.done.store(noticed, Ordering::SeqCst);
@@ -189,8 +192,15 @@ impl Reloader {
         self.ready.done.load(Ordering::SeqCst) < self.ready.noticed.load(Ordering::SeqCst)
     }
 
+    /// For how long there has been an outcome that nobody took.
+    #[must_use]
+    pub fn ready_for(&self) -> Option<Duration> {
+        self.ready.since.lock().map(|since| since.elapsed())
+    }
+
     /// The newest version since the last call, or why it was refused. Never waits.
     pub fn take_ready(&self) -> Option<Outcome> {
+        *self.ready.since.lock() = None;
         self.ready.outcome.lock().take()
     }
 
@@ -274,7 +284,7 @@ fn notifier(
 }
 
 /// How much of a file is there after a change.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Written {
     /// Who wrote it has closed it, or it came under its name as a whole.
     Whole,
@@ -323,8 +333,13 @@ struct Worker {
 impl Worker {
     fn run(mut self, changes: &Receiver<Written>) {
         stand_back();
-        self.learn();
-        while let Ok(mut written) = changes.recv() {
+        // The query may be gone by now, as one is whose job was reloaded.
+        let early = changes.try_recv();
+        if early != Err(TryRecvError::Disconnected) {
+            self.learn();
+        }
+        let mut early = early.ok();
+        while let Some(mut written) = early.take().or_else(|| changes.recv().ok()) {
             while written == Written::InPart
                 && let Ok(more) = changes.recv_timeout(QUIET)
             {
@@ -356,7 +371,7 @@ impl Worker {
         if let Ok(Ok(bytes)) = read(&self.path)
             && Digest::of(&bytes) == self.seen
         {
-            self.host.learn(&bytes);
+            self.host.learn(self.seen, &bytes);
         }
     }
 

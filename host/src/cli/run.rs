@@ -298,6 +298,13 @@ pub(super) fn ways_out(error: &EngineError) -> Option<String> {
     let EngineError::Batch { batch, reason } = error else {
         return None;
     };
+    if let EngineError::Migration(_) = **reason {
+        return Some(format!(
+            "The next start tries batch {batch} again, with the job and the plugins as they are then. Where the migration is at fault, mend the plugin, or go back:
+  `tidemill plugins JOB rollback NAME` uses the generation before, whose state is as it was.
+  A batch whose changes are too large needs a larger options.state_overlay_memory."
+        ));
+    }
     let is_about_rows = !reason.is_retryable()
         && !matches!(**reason, EngineError::Checkpoint(_) | EngineError::NotUndone { .. });
     is_about_rows.then(|| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidemill_checkpoint::{CheckpointError, Disk};
 use tidemill_core::{Digest, PluginModule, Wake};
@@ -14,6 +15,9 @@ use super::error::PrepareError;
 use super::origins::{Origin, Origins, chooser};
 use super::shared::Shared;
 use crate::job::JobPlugin;
+
+/// How long a plugin that is ready waits for others whose files have changed.
+const TOGETHER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// All plugins of a query.
 pub(super) enum JobPlugins {
@@ -169,8 +173,12 @@ impl Plugins for JobPlugins {
         let JobPlugins::Files { plugins, .. } = self else {
             return None;
         };
-        // Those that change together are swapped together.
-        if plugins.iter().any(|plugin| plugin.reloader.as_ref().is_some_and(Reloader::is_busy)) {
+        // Those that change together are swapped together, unless one changes without end.
+        let reloaders = || plugins.iter().filter_map(|plugin| plugin.reloader.as_ref());
+        let is_due = |reloader: &Reloader| {
+            reloader.ready_for().is_some_and(|ready| ready >= TOGETHER_WAIT_MAX)
+        };
+        if reloaders().any(Reloader::is_busy) && !reloaders().any(is_due) {
             return None;
         }
         plugins.iter_mut().find_map(|plugin| {

@@ -5,9 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Int32Type, Int64Type, Schema, SchemaRef};
 
 use crate::bindings::exports::tidemill::plugin::stateful::{BlockResult, Guest};
 use crate::bindings::tidemill::plugin::types::{Failure, FunctionKind, RowError};
@@ -298,7 +298,7 @@ impl<S: Stateful> Keys<S> {
         self.begin_call(keys);
         // There is no place for refused rows of what is no batch.
         let refused = |key: usize, reason: &str| {
-            Error::fatal(format!("row {key} of these keys of {what}: {reason}"))
+            Error::fatal(format!("{what}, of the key {}: {reason}", shown(keys, key)))
         };
         if let Some(unfit) = without_a_place(fields, rows).first() {
             return Err(refused(unfit.row as usize, &unfit.reason));
@@ -333,6 +333,21 @@ impl<S: Stateful> Keys<S> {
         self.given.extend(rows);
         if self.given.len() >= GIVEN_ROWS { self.give(give) } else { Ok(()) }
     }
+}
+
+/// A key, for a message: texts and whole numbers, as keys mostly are. To print all types would make every
+/// plugin larger.
+fn shown(keys: &RecordBatch, key: usize) -> String {
+    let part = |column: &ArrayRef| {
+        if column.is_null(key) {
+            return "NULL".to_owned();
+        }
+        let text = column.as_string_opt::<i32>().map(|texts| format!("\"{}\"", texts.value(key)));
+        let long = || Some(column.as_primitive_opt::<Int64Type>()?.value(key).to_string());
+        let int = || Some(column.as_primitive_opt::<Int32Type>()?.value(key).to_string());
+        text.or_else(long).or_else(int).unwrap_or_else(|| format!("number {key} of the call"))
+    };
+    keys.columns().iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// The same columns, each of which may be null: what has no place for a null is refused row by row.

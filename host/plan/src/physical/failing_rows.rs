@@ -2,13 +2,14 @@
 //! division by zero.
 //!
 //! The expressions are computed here once more, for that alone: for all rows of a block, and where that fails,
-//! for its halves, down to single rows. What passes, the operator above computes without an error.
+//! for its halves, down to single rows. The parts with which they could be computed go on, each as a block of
+//! its own: some rows fail beside certain others only, as where `AND` need not look at its right side.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -22,7 +23,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
     PlanProperties, SendableRecordBatchStream, replace_children_if_necessary,
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use tidemill_core::RefusedRow;
 
 use super::evaluate::EvaluateExec;
@@ -115,29 +116,35 @@ impl ExecutionPlan for FailingRowsExec {
         let mut refusals = Refusals::of_failing_rows(&batch, partition);
         let rows = input.map(move |rows| {
             let rows = rows?;
-            let mut failing = Vec::new();
-            find(&expressions, &rows, 0, &mut failing, &refusals)?;
-            if failing.is_empty() {
-                return Ok(rows);
-            }
-            let mut marks = vec![true; rows.num_rows()];
-            failing.iter().for_each(|refused| marks[refused.row as usize] = false);
-            refusals.take(&rows, failing)?;
-            Ok(filter_record_batch(&rows, &BooleanArray::from(marks))?)
+            let mut found = Found::default();
+            find(&expressions, &rows, 0, &mut found, &refusals)?;
+            refusals.take(&rows, found.failing)?;
+            let parts =
+                found.passing.into_iter().map(move |part| rows.slice(part.start, part.len()));
+            Ok::<_, DataFusionError>(stream::iter(parts.map(Ok)))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.try_flatten())))
     }
 }
 
-/// Adds the rows of a block with which an expression fails; the first row is number `from`.
+/// What was found of the rows of a block.
+#[derive(Default)]
+struct Found {
+    failing: Vec<RefusedRow>,
+    /// Rows with which all expressions were computed together.
+    passing: Vec<Range<usize>>,
+}
+
+/// Looks for the rows of a part of a block with which an expression fails; its first row is number `from`.
 fn find(
     expressions: &[Arc<dyn PhysicalExpr>],
     rows: &RecordBatch,
     from: usize,
-    failing: &mut Vec<RefusedRow>,
+    found: &mut Found,
     refusals: &Refusals,
 ) -> Result<()> {
     let Err(error) = expressions.iter().try_for_each(|each| each.evaluate(rows).map(drop)) else {
+        found.passing.push(from..from + rows.num_rows());
         return Ok(());
     };
     if !is_about_rows(&error) {
@@ -145,13 +152,21 @@ fn find(
     }
     if rows.num_rows() <= 1 {
         // Fewer than 2^32: it is of a record batch.
-        failing.push(RefusedRow { row: from as u32, reason: error.strip_backtrace() });
-        return refusals.check(failing.len());
+        found.failing.push(RefusedRow { row: from as u32, reason: reason(&error) });
+        return refusals.check(found.failing.len());
     }
     let middle = rows.num_rows() / 2;
-    find(expressions, &rows.slice(0, middle), from, failing, refusals)?;
+    find(expressions, &rows.slice(0, middle), from, found, refusals)?;
     let rest = rows.slice(middle, rows.num_rows() - middle);
-    find(expressions, &rest, from + middle, failing, refusals)
+    find(expressions, &rest, from + middle, found, refusals)
+}
+
+fn reason(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::Execution(reason) => reason.clone(),
+        DataFusionError::ArrowError(error, _) => error.to_string(),
+        other => other.strip_backtrace(),
+    }
 }
 
 /// Whether other rows may be well.

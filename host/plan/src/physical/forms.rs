@@ -149,8 +149,8 @@ impl Migration {
 /// How the state of one operator does.
 #[derive(Debug)]
 pub(super) enum Conversion {
-    /// For each aggregate the columns that its states have, and by which migration they become present ones.
-    Groups(Vec<(Vec<FieldRef>, Option<u32>)>),
+    /// Of each aggregate.
+    Groups(Vec<GroupForm>),
     /// By a migration of a stateful function: what of the variables of before it reads.
     Keys { migration: u32, reads: Vec<Read> },
 }
@@ -235,36 +235,38 @@ fn conversion(kept: &OperatorForm, planned: &Formed<'_>) -> Result<Option<Conver
     }
 }
 
+/// The columns that the states of one aggregate have, and by which migration they become present ones.
+type GroupForm = (Vec<FieldRef>, Option<u32>);
+
 /// Finds for each aggregate in which form its columns are there.
 fn groups(kept: &str, aggregates: &[GroupColumns]) -> Result<Conversion, String> {
-    let (mut rest, mut found) = (kept, Vec::new());
-    for GroupColumns { present, earlier } in aggregates {
-        let forms = std::iter::once((present, None))
-            .chain(earlier.iter().zip((0..).map(Some)))
-            // An aggregate without a column has nothing to be found by.
-            .find_map(|(columns, migration)| {
-                let after = rest.strip_prefix(ddl(columns).as_str())?;
-                let after = match after.strip_prefix(", ") {
-                    Some(after) => after,
-                    None if after.is_empty() || columns.is_empty() => after,
-                    None => return None,
-                };
-                Some((columns.clone(), migration, after))
-            });
-        let Some((columns, migration, after)) = forms else {
-            return Err(
-                "was changed: its values differ, and no aggregate of a plugin has a migration that \
-                 takes those of before"
-                    .to_owned(),
-            );
+    let mut found = forms_of(kept, aggregates).ok_or_else(|| {
+        "was changed: its values differ, and no aggregate of a plugin has a migration that takes those \
+         of before"
+            .to_owned()
+    })?;
+    found.reverse();
+    Ok(Conversion::Groups(found))
+}
+
+/// The forms of these aggregates, the last one's first, that together are just these columns. The columns of
+/// one form may be the first ones of another.
+fn forms_of(kept: &str, aggregates: &[GroupColumns]) -> Option<Vec<GroupForm>> {
+    let Some((GroupColumns { present, earlier }, others)) = aggregates.split_first() else {
+        return kept.is_empty().then(Vec::new);
+    };
+    let forms = std::iter::once((present, None)).chain(earlier.iter().zip((0..).map(Some)));
+    forms.into_iter().find_map(|(columns, migration)| {
+        let after = kept.strip_prefix(ddl(columns).as_str())?;
+        let after = match after.strip_prefix(", ") {
+            Some(after) => after,
+            None if after.is_empty() || columns.is_empty() => after,
+            None => return None,
         };
-        found.push((columns, migration));
-        rest = after;
-    }
-    match rest.is_empty() {
-        true => Ok(Conversion::Groups(found)),
-        false => Err("was changed: its values differ".to_owned()),
-    }
+        let mut found = forms_of(after, others)?;
+        found.push((columns.clone(), migration));
+        Some(found)
+    })
 }
 
 /// Finds the migration that takes all variables that are others or gone.
@@ -424,6 +426,13 @@ mod tests {
         assert_eq!(found(&["sum", "mean[total]", "mean[n]"], &both), Ok(vec![None, None]));
         assert_eq!(found(&["sum", "mean[sum]", "mean[n]"], &both), Ok(vec![None, Some(1)]));
         assert_eq!(found(&["mean[n]", "sum"], &[mean, sum]), Ok(vec![Some(0), None]));
+        // One form may be the beginning of another.
+        let less = aggregate(&["m[a]"], &[&["m[a]", "m[b]"]]);
+        let more = aggregate(&["m[a]", "m[b]", "m[c]"], &[&["m[a]"], &["m[a]", "m[b]"]]);
+        assert_eq!(found(&["m[a]", "m[b]"], std::slice::from_ref(&less)), Ok(vec![Some(0)]));
+        assert_eq!(found(&["m[a]", "m[b]"], &[more]), Ok(vec![Some(1)]));
+        let plain = aggregate(&["m[b]"], &[]);
+        assert_eq!(found(&["m[a]", "m[b]"], &[less, plain]), Ok(vec![None, None]));
         let told = found(&["sum", "mean[other]"], &both).unwrap_err();
         assert!(told.contains("no aggregate of a plugin has a migration"), "{told}");
         assert!(found(&["sum", "mean[n]", "more"], &both).is_err());

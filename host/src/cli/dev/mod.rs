@@ -151,6 +151,15 @@ fn listen(view: Option<&View>, tell: &SyncSender<Happened>) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells that a build is over, however it ends.
+struct TellsBuilt(SyncSender<Happened>);
+
+impl Drop for TellsBuilt {
+    fn drop(&mut self) {
+        let _ = self.0.send(Happened::Built);
+    }
+}
+
 /// A query on its thread.
 struct Running {
     number: u64,
@@ -324,10 +333,8 @@ impl<'a> Dev<'a> {
         let (audience, tell) = (self.audience.clone(), self.tell.clone());
         let built = thread::scope(|scope| {
             let build = scope.spawn(|| {
-                let built =
-                    audience.build(plugin, |heard| compile_until(arguments, heard, Some(&stop)));
-                let _ = tell.send(Happened::Built);
-                built
+                let _tells = TellsBuilt(tell);
+                audience.build(plugin, |heard| compile_until(arguments, heard, Some(&stop)))
             });
             // This thread has a sender, so there is always another.
             while let Ok(happened) = self.told.recv() {

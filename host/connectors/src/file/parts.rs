@@ -118,7 +118,7 @@ pub(crate) fn open(part: &FilePart) -> Result<File, ConnectorError> {
     let found = file.metadata().map_err(failed)?.len();
     if found != part.size {
         return Err(ConnectorError::fatal(format!(
-            "the file {} had {} bytes when its batch was planned and has {found}; put it back as it was: files must not change once they are in the directory",
+            "the file {} had {} bytes when its batch was planned and has {found}; files must not change once they are in the directory: put it back as it was",
             part.path, part.size
         )));
     }

@@ -8,7 +8,7 @@ use crate::{Result, Timestamp, host};
 /// Fixed for one attempt at one micro-batch: the same values on every replay of it.
 ///
 /// Whatever has to differ from batch to batch should come from here, and not from a counter of the
-/// plugin's own: each batch gets a fresh instance, which remembers nothing.
+/// plugin's own: each batch gets a fresh instance, which remembers nothing, unless the job says `reuse`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BatchContext {

@@ -38,6 +38,11 @@ impl Layout {
         self.root.join("choices")
     }
 
+    /// Held by who reads the choices and writes others.
+    pub(crate) fn choices_lock(&self) -> PathBuf {
+        self.root.join("choices.lock")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.root.join("log")
     }

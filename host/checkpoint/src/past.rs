@@ -20,6 +20,19 @@ use crate::snapshot::read_summary;
 use crate::state::{Change, Loading, MemoryStateStore};
 use crate::{Checkpoint, CheckpointError};
 
+/// Runs of batches that are told of a generation: the first one and the last ones. Somebody who goes to and
+/// fro between two at each batch makes one a batch.
+const RUNS_MAX: usize = 8;
+
+/// Batches that came one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The first of them.
+    pub first: BatchId,
+    /// The last of them.
+    pub last: BatchId,
+}
+
 /// The bytes of a plugin that some batches ran.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Generation {
@@ -33,6 +46,10 @@ pub struct Generation {
     pub may_be_older: bool,
     /// The last batch that ran it.
     pub last: BatchId,
+    /// The runs of batches that ran it, in their order.
+    pub runs: Vec<Run>,
+    /// How many there were between the first one and the second that are not among them: these are too many.
+    pub runs_left_out: u64,
     /// How many bytes it has; `None`: they are no longer kept.
     pub bytes: Option<u64>,
 }
@@ -156,6 +173,9 @@ impl Checkpoint {
         let is_kept =
             || choice.map_or(Ok(()), |choice| kept_bytes(disk, &layout, choice.digest).map(drop));
         is_kept()?;
+        // Somebody else may choose for another plugin meanwhile, and one file has the choices for all.
+        let lock = layout.choices_lock();
+        let _ours = disk.lock_after(&lock).map_err(CheckpointError::io("lock", &lock))?;
         let before = choices::read(disk, &layout)?;
         let mut choices = before.clone();
         match choice {
@@ -206,22 +226,40 @@ struct Ran {
     generations: Vec<Generation>,
 }
 
+impl Generation {
+    /// Another batch ran it, or another attempt at its last one.
+    fn add(&mut self, batch: BatchId) {
+        self.last = batch;
+        match self.runs.last_mut() {
+            Some(run) if batch <= run.last.next() => run.last = batch,
+            _ => self.runs.push(Run { first: batch, last: batch }),
+        }
+        if self.runs.len() > RUNS_MAX {
+            self.runs.remove(1);
+            self.runs_left_out += 1;
+        }
+    }
+}
+
 impl Ran {
     fn add(&mut self, planned: &Planned) {
         let batch = planned.spec.batch;
         for (plugin, &digest) in &planned.attempt.plugins {
             let known = |known: &Generation| known.plugin == *plugin && known.digest == digest;
-            let generation = match self.generations.iter().position(known) {
-                Some(place) => Generation { last: batch, ..self.generations.remove(place) },
+            let mut generation = match self.generations.iter().position(known) {
+                Some(place) => self.generations.remove(place),
                 None => Generation {
                     plugin: plugin.clone(),
                     digest,
                     first: batch,
                     may_be_older: batch.0 == self.begins && batch > BatchId::FIRST,
                     last: batch,
+                    runs: Vec::new(),
+                    runs_left_out: 0,
                     bytes: None,
                 },
             };
+            generation.add(batch);
             self.generations.push(generation);
         }
     }
@@ -320,5 +358,44 @@ impl Follower for Rewinding {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(batches: &[u64]) -> Generation {
+        let mut generation = Generation {
+            plugin: "p".to_owned(),
+            digest: Digest::of(b"p"),
+            first: BatchId(batches[0]),
+            may_be_older: false,
+            last: BatchId(batches[0]),
+            runs: Vec::new(),
+            runs_left_out: 0,
+            bytes: None,
+        };
+        batches.iter().for_each(|batch| generation.add(BatchId(*batch)));
+        generation
+    }
+
+    fn runs(generation: &Generation) -> Vec<(u64, u64)> {
+        generation.runs.iter().map(|run| (run.first.0, run.last.0)).collect()
+    }
+
+    #[test]
+    fn a_run_ends_where_a_batch_ran_other_bytes() {
+        // The third batch was tried twice.
+        assert_eq!(runs(&ran(&[0, 1, 2, 2, 3, 7, 9, 10])), [(0, 3), (7, 7), (9, 10)]);
+    }
+
+    #[test]
+    fn of_many_runs_the_first_and_the_last_are_told() {
+        let batches: Vec<u64> = (0..20).map(|number| number * 2).collect();
+        let generation = ran(&batches);
+        let runs = runs(&generation);
+        assert_eq!((runs.len(), runs[0], runs[1]), (RUNS_MAX, (0, 0), (26, 26)));
+        assert_eq!((generation.runs_left_out, generation.last), (12, BatchId(38)));
     }
 }

@@ -1,11 +1,12 @@
 //! From a job's words to sources and sinks that could be opened.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_core::{Abandoned, BatchId, ConnectorError, Held, QueryId, Sink, Source};
+use tidemill_core::{Abandoned, BatchId, ConnectorError, Held, QueryId, Sink, Source, SourceRange};
 
 use crate::console::{ConsoleOutput, ConsolePlan};
 use crate::file::{FileFormat, FilePlan, FileSinkPlan, FileSource};
@@ -104,6 +105,15 @@ fn source_of(config: SourceConfig) -> Result<PlannedSource, ConfigError> {
     Ok(PlannedSource { name: config.name, kind })
 }
 
+/// A file that is none of a source's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StrangeFile {
+    /// The file.
+    pub read: PathBuf,
+    /// Where the source reads.
+    pub reads: PathBuf,
+}
+
 impl PlannedSource {
     /// Its name in the job.
     #[must_use]
@@ -127,6 +137,14 @@ impl PlannedSource {
         match &self.kind {
             SourceKind::File(plan) => Some(plan.found.clone()),
             SourceKind::Kafka(_) | SourceKind::Rate(_) | SourceKind::RateMicroBatch(_) => None,
+        }
+    }
+
+    /// A file of a range that was read elsewhere than this source does, if there is one.
+    pub fn strange_to(&self, range: &SourceRange) -> Result<Option<StrangeFile>, ConnectorError> {
+        match &self.kind {
+            SourceKind::File(plan) => plan.strange_to(range),
+            SourceKind::Kafka(_) | SourceKind::Rate(_) | SourceKind::RateMicroBatch(_) => Ok(None),
         }
     }
 

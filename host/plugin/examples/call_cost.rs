@@ -60,6 +60,10 @@ fn measure(host: &PluginHost, orders_wasm: &[u8], faulty_wasm: &[u8]) -> Result<
     let opening = median(|| Opened::new(&orders, "normalise", &rows).map(drop))?;
     println!("open an instance         {opening:>9.1?}");
     first_call(&orders, &rows)?;
+    let reused = PluginConfig { reuse: true, ..granted() };
+    let reused = host.load("orders", orders_wasm, reused)?;
+    let going_on = median(|| Opened::new(&reused, "normalise", &rows)?.call(&rows))?;
+    println!("the same with `reuse`    {going_on:>9.1?}");
     let empty = rows.slice(0, 0);
     calls("echo, no rows", 1, || Ok(()), &faulty, "echo", &empty)?;
     calls("echo, 5 columns", ROWS, || Ok(()), &faulty, "echo", &rows)?;

@@ -112,6 +112,7 @@ impl Guest {
         exports: &Exports,
         context: &BatchContext,
     ) -> Result<(), PluginFailure> {
+        self.store.data_mut().log.is_of(context.batch);
         let begin = self.export(&exports.begin)?;
         self.call(begin, (Context::from(context),))
     }

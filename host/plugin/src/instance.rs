@@ -37,6 +37,8 @@ pub(crate) struct Instance {
     expected: Expected,
     /// A trap has left the guest's memory half written.
     is_broken: bool,
+    /// A call gave an error: what it remembers of that call is nobody's.
+    has_failed: bool,
 }
 
 impl Instance {
@@ -82,7 +84,22 @@ impl Instance {
             expected: expected(&shape),
             shape,
             is_broken: false,
+            has_failed: false,
         })
+    }
+
+    /// Tells an instance of an earlier batch which one its next calls are of.
+    pub(crate) fn begin(&mut self, context: &BatchContext) -> Result<(), PluginFailure> {
+        self.batch = Some(context.batch);
+        self.is_broken = true;
+        self.guest.begin(&self.module.prepared.exports, context)?;
+        self.is_broken = false;
+        Ok(())
+    }
+
+    /// Whether all of its calls ended as calls do.
+    pub(crate) fn is_well(&self) -> bool {
+        !self.is_broken && !self.has_failed
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -124,6 +141,7 @@ impl Instance {
         let started = Instant::now();
         let result = call(self);
         self.module.count_call(&self.function, rows as u64, started.elapsed());
+        self.has_failed |= result.is_err();
         result.map_err(|failure| self.error(failure))
     }
 

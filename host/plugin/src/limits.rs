@@ -168,6 +168,10 @@ const TABLES_MAX: usize = 32;
 /// Bytes of an entry of a function table: a pointer.
 const TABLE_ENTRY_BYTES: u64 = 8;
 
+/// Instances of a plugin with `reuse` that are kept between batches: for four functions those of sixteen
+/// partitions. Each may hold the plugin's memory limit.
+pub(crate) const KEPT_INSTANCES_MAX: usize = 64;
+
 /// Ticks after which a call that began now has passed its deadline.
 pub(crate) fn ticks(deadline: Duration) -> u64 {
     let ticks = deadline.as_nanos().div_ceil(EPOCH_TICK.as_nanos());

@@ -32,6 +32,8 @@ pub struct PluginConfig {
     pub limits: Limits,
     /// The targets that its foreach_batch handlers may reach.
     pub targets: BTreeSet<String>,
+    /// Whether instances of scalars and transforms are kept from batch to batch, with what they remember.
+    pub reuse: bool,
 }
 
 /// Something of the host that a plugin can call.
@@ -124,6 +126,7 @@ impl PluginHost {
             prepared.unwrap_or_else(|ended| Err(unreadable(ended, COMPILE_TIME_MAX)))?;
         let functions = describe(name, &prepared, config.limits)?;
         Ok(Arc::new(Module {
+            pool: config.reuse.then(Arc::default),
             inner: Arc::new(Inner {
                 name: Arc::clone(name),
                 digest,

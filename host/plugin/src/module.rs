@@ -17,11 +17,15 @@ use crate::instance::Instance;
 use crate::kinds::{self, Kind, aggregate, handler, stateful};
 use crate::limits::Limits;
 use crate::load::Import;
+use crate::pool::{Opened, Place, Pool};
 use crate::text::shortened_failure;
 
 /// A plugin's bytes, checked, compiled and linked. Made by [`PluginHost::load`](crate::PluginHost::load).
 pub struct Module {
     pub(crate) inner: Arc<Inner>,
+    /// Instances between two batches, where the job wants them kept. They hold what is inside: it must
+    /// not be there.
+    pub(crate) pool: Option<Arc<Pool>>,
 }
 
 pub(crate) struct Inner {
@@ -138,12 +142,21 @@ impl PluginModule for Module {
     ) -> Result<Box<dyn FunctionInstance>, PluginError> {
         let open = || {
             let (kind, signature) = self.inner.function_where(function, is_for_rows)?;
-            let opened = Instance::open(&self.inner, kind, signature, Some(context), &input)?;
-            opened.check_shape(shape)?;
-            match kind.for_rows {
-                Some(for_rows) => Ok(for_rows(opened)),
-                None => Err(PluginFailure::Host("it is not called with rows".to_owned())),
-            }
+            let call = kind.for_rows;
+            let call =
+                call.ok_or_else(|| PluginFailure::Host("it is not called with rows".to_owned()))?;
+            let place = Place::new(function, context.partition, &input);
+            let kept = self.pool.as_ref().and_then(|pool| pool.take(&place));
+            let instance = match kept {
+                Some(mut kept) => {
+                    kept.begin(context)?;
+                    kept
+                }
+                None => Instance::open(&self.inner, kind, signature, Some(context), &input)?,
+            };
+            instance.check_shape(shape)?;
+            let opened = Opened::new(instance, call, self.pool.as_ref(), place);
+            Ok(Box::new(opened) as Box<dyn FunctionInstance>)
         };
         open().map_err(|failure| self.inner.error(function, Some(context.batch), failure))
     }

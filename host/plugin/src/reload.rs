@@ -302,7 +302,9 @@ impl Written {
     }
 }
 
-fn is_read(kind: EventKind) -> bool {
+/// Whether a change that was noticed is none: reading a file is an event, too.
+#[must_use]
+pub fn is_read(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 

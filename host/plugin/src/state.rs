@@ -118,6 +118,11 @@ impl GuestLog {
         GuestLog { plugin, function, batch, lines: 0, bytes_left: LOG_BYTES_MAX, panic: None }
     }
 
+    /// What follows is of this batch.
+    pub(crate) fn is_of(&mut self, batch: BatchId) {
+        self.batch = Some(batch);
+    }
+
     /// Counts from the beginning again: a call begins.
     pub(crate) fn restart(&mut self) {
         self.lines = 0;

@@ -1,10 +1,12 @@
 //! `tidemill build`: a plugin's sources into a module, and what came of it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tidemill_core::Secrets;
 
@@ -44,6 +46,8 @@ pub(super) enum BuildError {
     NoTarget,
     #[error("the plugin does not build: cargo ended with {0}")]
     Failed(std::process::ExitStatus),
+    #[error("the build was stopped")]
+    Stopped,
     #[error("what cargo says cannot be read: {0}")]
     Unread(std::io::Error),
     #[error(
@@ -57,7 +61,10 @@ pub(super) enum BuildError {
 impl BuildError {
     fn status(&self) -> u8 {
         match self {
-            BuildError::Failed(_) | BuildError::Unread(_) | BuildError::Unwritten { .. } => FAILED,
+            BuildError::Failed(_)
+            | BuildError::Stopped
+            | BuildError::Unread(_)
+            | BuildError::Unwritten { .. } => FAILED,
             BuildError::NoCrate(_)
             | BuildError::NoCompiler { .. }
             | BuildError::NoTarget
@@ -93,13 +100,14 @@ pub(super) fn build(arguments: &BuildArguments) -> u8 {
 
 /// Runs cargo, whose messages go to standard error as they come, and gives the module that it made.
 pub(super) fn compile(arguments: &BuildArguments) -> Result<PathBuf, BuildError> {
-    compile_hearing(arguments, None)
+    compile_until(arguments, None, None)
 }
 
-/// As [`compile`], but cargo's messages go into `heard` if it is given.
-pub(super) fn compile_hearing(
+/// As [`compile`], but cargo's messages go into `heard` if it is given, and it ends where `stop` says so.
+pub(super) fn compile_until(
     arguments: &BuildArguments,
     heard: Option<&mut Vec<u8>>,
+    stop: Option<&BuildStop>,
 ) -> Result<PathBuf, BuildError> {
     let directory = arguments.directory.as_path();
     if !directory.join("Cargo.toml").is_file() {
@@ -110,10 +118,12 @@ pub(super) fn compile_hearing(
     if heard.is_some() {
         command.stderr(Stdio::piped()).stdin(Stdio::null());
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|reason| BuildError::NoCompiler { program: "cargo".to_owned(), reason })?;
+    command.stdout(Stdio::piped());
+    let no_compiler = |reason| BuildError::NoCompiler { program: "cargo".to_owned(), reason };
+    let mut child = match stop {
+        None => command.spawn().map_err(no_compiler)?,
+        Some(stop) => stop.spawn(&mut command).map_err(no_compiler)?.ok_or(BuildError::Stopped)?,
+    };
     // On a thread of its own: cargo waits where either stream is full.
     let messages = child.stderr.take().map(|stderr| thread::spawn(|| first_bytes(stderr)));
     let mut module = None;
@@ -121,9 +131,13 @@ pub(super) fn compile_hearing(
         let line = line.map_err(BuildError::Unread)?;
         module = wasm_of(&line).or(module);
     }
+    let is_stopped = stop.is_some_and(BuildStop::forget);
     let status = child.wait().map_err(BuildError::Unread)?;
     if let (Some(heard), Some(messages)) = (heard, messages) {
         heard.append(&mut messages.join().unwrap_or_default());
+    }
+    if is_stopped {
+        return Err(BuildError::Stopped);
     }
     if !status.success() {
         return Err(BuildError::Failed(status));
@@ -139,6 +153,55 @@ pub(super) fn compile_hearing(
             })?;
             Ok(out.clone())
         }
+    }
+}
+
+/// Ends a build from another thread: cargo, and all that it has started.
+#[derive(Default)]
+pub(super) struct BuildStop {
+    building: Mutex<Building>,
+}
+
+#[derive(Default)]
+struct Building {
+    is_stopped: bool,
+    /// Cargo, which leads a process group, until it is waited for: its number is nobody else's so long.
+    cargo: Option<u32>,
+}
+
+impl BuildStop {
+    /// Ends the build that runs, or the one that is about to.
+    pub(super) fn stop(&self) {
+        let mut building = self.building.lock();
+        building.is_stopped = true;
+        if let Some(cargo) = building.cargo.take() {
+            // Compilers and build scripts are cargo's children, and would go on without it.
+            let group = format!("-{cargo}");
+            let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
+            if !killed.is_ok_and(|status| status.success()) {
+                tracing::warn!("the processes of the build {cargo} cannot be ended");
+            }
+        }
+    }
+
+    /// Starts cargo in a process group of its own, unless the build is stopped already.
+    fn spawn(&self, command: &mut Command) -> std::io::Result<Option<Child>> {
+        // A group that is not the terminal's must not read of it.
+        command.process_group(0).stdin(Stdio::null());
+        let mut building = self.building.lock();
+        if building.is_stopped {
+            return Ok(None);
+        }
+        let child = command.spawn()?;
+        building.cargo = Some(child.id());
+        Ok(Some(child))
+    }
+
+    /// Cargo is about to be waited for. Whether it was stopped.
+    fn forget(&self) -> bool {
+        let mut building = self.building.lock();
+        building.cargo = None;
+        building.is_stopped
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tidemill plugins`: the generations of a job's plugins, and the choice among them.
 
 use serde_json::{Value, json};
+use tidemill_checkpoint::Run;
 use tidemill_core::bytes_text;
 
 use super::arguments::{PluginsArguments, PluginsVerb};
@@ -8,7 +9,7 @@ use super::check::code_of;
 use super::table::table;
 use super::{ENDED_WELL, complain, job_of, printed};
 use crate::print::say;
-use crate::query::{KeptPlugin, KeptPlugins, UsedNext};
+use crate::query::{KeptPlugin, KeptPlugins, RanBatches, UsedNext};
 
 pub(super) fn plugins(arguments: &PluginsArguments) -> u8 {
     let job = match job_of(&arguments.job, &arguments.changes) {
@@ -58,12 +59,21 @@ fn list_all(kept: &KeptPlugins, is_json: bool) -> u8 {
 }
 
 fn batches(listed: &KeptPlugin) -> String {
-    match listed.batches {
-        None => "none yet".to_owned(),
-        Some((first, true, last)) => format!("{first} or before, to {last}"),
-        Some((first, false, last)) if first == last => first.to_string(),
-        Some((first, false, last)) => format!("{first} to {last}"),
+    let Some(RanBatches { runs, left_out, may_be_older }) = &listed.batches else {
+        return "none yet".to_owned();
+    };
+    let mut texts = Vec::new();
+    for (number, Run { first, last }) in runs.iter().enumerate() {
+        texts.push(match first == last {
+            _ if number == 0 && *may_be_older => format!("{first} or before, to {last}"),
+            true => first.to_string(),
+            false => format!("{first} to {last}"),
+        });
+        if number == 0 && *left_out > 0 {
+            texts.push(format!("{left_out} more times"));
+        }
     }
+    texts.join(", ")
 }
 
 fn notes(listed: &KeptPlugin) -> Vec<&'static str> {
@@ -77,16 +87,16 @@ fn notes(listed: &KeptPlugin) -> Vec<&'static str> {
 }
 
 fn as_json(listed: &KeptPlugin) -> Value {
-    let (first, may_be_older, last) = match listed.batches {
-        Some((first, may_be_older, last)) => (Some(first.0), may_be_older, Some(last.0)),
-        None => (None, false, None),
-    };
+    let ran = listed.batches.as_ref();
+    let runs = ran.map_or(&[][..], |ran| &ran.runs);
     json!({
         "plugin": listed.plugin,
         "digest": listed.digest.to_string(),
-        "first_batch": first,
-        "may_be_older": may_be_older,
-        "last_batch": last,
+        "first_batch": runs.first().map(|run| run.first.0),
+        "may_be_older": ran.is_some_and(|ran| ran.may_be_older),
+        "last_batch": runs.last().map(|run| run.last.0),
+        "runs": runs.iter().map(|run| [run.first.0, run.last.0]).collect::<Vec<_>>(),
+        "runs_left_out": ran.map_or(0, |ran| ran.left_out),
         "bytes": listed.bytes,
         "in_use": listed.is_in_use,
         "pinned": listed.is_pinned,

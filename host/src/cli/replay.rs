@@ -182,7 +182,13 @@ fn tell(replay: &Replay, batch: BatchId, outcome: &ReplayOutcome, answer: &Answe
 }
 
 fn failed(batch: BatchId, with: &str, error: &EngineError) -> Ended {
-    Ended::Failed(format!("batch {batch}{with} fails: {error}"))
+    let advice = match error.is_retryable() {
+        true => "Run the replay again: this may pass.",
+        false => {
+            "A replay reads what the batch read, so that input that is gone or other than it was has to be put back. What failed on its rows can be tried otherwise, and nothing comes of it: another plugin with --plugin FILE, another setting with --set KEY=VALUE, or the job's file changed."
+        }
+    };
+    Ended::Failed(format!("batch {batch}{with} fails: {error}\n{advice}"))
 }
 
 fn counted(batch: BatchId, with: &str, rows: &ReplayedRows) -> String {

@@ -13,7 +13,7 @@ use super::check::code_of;
 use super::differences::only;
 use super::{ENDED_WELL, FAILED, complain, job_of, printed};
 use crate::job::Job;
-use crate::query::{Case, Played, PrepareError, cases_of};
+use crate::query::{Case, FoundCase, Played, PrepareError, StartError, cases_of};
 
 /// Lines that are shown of each side of a batch that is not as expected.
 const SHOWN_LINES: usize = 20;
@@ -32,37 +32,57 @@ pub(super) fn test(arguments: &TestArguments) -> u8 {
     }
 }
 
+/// A case that cannot be played hides no other: all are, and then it is said what came of them.
 fn play_all(arguments: &TestArguments, job: &Job) -> Result<u8, PrepareError> {
     let cases = wanted(cases_of(job)?, &arguments.cases)?;
-    let mut failed = 0;
-    for case in &cases {
-        let told = match case.play(job) {
-            Ok(Played::Gave(given)) if arguments.bless => bless(case, &given)?,
-            Ok(Played::Gave(given)) => compare(case, &given)?,
-            Ok(Played::Failed(error)) => Told::Failed(format!("  {error}\n")),
+    let all = cases.len();
+    let (mut failed, mut wrong, mut worst) = (0, 0, ENDED_WELL);
+    // What is wrong with the job is so in each case.
+    let mut said = None;
+    for (name, case) in cases {
+        let told =
+            case.map_err(StartError::from).and_then(|case| play(&case, job, arguments.bless));
+        let text = match told {
+            Ok(Told::Well(what)) => format!("{name}: {what}\n"),
+            Ok(Told::Failed(why)) => {
+                (failed, worst) = (failed + 1, worst.max(FAILED));
+                format!("{name}: failed\n{why}")
+            }
             Err(error) => {
-                complain(&job.secrets, &format!("{}: {error}", case.name));
-                return Ok(code_of(error.is_retryable()));
+                (wrong, worst) = (wrong + 1, worst.max(code_of(error.is_retryable())));
+                let reason = error.to_string();
+                match said.as_ref() == Some(&reason) {
+                    true => complain(&job.secrets, &format!("{name}: the same")),
+                    false => complain(&job.secrets, &format!("{name}: {reason}")),
+                }
+                said = Some(reason);
+                continue;
             }
         };
-        let text = match &told {
-            Told::Well(what) => format!("{}: {what}\n", case.name),
-            Told::Failed(why) => format!("{}: failed\n{why}", case.name),
-        };
-        failed += usize::from(matches!(told, Told::Failed(_)));
         let code = printed(&job.secrets.conceal(&text));
         if code != ENDED_WELL {
             return Ok(code);
         }
     }
-    let all = cases.len();
-    let code =
-        printed(&format!("{all} case{}, {failed} failed\n", if all == 1 { "" } else { "s" }));
-    Ok(if failed > 0 { FAILED } else { code })
+    let plural = if all == 1 { "" } else { "s" };
+    let not_played = match wrong {
+        0 => String::new(),
+        wrong => format!(", {wrong} not played"),
+    };
+    let code = printed(&format!("{all} case{plural}, {failed} failed{not_played}\n"));
+    Ok(worst.max(code))
 }
 
-fn wanted(mut cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>, PrepareError> {
-    let known: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
+fn play(case: &Case, job: &Job, blesses: bool) -> Result<Told, StartError> {
+    Ok(match case.play(job)? {
+        Played::Gave(given) if blesses => bless(case, &given)?,
+        Played::Gave(given) => compare(case, &given)?,
+        Played::Failed(error) => Told::Failed(format!("  {error}\n")),
+    })
+}
+
+fn wanted(mut cases: Vec<FoundCase>, names: &[String]) -> Result<Vec<FoundCase>, PrepareError> {
+    let known: Vec<String> = cases.iter().map(|(name, _)| name.clone()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
         let advice = match nearest(name, known.iter().map(String::as_str)) {
             Some(name) => format!("did you mean \"{name}\"?"),
@@ -70,7 +90,7 @@ fn wanted(mut cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>, PrepareEr
         };
         return Err(PrepareError::Invalid(format!("there is no case \"{name}\"; {advice}")));
     }
-    cases.retain(|case| names.is_empty() || names.contains(&case.name));
+    cases.retain(|(name, _)| names.is_empty() || names.contains(name));
     Ok(cases)
 }
 

@@ -196,8 +196,9 @@ pub(super) struct RawPlugin {
     /// Targets that its foreach_batch handlers may reach. Default: none.
     #[serde(default)]
     pub targets: Vec<Text>,
-    /// Keeps instances over batches. Not supported yet.
-    pub reuse: Option<bool>,
+    /// Keeps instances of its scalars and transforms over batches, with what they remember. Default: false.
+    #[serde(default)]
+    pub reuse: bool,
 }
 
 /// What a plugin may use.

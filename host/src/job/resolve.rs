@@ -157,6 +157,8 @@ pub struct JobPlugin {
     pub deadline: Option<Duration>,
     /// Targets that it may reach.
     pub targets: Vec<String>,
+    /// Whether instances of its scalars and transforms are kept over batches.
+    pub reuse: bool,
 }
 
 /// Where the result goes.
@@ -585,9 +587,6 @@ impl Resolver<'_> {
         targets: &BTreeMap<String, JobTarget>,
     ) -> Result<JobPlugin, JobError> {
         let place = format!("plugin.{name}");
-        if raw.reuse.is_some() {
-            return Err(self.not_yet(format!("{place}.reuse")));
-        }
         let granted: Vec<String> = raw.targets.into_iter().map(|text| text.0).collect();
         if let Some(unknown) = granted.iter().find(|target| !targets.contains_key(*target)) {
             return Err(self.invalid(format!(
@@ -610,6 +609,7 @@ impl Resolver<'_> {
                 .optional_bytes(&format!("{place}.limits.memory"), raw.limits.memory.as_ref())?,
             deadline,
             targets: granted,
+            reuse: raw.reuse,
             name,
         })
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use serde_json::{Map, Value, json};
+use tidemill_codec::{JsonDecoder, JsonOptions};
 use tidemill_connectors::{OptionText, SourceConfig, plan_source};
 use tidemill_core::{
     AskAgain, ConnectorError, RangeReader, ReadLimit, RowStream, Slice, Source, SourceRange,
@@ -19,6 +20,7 @@ use tidemill_core::{
 };
 use tidemill_engine::Clock;
 use tidemill_time::Zone;
+use tidemill_types::format_type;
 
 use super::statics::StaticReader;
 
@@ -77,14 +79,24 @@ impl CaseSource {
     }
 }
 
-/// Refuses a row with a member that no column has: it would be a row of nulls without a word.
-fn check_names(file: &Path, columns: &Schema) -> Result<(), ConnectorError> {
+/// Refuses a row with a member that no column has, which would be a row of nulls without a word, and one
+/// with a value that is none of its column's.
+pub(super) fn check_rows(
+    file: &Path,
+    columns: &SchemaRef,
+    zone: Zone,
+) -> Result<(), ConnectorError> {
     let wrong = |number: usize, reason: String| {
         ConnectorError::fatal(format!("{}:{}: {reason}", file.display(), number + 1))
     };
     let text = std::fs::read_to_string(file).map_err(|error| {
         ConnectorError::fatal(format!("could not read {}: {error}", file.display()))
     })?;
+    let mode = BTreeMap::from([("mode".to_owned(), "FAILFAST".to_owned())]);
+    let options = JsonOptions::parse(&mode, zone);
+    let options = options.map_err(|error| ConnectorError::fatal(error.to_string()))?;
+    let decoder = JsonDecoder::new(Arc::clone(columns), options.clone());
+    let mut decoder = decoder.map_err(|error| ConnectorError::fatal(error.to_string()))?;
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let row: Map<String, Value> =
             serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
@@ -97,8 +109,28 @@ fn check_names(file: &Path, columns: &Schema) -> Result<(), ConnectorError> {
             };
             return Err(wrong(number, format!("there is no column \"{name}\"; {advice}")));
         }
+        let decoded = decoder.decode_text(line.as_bytes());
+        decoded.map_err(|_| wrong(number, misfit(&row, columns, &options)))?;
     }
+    // The rows are not wanted here, and a column that nobody reads may be missing although it is NOT NULL.
     Ok(())
+}
+
+/// Which value of a row that could not be read is none of its column's.
+fn misfit(row: &Map<String, Value>, columns: &Schema, options: &JsonOptions) -> String {
+    let wrong = row.iter().find_map(|(name, value)| {
+        let mut fields = columns.fields().iter();
+        let field = fields.find(|field| field.name().eq_ignore_ascii_case(name))?;
+        let alone = Arc::new(Schema::new(vec![Arc::clone(field)]));
+        let mut decoder = JsonDecoder::new(alone, options.clone()).ok()?;
+        let text = json!({ name.as_str(): value }).to_string();
+        decoder.decode_text(text.as_bytes()).err()?;
+        Some(format!(
+            "{name} is {value}, which is no {}",
+            format_type(field.data_type()).to_uppercase()
+        ))
+    });
+    wrong.unwrap_or_else(|| "a value is none of its column's type".to_owned())
 }
 
 /// The rows of a file of JSON lines. A value that is none of its column's type is an error.
@@ -108,7 +140,7 @@ fn rows_of(
     columns: &SchemaRef,
     time_zone: Zone,
 ) -> Result<StaticReader, ConnectorError> {
-    check_names(file, columns)?;
+    check_rows(file, columns, time_zone)?;
     let planned = plan_source(SourceConfig {
         name: name.to_owned(),
         format: "json".to_owned(),

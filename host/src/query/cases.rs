@@ -27,8 +27,8 @@ use tidemill_engine::{DEAD_LETTERS, EngineError, StopSignal};
 use tidemill_time::{UTC, parse_timestamp};
 use tidemill_types::Interval;
 
-use super::case_rows::CaseRows;
-use super::error::PrepareError;
+use super::case_rows::{CaseRows, check_rows};
+use super::error::{PrepareError, invalid};
 use super::planning::plan_now;
 use super::prepare::{Prepared, StartError};
 use super::shared::Shared;
@@ -48,8 +48,6 @@ const EVERY: &str = "1 minute";
 
 /// One case.
 pub struct Case {
-    /// The name of its folder.
-    pub name: String,
     /// Where the rows are that the sink has to get.
     pub expected: PathBuf,
     /// Whether the order of a batch's rows counts.
@@ -60,6 +58,9 @@ pub struct Case {
     rows: BTreeMap<String, Vec<Option<PathBuf>>>,
     statics: BTreeMap<String, PathBuf>,
 }
+
+/// A case by its name, or what is wrong with it.
+pub type FoundCase = (String, Result<Case, PrepareError>);
 
 /// `case.toml`.
 #[derive(Deserialize, Default)]
@@ -79,16 +80,17 @@ pub enum Played {
     Failed(EngineError),
 }
 
-/// The cases of a job, by name.
+/// The cases of a job, by name, or what is wrong with one.
 ///
 /// # Errors
-/// There are none, or one is wrong.
-pub fn cases_of(job: &Job) -> Result<Vec<Case>, PrepareError> {
+/// There are none.
+pub fn cases_of(job: &Job) -> Result<Vec<FoundCase>, PrepareError> {
     let folder = job.path.with_extension(FOLDER);
     let mut cases = Vec::new();
     for (name, path) in listed(&folder)? {
         if path.is_dir() {
-            cases.push(Case::read(name, &path, job)?);
+            let case = Case::read(&path, job);
+            cases.push((name, case));
         }
     }
     if cases.is_empty() {
@@ -103,7 +105,7 @@ pub fn cases_of(job: &Job) -> Result<Vec<Case>, PrepareError> {
 }
 
 impl Case {
-    fn read(name: String, path: &Path, job: &Job) -> Result<Case, PrepareError> {
+    fn read(path: &Path, job: &Job) -> Result<Case, PrepareError> {
         let settings = settings(&path.join(SETTINGS))?;
         let wrong = |key: &str, text: &str, wanted: &str| {
             invalid(format!("{}: {key} = \"{text}\": {wanted}", path.join(SETTINGS).display()))
@@ -129,7 +131,6 @@ impl Case {
             every_ms,
             rows: moments(&path.join(BATCHES), tables(&job.sources))?,
             statics,
-            name,
         })
     }
 
@@ -155,6 +156,11 @@ impl Case {
         let prepared = plan_now(Prepared::new(self.alone(job, place.path()), &shared))??;
         if let Some((plugin, function)) = handler {
             prepared.check_handler(plugin, function)?;
+        }
+        for table in &job.statics {
+            if let (Some(rows), Some(columns)) = (self.statics.get(&table.name), &table.schema) {
+                check_rows(rows, columns, prepared.zone()).map_err(PrepareError::from)?;
+            }
         }
         let mut query = prepared.start(StopSignal::new(), Box::new(|_| ()))?;
         if let Err(error) = query.run() {
@@ -321,10 +327,6 @@ fn refused(letters: &[arrow::array::RecordBatch]) -> Vec<String> {
         }
     }
     lines
-}
-
-fn invalid(reason: String) -> PrepareError {
-    PrepareError::Invalid(reason)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> PrepareError {

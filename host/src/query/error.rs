@@ -59,6 +59,11 @@ impl PrepareError {
     }
 }
 
+/// Names within the job, or of what goes with it, do not fit together.
+pub(super) fn invalid(reason: impl Into<String>) -> PrepareError {
+    PrepareError::Invalid(reason.into())
+}
+
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),

@@ -1,10 +1,10 @@
 //! The generations of a job's plugins that its checkpoint keeps, and the choice among them.
 
-use tidemill_checkpoint::{Checkpoint, CheckpointError, Choice, Generation};
-use tidemill_core::{BatchId, Digest, nearest};
+use tidemill_checkpoint::{Checkpoint, CheckpointError, Choice, Generation, Run};
+use tidemill_core::{Digest, nearest};
 use tidemill_plugin_host::PluginHost;
 
-use super::error::PrepareError;
+use super::error::{PrepareError, invalid};
 use super::origins::{chosen, origin};
 use super::planning::plan_now;
 use super::prepare::{Prepared, With};
@@ -27,8 +27,8 @@ pub struct KeptPlugin {
     pub plugin: String,
     /// Of its bytes.
     pub digest: Digest,
-    /// The first batch that ran it, and whether older ones may have, and the last; `None`: none did.
-    pub batches: Option<(BatchId, bool, BatchId)>,
+    /// The batches that ran it; `None`: none did.
+    pub batches: Option<RanBatches>,
     /// How many bytes it has; `None`: they are not kept.
     pub bytes: Option<u64>,
     /// Whether the last batch ran it.
@@ -39,6 +39,17 @@ pub struct KeptPlugin {
     pub is_rolled_back_to: bool,
     /// Whether the file holds it.
     pub is_file: bool,
+}
+
+/// The batches that ran a generation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RanBatches {
+    /// In their order; at least one.
+    pub runs: Vec<Run>,
+    /// How many came after the first one and are not listed.
+    pub left_out: u64,
+    /// Whether batches before the first one may have, too.
+    pub may_be_older: bool,
 }
 
 /// What the next start uses of a plugin.
@@ -96,7 +107,11 @@ impl KeptPlugins {
             KeptPlugin {
                 plugin: plugin.name.clone(),
                 digest,
-                batches: ran.map(|ran| (ran.first, ran.may_be_older, ran.last)),
+                batches: ran.map(|ran| RanBatches {
+                    runs: ran.runs.clone(),
+                    left_out: ran.runs_left_out,
+                    may_be_older: ran.may_be_older,
+                }),
                 bytes: ran.and_then(|ran| ran.bytes),
                 is_in_use: self.of_plugin(plugin).next_back() == ran && ran.is_some(),
                 is_pinned: is_chosen.is_some_and(|choice| choice.instead_of.is_none()),
@@ -256,10 +271,6 @@ impl KeptPlugins {
         };
         Ok(UsedNext { plugin: plugin.name.clone(), choice, running })
     }
-}
-
-fn invalid(reason: String) -> PrepareError {
-    PrepareError::Invalid(reason)
 }
 
 fn shortened(digests: &[String]) -> String {

@@ -26,9 +26,9 @@ mod targets;
 
 pub use alone::{load_plugin, plugin_name};
 pub use call::{Call, CallError, CallOutput, RefusedInput};
-pub use cases::{Case, Played, cases_of};
+pub use cases::{Case, FoundCase, Played, cases_of};
 pub use error::PrepareError;
-pub use kept_plugins::{KeptPlugin, KeptPlugins, UsedNext};
+pub use kept_plugins::{KeptPlugin, KeptPlugins, RanBatches, UsedNext};
 pub use memory::ProcessMemory;
 pub use planning::plan_now;
 pub use prepare::{MadeOf, Prepared, StartError};

@@ -124,6 +124,7 @@ fn config_of(plugin: &JobPlugin) -> PluginConfig {
             deadline: plugin.deadline.unwrap_or(default.deadline),
         },
         targets: plugin.targets.iter().cloned().collect::<BTreeSet<String>>(),
+        reuse: plugin.reuse,
     }
 }
 

@@ -9,7 +9,7 @@ use tidemill_checkpoint::{Checkpoint, Disk, OpenOptions, Rewound, Seen};
 use tidemill_connectors::{
     FoundColumns, PlannedSink, PlannedSource, SinkConfig, SourceConfig, plan_sink, plan_source,
 };
-use tidemill_core::{AttemptSpec, ConnectorError, Digest, FunctionKind, OutputMode};
+use tidemill_core::{AttemptSpec, BatchSpec, ConnectorError, Digest, FunctionKind, OutputMode};
 use tidemill_engine::{
     Clock, DEAD_LETTERS, EngineError, NamedSource, NoPlugins, PlannedOutput, Plugins, Query,
     QueryConfig, QueryEvent, ReplayConfig, Replayed, SINK, Settings, StopSignal, Unfinished,
@@ -389,6 +389,26 @@ impl Prepared {
                 .map_err(|error| EngineError::Incompatible(error.to_string()))?,
         };
         replay(config, batch, rows)
+    }
+
+    /// Refuses a batch that read elsewhere than the job's sources do: a job's directory that was copied has
+    /// the checkpoint of the original, which names the original's files.
+    pub(super) fn check_ranges(&self, spec: &BatchSpec) -> Result<(), PrepareError> {
+        for PreparedSource { name, from, .. } in &self.sources {
+            let RowsFrom::Place(planned) = from else { continue };
+            let range = spec.ranges.get(name);
+            let Some(strange) = range.map(|range| planned.strange_to(range)).transpose()?.flatten()
+            else {
+                continue;
+            };
+            return Err(PrepareError::Invalid(format!(
+                "the batch read {}, and the source \"{name}\" of this job reads {}: was the job's directory copied, or the source's path changed? Replay it where it ran; where its files are meant all the same, name their directory: --set source.{name}.path={}",
+                strange.read.display(),
+                strange.reads.display(),
+                strange.read.parent().unwrap_or(&strange.read).display()
+            )));
+        }
+        Ok(())
     }
 
     /// In what job and tables are not as they were when an attempt ran.

@@ -17,7 +17,7 @@ use super::origins::{Origin, Origins};
 use super::planning::plan_now;
 use super::prepare::{Prepared, With};
 use super::shared::Shared;
-use crate::job::{Job, JobPlugin};
+use crate::job::{Job, JobPlugin, JobSink};
 
 /// A batch that can be run again, as often as is wanted.
 pub struct Replay {
@@ -162,6 +162,11 @@ impl Replay {
         let with = With { origins, pinned: Some(self.batch.pinned.clone()) };
         let planned = Prepared::planned(self.job.clone(), &self.shared, Some(with));
         let prepared = plan_now(planned)??;
+        // It is not called. But a plugin without it could not be run, which is what somebody wants to know.
+        if let JobSink::ForeachBatch { plugin, function } = &self.job.sink {
+            prepared.check_handler(plugin, function)?;
+        }
+        prepared.check_ranges(&self.batch.spec)?;
         let budget = self.shared.memory.budget();
         let mut held = budget.reserve("the rows of a batch that is replayed");
         let mut blocks = Vec::new();

@@ -5,6 +5,7 @@ mod garbage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::{Int64Array, UInt32Array};
 use arrow::datatypes::Float64Type;
@@ -77,6 +78,23 @@ fn first_of(left: Option<String>, right: Option<String>) -> Option<String> {
 #[scalar]
 fn parsed(text: &str) -> Result<i64> {
     text.parse().map_err(|_| Error::bad_row(format!("\"{text}\" is not a number")))
+}
+
+/// How many rows the instance has been called with, and the batch.
+#[scalar(deterministic = false)]
+fn seen(n: i64, ctx: &BatchContext) -> String {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
+    assert!(n >= 0, "{n} is negative");
+    format!("{seen} in {}", ctx.batch_id)
+}
+
+/// In place of each row how many blocks of them the instance has been called with.
+#[transform(reads = "n BIGINT", sets = "n BIGINT")]
+fn blocks_seen(rows: RecordBatch, _ctx: &BatchContext) -> Result<Selected> {
+    static SEEN: AtomicI64 = AtomicI64::new(0);
+    let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
+    Ok(Selected::all().set(Arc::new(Int64Array::from(vec![seen; rows.num_rows()]))))
 }
 
 /// Sends rows to the dead letters.
@@ -450,5 +468,5 @@ macro_rules! list {
 list! {
     echo, describe_all, describe_others, points, first_of, parsed, only_even, panics, panics_on_rows, spins, hoards, recurses,
     turned, every_second, counted, Mean, Longest, Tally, Brief, breaks_its_word, chatters, divided, map_order, configured, handles, spoilt,
-    spoilt_scalar,
+    spoilt_scalar, seen, blocks_seen,
 }

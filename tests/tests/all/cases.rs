@@ -213,11 +213,28 @@ fn a_member_that_is_no_column_is_told_with_its_line() {
 }
 
 #[test]
-fn a_value_of_another_type_fails_the_case() {
+fn a_value_of_another_type_is_a_mistake_in_the_case_and_told_with_its_line() {
     let bench = bench(JOB);
-    bench.write("job.test/a/batches/0/s.jsonl", "{\"n\":\"many\"}\n");
-    let failed = test(&bench, &[]).expect_failure(1, &[]);
-    assert!(failed.stdout.contains("s.jsonl"), "{}", failed.stdout);
+    bench.write("job.test/a/batches/0/s.jsonl", row(1, "09:10") + "{\"n\":\"many\"}\n");
+    let words = ["a: ", "s.jsonl:2: n is \"many\", which is no BIGINT"];
+    test(&bench, &[]).expect_failure(2, &words);
+}
+
+#[test]
+fn a_case_that_is_wrong_hides_no_other() {
+    let bench = bench(&JOB.replace("append", "update").replace(", 'key'", ""));
+    for case in ["a", "b", "c", "d"] {
+        bench.write(&format!("job.test/{case}/batches/0/s.jsonl"), row(1, "09:10"));
+    }
+    test(&bench, &["--bless"]).expect_success();
+    bench.write("job.test/a/case.toml", "every = \"now and then\"");
+    bench.write("job.test/b/batches/0/s.jsonl", "{\"m\":1}\n");
+    bench.write("job.test/c/batches/0/s.jsonl", row(2, "09:10"));
+    let told = test(&bench, &[]).expect_failure(2, &["a: ", "now and then", "b: ", "column \"m\""]);
+    assert!(told.stdout.starts_with("c: failed\n"), "{}", told.stdout);
+    assert!(told.stdout.ends_with("d: ok\n4 cases, 1 failed, 2 not played\n"), "{}", told.stdout);
+    // Who asks for one is not told of others.
+    test(&bench, &["d"]).expect_success();
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `tidemill dev`: a job and its plugin are changed while it runs.
 
-use std::io::Read;
-use std::process::Child;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -184,4 +185,62 @@ fn a_plugin_is_built_of_its_sources_and_the_compilers_words_are_shown() {
     dev.says("the new plugin \"p\" is refused");
     assert_eq!(dev.put(5), json!({"class": "on time"}));
     dev.end();
+}
+
+/// A build script that says through a pipe that it runs, and never ends while there is no file `go`.
+const ENDLESS: &str = r#"
+use std::io::Write;
+fn main() {
+    println!("cargo:rerun-if-changed=go");
+    if std::path::Path::new("go").exists() {
+        return;
+    }
+    let mut pipe = std::fs::File::options().write(true).open("../pipe").unwrap();
+    writeln!(pipe, "building").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+"#;
+
+/// Starts a job whose plugin's build does not end, and waits until it runs. The lines of the pipe end with
+/// the build script.
+fn building() -> (Dev, Receiver<String>) {
+    let bench = bench();
+    let pipe = bench.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    bench.write("crate/Cargo.toml", CRATE);
+    bench.write("crate/build.rs", ENDLESS);
+    bench.write("crate/src/lib.rs", "pub fn f() -> u8 { 30 }\n");
+    let dev = Dev::start(bench);
+    let (tell, piped) = sync_channel(10);
+    // Who opens a pipe waits for its other end.
+    std::thread::spawn(move || {
+        let lines = BufReader::new(File::open(pipe).unwrap()).lines();
+        lines.map_while(Result::ok).try_for_each(|line| tell.send(line))
+    });
+    assert_eq!(piped.recv_timeout(PATIENCE).unwrap(), "building");
+    (dev, piped)
+}
+
+#[test]
+fn a_build_is_stopped_by_a_newer_save_and_begun_anew() {
+    let (mut dev, piped) = building();
+    dev.bench.write("crate/go", "");
+    replace(&dev.bench, "crate/src/lib.rs", "pub fn f() -> u8 { 300 }\n");
+    // Not cargo alone has ended, but the script that it had started, too.
+    assert_eq!(piped.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+    dev.says("\"p\" is built anew");
+    dev.says("src/lib.rs:1:20");
+    dev.says("\"p\" stays as it is: the plugin does not build");
+    assert_eq!(dev.put(5), json!({"class": "on time"}));
+    dev.end();
+}
+
+#[test]
+fn a_build_is_stopped_by_who_asks_for_an_end() {
+    let (mut dev, piped) = building();
+    interrupt(&dev.child);
+    assert_eq!(piped.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+    assert_eq!(dev.child.wait().unwrap().code(), Some(0));
 }

@@ -89,6 +89,17 @@ fn generations_are_listed_with_their_batches_and_what_is_used_of_them() {
 }
 
 #[test]
+fn a_generation_that_ran_twice_is_listed_with_both_runs_of_its_batches() {
+    let bench = ran(b"aabba");
+    let all = listed(&bench);
+    let of = |bytes: &[u8]| all.iter().find(|line| line["digest"] == digest(bytes)).unwrap();
+    assert_eq!(of(&version(b'a'))["runs"], json!([[0, 1], [4, 4]]));
+    assert_eq!(of(&version(b'b'))["runs"], json!([[2, 3]]));
+    let table = plugins(&bench, &["list"]).expect_success().stdout;
+    assert!(table.contains("  0 to 1, 4  ") && table.contains("  2 to 3  "), "{table}");
+}
+
+#[test]
 fn a_rollback_holds_until_the_file_changes() {
     let bench = ran(b"ab");
     let (a, c) = (digest(&version(b'a')), digest(&version(b'c')));

@@ -39,6 +39,7 @@ mod refused;
 mod reload;
 mod repeat;
 mod replay;
+mod reuse;
 mod scalars;
 mod scripts;
 mod secrets;

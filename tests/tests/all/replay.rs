@@ -205,10 +205,46 @@ fn what_cannot_be_replayed_says_which_batches_can() {
         .expect_failure(2, &words);
     replay(&bench, 1, &["--plugin", "none.wasm"]).expect_failure(2, &["none.wasm"]);
     std::fs::remove_file(bench.path("input/2.json")).unwrap();
-    replay(&bench, 2, &[]).expect_failure(1, &["batch 2 fails", "2.json"]);
+    let words = ["batch 2 fails", "2.json", "has to be put back", "--plugin FILE"];
+    let failed = replay(&bench, 2, &[]).expect_failure(1, &words);
+    for other in ["--replan-batch", "tidemill skip"] {
+        assert!(!failed.stderr.contains(other), "{}", failed.stderr);
+    }
     replay(&bench, 3, &[]).expect_success();
     bench.write("new.toml", console().replace("\"replayed\"", "\"never\""));
     bench
         .run(&["replay", "new.toml", "--batch", "0"])
         .expect_failure(2, &["there is no checkpoint"]);
+}
+
+#[test]
+fn a_copy_is_not_replayed_over_the_originals_input() {
+    let (bench, printed) = ran(&console());
+    let copied = Workbench::new();
+    for (path, bytes) in files(&bench) {
+        copied.write(path.strip_prefix(bench.path("")).unwrap().to_str().unwrap(), bytes);
+    }
+    let input = bench.path("input");
+    let set = format!("source.s.path={}", input.display());
+    let read = input.join("1.json").display().to_string();
+    let reads = copied.path("input").display().to_string();
+    replay(&copied, 1, &[]).expect_failure(2, &[&read, &reads, &format!("--set {set}")]);
+    let replayed = replay(&copied, 1, &["--set", &set, "--format", "json"]).expect_success();
+    let wanted: Vec<_> = printed.iter().filter(|line| line["batch_id"] == 1).collect();
+    assert_eq!(lines(&replayed).iter().collect::<Vec<_>>(), wanted);
+    // The same directory by another name is the same.
+    std::os::unix::fs::symlink(bench.path(""), copied.path("link")).unwrap();
+    copied.run(&["replay", "link/job.toml", "--batch", "1"]).expect_success();
+}
+
+#[test]
+fn a_plugin_without_the_jobs_handler_is_refused_by_name() {
+    let (bench, _) = ran(&console());
+    let handled = console().replace(
+        "format = \"console\"\noptions = { format = \"json\" }",
+        "format = \"foreach_batch\"\nplugin = \"p\"\nfunction = \"deliver\"",
+    );
+    bench.write("job.toml", handled);
+    let words = ["plugin \"p\" has no foreach_batch handler \"deliver\" (it has: none)"];
+    replay(&bench, 1, &[]).expect_failure(2, &words);
 }

@@ -6,6 +6,7 @@
 //! [`MemoryDisk::after`] gives the disk that the next process finds: after a kill both images as
 //! they are, so that a power cut may still follow.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -470,6 +471,16 @@ impl Disk for MemoryDisk {
         } else {
             Locked::Others(None)
         })
+    }
+
+    fn lock_after(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
+        loop {
+            match self.lock(path)? {
+                Locked::Ours(lock) => return Ok(lock),
+                // Another thread of the test, which is about to be done.
+                Locked::Others(_) => std::thread::yield_now(),
+            }
+        }
     }
 }
 

@@ -58,6 +58,9 @@ pub trait Disk: Send + Sync {
 
     /// Locks a file (made if need be) for this process, without waiting.
     fn lock(&self, path: &Path) -> io::Result<Locked>;
+
+    /// The same, but waits for whoever has it. For locks that nobody holds for long.
+    fn lock_after(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
 }
 
 /// A file being written.

@@ -1,5 +1,6 @@
 //! The machine's file system.
 
+use std::any::Any;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -120,6 +121,12 @@ impl Disk for RealDisk {
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Locked::Ours(Box::new(file)))
+    }
+
+    fn lock_after(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        FileExt::lock(&file)?;
+        Ok(Box::new(file))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidemill_checkpoint::{Checkpoint, CheckpointError, OpenOptions, RealDisk, Resume};
+use tidemill_checkpoint::{Checkpoint, CheckpointError, Disk, OpenOptions, RealDisk, Resume};
 use tidemill_core::{Attempt, AttemptSpec, BatchId, BatchSpec, Digest, Watermark};
 
 #[test]
@@ -65,4 +65,23 @@ fn a_batch_survives_a_restart_on_a_real_disk() {
     drop(opened);
     assert_eq!(open().recovered.next, Resume::Start(BatchId(1)));
     assert_eq!(open().recovered.watermark.millis, 5);
+}
+
+#[test]
+fn who_waits_for_a_lock_has_it_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lock, count) = (dir.path().join("lock"), dir.path().join("count"));
+    std::fs::write(&count, "0").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let _ours = RealDisk.lock_after(&lock).unwrap();
+                    let counted: u32 = std::fs::read_to_string(&count).unwrap().parse().unwrap();
+                    std::fs::write(&count, (counted + 1).to_string()).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "200");
 }

@@ -1,5 +1,6 @@
 //! The head and the tail know of a log that lost its end.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -219,6 +220,10 @@ impl Disk for Restless<'_> {
     }
 
     fn lock(&self, _: &Path) -> io::Result<Locked> {
+        panic!("who looks takes no lock")
+    }
+
+    fn lock_after(&self, _: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         panic!("who looks takes no lock")
     }
 }

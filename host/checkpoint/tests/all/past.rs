@@ -1,5 +1,7 @@
 //! Batches that are over, read beside the query that made them.
 
+use std::sync::Barrier;
+
 use tidemill_checkpoint::{Checkpoint, CheckpointError, Choice, MemoryDisk, OpenOptions, Rewound};
 use tidemill_core::{BatchId, Digest, MemoryBudget};
 
@@ -126,4 +128,29 @@ fn what_is_chosen_stays_while_it_is_chosen() {
     runs_far(30);
     let gone = Checkpoint::kept_plugin(&disk, root(), choice.digest);
     assert!(matches!(gone, Err(CheckpointError::NoPlugin { .. })));
+}
+
+/// Two commands that are given at the same moment.
+#[test]
+fn choices_that_are_made_at_once_are_all_kept() {
+    const PLUGINS: usize = 4;
+    let disk = MemoryDisk::new();
+    let mut query = open(&disk);
+    query.run_through(0).unwrap();
+    let chosen = Choice { digest: Digest::of(PLUGIN), instead_of: None };
+    for (round, choice) in [Some(chosen), None].into_iter().cycle().take(50).enumerate() {
+        let together = Barrier::new(PLUGINS);
+        std::thread::scope(|scope| {
+            for plugin in 0..PLUGINS {
+                let (disk, together) = (&disk, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    let name = format!("p{plugin}");
+                    Checkpoint::choose(disk, root(), &name, choice).unwrap();
+                });
+            }
+        });
+        let kept = Checkpoint::choices(&disk, root()).unwrap().len();
+        assert_eq!(kept, if choice.is_some() { PLUGINS } else { 0 }, "round {round}");
+    }
 }

@@ -242,7 +242,7 @@ fn damaged(part: &FilePart, error: io::Error) -> ConnectorError {
         return read_failed(part, error);
     }
     ConnectorError::fatal(format!(
-        "the compressed file {} is damaged, or not what the ending of its name says; put a whole one in its place, and start with `tidemill run --replan-batch`",
+        "the compressed file {} is damaged, or not what the ending of its name says; put a whole one in its place",
         part.path
     ))
     .caused_by(error)

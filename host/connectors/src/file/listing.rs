@@ -138,6 +138,26 @@ impl Listing {
         &self.path
     }
 
+    /// Whether a file that was found here could be this one, by where it lies: the same directory may have
+    /// several names.
+    pub(crate) fn may_have(&self, file: &Path) -> bool {
+        if self.committed.takes_outside() {
+            return true;
+        }
+        let is_plain = |part: &Path| !part.to_string_lossy().contains(['*', '?', '[', '{']);
+        let root = match &self.glob {
+            None => self.path.as_path(),
+            // The directories above the first one that is a pattern.
+            Some(_) => self.path.ancestors().find(|above| is_plain(above)).unwrap_or(&self.path),
+        };
+        let real = |path: &Path| path.canonicalize().ok();
+        file.starts_with(root)
+            || real(root).is_some_and(|root| {
+                let own = file.ancestors().find_map(real);
+                own.is_some_and(|own| own.starts_with(root))
+            })
+    }
+
     /// All files that are there, and the partitions that they lie in. Directories that are no
     /// partitions are passed over, as in Spark.
     ///

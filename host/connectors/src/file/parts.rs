@@ -98,7 +98,7 @@ pub(crate) fn open(part: &FilePart) -> Result<File, ConnectorError> {
     let failed = |error: std::io::Error| {
         let message = match error.kind() {
             std::io::ErrorKind::NotFound => format!(
-                "the file {} was there when its batch was planned and is gone; put it back, files may be removed only after their batch was committed. Where it was removed on purpose, the batch has to be planned anew (`tidemill run --replan-batch`)",
+                "the file {} was there when its batch was planned and is gone; put it back as it was, for a batch reads the files that it was planned with",
                 part.path
             ),
             _ => format!("could not open the file {}", part.path),
@@ -118,7 +118,7 @@ pub(crate) fn open(part: &FilePart) -> Result<File, ConnectorError> {
     let found = file.metadata().map_err(failed)?.len();
     if found != part.size {
         return Err(ConnectorError::fatal(format!(
-            "the file {} had {} bytes when its batch was planned and has {found}; files must not change once they are in the directory. Where it was mended on purpose, the batch has to be planned anew (`tidemill run --replan-batch`)",
+            "the file {} had {} bytes when its batch was planned and has {found}; files must not change once they are in the directory: put it back as it was",
             part.path, part.size
         )));
     }

@@ -1,11 +1,11 @@
 //! What a file source of a job means: checked options, and no open file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use tidemill_codec::{CsvOptions, JsonOptions};
-use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice};
+use tidemill_core::{ConnectorError, PayloadDecoder, RowStream, Slice, SourceRange};
 use tidemill_time::Zone;
 
 use super::columns::Columns;
@@ -15,12 +15,12 @@ use super::decoded::DecodedLines;
 use super::form::TextForm;
 use super::listing::{Found, Listing};
 use super::partitions::{Partitions, is_name, with_partitions};
-use super::parts::{FilePart, FileSpan, spans, spans_where};
+use super::parts::{FilePart, FileSpan, parts_of, spans, spans_where};
 use super::position::Memory;
 use super::{csv, json, parquet, text};
 use crate::malformed::Tally;
 use crate::options::{Known, Options};
-use crate::{ConfigError, FoundColumns, SourceConfig};
+use crate::{ConfigError, FoundColumns, SourceConfig, StrangeFile};
 
 /// Options of every file source.
 const FILE_OPTIONS: Known = Known {
@@ -137,6 +137,19 @@ impl FilePlan {
 
     pub(crate) fn path(&self) -> &Path {
         self.listing.path()
+    }
+
+    /// A file of a range that lies elsewhere than those of this source, if there is one.
+    pub(crate) fn strange_to(
+        &self,
+        range: &SourceRange,
+    ) -> Result<Option<StrangeFile>, ConnectorError> {
+        let parts = parts_of(range)?;
+        let strange = parts.iter().find(|part| !self.listing.may_have(Path::new(&part.path)));
+        Ok(strange.map(|part| StrangeFile {
+            read: PathBuf::from(&part.path),
+            reads: self.path().to_owned(),
+        }))
     }
 
     /// All files that are there, in no order.

@@ -160,7 +160,7 @@ fn a_file_that_went_away_or_changed_its_size_is_named() {
         let expected = format!(
             "the file {path} had 8 bytes when its batch was planned and has {bytes}; files must not change once they are in the directory"
         );
-        assert!(error.starts_with(&expected) && error.contains("--replan-batch"), "{error}");
+        assert!(error.starts_with(&expected) && error.contains("put it back as it was"), "{error}");
     }
     std::fs::remove_file(dir.path().join("a")).unwrap();
     assert!(

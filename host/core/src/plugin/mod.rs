@@ -148,8 +148,8 @@ pub trait PluginModule: Send + Sync {
     /// signature does not say, and refuses an input that does not match the signature.
     fn shape(&self, function: &str, input: SchemaRef) -> Result<Shape, PluginError>;
 
-    /// A fresh instance for the scalar or transform `function` over rows of `input`, with no memory of
-    /// earlier batches. `shape` is what [`shape`](Self::shape) said when the query was planned.
+    /// An instance for the scalar or transform `function` over rows of `input`: a fresh one, or one with
+    /// memory of earlier batches where somebody wanted that. `shape` is what [`shape`](Self::shape) said when the query was planned.
     /// Blocks for as long as its calls run: never call it on a thread that serves I/O. By itself the
     /// plugin has none.
     fn open(
@@ -224,7 +224,7 @@ fn none_of_its_kind(
     }
 }
 
-/// An opened scalar or transform. Thrown away after the batch, and after a failure.
+/// An opened scalar or transform, for one batch. Dropped after it, and after a failure.
 pub trait FunctionInstance: Send {
     /// Calls the function once for a record batch of the columns that its [`Shape`] reads. A scalar gives
     /// one column for all rows.

@@ -6,10 +6,14 @@ mod scalar;
 pub(crate) mod stateful;
 mod transform;
 
-use tidemill_core::{FunctionInstance, FunctionKind, FunctionSignature};
+use arrow::array::RecordBatch;
+use tidemill_core::{FunctionKind, FunctionSignature, PluginFailure, PluginRows};
 
 use crate::instance::Instance;
 use crate::schema::Arguments;
+
+/// How an instance is called with rows, for which it gives rows.
+pub(crate) type CallWithRows = fn(&mut Instance, &RecordBatch) -> Result<PluginRows, PluginFailure>;
 
 /// What the host knows of a kind of function.
 pub(crate) struct Kind {
@@ -22,8 +26,8 @@ pub(crate) struct Kind {
     pub(crate) arguments: Arguments,
     /// What a signature of this kind has to say.
     pub(crate) check: fn(&FunctionSignature) -> Result<(), String>,
-    /// Makes an instance that is called with rows and gives rows, where the kind is called so.
-    pub(crate) for_rows: Option<fn(Instance) -> Box<dyn FunctionInstance>>,
+    /// Calls an instance with rows, for which it gives rows, where the kind is called so.
+    pub(crate) for_rows: Option<CallWithRows>,
 }
 
 /// All kinds.

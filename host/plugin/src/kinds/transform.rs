@@ -1,7 +1,6 @@
 //! Transforms: rows for rows.
 
-use arrow::array::RecordBatch;
-use tidemill_core::{FunctionInstance, FunctionKind, FunctionSignature, PluginError, PluginRows};
+use tidemill_core::{FunctionKind, FunctionSignature};
 
 use super::Kind;
 use crate::instance::Instance;
@@ -13,7 +12,7 @@ pub(crate) static KIND: Kind = Kind {
     exports: &["call"],
     arguments: Arguments::ByName,
     check,
-    for_rows: Some(|instance| Box::new(Transform(instance))),
+    for_rows: Some(Instance::call_with_rows),
 };
 
 fn check(signature: &FunctionSignature) -> Result<(), String> {
@@ -22,13 +21,5 @@ fn check(signature: &FunctionSignature) -> Result<(), String> {
         true => Err("it lets columns through, and does not declare what it needs and what it adds"
             .to_owned()),
         false => Ok(()),
-    }
-}
-
-struct Transform(Instance);
-
-impl FunctionInstance for Transform {
-    fn call(&mut self, rows: &RecordBatch) -> Result<PluginRows, PluginError> {
-        self.0.measured(rows.num_rows(), |instance| instance.call_with_rows(rows))
     }
 }

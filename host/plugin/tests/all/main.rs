@@ -12,5 +12,6 @@ mod handmade;
 mod hostile;
 mod loading;
 mod reloading;
+mod reuse;
 mod stateful;
 mod support;

@@ -30,7 +30,7 @@ use self::told::Told;
 use self::view::{Ask, View};
 use self::watch::{Change, PluginCrate, Watch};
 use super::arguments::{BuildArguments, DevArguments};
-use super::build::{compile, compile_hearing};
+use super::build::{BuildError, BuildStop, compile_until};
 use super::check::prepare;
 use super::logging::{self, Concealed};
 use super::replay::{show_again, show_difference};
@@ -47,6 +47,10 @@ const HAPPENINGS: usize = 64;
 /// How long files have to be quiet: an editor writes several in one go.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// How often a build is stopped in a row because its sources changed. A build script that writes into the
+/// sources changes them each time; a build that is let go on has an end.
+const STOPS_MAX: usize = 10;
+
 /// What this thread waits for.
 enum Happened {
     Changed(Change),
@@ -62,6 +66,8 @@ enum Happened {
         query: u64,
         outcome: Result<Outcome, String>,
     },
+    /// The build that this thread waits for is over.
+    Built,
     /// Somebody wants the last batch to be run again.
     Again,
     /// Somebody wants an end.
@@ -145,6 +151,15 @@ fn listen(view: Option<&View>, tell: &SyncSender<Happened>) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells that a build is over, however it ends.
+struct TellsBuilt(SyncSender<Happened>);
+
+impl Drop for TellsBuilt {
+    fn drop(&mut self) {
+        let _ = self.0.send(Happened::Built);
+    }
+}
+
 /// A query on its thread.
 struct Running {
     number: u64,
@@ -219,6 +234,7 @@ impl<'a> Dev<'a> {
                     self.show_difference(query, &plugin, digest, batch);
                 }
                 Happened::Ended { query, outcome } => self.ended(query, outcome),
+                Happened::Built => {}
                 Happened::Again => self.show_again(),
                 Happened::Quit => {
                     self.stop();
@@ -265,9 +281,10 @@ impl<'a> Dev<'a> {
         }
         if changes.contains(&Change::Job) {
             self.look();
-            let is_missing = |number: &usize| !self.crates[*number].file.exists();
-            for number in (0..self.crates.len()).filter(is_missing) {
-                self.build(number);
+            for number in 0..self.crates.len() {
+                if !self.crates[number].file.exists() {
+                    self.build(number);
+                }
             }
         }
         // A running query takes a new plugin by itself.
@@ -276,26 +293,109 @@ impl<'a> Dev<'a> {
         }
     }
 
-    /// Builds a plugin. Cargo says on standard error what is wrong with it.
-    fn build(&self, number: usize) -> bool {
+    /// Builds a plugin. Cargo says on standard error what is wrong with it. A build whose sources change
+    /// meanwhile is stopped and begun anew.
+    fn build(&mut self, number: usize) -> bool {
         let Some(PluginCrate { plugin, file, directory, .. }) = self.crates.get(number) else {
             return false;
         };
+        let plugin = plugin.clone();
         let arguments = BuildArguments {
             directory: directory.clone(),
             deploy: false,
             out: Some(file.clone()),
             cargo: Vec::new(),
         };
-        let built = self.audience.build(plugin, |heard| match heard {
-            Some(heard) => compile_hearing(&arguments, Some(heard)),
-            None => compile(&arguments),
+        for stops in 0..=STOPS_MAX {
+            match self.build_once(number, &plugin, &arguments, stops < STOPS_MAX) {
+                Some(is_built) => return is_built,
+                None if self.wants_end() => return false,
+                None => self.audience.note(&format!(
+                    "\"{plugin}\" is built anew: its sources changed while it was built"
+                )),
+            }
+        }
+        false
+    }
+
+    /// One build; `None`: it was stopped.
+    fn build_once(
+        &mut self,
+        number: usize,
+        plugin: &str,
+        arguments: &BuildArguments,
+        may_begin_anew: bool,
+    ) -> Option<bool> {
+        if self.wants_end() {
+            return None;
+        }
+        let stop = BuildStop::default();
+        let (audience, tell) = (self.audience.clone(), self.tell.clone());
+        let built = thread::scope(|scope| {
+            let build = scope.spawn(|| {
+                let _tells = TellsBuilt(tell);
+                audience.build(plugin, |heard| compile_until(arguments, heard, Some(&stop)))
+            });
+            // This thread has a sender, so there is always another.
+            while let Ok(happened) = self.told.recv() {
+                match happened {
+                    Happened::Built => break,
+                    Happened::Changed(Change::Sources(changed))
+                        if changed == number && may_begin_anew =>
+                    {
+                        stop.stop();
+                    }
+                    Happened::Quit => {
+                        self.waiting.push_front(Happened::Quit);
+                        stop.stop();
+                    }
+                    other => self.remember(other),
+                }
+            }
+            build.join()
         });
-        built.is_ok()
+        match built {
+            Ok(Err(BuildError::Stopped)) => {
+                self.settle();
+                let is_ours = |waiting: &Happened| matches!(waiting, Happened::Changed(Change::Sources(of)) if *of == number);
+                self.waiting.retain(|waiting| !is_ours(waiting));
+                None
+            }
+            Ok(built) => Some(built.is_ok()),
+            // It has said why.
+            Err(_) => Some(false),
+        }
+    }
+
+    /// Keeps what happened for later. What waits already waits once: there is no end to changes during
+    /// a long build.
+    fn remember(&mut self, happened: Happened) {
+        let is_known = self.waiting.iter().any(|waiting| match (waiting, &happened) {
+            (Happened::Changed(one), Happened::Changed(other)) => one == other,
+            (Happened::Again, Happened::Again) => true,
+            _ => false,
+        });
+        if !is_known {
+            self.waiting.push_back(happened);
+        }
+    }
+
+    /// Waits until the files are quiet.
+    fn settle(&mut self) {
+        while let Ok(happened) = self.told.recv_timeout(QUIET) {
+            self.remember(happened);
+        }
+    }
+
+    fn wants_end(&self) -> bool {
+        self.waiting.iter().any(|waiting| matches!(waiting, Happened::Quit))
     }
 
     /// Ends the query and starts the job as it is now, if it is right; otherwise what runs goes on.
     fn start_anew(&mut self) {
+        if self.wants_end() {
+            return;
+        }
         self.is_told = false;
         let prepared = Job::read(self.path, &self.overrides).map_err(|error| error.to_string());
         let prepared = prepared.and_then(|job| {

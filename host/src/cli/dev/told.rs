@@ -47,8 +47,10 @@ impl Told {
     ) -> Result<PathBuf, BuildError> {
         let name = || plugin.to_owned();
         if self.view.is_none() {
-            return build(None)
-                .inspect_err(|error| say(&format!("\"{plugin}\" stays as it is: {error}")));
+            return build(None).inspect_err(|error| match error {
+                BuildError::Stopped => {}
+                error => say(&format!("\"{plugin}\" stays as it is: {error}")),
+            });
         }
         self.tell(|| Event::Building { plugin: name() });
         let mut heard = Vec::new();

@@ -157,7 +157,9 @@ impl Files {
         // Editors keep files of their own beside those that they change.
         let is_source = path.extension().is_some_and(|kind| kind == "rs" || kind == "toml");
         let of_crate = |found: &PathBuf| {
-            path == found.join("Cargo.toml") || (is_source && path.starts_with(found.join("src")))
+            path == found.join("Cargo.toml")
+                || path == found.join("build.rs")
+                || (is_source && path.starts_with(found.join("src")))
         };
         let crates = self.crates.iter().enumerate();
         let changed = crates.filter(|(_, built_of)| built_of.iter().any(of_crate));
@@ -185,6 +187,7 @@ mod tests {
             ("/j/till/src/a/lib.rs", vec![Change::Sources(1)]),
             ("/j/till/src/.lib.rs.swp", vec![]),
             ("/j/other/Cargo.toml", vec![Change::Sources(0)]),
+            ("/j/other/build.rs", vec![Change::Sources(0)]),
             ("/shared/src/lib.rs", vec![Change::Sources(0), Change::Sources(1)]),
             ("/j/till/tests/t.rs", vec![]),
         ];

@@ -171,8 +171,8 @@ fn a_batch_that_cannot_take_the_state_over_leaves_it_as_it_was() {
     bench.use_generation("later");
     bench.add(&[("bob", "none", 0)]);
     let words = ["takes over the state", "poison cannot be taken over", "rollback NAME"];
-    let told = bench.start().expect_failure(1, &words).stderr;
-    assert!(!told.contains("tidemill skip"), "{told}");
+    let error = bench.start().expect_failure(1, &words).stderr;
+    assert!(!error.contains("tidemill skip"), "{error}");
     bench.use_generation("former");
     let expected = [told("bob", r#"Some(2) Some(1) ["b"] {"b": 1} Some("b")"#)];
     assert_eq!(bench.run(), expected);

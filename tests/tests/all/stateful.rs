@@ -333,7 +333,7 @@ fn a_batch_that_is_skipped_does_not_take_the_beginning_with_it() {
     let seed = |text: &str| format!("{}\n", json!({"k": "a", "what": "", "text": text, "n": 5}));
     bench.workbench.write("beginning.json", seed("refuse"));
     bench.add(0, &[("a", "tell", "", 0)]);
-    bench.start().expect_failure(1, &["of the initial state: no such beginning"]);
+    bench.start().expect_failure(1, &["the initial state, of the key \"a\": no such beginning"]);
     bench.workbench.write("beginning.json", seed("x"));
     bench.workbench.run(&["skip", "job.toml", "--batch", "0"]).expect_success();
     bench.add(1, &[("a", "tell", "", 0)]);

@@ -485,6 +485,15 @@ impl Query {
         }
     }
 
+    /// Lets go of the checkpoint, which a thread that makes a snapshot may have for a while yet.
+    pub fn close(mut self) {
+        if let Some(folding) = self.folding.take()
+            && folding.join().is_err()
+        {
+            tracing::warn!("the thread that made a snapshot panicked");
+        }
+    }
+
     /// After a failure: runs the same attempt once more if that may help, or gives up.
     fn again(&mut self, planned: Planned, reason: EngineError) -> Result<Phase, EngineError> {
         let batch = planned.spec.batch;

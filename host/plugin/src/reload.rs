@@ -340,7 +340,8 @@ impl Worker {
         if early != Err(TryRecvError::Disconnected) {
             self.learn();
         }
-        let mut early = early.ok();
+        // The file may have changed since it was loaded, before it was watched.
+        let mut early = early.ok().or(Some(Written::Whole));
         while let Some(mut written) = early.take().or_else(|| changes.recv().ok()) {
             while written == Written::InPart
                 && let Ok(more) = changes.recv_timeout(QUIET)

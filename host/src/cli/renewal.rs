@@ -6,19 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidemill_core::Secrets;
 use tidemill_engine::StopSignal;
 
 use super::check::prepare;
+use super::logging::Concealed;
 use super::watching::{Watching, absolute};
 use crate::job::{Job, Override};
 use crate::query::{MadeOf, Prepared, Shared};
 
 /// How long files have to be quiet: an editor writes several in one go.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How long it is waited for that.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Characters of a path that names several files.
 const WILDCARDS: &[char] = &['*', '?', '[', '{'];
@@ -40,6 +44,8 @@ pub(super) struct Renewing {
     pub(super) shared: Arc<Shared>,
     /// Ends its query after the batch in flight.
     pub(super) stop: StopSignal,
+    /// What log lines do not show.
+    pub(super) concealed: Concealed,
     /// Says why a job is not taken.
     pub(super) refused: Box<dyn Fn(&str) + Send>,
 }
@@ -51,6 +57,8 @@ impl Renewal {
     /// Files cannot be watched, or there is no thread.
     pub(super) fn start(renewing: Renewing) -> Result<Renewal, String> {
         let (changed, changes) = sync_channel(1);
+        // What was saved while the query started was not watched yet.
+        let _ = changed.try_send(());
         let file = absolute(&renewing.job.path);
         let mut beside: BTreeSet<PathBuf> = file.parent().map(Path::to_owned).into_iter().collect();
         let mut below = BTreeSet::new();
@@ -104,30 +112,30 @@ impl Worker {
         // What is made of a change, until it is another one.
         let mut made_of = self.renewing.made_of.clone();
         while changes.recv().is_ok() {
+            let begin = Instant::now();
             loop {
                 match changes.recv_timeout(QUIET) {
+                    Ok(()) if begin.elapsed() >= QUIET_WAIT_MAX => break,
                     Ok(()) => {}
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-            match self.prepared() {
-                Ok(prepared) if prepared.made_of() == made_of => {}
-                Ok(prepared) => {
+            match self.prepared(&made_of) {
+                Ok(None) => {}
+                Ok(Some(prepared)) => {
                     made_of = prepared.made_of();
-                    let is_back = made_of == self.renewing.made_of;
-                    *self.next.lock() = (!is_back).then_some(prepared);
-                    if !is_back {
-                        self.renewing.stop.stop();
-                    }
+                    // Also where it is the first one again: a query that was told to end does.
+                    *self.next.lock() = Some(prepared);
+                    self.renewing.stop.stop();
                 }
                 Err(reason) => (self.renewing.refused)(&reason),
             }
         }
     }
 
-    /// The job as it is now, if the query can go on with it.
-    fn prepared(&self) -> Result<Prepared, String> {
+    /// The job as it is now, if it is made of something else and the query can go on with it.
+    fn prepared(&self, made_of: &MadeOf) -> Result<Option<Prepared>, String> {
         let Renewing { job: before, overrides, shared, .. } = &self.renewing;
         let job = Job::read(&before.path, overrides).map_err(|error| error.to_string())?;
         let told = |secrets: &Secrets, reason: String| secrets.conceal(&reason).into_owned();
@@ -136,8 +144,14 @@ impl Worker {
                           this one, and start that";
             return Err(reason.to_owned());
         }
+        if job.statics.is_empty() && job.digest == made_of.job {
+            return Ok(None);
+        }
         let secrets = job.secrets.clone();
-        prepare(job, shared).map_err(|error| told(&secrets, error.to_string()))
+        self.renewing.concealed.extend(&secrets);
+        let prepared = prepare(job, shared);
+        let prepared = prepared.map_err(|error| told(&secrets, error.to_string()))?;
+        Ok((prepared.made_of() != *made_of).then_some(prepared))
     }
 }
 

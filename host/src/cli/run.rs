@@ -63,6 +63,7 @@ impl Opening {
             overrides: self.overrides.clone(),
             shared: Arc::clone(&self.shared),
             stop,
+            concealed: self.concealed.clone(),
             refused: Box::new(move |reason| refusing.job_refused(reason)),
         });
         let renewal = renewing.map(Renewal::start).transpose().map_err(PrepareError::Exhausted)?;
@@ -199,8 +200,8 @@ fn run_one(opening: &Opening, mut opened: Opened) -> Result<Outcome, EngineError
             return outcome;
         };
         // The next one wants its checkpoint.
-        drop((query, renewal));
-        opening.concealed.extend(&next.job().secrets);
+        drop(renewal);
+        query.close();
         let entry = entry.map(|entry| entry.concealing(&next.job().secrets));
         match opening.open(next, entry.clone()) {
             Ok(next) => {

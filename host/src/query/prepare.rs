@@ -73,7 +73,7 @@ pub struct Prepared {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MadeOf {
     /// Of its text, with all changes to it.
-    job: Digest,
+    pub(crate) job: Digest,
     /// Of what each static table is read from.
     statics: BTreeMap<String, Digest>,
 }

@@ -575,6 +575,8 @@ fn letters_of_values_need_a_place_and_no_mode() {
     refused(on_error, "", &["source.s.value.on_error", "add [dead_letters]"]);
     let mode = format!("{on_error}, options = {{ mode = \"FAILFAST\" }}");
     refused(&mode, PLACE, &["`on_error = \"dead_letter\"` and `mode`"]);
+    let column = format!("{on_error}, options = {{ columnNameOfCorruptRecord = \"c\" }}");
+    refused(&column, PLACE, &["columnNameOfCorruptRecord", "leave one of them out"]);
     refused(", on_error = \"skip\"", PLACE, &["\"skip\"", "null, dead_letter"]);
 }
 

@@ -34,6 +34,9 @@ pub(super) struct JsonValue {
 /// The column of a value that cannot be read. No name of a user's is so.
 const MALFORMED: &str = "\u{1}malformed";
 
+/// Spark's option that names such a column.
+const CORRUPT_COLUMN: &str = "columnNameOfCorruptRecord";
+
 /// Columns of a source that say where a record is, of those that have them.
 const POSITION: [&str; 3] = ["topic", "partition", "offset"];
 
@@ -53,6 +56,13 @@ impl JsonValue {
             false => wanted.iter().filter_map(decoded).map(Arc::clone).collect(),
         };
         if value.keeps_malformed {
+            let names_column = |key: &String| key.eq_ignore_ascii_case(CORRUPT_COLUMN);
+            if value.options.keys().any(names_column) {
+                return plan_err!(
+                    "value: with `on_error = \"dead_letter\"` no row has a value for `{CORRUPT_COLUMN}`; leave one of \
+                     them out"
+                );
+            }
             if options.mode != ParseMode::Permissive {
                 return plan_err!(
                     "value: `on_error = \"dead_letter\"` and `mode` say two things of what cannot be read; \

@@ -143,6 +143,9 @@ fn find(
     found: &mut Found,
     refusals: &Refusals,
 ) -> Result<()> {
+    if rows.num_rows() == 0 {
+        return Ok(());
+    }
     let Err(error) = expressions.iter().try_for_each(|each| each.evaluate(rows).map(drop)) else {
         found.passing.push(from..from + rows.num_rows());
         return Ok(());
@@ -150,7 +153,7 @@ fn find(
     if !is_about_rows(&error) {
         return Err(error);
     }
-    if rows.num_rows() <= 1 {
+    if rows.num_rows() == 1 {
         // Fewer than 2^32: it is of a record batch.
         found.failing.push(RefusedRow { row: from as u32, reason: reason(&error) });
         return refusals.check(found.failing.len());

@@ -457,7 +457,7 @@ impl<'a> Dev<'a> {
                 *last.lock() = Some(*batch);
             }
             // The next start wants its checkpoint.
-            drop(query);
+            query.close();
             let outcome = outcome.map_err(|error| {
                 let ways = ways_out(&error).map(|ways| format!("\n{ways}")).unwrap_or_default();
                 conceal(format!("{error}{ways}"))

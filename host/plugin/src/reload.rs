@@ -91,9 +91,8 @@ type Outcome = Result<Arc<Module>, LoadError>;
 
 #[derive(Default)]
 struct Ready {
-    outcome: Mutex<Option<Outcome>>,
-    /// Since when there is one that nobody has taken.
-    since: Mutex<Option<Instant>>,
+    /// And since when there has been one that nobody has taken.
+    outcome: Mutex<Option<(Outcome, Instant)>>,
     /// Changes that were noticed, and those that came to something.
     noticed: AtomicU64,
     done: AtomicU64,
@@ -105,8 +104,10 @@ impl Ready {
     /// So many of the changes that were noticed came to this; `None`: to nothing new.
     fn settle(&self, noticed: u64, outcome: Option<Outcome>) {
         if let Some(outcome) = outcome {
-            *self.outcome.lock() = Some(outcome);
-            self.since.lock().get_or_insert_with(Instant::now);
+            let mut held = self.outcome.lock();
+            let since = held.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+            *held = Some((outcome, since));
+            drop(held);
             self.filled.notify_all();
         }
         self.done.store(noticed, Ordering::SeqCst);
@@ -195,13 +196,12 @@ impl Reloader {
     /// For how long there has been an outcome that nobody took.
     #[must_use]
     pub fn ready_for(&self) -> Option<Duration> {
-        self.ready.since.lock().map(|since| since.elapsed())
+        self.ready.outcome.lock().as_ref().map(|(_, since)| since.elapsed())
     }
 
     /// The newest version since the last call, or why it was refused. Never waits.
     pub fn take_ready(&self) -> Option<Outcome> {
-        *self.ready.since.lock() = None;
-        self.ready.outcome.lock().take()
+        self.ready.outcome.lock().take().map(|(outcome, _)| outcome)
     }
 
     /// As [`take_ready`](Self::take_ready), and waits for as long as `timeout`. For whoever has no
@@ -214,7 +214,7 @@ impl Reloader {
                 break;
             }
         }
-        outcome.take()
+        outcome.take().map(|(outcome, _)| outcome)
     }
 }
 

@@ -12,7 +12,7 @@ use std::thread;
 use serde::de::DeserializeOwned;
 use tidemill_connectors::FoundColumns;
 use tidemill_core::WatermarkPolicy;
-use tidemill_plan::{FORMS, Migration, OperatorForm, StatefulOperator};
+use tidemill_plan::{FORMS, Migration, OperatorForm, StatefulOperator, both};
 use tidemill_time::Zone;
 use tidemill_types::UTC;
 
@@ -203,11 +203,6 @@ impl Pinned {
             job.checkpoint.display(),
         )
     }
-}
-
-/// What differs, and how it reads on both sides.
-pub(super) fn both(what: &str, checkpoint: &str, job: &str) -> String {
-    format!("{what}.\n  checkpoint: {checkpoint}\n  job:        {job}")
 }
 
 /// The facts of a checkpoint that were not taken yet.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use tidemill_connectors::FoundColumns;
+use tidemill_plan::both;
 use tidemill_types::{format_schema, parse_schema};
 
-use super::pinned::both;
 use crate::job::{Job, JobSink, JobSource, JobTarget};
 
 const KAFKA: &str = "kafka";

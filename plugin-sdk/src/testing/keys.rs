@@ -113,9 +113,8 @@ impl<S: Stateful + Exported> Keys<S> {
         let rows = T::to_batch(rows)?;
         let schema = rows.schema();
         let is_taken = |form: &SchemaRef| {
-            let mut columns = schema.fields().iter();
-            let others = columns.by_ref().filter(|column| !self.key.contains(column.name()));
-            let others: Vec<_> = others.map(|column| column.name()).collect();
+            let names = schema.fields().iter().map(|column| column.name());
+            let others = names.filter(|name| !self.key.contains(name));
             form.fields().iter().map(|field| field.name()).eq(others)
         };
         let forms = S::migrations();

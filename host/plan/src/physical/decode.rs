@@ -76,9 +76,11 @@ impl JsonValue {
         for column in wanted.iter().filter(|column| decoded(column).is_none()) {
             kept.push(source.index_of(table.field(*column).name())?);
         }
-        if value.keeps_malformed {
-            kept.extend(POSITION.iter().filter_map(|name| source.index_of(name).ok()));
-        }
+        let position: Vec<usize> = match value.keeps_malformed {
+            true => POSITION.iter().filter_map(|name| source.index_of(name).ok()).collect(),
+            false => Vec::new(),
+        };
+        kept.extend(&position);
         kept.sort_unstable();
         kept.dedup();
         let place_of = |column: usize| {
@@ -95,8 +97,7 @@ impl JsonValue {
         }
         if value.keeps_malformed {
             order.push(fields.len() - 1);
-            let position = POSITION.iter().filter_map(|name| source.index_of(name).ok());
-            order.extend(position.filter_map(place_of));
+            order.extend(position.into_iter().filter_map(place_of));
         }
         Ok(JsonValue {
             payload: source.index_of("value")?,

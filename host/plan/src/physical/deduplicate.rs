@@ -22,6 +22,7 @@ use datafusion::physical_plan::{
 use tidemill_core::Bucket;
 
 use super::encoding::{comparable, encoding};
+use super::forms::TakesOver;
 use super::inputs::Inputs;
 use super::output::Output;
 use super::properties::{debug_as_shown, one_input, only, plain};
@@ -115,7 +116,7 @@ impl Stateful for DeduplicateExec {
             value: Arc::new(Schema::empty()),
             follows: placement.lag,
             timers: None,
-            takes_over: super::forms::TakesOver::Nothing,
+            takes_over: TakesOver::Nothing,
         };
         let placed = DeduplicateExec { placement: Some(placement), ..self.over(only(inputs)?) };
         Ok((Arc::new(placed), description))

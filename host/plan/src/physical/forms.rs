@@ -92,10 +92,9 @@ pub(super) fn ddl(columns: &[FieldRef]) -> String {
 }
 
 /// What an operator can take over of other forms of its state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) enum TakesOver {
     /// Nothing.
-    #[default]
     Nothing,
     /// Groups, of which a plugin's aggregate may have had other columns: for each aggregate its own, and
     /// those of its earlier forms, by the numbers of their migrations.
@@ -188,8 +187,9 @@ fn migration(kept: &[OperatorForm], plan: &[Formed<'_>]) -> Result<Migration, St
     Ok(Migration { operators })
 }
 
-/// What differs, and how it reads on both sides.
-fn both(what: &str, checkpoint: &str, job: &str) -> String {
+/// What differs between a checkpoint and a job, and how it reads on both sides.
+#[must_use]
+pub fn both(what: &str, checkpoint: &str, job: &str) -> String {
     format!("{what}.\n  checkpoint: {checkpoint}\n  job:        {job}")
 }
 

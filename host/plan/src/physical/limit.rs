@@ -13,6 +13,7 @@ use datafusion::physical_plan::{
 };
 use tidemill_core::{Bucket, ShardId};
 
+use super::forms::TakesOver;
 use super::inputs::Inputs;
 use super::output::Output;
 use super::properties::{debug_as_shown, one_input, only, plain};
@@ -59,7 +60,7 @@ impl Stateful for StreamLimitExec {
             value: Arc::new(Schema::new(vec![Field::new("passed", DataType::Int64, false)])),
             follows: None,
             timers: None,
-            takes_over: super::forms::TakesOver::Nothing,
+            takes_over: TakesOver::Nothing,
         };
         let placed = StreamLimitExec { placement: Some(placement), ..self.over(only(inputs)?) };
         Ok((Arc::new(placed), description))

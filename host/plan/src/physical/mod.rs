@@ -31,7 +31,7 @@ mod time_window;
 
 pub(crate) use extension::Extensions;
 pub(crate) use failing_rows::without_failing_rows;
-pub use forms::{FORMS, Migration, OperatorForm};
+pub use forms::{FORMS, Migration, OperatorForm, both};
 pub(crate) use gather::gather_partitions;
 pub(crate) use keyed::{KeyedExec, KeyedFunction};
 pub(crate) use measured::measured;

@@ -32,8 +32,6 @@ struct Opening {
     partition: usize,
     input: SchemaRef,
     shape: Shape,
-    /// Whether it gives a value a row.
-    is_scalar: bool,
     /// Whether rows with which it traps are looked for.
     isolates: bool,
 }
@@ -50,6 +48,14 @@ impl Opening {
                 module.open(function, &context, Arc::clone(input), shape)
             })
             .map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    /// Whether it gives a value a row.
+    fn is_scalar(&self) -> bool {
+        let functions = self.module.functions().iter();
+        functions
+            .filter(|listed| listed.name == self.function)
+            .any(|listed| listed.kind == FunctionKind::Scalar)
     }
 }
 
@@ -71,14 +77,12 @@ impl Opened {
     ) -> Result<Opened> {
         let batch = RunningBatch::of(context)?;
         let (plugin, number) = (module.name(), batch.spec().batch.0);
-        let of_name = module.functions().iter().find(|listed| listed.name == function);
         let opening = Opening {
             module: Arc::clone(module),
             function: function.to_owned(),
             partition,
             input,
             shape: shape.clone(),
-            is_scalar: of_name.is_some_and(|listed| listed.kind == FunctionKind::Scalar),
             isolates: batch.letters().is_some_and(|letters| letters.rules().isolates_traps),
             batch: Arc::clone(&batch),
         };
@@ -96,7 +100,7 @@ impl Opened {
             Err(error) if self.opening.isolates && is_trap(&error) && rows.num_rows() > 0 => {
                 let mut halves = isolate::Halves::new(rows.num_rows());
                 self.isolate(rows, 0, &error, &mut halves)?;
-                halves.joined(self.opening.is_scalar.then_some(&self.opening.shape.output))
+                halves.joined(self.opening.is_scalar().then_some(&self.opening.shape.output))
             }
             outcome => outcome.map_err(external),
         }

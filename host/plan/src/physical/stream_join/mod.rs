@@ -24,6 +24,7 @@ use datafusion::physical_plan::{
 
 use self::run::{Of, Run};
 use self::side::Side;
+use super::forms::TakesOver;
 use super::inputs::Inputs;
 use super::join_keys::key_types;
 use super::output::Output;
@@ -141,7 +142,7 @@ impl Stateful for StreamJoinExec {
             value: Arc::clone(&self.plan.pair),
             follows: placement.lag.filter(|_| is_bounded),
             timers: None,
-            takes_over: super::forms::TakesOver::Nothing,
+            takes_over: TakesOver::Nothing,
         };
         let placed = StreamJoinExec { placement: Some(placement), ..self.over(inputs)? };
         Ok((Arc::new(placed), description))
